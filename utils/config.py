@@ -1,0 +1,160 @@
+"""Configuration: base <- recipe <- corpus <- --set, every key known, every value of the type of its default."""
+import copy
+import difflib
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Dict, Iterable, List, Sequence
+
+import yaml
+
+from utils.errors import UserError
+from utils.files import ROOT
+
+OPEN = "data.options"  # the one mapping whose keys corpus.yaml defines
+
+# Keys that take one of a few words.
+CHOICES: Dict[str, Sequence[str]] = {
+    "features.denoise": ("none", "noisereduce"),
+    "features.normalise": ("global", "speaker", "none"),
+    "lang.units": ("unigram", "bpe", "char", "phone"),
+    "vectors.meaning.source": ("none", "random", "fasttext", "file"),
+    "model.word_head": ("vectors", "softmax", "none"),
+    "loss.backend": ("k2", "torch"),
+    "train.precision": ("fp32", "bf16", "fp16"),
+    "rescore.word_score": ("span", "sequence"),
+}
+
+
+def load(recipe: str, corpus_dir: Path, overrides: Sequence[str] = ()) -> Dict[str, Any]:
+    """Resolve the configuration of one run.
+
+    Args:
+      recipe: name of a file in recipes/, without `.yaml`.
+      corpus_dir: folder with `corpus.yaml`.
+      overrides: `KEY=VALUE` strings, the value in YAML, applied in order.
+    Raises:
+      UserError: unknown recipe, key or choice (the nearest known one is named), wrong type, unreadable file.
+    """
+    config = _read(ROOT / "recipes" / "base.yaml")
+    _merge(config, _read(recipe_file(recipe)), f"recipes/{recipe}.yaml")
+    corpus = _read(Path(corpus_dir) / "corpus.yaml")
+    config["data"]["options"] = copy.deepcopy((corpus.get("data") or {}).pop("options", {}) or {})
+    _merge(config, corpus, str(Path(corpus_dir) / "corpus.yaml"))
+    for item in overrides:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise UserError(f"--set {item}: write KEY=VALUE, for example --set train.epochs=10")
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {item}: the value is not YAML: {error}") from None
+        _set(config, key.strip(), parsed, "--set")
+    return config
+
+
+def recipe_names() -> List[str]:
+    """All recipes, sorted."""
+    return sorted(p.stem for p in (ROOT / "recipes").glob("*.yaml") if p.stem != "base")
+
+
+def recipe_file(recipe: str) -> Path:
+    """The recipe's YAML file; raises UserError where there is none of that name."""
+    if recipe not in recipe_names():
+        raise UserError(f"no recipe '{recipe}'{nearest(recipe, recipe_names())}; there are {', '.join(recipe_names())}")
+    return ROOT / "recipes" / f"{recipe}.yaml"
+
+
+def subset(config: Dict[str, Any], keys: Iterable[str]) -> Dict[str, Any]:
+    """The part of `config` below the dotted `keys`: all that a stage that declares them may read."""
+    out: Dict[str, Any] = {}
+    for key in keys:
+        *parents, last = key.split(".")
+        source, target = config, out
+        for name in parents:
+            source, target = source[name], target.setdefault(name, {})
+        target[last] = copy.deepcopy(source[last])
+    return out
+
+
+def view(config: Dict[str, Any]) -> SimpleNamespace:
+    """`config` with attribute access (`config.train.epochs`); `data.options` stays a dict."""
+    return _view(config, "")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """' (did you mean X?)' for the known name closest to `name`, or ''."""
+    known = list(known)
+    match = difflib.get_close_matches(name, known, 1, 0.5)
+    if not match:  # a right last part in a wrong place
+        match = [k for k in known if k.split(".")[-1] == name.split(".")[-1]][:1]
+    return f" (did you mean '{match[0]}'?)" if match else ""
+
+
+def leaves(config: Dict[str, Any], prefix: str = "") -> Dict[str, Any]:
+    """Dotted key -> value for everything that is not a mapping."""
+    out: Dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            out.update(leaves(value, f"{prefix}{key}."))
+        else:
+            out[prefix + key] = value
+    return out
+
+
+def _view(value: Any, key: str) -> Any:
+    if not isinstance(value, dict) or key == OPEN:
+        return value
+    return SimpleNamespace(**{k: _view(v, f"{key}.{k}" if key else k) for k, v in value.items()})
+
+
+def _read(path: Path) -> Dict[str, Any]:
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} must hold a mapping of keys to values")
+    return value
+
+
+def _merge(config: Dict[str, Any], changes: Dict[str, Any], where: str, prefix: str = "") -> None:
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            _merge(config, value, where, f"{prefix}{key}.")
+        else:
+            _set(config, prefix + key, value, where)
+
+
+def _set(config: Dict[str, Any], key: str, value: Any, where: str) -> None:
+    known = leaves(config)
+    if key not in known:
+        inside = [k for k in known if k.startswith(key + ".")]
+        if inside:
+            raise UserError(f"{where}: '{key}' is a group of keys: {', '.join(inside)}")
+        raise UserError(f"{where}: unknown key '{key}'{nearest(key, known)}")
+    *parents, last = key.split(".")
+    target = config
+    for name in parents:
+        target = target[name]
+    target[last] = _typed(key, value, known[key], where)
+    if key in CHOICES and value not in CHOICES[key]:
+        raise UserError(f"{where}: {key}={value}{nearest(str(value), CHOICES[key])}: it takes one of {', '.join(CHOICES[key])}")
+
+
+def _typed(key: str, value: Any, default: Any, where: str) -> Any:
+    kind = type(default)
+    if kind is float and type(value) is int:
+        return float(value)
+    if kind is float and isinstance(value, str):  # YAML reads 1e-3 as text
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if kind is list and isinstance(value, list):
+        return [_typed(key, v, default[0], where) for v in value] if default else value
+    if type(value) is not kind:
+        names = {str: "text", int: "a whole number", float: "a number", bool: "true or false", list: "a list"}
+        raise UserError(f"{where}: {key} must be {names.get(kind, kind.__name__)} (like {default!r}), not {value!r}")
+    return value

