@@ -21,7 +21,7 @@ import yaml
 from utils import config as configuration
 from utils.files import ROOT, write_json, write_text
 from utils.stages import Plan, tool_version
-from utils.versions import git_state
+from utils.versions import git_state, machine
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,7 @@ def _publish(plan: Plan, job: Job) -> None:
         "threads": job.threads,
         "nj": job.nj,
         "device": job.device,
+        "machine": machine(job.device),
         "versions": {"python": platform.python_version(), **{tool: tool_version(tool) for tool in plan.stage.tools}},
         **git_state(ROOT),
     })

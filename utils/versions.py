@@ -1,4 +1,6 @@
-"""State of the code that made a result."""
+"""State of the code and of the machine that made a result."""
+import os
+import platform
 import subprocess
 from pathlib import Path
 from typing import Any, Dict
@@ -19,3 +21,19 @@ def git_state(root: Path) -> Dict[str, Any]:
     except (subprocess.CalledProcessError, FileNotFoundError):
         return {"git_commit": "unknown", "git_clean": False}
     return {"git_commit": commit, "git_clean": not changed}
+
+
+def machine(device: str) -> str:
+    """What the seconds were measured on: 'Xeon Gold 6230, 2 cores', and the GPU's name where `device` is one."""
+    name = platform.machine()
+    try:
+        models = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+        name = models[0] if models else name
+    except OSError:  # not Linux
+        name = platform.processor() or name
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    text = f"{name}, {cores} cores"
+    if device.startswith("cuda"):
+        import torch
+        text += f", {torch.cuda.get_device_name(torch.device(device))}"
+    return text
