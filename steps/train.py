@@ -1,0 +1,53 @@
+"""Stage 5: train the acoustic model."""
+from pathlib import Path
+from types import SimpleNamespace
+
+import torch
+import yaml
+from lhotse.utils import fix_random_seed
+from safetensors.torch import load_file
+
+from utils.config import view
+from utils.contract import Job
+from utils.dataset import Features, read_cuts
+from utils.files import read_json
+from utils.lexicon import Lexicon
+from utils.losses import need_k2
+from utils.model import Model, build
+from utils.plots import curves
+from utils.training import Trainer
+
+
+def run(job: Job) -> None:
+    """Write model.safetensors, summary.json, curves."""
+    config = job.config
+    torch.set_num_threads(job.threads)
+    if config.loss.backend == "k2":
+        need_k2("loss.backend=k2", "set loss.backend=torch to train without it")
+    left_out = [line.split("\t")[0] for line in (job.inputs["audit"] / "infeasible.tsv").read_text().splitlines()]
+    train_cuts, dev_cuts = read_cuts(job.inputs["features"], "train", left_out), read_cuts(job.inputs["features"], "dev")
+    lexicon = Lexicon(job.inputs["lang"])
+    fix_random_seed(config.seed)
+    model = make_model(config.model, lexicon, job.inputs, next(iter(train_cuts)).num_features)
+    Trainer(model, lexicon, Features(job.inputs["features"], config.train.cache_gb), train_cuts, dev_cuts, config, job.out,
+            job.device, job.log).run()
+    curves(job.out / "curves.jsonl", job.out / "curves.svg")
+
+
+def make_model(config: SimpleNamespace, lexicon: Lexicon, inputs, num_mel_bins: int) -> Model:  # noqa: ANN001
+    """A fresh model for the word-vector table and the units in the folders `inputs`."""
+    table = load_file(str(inputs["vectors"] / "table.safetensors"))
+    dim = read_json(inputs["vectors"] / "provenance.json")["dim"]
+    return build(config, num_mel_bins, len(lexicon.token_ids), len(lexicon.word_ids), table, dim)
+
+
+def trained_config(folder: Path) -> SimpleNamespace:
+    """The configuration that a finished train folder was made with."""
+    return view(yaml.safe_load((folder / "config.yaml").read_text()))
+
+
+if __name__ == "__main__":
+    import sys
+
+    from utils.driver import main
+    sys.exit(main(only="train"))

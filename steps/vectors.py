@@ -1,0 +1,39 @@
+"""Stage 3: the word-vector table."""
+from lhotse import CutSet
+from safetensors.torch import save_file
+
+import torch
+
+from utils import vectors
+from utils.contract import Job
+from utils.files import atomic_path, write_json, write_lines
+from utils.lexicon import read_words
+from utils.stages import tool_version
+
+
+def run(job: Job) -> None:
+    """Write table.safetensors, letters.txt and provenance.json."""
+    config = job.config.vectors
+    words = read_words(job.inputs["lang"] / "words.txt")
+    table = {}
+    provenance = {"words": len(words), "dim": config.dim, "spelling": config.spelling, "meaning": vars(config.meaning)}
+    if config.spelling:
+        table["letters"], alphabet = vectors.spelling(words)
+        write_lines(job.out / "letters.txt", alphabet)
+    if config.meaning.source != "none":
+        cuts = CutSet.from_file(job.inputs["data"] / "cuts_train.jsonl.gz")
+        sentences = [cut.supervisions[0].text.split() for cut in cuts]
+        rows, known = vectors.meaning(words, sentences, config.meaning)
+        table["meaning"], table["known"] = torch.from_numpy(rows), torch.from_numpy(known)
+        provenance.update(known=int(known.sum()), gensim=tool_version("gensim"))
+        job.log.info("vectors: %d of %d words have a meaning vector (%s)", known.sum(), len(words), config.meaning.source)
+    with atomic_path(job.out / "table.safetensors") as temporary:
+        save_file(table, str(temporary))
+    write_json(job.out / "provenance.json", provenance)
+
+
+if __name__ == "__main__":
+    import sys
+
+    from utils.driver import main
+    sys.exit(main(only="vectors"))

@@ -1,0 +1,49 @@
+"""CTC (Graves et al. 2006) through k2 graphs, or through torch where k2 has no wheel."""
+from typing import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from utils.errors import UserError
+
+
+def ctc(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]], backend: str) -> Tensor:
+    """Negative log-likelihood of each utterance, in nats.
+
+    Args:
+      log_probs: (N, T, V), symbol 0 is blank.
+      lengths: (N,), frames of each utterance.
+      targets: N sequences of symbols from 1 to V - 1.
+      backend: 'k2' or 'torch'.
+    Returns:
+      (N,); infinite where an utterance has too few frames.
+    """
+    return _k2_ctc(log_probs, lengths, targets) if backend == "k2" else _torch_ctc(log_probs, lengths, targets)
+
+
+def _k2_ctc(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
+    k2 = need_k2("loss.backend=k2", "set loss.backend=torch to train without it")
+    order = torch.argsort(lengths, descending=True, stable=True)  # k2 wants the longest first
+    segments = torch.stack((order, torch.zeros_like(order), lengths[order]), 1).to(torch.int32).cpu()
+    dense = k2.DenseFsaVec(log_probs.float(), segments)
+    graph = k2.ctc_graph([list(targets[i]) for i in order.tolist()], modified=False, device=log_probs.device)
+    # what lies e^-30 below the best path adds nothing to the sum in float32
+    lattice = k2.intersect_dense(graph, dense, output_beam=30.0, max_arcs=2**30)
+    totals = lattice.get_tot_scores(log_semiring=True, use_double_scores=True)
+    return -totals[torch.argsort(order)]
+
+
+def _torch_ctc(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
+    symbols = torch.tensor([s for target in targets for s in target], device=log_probs.device)
+    return F.ctc_loss(log_probs.float().transpose(0, 1), symbols, lengths.to(log_probs.device),
+                      torch.tensor([len(target) for target in targets], device=log_probs.device), reduction="none")
+
+
+def need_k2(what: str, remedy: str):  # noqa: ANN201 - the module k2
+    """The module k2, or a UserError that says what needs it and how to do without."""
+    try:
+        import k2
+    except ImportError as error:
+        raise UserError(f"{what} needs k2, which can't be imported ({error}); {remedy}, or run python -m steps.doctor") from None
+    return k2

@@ -1,0 +1,89 @@
+"""The acoustic model of every recipe: one encoder, a sub-word head at 40 ms, a word head at 80 ms."""
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Dict, List, Optional
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from utils.encoder import Encoder
+from utils.files import atomic_path
+from utils.wordvec import SoftmaxTable, WordHead, WordVectors, word_log_probs
+
+
+@dataclass
+class Output:
+    """What the network says of a batch; log-probabilities are natural."""
+
+    subword: Optional[Tensor]  # (N, T, units), blank first
+    subword_lengths: Optional[Tensor]  # (N,)
+    frames: Optional[Tensor]  # (N, T2, dim), word-space vectors times the scale
+    blank: Optional[Tensor]  # (N, T2), score of the blank
+    word_lengths: Optional[Tensor]  # (N,)
+
+
+class Model(nn.Module):
+    """See `build`."""
+
+    def __init__(self, encoder: Encoder, subword: Optional[nn.Linear], word: Optional[WordHead]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.subword = subword
+        self.word = word
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Output:
+        """x: (N, T, num_mel_bins), normalised fbank; lengths: (N,), frames."""
+        h, lengths = self.encoder(x, lengths)
+        subword = frames = blank = word_lengths = None
+        if self.subword is not None:
+            subword = self.subword(h).log_softmax(-1)
+        if self.word is not None:
+            frames, blank, word_lengths = self.word.frames(h, lengths)
+        return Output(subword, lengths if subword is not None else None, frames, blank, word_lengths)
+
+    def word_log_probs(self, output: Output, words: Tensor, meaning_dropout: float = 0.0) -> Tensor:
+        """Log-probabilities (N, T2, 1 + W) of blank and the words whose table rows are `words`: (W,)."""
+        return word_log_probs(output.frames, output.blank, *self.word.table(words, meaning_dropout))
+
+
+def build(config: SimpleNamespace, num_mel_bins: int, units: int, words: int, table: Dict[str, Tensor], vector_dim: int) -> Model:
+    """Make a model with fresh weights.
+
+    Args:
+      config: the group `model`.
+      num_mel_bins: of the features.
+      units: sub-word symbols, blank among them.
+      words: rows of the word-vector table.
+      table: the word-vector table's parts (stage vectors).
+      vector_dim: width of the word-vector space.
+    """
+    encoder = Encoder(num_mel_bins, config.dim, config.layers, config.heads, config.kernel, config.dropout)
+    word = None
+    if config.word_head != "none":
+        vectors = WordVectors(table, vector_dim) if config.word_head == "vectors" else SoftmaxTable(words, vector_dim)
+        word = WordHead(config.dim, vector_dim, vectors)
+    return Model(encoder, nn.Linear(config.dim, units) if config.subword_head else None, word)
+
+
+def parameters(model: nn.Module) -> int:
+    """Number of weights, all of them trained."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def save(model: nn.Module, path: Path) -> None:
+    """Write the weights as safetensors, atomically."""
+    with atomic_path(path) as temporary:
+        save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, str(temporary))
+
+
+def load(model: nn.Module, path: Path) -> None:
+    """Read weights, strictly."""
+    model.load_state_dict(load_file(str(path)), strict=True)
+
+
+def average(paths: List[Path]) -> Dict[str, Tensor]:
+    """Mean of several models' weights."""
+    states = [load_file(str(path)) for path in paths]
+    return {k: torch.stack([s[k].double() for s in states]).mean(0).to(states[0][k].dtype) for k in states[0]}

@@ -1,0 +1,250 @@
+"""The training loop, the same for every recipe."""
+import json
+import logging
+import math
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import kaldialign
+import torch
+from lhotse import CutSet
+from torch import Tensor
+from tqdm import tqdm
+
+from utils import checkpoints
+from utils.dataset import Batch, Features, collate, epoch_batches, ordered_batches, spec_augment, training_batches
+from utils.errors import UserError
+from utils.files import write_json, write_jsonl
+from utils.lexicon import Lexicon
+from utils.losses import ctc
+from utils.model import Model, average, load, parameters, save
+
+
+class Trainer:
+    """Trains `model` on `cuts`; everything that a resumed run needs is in `out/checkpoints`.
+
+    Args:
+      config: the groups model, loss, train, and seed.
+      train_cuts, dev_cuts: with features.
+      out: the stage's partial folder.
+    """
+
+    def __init__(self, model: Model, lexicon: Lexicon, features: Features, train_cuts: CutSet, dev_cuts: CutSet,
+                 config: SimpleNamespace, out: Path, device: str, log: logging.Logger) -> None:
+        self.model, self.lexicon, self.features = model.to(device), lexicon, features
+        self.train_cuts, self.dev_cuts = train_cuts, dev_cuts
+        self.config, self.out, self.device, self.log = config, out, torch.device(device), log
+        self.augment = spec_augment(config.train)
+        self.optimizer = torch.optim.AdamW(weight_decay_groups(model, config.train.weight_decay), lr=config.train.learning_rate,
+                                           betas=(0.9, 0.98))
+        precision = config.train.precision
+        if precision != "fp32" and self.device.type != "cuda":
+            raise UserError(f"train.precision={precision} needs a GPU (--device cuda); on {device} take fp32")
+        self.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+        self.scaler = torch.cuda.amp.GradScaler(enabled=precision == "fp16")
+        self.epoch, self.batch, self.step = 0, 0, 0  # the next batch of the epoch, and steps done
+        self.best: List[Tuple[float, str]] = []  # (error on dev, file), best first
+        self.curve: List[Dict[str, float]] = []
+
+    def run(self) -> None:
+        """Train to the last epoch and write the average of the best checkpoints."""
+        state = checkpoints.load(self.out / "checkpoints", self.log)
+        if state is None:
+            self.dry_run()
+        else:
+            self._resume(state)
+        board = _board(self.out / "tensorboard", self.step)
+        for self.epoch in range(self.epoch, self.config.train.epochs):
+            self._train_epoch(board)
+            self.batch = 0
+            if (self.epoch + 1) % self.config.train.valid_every == 0 or self.epoch + 1 == self.config.train.epochs:
+                self._validate(board)
+            self._save(self.epoch + 1)
+        board.close()
+        averaged = average([self.out / "checkpoints" / name for _, name in self.best])
+        self.model.load_state_dict(averaged)
+        save(self.model, self.out / "model.safetensors")
+        write_json(self.out / "summary.json", {
+            "parameters": parameters(self.model), "parameters_trained": parameters(self.model), "steps": self.step,
+            "epochs": self.config.train.epochs, "best": [{"dev_error": e, "file": n} for e, n in self.best]})
+
+    def dry_run(self) -> None:
+        """Forward and backward over the batch with the longest utterances: what can't fit in memory fails now, not in hours."""
+        longest = ordered_batches(self.train_cuts, self.config.train.batch_seconds)[0]
+        try:
+            self.losses(collate(longest, self.features, self.lexicon))[0].backward()
+        except (RuntimeError, MemoryError) as error:
+            if "memory" not in str(error).lower() and not isinstance(error, MemoryError):
+                raise
+            raise UserError(f"the batch of the longest utterances ({len(longest)} of up to {longest[0].duration:.1f} s) does not fit in "
+                            f"memory; lower train.batch_seconds (now {self.config.train.batch_seconds:g}) or data.max_duration") from None
+        self.model.zero_grad(set_to_none=True)
+
+    def losses(self, batch: Batch) -> Tuple[Tensor, Dict[str, Tensor]]:
+        """The weighted loss a token, and each head's loss a token (natural log).
+
+        Raises:
+          UserError: a loss that is not finite; names the utterances, which are saved for inspection.
+        """
+        weights = self.config.loss
+        x, lengths = batch.x.to(self.device), batch.lengths.to(self.device)
+        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
+            output = self.model(x, lengths)
+        per_head: Dict[str, Tensor] = {}
+        if output.subword is not None:
+            per_head["subword"] = ctc(output.subword, output.subword_lengths, batch.subwords, weights.backend)
+        if output.frames is not None:
+            chosen, targets = choose_words(batch.words, len(self.lexicon.word_ids), weights.negatives if self.model.training else -1)
+            log_probs = self.model.word_log_probs(output, chosen.to(self.device), weights.meaning_dropout)
+            per_head["word"] = ctc(log_probs, output.word_lengths, targets, weights.backend)
+        for head, loss in per_head.items():
+            if not torch.isfinite(loss).all():
+                self._stop_at_nan(batch, head, loss)
+        tokens = {"subword": sum(map(len, batch.subwords)), "word": sum(map(len, batch.words))}
+        means = {head: loss.sum() / max(tokens[head], 1) for head, loss in per_head.items()}
+        return sum(getattr(weights, head) * mean for head, mean in means.items()), means
+
+    def _train_epoch(self, board: Any) -> None:
+        settings = self.config.train
+        self.model.train()
+        batches = epoch_batches(self.train_cuts, settings.batch_seconds, self.config.seed, self.epoch)
+        stream = training_batches(batches, self.batch, self.features, self.lexicon, self.augment,
+                                  self.config.seed * 1009 + self.epoch * 10_007)
+        total = settings.epochs * len(batches)
+        with tqdm(stream, desc=f"epoch {self.epoch + 1}/{settings.epochs}", total=total, initial=self.epoch * len(batches) + self.batch,
+                  unit="step", mininterval=1, leave=False) as bar:
+            for batch in bar:
+                rate = learning_rate(settings, (self.epoch + self.batch / len(batches)) / settings.epochs)
+                for group in self.optimizer.param_groups:
+                    group["lr"] = rate
+                loss, means = self.losses(batch)
+                self.scaler.scale(loss).backward()
+                self.scaler.unscale_(self.optimizer)
+                norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
+                self.scaler.step(self.optimizer)
+                self.scaler.update()
+                self.optimizer.zero_grad(set_to_none=True)
+                self.step += 1
+                self.batch += 1
+                row = {"step": self.step, "epoch": self.epoch + 1, "loss": loss.item(), "learning_rate": rate, "gradient_norm": float(norm),
+                       **{f"{head}_loss": mean.item() for head, mean in means.items()}}
+                self.curve.append(row)
+                for key in row.keys() - {"step", "epoch"}:
+                    board.add_scalar(f"train/{key}", row[key], self.step)
+                bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False)
+                if self.step % settings.checkpoint_every == 0 and self.batch < len(batches):
+                    self._save(self.epoch)
+
+    @torch.no_grad()
+    def _validate(self, board: Any) -> None:
+        """Loss and greedy error of every head on dev; the average of the heads' errors ranks the checkpoints."""
+        self.model.eval()
+        sums: Dict[str, float] = {}
+        errors: Dict[str, List[int]] = {}
+        every_word = torch.arange(len(self.lexicon.word_ids), device=self.device)
+        count = 0
+        for cuts in ordered_batches(self.dev_cuts, self.config.train.batch_seconds):
+            batch = collate(cuts, self.features, self.lexicon)
+            output = self.model(batch.x.to(self.device), batch.lengths.to(self.device))
+            heads = {}
+            if output.subword is not None:
+                heads["subword"] = (output.subword, output.subword_lengths, batch.subwords)
+            if output.frames is not None:
+                heads["word"] = (self.model.word_log_probs(output, every_word), output.word_lengths, batch.words)
+            for head, (log_probs, lengths, targets) in heads.items():
+                loss = ctc(log_probs, lengths, targets, "torch")
+                sums[head] = sums.get(head, 0.0) + loss[torch.isfinite(loss)].sum().item()
+                tally = errors.setdefault(head, [0, 0])
+                for hypothesis, target in zip(greedy(log_probs, lengths), targets):
+                    tally[0] += kaldialign.edit_distance(target, hypothesis)["total"]
+                    tally[1] += len(target)
+            count += len(cuts)
+        row = {f"dev_{head}_loss": value / max(errors[head][1], 1) for head, value in sums.items()}
+        row.update({f"dev_{head}_error": 100 * wrong / max(of, 1) for head, (wrong, of) in errors.items()})
+        error = sum(row[f"dev_{head}_error"] for head in errors) / len(errors)
+        self.curve.append({"step": self.step, "epoch": self.epoch + 1, **row})
+        for key, value in row.items():
+            board.add_scalar(f"dev/{key[4:]}", value, self.step)
+        self.log.info("epoch %d: %s", self.epoch + 1, ", ".join(f"{k} {v:.2f}" for k, v in row.items()))
+        name = f"epoch-{self.epoch + 1:04d}.safetensors"
+        save(self.model, self.out / "checkpoints" / name)
+        ranked = sorted(self.best + [(error, name)], key=lambda item: (item[0], -int(item[1][6:10])))
+        self.best = ranked[:self.config.train.average]
+
+    def _save(self, epoch: int) -> None:
+        checkpoints.save(self.out / "checkpoints", self.step, {
+            "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(),
+            "epoch": epoch, "batch": self.batch if epoch == self.epoch else 0, "step": self.step, "best": self.best,
+            "curve": json.dumps(self.curve)})
+        write_jsonl(self.out / "curves.jsonl", self.curve)
+        kept = {name for _, name in self.best}
+        for path in (self.out / "checkpoints").glob("epoch-*.safetensors"):  # only after the checkpoint that no longer names them
+            if path.name not in kept:
+                path.unlink()
+
+    def _resume(self, state: Dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"], strict=True)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.epoch, self.batch, self.step = state["epoch"], state["batch"], state["step"]
+        self.best, self.curve = [tuple(item) for item in state["best"]], json.loads(state["curve"])
+        self.log.info("going on after step %d (epoch %d)", self.step, self.epoch + 1)
+
+    def _stop_at_nan(self, batch: Batch, head: str, loss: Tensor) -> None:
+        wrong = [n for n in range(len(batch.ids)) if not math.isfinite(loss[n].item())]
+        path = self.out / f"failed-step-{self.step}.pt"
+        torch.save({"ids": batch.ids, "x": batch.x, "lengths": batch.lengths, "subwords": batch.subwords, "words": batch.words,
+                    "loss": loss.detach().cpu(), "head": head, "model": self.model.state_dict()}, path)
+        names = ", ".join(batch.ids[n] for n in wrong[:10])
+        raise UserError(f"the {head} loss of {len(wrong)} utterance(s) is not finite at step {self.step}: {names}; the batch and the weights "
+                        f"are saved in {path}. Look at these utterances, or lower train.learning_rate; the last checkpoint is intact")
+
+
+def choose_words(transcripts: Sequence[Sequence[int]], vocabulary: int, negatives: int) -> Tuple[Tensor, List[List[int]]]:
+    """The words that one step's softmax runs over: those of the batch, and sampled others.
+
+    Args:
+      transcripts: word ids from 1.
+      vocabulary: number of words.
+      negatives: others to sample; all of them where negative, or where they are few.
+    Returns:
+      table rows (W,), ascending, and the transcripts as positions in them from 1.
+    """
+    present = sorted({w for transcript in transcripts for w in transcript})
+    if negatives < 0 or len(present) + negatives >= vocabulary:
+        return torch.arange(vocabulary), [list(t) for t in transcripts]
+    absent = torch.ones(vocabulary, dtype=torch.bool)
+    absent[torch.tensor(present, dtype=torch.int64) - 1] = False
+    others = torch.nonzero(absent)[:, 0]
+    others = others[torch.randperm(len(others))[:negatives]]
+    rows = torch.cat((torch.tensor(present, dtype=torch.int64) - 1, others)).sort().values
+    place = {row + 1: n for n, row in enumerate(rows.tolist(), 1)}
+    return rows, [[place[w] for w in t] for t in transcripts]
+
+
+def greedy(log_probs: Tensor, lengths: Tensor) -> List[List[int]]:
+    """Best symbol a frame, repeats joined, blanks (0) removed. log_probs: (N, T, V)."""
+    best = log_probs.argmax(-1).cpu()
+    return [[s for s in torch.unique_consecutive(row[:n]).tolist() if s] for row, n in zip(best, lengths.tolist())]
+
+
+def learning_rate(settings: SimpleNamespace, progress: float) -> float:
+    """Linear rise, then a cosine to a hundredth of the peak; progress from 0 to 1."""
+    if progress < settings.warmup:
+        return settings.learning_rate * max(progress / settings.warmup, 0.01)
+    return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (progress - settings.warmup) / (1 - settings.warmup))))
+
+
+def weight_decay_groups(model: Model, decay: float) -> List[Dict[str, Any]]:
+    """Decay for matrices; none for biases, norms and scales."""
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    others = [p for p in model.parameters() if p.dim() <= 1]
+    return [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _board(folder: Path, step: int) -> Any:
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=step + 1 if step else None)

@@ -1,0 +1,138 @@
+"""Stage 3's word-vector tables: one function a source, all giving the same parts.
+
+A table is a dict of tensors, row = word id - 1:
+  letters  (V, L) int64, ids from 1 padded with 0: what the letter encoder reads
+  meaning  (V, D) float32, and known (V,) bool: whether the source has the word
+"""
+import logging
+import zlib
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Callable, Dict, Iterator, List, Sequence, Tuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from utils.errors import UserError
+
+Meaning = Tuple[np.ndarray, np.ndarray]  # (V, D) float32, (V,) bool
+
+
+def spelling(words: Sequence[str]) -> Tuple[Tensor, List[str]]:
+    """Letters of every word, (V, L), and the alphabet: its first symbol has id 1."""
+    alphabet = sorted({letter for word in words for letter in word})
+    ids = {letter: n for n, letter in enumerate(alphabet, 1)}
+    out = torch.zeros(len(words), max(map(len, words)), dtype=torch.int64)
+    for row, word in enumerate(words):
+        out[row, :len(word)] = torch.tensor([ids[letter] for letter in word])
+    return out, alphabet
+
+
+def meaning(words: Sequence[str], sentences: Sequence[List[str]], config: SimpleNamespace) -> Meaning:
+    """Vectors of the source that the group `vectors.meaning` names, centred and of unit mean square length.
+
+    Args:
+      words: the table's words in order.
+      sentences: training text, for the sources that learn from it.
+      config: the group `vectors.meaning`.
+    Raises:
+      UserError: a file that is missing, ragged or has none of the words.
+    """
+    vectors, known = SOURCES[config.source](words, sentences, config)
+    mean = vectors[known].mean(0)
+    vectors = np.where(known[:, None], vectors - mean, 0)
+    scale = np.sqrt((vectors[known] ** 2).sum(1).mean())
+    return (vectors / max(scale, 1e-8)).astype(np.float32), known
+
+
+def random_vectors(words: Sequence[str], sentences: Sequence[List[str]], config: SimpleNamespace) -> Meaning:
+    """The control: a normal vector that depends on nothing but the word's name and the seed."""
+    rows = [np.random.default_rng([config.seed, zlib.crc32(word.encode())]).standard_normal(config.dim) for word in words]
+    return np.stack(rows), np.ones(len(words), bool)
+
+
+def fasttext(words: Sequence[str], sentences: Sequence[List[str]], config: SimpleNamespace) -> Meaning:
+    """fastText (Bojanowski et al. 2017) on the training text; one worker, hence the same vectors each time."""
+    from gensim.models import FastText
+
+    logging.getLogger("gensim").setLevel(logging.WARNING)
+    model = FastText(sentences=list(sentences), vector_size=config.dim, window=5, min_count=1, sg=1, epochs=20,
+                     workers=1, seed=config.seed, hashfxn=lambda text: zlib.crc32(text.encode()), bucket=100_000)
+    return np.stack([model.wv[word] for word in words]), np.ones(len(words), bool)
+
+
+def from_file(words: Sequence[str], sentences: Sequence[List[str]], config: SimpleNamespace) -> Meaning:
+    """A GloVe, word2vec or fastText file, text (`.gz` too) or binary (`.bin`); only the table's words are kept."""
+    path = Path(config.path)
+    if not config.path:
+        raise UserError("vectors.meaning.source=file needs --set vectors.meaning.path=FILE (GloVe, word2vec or fastText)")
+    found = _binary(path, words) if path.suffix == ".bin" else _text(path, words)
+    if not found:
+        raise UserError(f"{path}: none of the {len(words)} words is in it; is it of another language, or cased?")
+    dim = len(next(iter(found.values())))
+    out = np.stack([found.get(word, np.zeros(dim)) for word in words])
+    return out, np.array([word in found for word in words])
+
+
+SOURCES: Dict[str, Callable[..., Meaning]] = {"random": random_vectors, "fasttext": fasttext, "file": from_file}
+
+
+def _text(path: Path, words: Sequence[str]) -> Dict[str, np.ndarray]:
+    """One word a line with its numbers, separated by spaces; word2vec's and fastText's first line (count, dim) is skipped."""
+    wanted, found, dim = set(words), {}, 0
+    for number, line in enumerate(_lines(path), 1):
+        parts = line.rstrip().split(" ")
+        if number == 1 and len(parts) == 2 and parts[0].isdigit() and parts[1].isdigit():
+            dim = int(parts[1])
+            continue
+        dim = dim or len(parts) - 1
+        if len(parts) < dim + 1 or dim < 1:
+            raise UserError(f"{path}, line {number}: {len(parts) - 1} numbers after the word, {dim} expected; the file is ragged "
+                            "or cut short: fetch it again")
+        word = " ".join(parts[:-dim])  # GloVe 840B has words with spaces
+        if len(parts) > dim + 1 and _number(parts[-dim - 1]) and _number(parts[1]):
+            raise UserError(f"{path}, line {number}: {len(parts) - 1} numbers after the word, {dim} expected; the file is ragged")
+        if word in wanted and word not in found:
+            try:
+                vector = np.array(parts[-dim:], dtype=np.float32)
+            except ValueError:
+                raise UserError(f"{path}, line {number}: '{word}' has something that is not a number") from None
+            if not np.isfinite(vector).all():
+                raise UserError(f"{path}, line {number}: '{word}' has a number that is not finite")
+            found[word] = vector
+    return found
+
+
+def _lines(path: Path) -> Iterator[str]:
+    import gzip
+
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8", newline="\n") as stream:
+            yield from stream
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text ({error}); binary word2vec and fastText files end in .bin") from None
+    except (OSError, EOFError) as error:
+        raise UserError(f"{path} can't be read: {error}") from None
+
+
+def _binary(path: Path, words: Sequence[str]) -> Dict[str, np.ndarray]:
+    """word2vec's binary format, or fastText's own (which also composes words it has not seen)."""
+    from gensim.models import KeyedVectors
+    from gensim.models.fasttext import load_facebook_vectors
+
+    with open(path, "rb") as stream:
+        is_fasttext = stream.read(4) == (793712314).to_bytes(4, "little")  # fastText's magic number
+    try:
+        vectors = load_facebook_vectors(str(path)) if is_fasttext else KeyedVectors.load_word2vec_format(str(path), binary=True)
+    except (EOFError, ValueError, UnicodeDecodeError, NotImplementedError, AssertionError) as error:
+        raise UserError(f"{path} is not a whole word2vec or fastText binary file ({error}); fetch it again") from None
+    return {word: vectors[word] for word in words if is_fasttext or word in vectors}
+
+
+def _number(text: str) -> bool:
+    try:
+        float(text)
+        return True
+    except ValueError:
+        return False
