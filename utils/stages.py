@@ -30,7 +30,7 @@ class Stage:
 
 STAGES: List[Stage] = [
     Stage(0, "data", "recordings, supervisions, cuts; normalised text; what was left out and why", 1,
-          ("data",), (), ("lhotse", "num2words")),
+          ("data",), (), ("lhotse", "num2words", "av")),
     Stage(1, "features", "fbank of every cut; speed perturbation; optional denoising", 1,
           ("features", "data.sampling_rate", "data.max_left_out"), ("data",), ("lhotse", "torch")),
     Stage(2, "lang", "word list, sub-word units, lexicon, n-gram LM, decoding graphs", 1,
@@ -43,14 +43,14 @@ STAGES: List[Stage] = [
     Stage(5, "train", "k2 training; checkpoints; curves", 1,
           ("model", "loss", "train", "seed"), ("features", "lang", "vectors", "audit"), ("torch", "k2", "lhotse")),
     Stage(6, "decode", "greedy words, k2 lattices, 1-best", 1,
-          ("decode", "model", "features.frame_shift"), ("features", "lang", "vectors", "train"), ("torch", "k2")),
+          ("decode",), ("features", "lang", "vectors", "train"), ("torch", "k2")),
     Stage(7, "rescore", "n-best rescored with word vectors and the LM; weights tuned on dev", 1,
-          ("rescore", "model.word_head"), ("lang", "decode"), ("torch", "k2")),
+          ("rescore",), ("lang", "decode"), ("torch", "k2")),
     Stage(8, "score", "WER/CER, OOV recall, oracle, real-time factor, errors, plots, records", 1,
           ("score", "seed", "data.language", "data.normaliser"), ("data", "lang", "vectors", "train", "decode", "rescore"),
           ("kaldialign",)),
     Stage(9, "export", "a model bundle: safetensors, ONNX, config, vocabulary", 1,
-          ("export", "model"), ("lang", "vectors", "train"), ("torch",)),
+          ("export",), ("lang", "vectors", "train"), ("torch",)),
 ]
 BY_NAME: Dict[str, Stage] = {stage.name: stage for stage in STAGES}
 
@@ -114,7 +114,7 @@ def _sources(stage: Stage, config: Dict[str, Any]) -> Dict[str, str]:
         if not source.is_dir():
             raise UserError(f"data.source={source} is not a folder; give the corpus in its official layout, or leave it empty to download")
         corpus = import_module(f"local.{config['data']['module']}") if _is_local(config["data"]["module"]) else None
-        return {p.name: digest(p) for p in getattr(corpus, "tables", lambda _: [])(source)}
+        return {str(p.relative_to(source)): digest(p) for p in getattr(corpus, "tables", lambda _: [])(source)}
     path = config["vectors"]["meaning"]["path"]
     if stage.name == "vectors" and path:
         if not Path(path).is_file():

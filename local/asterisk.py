@@ -1,0 +1,180 @@
+"""asterisk: the voice prompts of the Asterisk telephone exchange, one studio speaker a language (en, es, fr, it, ru), with transcripts.
+
+From the Debian packages asterisk-core-sounds-<language> (`apt-get download`, no root), or, where there is no apt, the official
+tarballs. data.source: a folder with such packages extracted (one or many), or with the tarballs, packed or unpacked.
+Licence: CC BY-SA 3.0 (en, es, fr), CC BY 3.0 (it, ru), as the packages state it.
+
+The split is a hash of the prompt's key, so one prompt is in the same split in every language and recipe. Tones and silence are
+left out by design, and so is what was published incomplete (text without audio, audio without text).
+"""
+import gzip
+import hashlib
+import logging
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Dict, List, Optional, Tuple
+
+from utils import download
+from utils.audio import decode_g722, write_wav
+from utils.errors import UserError
+from utils.manifests import Corpus, LeftOut, Utterance, options
+
+URL = "https://downloads.asterisk.org/pub/telephony/sounds/releases/asterisk-core-sounds-{language}-{format}-{version}.tar.gz"
+VERSION = "1.6.1"  # Debian's too
+VOICES = {"en": "en_US_f_Allison", "es": "es_MX_f_Allison", "fr": "fr_CA_f_June", "it": "it_IT_m_Carlo", "ru": "ru_RU_f_IvrvoiceRU"}
+PROMPTS = {"en": 551, "es": 478, "fr": 509, "it": 582, "ru": 554}  # with speech, audio and text, in VERSION
+OPTIONS = {"languages": [], "format": "g722", "check_counts": True}
+
+TONES = re.compile(r"(silence/.*|beep|beeperr|(a|de)scending-2tone|confbridge-(join|leave)|tt-monkeys)")
+BRACKETS = re.compile(r"\[[^]]*\]|\([^)]*\)|<[^>]*>")
+# Transcript keys that differ from the file's; "digits/0 (2)" is the second line with that key.
+RENAMED = {
+    "es": {"digits/0 (2)": "digits/10", "digits/21-and": "digits/20-and", "confbridge-lock-out-0": "confbridge-lock-out"},
+    "fr": {"dollars": "digits/dollars", "confbridge-lock-out-0": "confbridge-lock-out"},
+    "it": {"millions": "digits/millions"},
+}
+# Slips of the published transcripts: what is replaced, by what is said.
+SLIPS: Dict[str, List[Tuple[str, str]]] = {
+    "en": [(r"\*", " star "), ("#", " pound "), (r"www\.asterisk\.org", "w w w dot asterisk dot org")],
+    "es": [("á", "a"), ("é", "e"), ("í", "i"), ("ó", "o"), ("ú", "u"),  # most of the file has no accents
+           (r"www\.asterisk\.org", "www punto asterisk punto org")],
+    "fr": [(r"\*", " étoile "), ("#", " dièse ")],
+    "it": [(r"\b(sar|citt)\?", r"\1à"), (r"\b(pu)\?", r"\1ò"), (r"\b(cos)\?", r"\1ì"), (r"\b(pi)\?", r"\1ù"), (r"(?<=\w) \? (?=\w)", " è "),
+           (r"\bE' ", "È ")],
+    "ru": [],
+}
+
+
+def name(config: SimpleNamespace) -> str:
+    """How results call the corpus: asterisk-en, asterisk-en+es+fr+it+ru, asterisk-en-wav."""
+    chosen = options(config, OPTIONS)
+    return f"asterisk-{'+'.join(_languages(config))}" + ("" if chosen["format"] == "g722" else f"-{chosen['format']}")
+
+
+def tables(source: Path) -> List[Path]:
+    """The files that identify a local copy: transcripts and tarballs."""
+    return sorted({*source.rglob("core-sounds-??.txt*"), *source.glob("asterisk-core-sounds-*.tar.gz")})
+
+
+def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: logging.Logger) -> Corpus:
+    """Get the packages, pair transcripts with recordings, decode G.722 into `out`/wav."""
+    chosen = options(config, OPTIONS)
+    if chosen["format"] not in ("g722", "wav"):
+        raise UserError(f"data.options.format={chosen['format']}: there are g722 (16 kHz) and wav (8 kHz)")
+    utterances: List[Utterance] = []
+    left_out: List[LeftOut] = []
+    for language in _languages(config):
+        transcript, sounds = _find(config, language, chosen["format"], downloads)
+        found, missing = _pair(language, transcript, sounds, chosen["format"])
+        if chosen["check_counts"] and len(found) != PROMPTS[language]:
+            raise UserError(f"{sounds} has {len(found)} prompts with speech and text instead of {PROMPTS[language]}; get the whole release "
+                            f"{VERSION}, or for another one --set data.options.check_counts=false")
+        utterances += found
+        left_out += missing
+    if chosen["format"] == "g722":
+        utterances = _decode(utterances, out, nj)
+    return Corpus(utterances, left_out)
+
+
+def _languages(config: SimpleNamespace) -> List[str]:
+    languages = options(config, OPTIONS)["languages"] or [config.language]
+    unknown = [language for language in languages if language not in VOICES]
+    if unknown:
+        raise UserError(f"asterisk has no '{unknown[0]}'; data.language and data.options.languages take {', '.join(VOICES)}")
+    return sorted(set(languages))
+
+
+def _find(config: SimpleNamespace, language: str, form: str, downloads: Path) -> Tuple[Path, Path]:
+    """The transcript file and the folder of sounds of one language, downloaded where they have to be."""
+    tarball = f"asterisk-core-sounds-{language}-{form}"
+    packages = [f"asterisk-core-sounds-{language}", tarball]
+    if config.source:
+        source = Path(config.source)
+        for archive in sorted(source.glob(f"{tarball}-*.tar.gz")):
+            download.unpack(archive, downloads / archive.name[:-len(".tar.gz")])
+            source = downloads / archive.name[:-len(".tar.gz")]
+        folders = [source, *(p for p in sorted(source.iterdir()) if p.is_dir())]
+    elif download.has_apt():
+        folders = download.debian_packages(packages, downloads)
+    else:
+        url = URL.format(language=language, format=form, version=VERSION)
+        archive = downloads / url.rpartition("/")[2]
+        folders = [downloads / f"{tarball}-{VERSION}"]
+        if not folders[0].is_dir():
+            download.fetch(url, archive)
+            download.unpack(archive, folders[0])
+    texts = [p for f in folders for p in (f / f"usr/share/doc/asterisk-core-sounds-{language}/core-sounds-{language}.txt.gz",
+                                          f / f"core-sounds-{language}.txt") if p.is_file()]
+    sounds = [p for f in folders for p in (f / "usr/share/asterisk/sounds" / VOICES[language], f)
+              if (p / "digits" / f"1.{form}").is_file() and (p != f or (f / f"core-sounds-{language}.txt").is_file())]
+    if not texts or not sounds:
+        raise UserError(f"{config.source or downloads}: found {'no sounds' if texts else f'no core-sounds-{language}.txt'} of "
+                        f"{tarball}; give the extracted Debian packages {' and '.join(packages)}, or {tarball}-{VERSION}.tar.gz")
+    return texts[0], sounds[0]
+
+
+def _pair(language: str, transcript: Path, sounds: Path, form: str) -> Tuple[List[Utterance], List[LeftOut]]:
+    """Utterances of one language, and what has only a text or only a recording, or no speech."""
+    texts = _read(transcript, language)
+    files = {str(p.relative_to(sounds).with_suffix("")): p for p in sorted(sounds.rglob(f"*.{form}"))}
+    by_lower = {key.lower(): key for key in files}
+    said = {key if key in files else by_lower.get(key.lower(), key): text for key, text in texts.items()}
+    utterances, left_out = [], []
+    for key in sorted({*said, *files}):
+        identity, split = f"{language}-{key.replace('/', '_')}", _split(key)
+        reason = None
+        if TONES.fullmatch(key):
+            reason = "a tone or silence, no speech"
+        elif key not in files:
+            reason = "published without a recording"
+        elif not said.get(key):
+            reason = "published without a transcript"
+        if reason:
+            left_out.append(LeftOut(identity, "-", reason, by_design=True))
+        else:
+            utterances.append(Utterance(identity, split, _said(said[key], language), VOICES[language], language, files[key],
+                                        raw=said[key]))
+    return utterances, left_out
+
+
+def _read(transcript: Path, language: str) -> Dict[str, str]:
+    """Key -> text, from lines `key: text`; ';' opens a comment."""
+    data = transcript.read_bytes()
+    lines = (gzip.decompress(data) if transcript.suffix == ".gz" else data).decode("utf-8-sig").splitlines()
+    pairs = [(key.strip(), text.strip()) for key, colon, text in (line.partition(":") for line in lines if line[:1] != ";") if colon]
+    another = re.compile("(?<![\\w-])(" + "|".join(re.escape(key) for key, _ in pairs if "-" in key) + "):")
+    out: Dict[str, str] = {}
+    for key, text in pairs:
+        if key in out:
+            key += " (2)"
+        if text.startswith(f"{key}:"):
+            text = text[len(key) + 1:]
+        text = another.split(text)[0]  # two lines run together
+        out[RENAMED.get(language, {}).get(key, key)] = text.strip()
+    return out
+
+
+def _said(text: str, language: str) -> str:
+    """A published transcript without remarks in brackets and with its slips mended."""
+    for slip, right in SLIPS[language]:
+        text = re.sub(slip, right, text)
+    return BRACKETS.sub(" ", text)
+
+
+def _split(key: str) -> str:
+    """80% train, 10% dev, 10% test by the SHA-1 of the prompt's key."""
+    place = int(hashlib.sha1(key.lower().encode()).hexdigest(), 16) / 2 ** 160
+    return "train" if place < 0.8 else "dev" if place < 0.9 else "test"
+
+
+def _decode(utterances: List[Utterance], out: Path, nj: int) -> List[Utterance]:
+    """The same utterances with WAV files below `out`; those that stand are kept."""
+    def convert(u: Utterance) -> Utterance:
+        wav = out / "wav" / u.language / f"{u.id}.wav"
+        if not wav.exists():
+            write_wav(wav, decode_g722(u.audio), 16000)
+        return Utterance(**{**u.__dict__, "audio": wav})
+    with ThreadPoolExecutor(nj) as pool:
+        return list(pool.map(convert, utterances))

@@ -1,0 +1,21 @@
+"""Stage 0: recordings, supervisions and cuts of a corpus, validated; normalised text; a list of everything left out and why."""
+from importlib import import_module
+
+from utils import download, manifests
+from utils.contract import Job
+
+
+def run(job: Job) -> None:
+    """Let the corpus's module of local/ find the utterances; check and write them."""
+    data = job.config.data
+    corpus = import_module(f"local.{data.module}")
+    found = corpus.prepare(data, download.folder(job.corpus), job.out, job.nj, job.log)
+    manifests.write(found, corpus.name(data), data, job.out, job.plan.out, job.nj, job.log)
+
+
+if __name__ == "__main__":
+    import sys
+
+    from utils.driver import main
+
+    sys.exit(main(only="data"))
