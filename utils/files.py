@@ -33,6 +33,12 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write bytes, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write one line an item, atomically."""
     write_text(path, "".join(f"{line}\n" for line in lines))

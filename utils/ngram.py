@@ -1,0 +1,167 @@
+"""Interpolated modified Kneser-Ney n-gram models (Chen and Goodman 1998, section 3), read and written as ARPA files.
+
+Why not a library: of those on the package registry, KenLM's wheel has to be compiled and leaves `lmplz` out, and arpabo's
+probabilities add up to as much as 1.9 in a context. This estimator is exact: every context's probabilities sum to 1.
+The vocabulary is closed (the words of the text and </s>), as lexicon and decoding graph are.
+"""
+import math
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+
+from utils.errors import UserError
+from utils.files import write_lines
+
+BOS, EOS = "<s>", "</s>"
+Gram = Tuple[str, ...]
+Discounts = Tuple[float, float, float]  # subtracted from a count of 1, of 2, of 3 and more
+UNPREDICTED = -99.0  # ARPA's log10 probability of <s>
+
+
+@dataclass(frozen=True)
+class NGram:
+    """A back-off model: `logp[g]` of the n-grams it lists, `backoff[h]` of their contexts; both in log10."""
+
+    order: int
+    logp: Dict[Gram, float]
+    backoff: Dict[Gram, float]
+
+    def word(self, context: Gram, word: str) -> float:
+        """log10 P(word | context); a context may be longer than the model uses. KeyError for a word it doesn't know."""
+        context = context[max(0, len(context) - self.order + 1):]
+        penalty = 0.0
+        while context and context + (word,) not in self.logp:
+            penalty += self.backoff.get(context, 0.0)
+            context = context[1:]
+        return penalty + self.logp[context + (word,)]
+
+    def sentence(self, words: Sequence[str]) -> float:
+        """Natural log of P(words </s> | <s>)."""
+        tokens = (BOS, *words, EOS)
+        return math.log(10) * sum(self.word(tokens[max(0, i - self.order + 1):i], tokens[i]) for i in range(1, len(tokens)))
+
+    def perplexity(self, sentences: Iterable[Sequence[str]]) -> float:
+        """Perplexity, </s> counted. An unknown word is skipped and cuts the context, as in SRILM."""
+        total, predicted = 0.0, 0
+        for words in sentences:
+            context: Gram = (BOS,)
+            for word in (*words, EOS):
+                if (word,) not in self.logp:
+                    context = ()
+                    continue
+                total += self.word(context, word)
+                predicted += 1
+                context += (word,)
+        return 10 ** (-total / predicted) if predicted else math.nan
+
+
+def estimate(sentences: Iterable[Sequence[str]], order: int, discounts: Optional[Sequence[Discounts]] = None) -> NGram:
+    """Estimate a model of `order` from sentences of words.
+
+    Args:
+      discounts: those of order 1, 2, ...; by default from the counts of counts.
+    Raises:
+      UserError: there is no text, or the order is below 1.
+    """
+    if order < 1:
+        raise UserError(f"an n-gram LM has an order of at least 1, not {order}: change lang.lm_order or lang.g_order")
+    counts = _counts(sentences, order)
+    if not counts[0]:
+        raise UserError("there is no text to estimate an n-gram LM from")
+    vocabulary = len(counts[0])
+    logp: Dict[Gram, float] = {}
+    backoff: Dict[Gram, float] = {}
+    lower: Dict[Gram, float] = {(): 1.0 / vocabulary}  # below the unigrams: uniform
+    for n, table in enumerate(counts, 1):
+        discount = discounts[n - 1] if discounts else _discounts(table.values())
+        totals: Counter = Counter()
+        freed: Dict[Gram, float] = {}  # context -> mass that discounting took
+        for gram, count in table.items():
+            totals[gram[:-1]] += count
+            freed[gram[:-1]] = freed.get(gram[:-1], 0.0) + min(count, discount[min(count, 3) - 1])
+        gamma = {context: mass / totals[context] for context, mass in freed.items()}
+        probability: Dict[Gram, float] = {}
+        for gram, count in table.items():
+            context = gram[:-1]
+            own = max(count - discount[min(count, 3) - 1], 0.0) / totals[context]
+            probability[gram] = own + gamma[context] * lower[gram[1:] if n > 1 else ()]
+        logp.update((gram, math.log10(p)) for gram, p in probability.items())
+        if n > 1:  # unigrams have no context that backs off; log10(0) is ARPA's -99
+            backoff.update((context, math.log10(g) if g > 0 else UNPREDICTED) for context, g in gamma.items())
+        lower = probability
+    logp[(BOS,)] = UNPREDICTED
+    return NGram(order, logp, backoff)
+
+
+def _counts(sentences: Iterable[Sequence[str]], order: int) -> List[Dict[Gram, int]]:
+    """n-gram -> count for n = 1..order: raw at the top and after <s>, below it the number of different words in front."""
+    raw: List[Counter] = [Counter() for _ in range(order)]
+    for words in sentences:
+        tokens = (BOS, *words, EOS)
+        for n in range(1, order + 1):
+            raw[n - 1].update(tokens[i:i + n] for i in range(len(tokens) - n + 1))
+    del raw[0][(BOS,)]
+    counts: List[Dict[Gram, int]] = [dict(raw[-1])]
+    for n in range(order - 1, 0, -1):
+        continued: Counter = Counter(gram[1:] for gram in raw[n])
+        counts.insert(0, {gram: count if gram[0] == BOS else continued[gram] for gram, count in raw[n - 1].items()})
+    return counts
+
+
+def _discounts(counts: Iterable[int]) -> Discounts:
+    """D1, D2, D3+ of Chen and Goodman, estimated from the counts of counts.
+
+    In small text counts of counts can be zero, or so uneven that a discount leaves (0, k): half of the count k is taken then,
+    KenLM's fall-back.
+    """
+    n = Counter(counts)
+    y = n[1] / (n[1] + 2 * n[2]) if n[1] else 0.0
+    values = []
+    for k in (1, 2, 3):
+        d = k - (k + 1) * y * n[k + 1] / n[k] if y and n[k] and n[k + 1] else 0.0
+        values.append(d if 0.0 < d < k else k / 2)
+    return values[0], values[1], values[2]
+
+
+def write_arpa(model: NGram, path: Path) -> None:
+    """Write an ARPA file, sorted, so that the same model is the same bytes."""
+    grams: List[List[Gram]] = [[] for _ in range(model.order)]
+    for gram in model.logp:
+        grams[len(gram) - 1].append(gram)
+    lines = ["\\data\\"] + [f"ngram {n}={len(g)}" for n, g in enumerate(grams, 1)]
+    for n, listed in enumerate(grams, 1):
+        lines += ["", f"\\{n}-grams:"]
+        for gram in sorted(listed):
+            line = f"{model.logp[gram]:.7f}\t{' '.join(gram)}"
+            lines.append(f"{line}\t{model.backoff[gram]:.7f}" if gram in model.backoff else line)
+    write_lines(path, lines + ["", "\\end\\"])
+
+
+def read_arpa(path: Path) -> NGram:
+    """Read an ARPA file; raises UserError naming the line that isn't one."""
+    logp: Dict[Gram, float] = {}
+    backoff: Dict[Gram, float] = {}
+    n, order = 0, 0
+    with open(path, encoding="utf-8") as stream:
+        for number, line in enumerate(stream, 1):
+            line = line.strip()
+            if not line or line.startswith("ngram ") or line in ("\\data\\", "\\end\\"):
+                continue
+            if line.startswith("\\") and line.endswith("-grams:"):
+                n = int(line[1:-len("-grams:")])
+                order = max(order, n)
+                continue
+            fields = line.split()
+            try:
+                gram = tuple(fields[1:n + 1])
+                logp[gram] = float(fields[0])
+                if len(fields) == n + 2:
+                    backoff[gram] = float(fields[n + 1])
+                if n == 0 or len(gram) < n or len(fields) > n + 2:
+                    raise ValueError
+            except (ValueError, IndexError):
+                raise UserError(f"{path}, line {number}: not a line of an ARPA file: {line}") from None
+    if not order:
+        raise UserError(f"{path} holds no n-grams")
+    return NGram(order, logp, backoff)
