@@ -12,6 +12,7 @@ import hashlib
 import logging
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Dict, List, Optional, Tuple
@@ -21,10 +22,10 @@ from utils.audio import decode_g722, write_wav
 from utils.errors import UserError
 from utils.manifests import Corpus, LeftOut, Utterance, options
 
-URL = "https://downloads.asterisk.org/pub/telephony/sounds/releases/asterisk-core-sounds-{language}-{format}-{version}.tar.gz"
+URL = "https://downloads.asterisk.org/pub/telephony/sounds/releases/"
 VERSION = "1.6.1"  # Debian's too
 VOICES = {"en": "en_US_f_Allison", "es": "es_MX_f_Allison", "fr": "fr_CA_f_June", "it": "it_IT_m_Carlo", "ru": "ru_RU_f_IvrvoiceRU"}
-PROMPTS = {"en": 551, "es": 478, "fr": 509, "it": 582, "ru": 554}  # with speech, audio and text, in VERSION
+PROMPTS = {"en": 551, "es": 482, "fr": 511, "it": 580, "ru": 554}  # with speech, audio and text, in VERSION
 OPTIONS = {"languages": [], "format": "g722", "check_counts": True}
 
 TONES = re.compile(r"(silence/.*|beep|beeperr|(a|de)scending-2tone|confbridge-(join|leave)|tt-monkeys)")
@@ -33,16 +34,15 @@ BRACKETS = re.compile(r"\[[^]]*\]|\([^)]*\)|<[^>]*>")
 RENAMED = {
     "es": {"digits/0 (2)": "digits/10", "digits/21-and": "digits/20-and", "confbridge-lock-out-0": "confbridge-lock-out"},
     "fr": {"dollars": "digits/dollars", "confbridge-lock-out-0": "confbridge-lock-out"},
-    "it": {"millions": "digits/millions"},
 }
 # Slips of the published transcripts: what is replaced, by what is said.
 SLIPS: Dict[str, List[Tuple[str, str]]] = {
     "en": [(r"\*", " star "), ("#", " pound "), (r"www\.asterisk\.org", "w w w dot asterisk dot org")],
     "es": [("á", "a"), ("é", "e"), ("í", "i"), ("ó", "o"), ("ú", "u"),  # most of the file has no accents
            (r"www\.asterisk\.org", "www punto asterisk punto org")],
-    "fr": [(r"\*", " étoile "), ("#", " dièse ")],
+    "fr": [(r"\*", " étoile "), ("#", " dièse "), (r"\((ne m'appelez plus, jamais)\)", r"\1")],
     "it": [(r"\b(sar|citt)\?", r"\1à"), (r"\b(pu)\?", r"\1ò"), (r"\b(cos)\?", r"\1ì"), (r"\b(pi)\?", r"\1ù"), (r"(?<=\w) \? (?=\w)", " è "),
-           (r"\bE' ", "È ")],
+           (r"\bE' ", "È "), (r"www\.asterisk\.org", "www punto asterisk punto org")],
     "ru": [],
 }
 
@@ -63,10 +63,12 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
     chosen = options(config, OPTIONS)
     if chosen["format"] not in ("g722", "wav"):
         raise UserError(f"data.options.format={chosen['format']}: there are g722 (16 kHz) and wav (8 kHz)")
+    languages = _languages(config)
+    folders = _folders(config, languages, chosen["format"], downloads)
     utterances: List[Utterance] = []
     left_out: List[LeftOut] = []
-    for language in _languages(config):
-        transcript, sounds = _find(config, language, chosen["format"], downloads)
+    for language in languages:
+        transcript, sounds = _find(folders, language, chosen["format"])
         found, missing = _pair(language, transcript, sounds, chosen["format"])
         if chosen["check_counts"] and len(found) != PROMPTS[language]:
             raise UserError(f"{sounds} has {len(found)} prompts with speech and text instead of {PROMPTS[language]}; get the whole release "
@@ -86,32 +88,36 @@ def _languages(config: SimpleNamespace) -> List[str]:
     return sorted(set(languages))
 
 
-def _find(config: SimpleNamespace, language: str, form: str, downloads: Path) -> Tuple[Path, Path]:
-    """The transcript file and the folder of sounds of one language, downloaded where they have to be."""
-    tarball = f"asterisk-core-sounds-{language}-{form}"
-    packages = [f"asterisk-core-sounds-{language}", tarball]
+def _folders(config: SimpleNamespace, languages: List[str], form: str, downloads: Path) -> List[Path]:
+    """The folders in which the sounds and transcripts lie, after downloading and unpacking what has to be."""
+    sounds = [f"asterisk-core-sounds-{language}-{form}" for language in languages]
     if config.source:
         source = Path(config.source)
-        for archive in sorted(source.glob(f"{tarball}-*.tar.gz")):
-            download.unpack(archive, downloads / archive.name[:-len(".tar.gz")])
-            source = downloads / archive.name[:-len(".tar.gz")]
+        archives = [archive for name in sounds for archive in sorted(source.glob(f"{name}-*.tar.gz"))]
         folders = [source, *(p for p in sorted(source.iterdir()) if p.is_dir())]
     elif download.has_apt():
-        folders = download.debian_packages(packages, downloads)
+        return download.debian_packages([*(f"asterisk-core-sounds-{language}" for language in languages), *sounds], downloads)
     else:
-        url = URL.format(language=language, format=form, version=VERSION)
-        archive = downloads / url.rpartition("/")[2]
-        folders = [downloads / f"{tarball}-{VERSION}"]
-        if not folders[0].is_dir():
-            download.fetch(url, archive)
-            download.unpack(archive, folders[0])
-    texts = [p for f in folders for p in (f / f"usr/share/doc/asterisk-core-sounds-{language}/core-sounds-{language}.txt.gz",
-                                          f / f"core-sounds-{language}.txt") if p.is_file()]
+        archives = [downloads / f"{name}-{VERSION}.tar.gz" for name in sounds]
+        folders = []
+    for archive in archives:
+        folders.append(downloads / archive.name[:-len(".tar.gz")])
+        if not folders[-1].is_dir():
+            download.fetch(URL + archive.name, archive)
+            download.unpack(archive, folders[-1])
+    return folders
+
+
+def _find(folders: List[Path], language: str, form: str) -> Tuple[Path, Path]:
+    """The transcript file and the folder of sounds of one language: laid out as Debian's packages, or as the official tarball."""
+    text = f"core-sounds-{language}.txt"
+    texts = [p for f in folders for p in (f / f"usr/share/doc/asterisk-core-sounds-{language}/{text}.gz", f / text) if p.is_file()]
     sounds = [p for f in folders for p in (f / "usr/share/asterisk/sounds" / VOICES[language], f)
-              if (p / "digits" / f"1.{form}").is_file() and (p != f or (f / f"core-sounds-{language}.txt").is_file())]
+              if (p / "digits" / f"1.{form}").is_file() and (p != f or (f / text).is_file())]
     if not texts or not sounds:
-        raise UserError(f"{config.source or downloads}: found {'no sounds' if texts else f'no core-sounds-{language}.txt'} of "
-                        f"{tarball}; give the extracted Debian packages {' and '.join(packages)}, or {tarball}-{VERSION}.tar.gz")
+        raise UserError(f"{folders[0]}: found {f'no {form} sounds' if texts else f'no {text}'} of {VOICES[language]}; give the extracted Debian "
+                        f"packages asterisk-core-sounds-{language} and asterisk-core-sounds-{language}-{form}, or the official tarball "
+                        f"asterisk-core-sounds-{language}-{form}-{VERSION}.tar.gz")
     return texts[0], sounds[0]
 
 
@@ -175,6 +181,6 @@ def _decode(utterances: List[Utterance], out: Path, nj: int) -> List[Utterance]:
         wav = out / "wav" / u.language / f"{u.id}.wav"
         if not wav.exists():
             write_wav(wav, decode_g722(u.audio), 16000)
-        return Utterance(**{**u.__dict__, "audio": wav})
+        return replace(u, audio=wav)
     with ThreadPoolExecutor(nj) as pool:
         return list(pool.map(convert, utterances))

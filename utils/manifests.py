@@ -4,14 +4,15 @@ A module of local/ gives one `Utterance` a transcript and says what it leaves ou
 text normalised, cuts built, everything counted, and what can't be used is listed with its reason.
 """
 import gzip
+import hashlib
 import json
 import logging
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
 
 from lhotse import CutSet, MonoCut, Recording, RecordingSet, SupervisionSegment, SupervisionSet
 from lhotse import validate as lhotse_validate
@@ -76,6 +77,18 @@ def options(config: SimpleNamespace, known: Dict[str, Any]) -> Dict[str, Any]:
         if type(value) is not type(known[key]) and known[key] is not None:
             raise UserError(f"data.options.{key} must be like {known[key]!r}, not {value!r}")
     return {**known, **config.options}
+
+
+def hold_out(utterances: List[Utterance], split: str, speakers: int = 0, single: int = 0) -> List[Utterance]:
+    """The same utterances, some of train moved to `split`: whole speakers, or single utterances.
+
+    Which ones follows from the SHA-1 of their names alone, so that it stays the same on every machine.
+    """
+    def chosen(names: Iterable[str], n: int) -> Set[str]:
+        return set(sorted(set(names), key=lambda name: hashlib.sha1(name.encode()).hexdigest())[:n])
+    train = [u for u in utterances if u.split == "train"]
+    who, which = chosen((u.speaker for u in train), speakers), chosen((u.id for u in train), single)
+    return [replace(u, split=split) if u.split == "train" and (u.speaker in who or u.id in which) else u for u in utterances]
 
 
 def write(corpus: Corpus, name: str, config: SimpleNamespace, out: Path, final: Path, nj: int, log: logging.Logger) -> None:
@@ -144,8 +157,11 @@ def _cuts(utterances: List[Utterance], texts: Dict[str, str], config: SimpleName
           log: logging.Logger, left_out: List[LeftOut]) -> Dict[str, Dict[str, MonoCut]]:
     """Cuts of the usable utterances by split and id; the others are added to `left_out`."""
     files: Dict[Tuple[str, Path, Optional[int]], List[Utterance]] = defaultdict(list)
+    paths: Dict[str, Path] = {}
     for u in utterances:
         files[u.recording or u.id, u.audio, u.channel].append(u)
+        if paths.setdefault(u.recording or u.id, u.audio) != u.audio:
+            raise UserError(f"the recording id '{u.recording or u.id}' stands for two files: {paths[u.recording or u.id]} and {u.audio}")
 
     def look(item: Any) -> audio.Checked:
         (_, path, channel), spoken = item
