@@ -1,0 +1,120 @@
+"""Stage 8: error rates, recall, oracle, real-time factors of every decoding; error listings, a picture, results records.
+
+Records are published to egs/<corpus>/results and RESULTS.md there is redrawn before the stage counts as complete, so a complete
+stage has nothing left to do. To publish again, delete the stage's folder.
+"""
+import fcntl
+import os
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Tuple
+
+from lhotse import CutSet
+
+from utils import plots
+from utils.contract import Job
+from utils.errors import UserError
+from utils.files import ROOT, read_json, read_jsonl, write_lines, write_text
+from utils.listing import listing
+from utils.measure import Cut, measure, oracle_rate
+from utils.provenance import describe, dirty_stages, real_time_factors, stages_behind
+from utils.records import Record, decoding_rank, links, named_overrides, publish, read_all, result_decoding, write
+from utils.report import markdown_page, report, run_table
+from utils.tables import as_text
+from utils.versions import git_state
+
+SPLITS = ("dev", "test")
+
+
+def run(job: Job) -> None:
+    """Write <split>-<decoding>.json, errors-<split>-<decoding>.txt, wer.svg; publish the records."""
+    stages, here = stages_behind(job.inputs), git_state(ROOT)
+    shared = {**identity(job), **describe(stages, here, job.plan.fingerprint)}
+    heard = read_json(job.inputs["lang"] / "word_counts.json")
+    records: List[Record] = []
+    for split in SPLITS:
+        cuts = read_split(job.inputs["data"], split)
+        oracle = oracle_rate(job.inputs["rescore"] / f"nbest-{split}.jsonl", cuts)
+        for decoding, path in hypotheses(job, split):
+            scores, measured = measure(read_jsonl(path), cuts, heard, job.config.score.bootstrap, path)
+            write_lines(job.out / f"errors-{split}-{decoding}.txt", listing(scores, heard))
+            record = {**shared, **measured, **rescored(job, decoding, oracle), "split": split, "decoding": decoding}
+            write(job.out / f"{split}-{decoding}.json", record)
+            records.append(record)
+            if measured["utterances_left_out"]:
+                job.log.warning("%s: %d utterances of %s were not decoded (left_out.tsv of the features stage)",
+                                path.name, measured["utterances_left_out"], split)
+    if len({r["utterance_set"] for r in records if r["split"] == "test"}) != 1:
+        raise UserError("the decodings of test are of different utterances, or there are none; delete the decode and rescore folders and run them again")
+    test = [r for r in records if r["split"] == "test"]
+    write_text(job.out / "wer.svg", plots.standalone(plots.bars(
+        f"{shared['corpus']}, {job.recipe}: WER on test", [plots.Bar(r["decoding"], r["wer"], *r["wer_interval"]) for r in test])))
+    paths = publish_all(records, job.corpus_dir)
+    job.log.info("%s", as_text(run_table(test)))
+    best = next(r for r in test if r["decoding"] == result_decoding(r["decoding"] for r in test))
+    job.log.info("WER %.2f%% on %s test (%s %s, seed %d); errors aligned in %s", best["wer"], best["corpus"], job.recipe, best["decoding"],
+                 best["seed"], job.plan.out / f"errors-test-{best['decoding']}.txt")
+    job.log.info("%d records in %s; all of them in %s", len(paths), paths[0].parent, job.corpus_dir / "RESULTS.md")
+    if not shared["git_clean"]:
+        job.log.warning("made from uncommitted code (%s): the records are named .dirty.json and git ignores them. To make records that count, "
+                        "commit, delete these stages' folders and run again",
+                        ", ".join(dirty_stages(stages) + ["score"] * (not here["git_clean"])))
+
+
+def identity(job: Job) -> Dict[str, Any]:
+    """What the run is of: corpus, recipe, seed ..."""
+    data = read_json(job.inputs["data"] / "summary.json")
+    return {"corpus": data["name"], "recipe": job.recipe, "overrides": named_overrides(job.overrides), "seed": job.config.seed,
+            "normaliser": data["normaliser"], "parameters": read_json(job.inputs["train"] / "summary.json")["parameters"],
+            "date": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
+def rescored(job: Job, decoding: str, oracle: Any) -> Dict[str, Any]:
+    """The keys that differ between first pass and rescoring: weights, oracle, links."""
+    weights = read_json(job.inputs["rescore"] / "weights.json")
+    factors = real_time_factors(job.inputs)
+    again = decoding in weights
+    return {"weights": {"graph": weights["graph"], **weights[decoding]} if again else {}, "oracle_wer": oracle if again else None,
+            "rtf": {link: factors[link] for link in links(decoding, weights["graph"]) if link in factors}}
+
+
+def hypotheses(job: Job, split: str) -> List[Tuple[str, Path]]:
+    """(decoding, file) of every hyps-<decoding>-<split>.jsonl, along the chain."""
+    found = {path.name[len("hyps-"):-len(f"-{split}.jsonl")]: path
+             for stage in ("decode", "rescore") for path in job.inputs[stage].glob(f"hyps-*-{split}.jsonl")}
+    return sorted(found.items(), key=lambda item: decoding_rank(item[0]))
+
+
+def read_split(data: Path, split: str) -> Dict[str, Cut]:
+    """id -> (normalised text, language) of a split."""
+    return {cut.id: (cut.supervisions[0].text, cut.supervisions[0].language or "") for cut in CutSet.from_file(data / f"cuts_{split}.jsonl.gz")}
+
+
+def publish_all(records: List[Record], corpus_dir: Path) -> List[Path]:
+    """Write the records into corpus_dir/results and redraw corpus_dir/RESULTS.md from all that are there."""
+    with held(corpus_dir / "results"):
+        paths = [publish(record, corpus_dir) for record in records]
+        every = read_all([corpus_dir / "results"])
+        pages = [report(every, split) for split in ("test", "dev")]
+        write_text(corpus_dir / "RESULTS.md", markdown_page(pages, f"Results of {corpus_dir.name}"))
+    return paths
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Let one process at a time into a folder; another waits."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+if __name__ == "__main__":
+    import sys
+
+    from utils.driver import main
+    sys.exit(main(only="score"))

@@ -1,0 +1,194 @@
+"""The comparison of recipes: what its numbers are, what it refuses, the files it writes."""
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+from fabricate import finished, record, run_score
+
+from steps.compare import main
+from utils import plots
+from utils.comparison import against, cells, results
+from utils.errors import UserError
+from utils.files import ROOT
+from utils.records import publish, read_all
+from utils.report import report
+from utils.tables import Table, as_html, as_markdown, as_text, grouped, probability
+
+
+def hybrid(**changes):
+    return record(**{"recipe": "wordvec_hybrid", "decoding": "wordvec", **changes})
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Two recipes on two corpora, made by the real score stage; three seeds of the hybrid on one of them."""
+    root = tmp_path_factory.mktemp("made")
+    better, worse = {"greedy": 0.2, "lm": 0.15, "wordvec": 0.1}, {"lattice": 0.5, "lm": 0.45}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("steps.score.git_state", lambda _: {"git_commit": "d" * 40, "git_clean": True})
+        for folder, languages in (("asterisk", ("en",)), ("prompts", ("en", "it"))):
+            for recipe, rates, seeds in (("wordvec_hybrid", better, (0, 1, 2)), ("bpe_ctc", worse, (0, 1))):
+                for seed in seeds if folder == "asterisk" else (0,):
+                    plans = finished(root / "exp" / folder / recipe / str(seed), seed, languages, rates)
+                    run_score(plans, root / "egs" / folder, recipe, [f"seed={seed}"])
+    return root
+
+
+@pytest.fixture
+def repository(made, tmp_path):
+    """A copy of its records, to write beside."""
+    shutil.copytree(made / "egs", tmp_path / "egs")
+    return tmp_path
+
+
+def table(page, title):
+    return next(t for t in page.tables if t.title.startswith(title))
+
+
+def test_numbers_of_the_tables_are_those_of_the_records(repository):
+    records = [r for r in read_all([repository / "egs" / "asterisk" / "results"]) if r["split"] == "test"]
+    page = report(records, "test")
+    hybrids = [r for r in records if r["recipe"] == "wordvec_hybrid" and r["decoding"] == "wordvec"]
+    row = dict(zip(table(page, "Recipes").header, table(page, "Recipes").rows[0]))
+    assert row["recipe"].startswith("wordvec_hybrid") and row["decoding"] == "wordvec" and row["seeds"] == "0 1 2"
+    assert row["WER"] == f"{np.mean([r['wer'] for r in hybrids]):.2f}"
+    assert row["over seeds"] == f"{min(r['wer'] for r in hybrids):.2f} to {max(r['wer'] for r in hybrids):.2f}"
+    assert row["p"] == "<0.001" and row["Δ bpe_ctc"].startswith("−")
+    everything = table(page, "All decodings")
+    assert len(everything.rows) == 5
+    greedy = next(r for r in everything.rows if r[2] == "greedy")
+    assert float(greedy[4]) == pytest.approx(np.mean([r["wer"] for r in records if r["decoding"] == "greedy"]), abs=0.005)
+
+
+def test_the_difference_is_of_the_seeds_that_both_have():
+    ours = [hybrid(seed=s, utterance_errors=e) for s, e in ((0, [0, 0, 1, 0]), (1, [0, 0, 0, 0]), (2, [9, 9, 9, 9]))]
+    theirs = [record(seed=s) for s in (0, 1)]
+    better, base = results(cells(theirs + ours))[::-1] if results(cells(theirs + ours))[0].system == "bpe_ctc" else results(cells(theirs + ours))
+    assert against(better, base).value == pytest.approx(100 * (0.5 - 4) / 20)
+    assert against(results(cells([hybrid(seed=7)]))[0], base) is None
+
+
+@pytest.mark.parametrize("change", ({"utterance_set": "set-b"}, {"normaliser": "basic-en-2"}))
+def test_other_utterances_or_normalisers_are_shown_apart_and_never_compared(change):
+    page = report([record(), hybrid(**change)], "test")
+    corpora = [row[0] for row in table(page, "Recipes").rows]
+    assert len(set(corpora)) == 2 and all(c.startswith("asterisk-en [") for c in corpora)
+    assert all(row[-1] == "–" for row in table(page, "Recipes").rows)
+    assert any("different sets of utterances" in note for note in page.notes)
+
+
+def test_pairing_refuses_another_text_of_the_same_utterances():
+    there = cells([record()])[0]
+    with pytest.raises(UserError, match="utterance_words"):
+        against(cells([hybrid(utterance_words=[5, 5, 5, 5])])[0], there)
+
+
+def test_clean_records_keep_dirty_ones_out_and_dirty_ones_alone_are_marked():
+    page = report([record(seed=0), record(seed=1, git_clean=False), hybrid(git_clean=False)], "test")
+    rows = {row[1]: row for row in table(page, "Recipes").rows}
+    assert rows["bpe_ctc"][3] == "0" and "wordvec_hybrid †" in rows
+    assert any(note.startswith("†") for note in page.notes) and any("Left out: 1 record of uncommitted" in note for note in page.notes)
+
+
+def test_different_conditions_are_noted():
+    same = report([record(), hybrid()], "test").notes
+    assert len(same) == 1 and "machine: a test, 2 cores" in same[0]
+    other = " ".join(report([record(), hybrid(machine="big", threads=16, git_commit="e" * 40)], "test").notes)
+    assert "2 machines" in other and "2 numbers of training threads" in other and "2 commits" in other and "not comparable" in other
+
+
+def test_systems_with_overrides_have_rows_but_no_column():
+    page = report([record(), hybrid(), hybrid(overrides=["vectors.spelling=false"])], "test")
+    assert list(table(page, "WER on").header) == ["corpus", "wordvec_hybrid", "bpe_ctc"]
+    assert "wordvec_hybrid vectors.spelling=false" in [row[1] for row in table(page, "Recipes").rows]
+
+
+def test_pooled_languages_stand_beside_one_language_alone_on_the_same_utterances():
+    part = {"utterances": 4, "words": 20, "errors": 3, "wer": 15.0, "wer_interval": [10.0, 20.0], "utterance_set": "set-a"}
+    pooled = hybrid(corpus="asterisk-en+it", normaliser="basic-en-1+it-1", utterance_set="set-b",
+                    by_language={"en": part, "it": {**part, "utterance_set": "set-c"}})
+    rows = table(report([hybrid(), pooled], "test"), "Languages").rows
+    assert [row[:2] for row in rows] == [["en", "asterisk-en"], ["", "asterisk-en+it"], ["it", "asterisk-en+it"]]
+    apart = table(report([hybrid(normaliser="basic-en-2"), pooled], "test"), "Languages").rows
+    assert "asterisk-en" not in [row[1] for row in apart]
+
+
+def test_command_prints_and_writes_markdown_and_a_page(repository, capsys):
+    assert main([], repository) == 0
+    printed = capsys.readouterr().out
+    assert "WER on test, %" in printed and "wordvec_hybrid" in printed and "asterisk-en+it" in printed
+    assert "| asterisk-en | wordvec_hybrid | wordvec | 0 1 2 |" in (repository / "RESULTS.md").read_text()
+    page = (repository / "RESULTS.html").read_text()
+    assert "prefers-color-scheme:dark" in page and page.count("<svg") == 6 and "http" not in page.replace("http://www.w3.org/2000/svg", "")
+    for svg in page.split("<svg")[1:]:
+        ElementTree.fromstring("<svg" + svg.split("</svg>")[0] + "</svg>")
+
+
+def test_a_part_is_printed_without_replacing_the_whole(repository, capsys):
+    assert main(["--corpus", "prompts", "--recipe", "bpe_ctc"], repository) == 0
+    assert "asterisk-en+it" in capsys.readouterr().out and not (repository / "RESULTS.md").exists()
+    assert main(["--split", "dev", "--markdown", str(repository / "dev.md")], repository) == 0
+    assert "on dev" in (repository / "dev.md").read_text() and not (repository / "RESULTS.html").exists()
+
+
+def test_another_baseline(repository, capsys):
+    assert main(["--baseline", "wordvec_hybrid", "--corpus", "asterisk-en"], repository) == 0
+    assert "Δ wordvec_hybrid" in capsys.readouterr().out
+    assert main(["--baseline", "wordvec_hybird"], repository) == 1
+    assert "did you mean 'wordvec_hybrid'" in capsys.readouterr().err
+
+
+def test_no_results_says_what_to_run(tmp_path, capsys):
+    assert main([], tmp_path) == 1
+    assert "run ./egs/asterisk/run.sh" in capsys.readouterr().err
+
+
+def test_unknown_names_are_answered_with_the_nearest(repository, capsys):
+    assert main(["--corpus", "asterix"], repository) == 1
+    assert "did you mean 'asterisk'" in capsys.readouterr().err
+    assert main(["--recipe", "bpe_ctcc"], repository) == 1
+    assert "did you mean 'bpe_ctc'" in capsys.readouterr().err
+
+
+def test_readme_block_is_redrawn_in_place_from_committed_records(tmp_path, capsys):
+    publish(record(), tmp_path / "egs" / "asterisk")
+    publish(hybrid(git_clean=False), tmp_path / "egs" / "asterisk")
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- results:begin -->\nold\n<!-- results:end -->\nafter\n")
+    assert main(["--readme"], tmp_path) == 0
+    once = readme.read_text()
+    assert once.startswith("before\n") and once.endswith("\nafter\n") and "old" not in once and "bpe_ctc" in once and "wordvec_hybrid" not in once
+    assert main(["--readme"], tmp_path) == 0 and readme.read_text() == once
+    readme.write_text("no markers")
+    assert main(["--readme"], tmp_path) == 1
+    assert "results:begin" in capsys.readouterr().err and readme.read_text() == "no markers"
+
+
+def test_comparing_needs_no_torch():
+    code = "import sys, steps.compare; sys.exit(any(m in sys.modules for m in ('torch', 'k2', 'lhotse', 'matplotlib')))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+def test_tables_escape_what_markup_would_read():
+    t = Table("T", "c", ["a", "n"], [["x|y <z>", "1"]], 1, frozenset({(0, 1)}))
+    assert "x\\|y <z>" in as_markdown(t) and "**1**" in as_markdown(t)
+    assert "&lt;z&gt;" in as_html(t) and "<b>1</b>" in as_html(t)
+    assert "x|y <z>  1" in as_text(t)
+    assert grouped([["a", "b"], ["a", "c"], ["d", "c"]], 2) == [["a", "b"], ["", "c"], ["d", "c"]]
+    assert (probability(0.0004), probability(0.0456)) == ("<0.001", "0.046")
+
+
+@pytest.mark.parametrize("top", (0.0, 0.42, 7.3, 36.0, 100.0, 131.0))
+def test_axes_reach_the_highest_value_in_few_steps(top):
+    ticks = plots._axis(top)
+    assert ticks[0] == 0 and ticks[-1] >= top and 2 <= len(ticks) <= 8
+
+
+def test_a_faultless_system_can_be_drawn():
+    svg = plots.standalone(plots.bars("x <1>", [plots.Bar("a & b", 0.0, 0.0, 0.0)]))
+    assert ElementTree.fromstring(svg) is not None
+    ElementTree.fromstring(plots.scatter("x", [plots.Point("greedy", 0.01, 0.0, "r")]))
+    ElementTree.fromstring(plots.stacked("x", [("r", {"training": 0.0})]))

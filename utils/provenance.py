@@ -1,0 +1,70 @@
+"""What a finished chain of stages tells about itself: time, memory, real-time factors, versions, state of the code."""
+from pathlib import Path
+from typing import Any, Dict, List, Mapping
+
+from utils.contract import stage_record
+from utils.errors import UserError
+from utils.files import read_json
+from utils.records import MEASURED
+
+
+def stages_behind(inputs: Mapping[str, Path]) -> Dict[str, Dict[str, Any]]:
+    """The stage records of `inputs` and of all that they were made from: stage name -> stage.json.
+
+    Raises:
+      UserError: where two of them were made from different outputs of one stage.
+    """
+    found: Dict[str, Dict[str, Any]] = {}
+    folders: Dict[str, Path] = {}
+    waiting = list(inputs.items())
+    while waiting:
+        name, folder = waiting.pop()
+        if folders.setdefault(name, folder) != folder:
+            raise UserError(f"{folders[name]} and {folder} both stand behind one result; that can't be: delete the later stages and run again")
+        if name not in found:
+            found[name] = stage_record(folder)
+            waiting += [(name, folder.parent / made) for name, made in found[name]["inputs"].items()]
+    return found
+
+
+def describe(stages: Mapping[str, Mapping[str, Any]], here: Mapping[str, Any], fingerprint: str) -> Dict[str, Any]:
+    """The part of a results record that comes from stage records.
+
+    Args:
+      stages: from `stages_behind`.
+      here: `git_state` at scoring.
+      fingerprint: of the score stage.
+    """
+    train = stages["train"]
+    everything = {**{name: stages[name] for name in MEASURED}, "score": here}
+    versions: Dict[str, List[str]] = {}
+    for stage in stages.values():
+        for tool, version in stage["versions"].items():
+            versions.setdefault(tool, []).append(version)
+    return {
+        "seconds": {name: stages[name]["seconds"] for name in MEASURED},
+        "peak_memory_mb": {name: stages[name]["peak_memory_mb"] for name in MEASURED},
+        "stage_threads": {name: stages[name]["threads"] for name in MEASURED},
+        "fingerprints": {**{name: stages[name]["fingerprint"] for name in MEASURED}, "score": fingerprint},
+        "versions": {tool: ", ".join(sorted(set(seen))) for tool, seen in sorted(versions.items())},
+        "git_commit": here["git_commit"],
+        "git_commits": {name: stage["git_commit"] for name, stage in everything.items()},
+        "git_clean": all(stage["git_clean"] for stage in everything.values()),
+        "device": train["device"], "machine": train["machine"], "threads": train["threads"],
+    }
+
+
+def dirty_stages(stages: Mapping[str, Mapping[str, Any]]) -> List[str]:
+    """The stages that ran on a tree with uncommitted changes, or outside git."""
+    return [name for name in MEASURED if not stages[name]["git_clean"]]
+
+
+def real_time_factors(inputs: Mapping[str, Path]) -> Dict[str, float]:
+    """Link -> seconds of work a second of audio, on one core, from the timing.json of decode and rescore."""
+    out: Dict[str, float] = {}
+    for stage in ("decode", "rescore"):
+        path = inputs[stage] / "timing.json"
+        for link, timing in (read_json(path) if path.exists() else {}).items():
+            if timing["audio_seconds"] > 0:
+                out[link] = round(timing["seconds"] / timing["audio_seconds"], 6)
+    return out
