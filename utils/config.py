@@ -15,6 +15,7 @@ OPEN = "data.options"  # the one mapping whose keys corpus.yaml defines
 # Keys that take one of a few words.
 CHOICES: Dict[str, Sequence[str]] = {
     "features.denoise": ("none", "noisereduce"),
+    "features.window": ("povey", "hanning", "hamming", "rectangular", "blackman"),
     "features.normalise": ("global", "speaker", "none"),
     "lang.units": ("unigram", "bpe", "char", "phone"),
     "vectors.meaning.source": ("none", "random", "fasttext", "file"),

@@ -1,0 +1,54 @@
+"""Independent pieces of work over processes, with progress."""
+import ctypes
+import os
+import signal
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import Any, Callable, Optional, Sequence, Tuple
+
+from tqdm import tqdm
+
+from utils.errors import UserError
+
+_work: Optional[Callable[..., Any]] = None  # of a forked worker: what it holds needs no pickling
+
+
+def run_all(work: Callable[..., Any], pieces: Sequence[Tuple], nj: int, what: str) -> None:
+    """Call `work(*piece)` for every piece, `nj` at a time; an error of one stops the rest and is raised here.
+
+    Workers are forks: the caller must not have used several threads of OpenMP before, nor CUDA.
+    """
+    global _work
+    bar = dict(desc=what, total=len(pieces), unit="piece", leave=False, mininterval=1)
+    if min(nj, len(pieces)) <= 1:
+        for piece in tqdm(pieces, **bar):
+            work(*piece)
+        return
+    _work = work
+    workers = min(nj, len(pieces))
+    with ProcessPoolExecutor(workers, get_context("fork"), initializer=_end_with, initargs=(os.getpid(),)) as pool:
+        running = [pool.submit(_call, piece) for piece in pieces]
+        try:
+            for done in tqdm(as_completed(running), **bar):
+                done.result()
+        except BrokenProcessPool:
+            raise UserError(f"a worker process was killed while making {what} (out of memory? see dmesg); what is finished stays, "
+                            "run again with a smaller --nj") from None
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _call(piece: Tuple) -> None:
+    _work(*piece)
+
+
+def _end_with(parent: int) -> None:
+    """Let a worker end when its parent is killed: it would wait for work for ever, and hold the stage's lock, which forks inherit."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C: no traceback of each worker
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux
+    if prctl is not None:
+        prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:
+            os._exit(1)
