@@ -58,7 +58,8 @@ def _write_lexicon(job: Job, text: List[List[str]]) -> None:
 
 def _pronounced(job: Job, words: List[str]) -> List[lexicon.Entry]:
     if job.config.data.language != "en":
-        raise UserError(f"lang.units=phone takes English pronunciations, and data.language={job.config.data.language}; use lang.units=unigram")
+        raise UserError("lang.units=phone takes English pronunciations, and data.language is "
+                        f"{job.config.data.language}; use lang.units=unigram")
     table, guessed = units.pronounce(words)
     if guessed:
         write_lines(job.out / "guessed.txt", (f"{word} {' '.join(table[word][0])}" for word in guessed))
@@ -73,10 +74,13 @@ def _write_graphs(job: Job, lex: lexicon.Lexicon) -> None:
     except UserError as error:
         job.log.warning("%s; L, HLG and word graph are not made", error)
         return
-    symbols = job.out / "words.txt"
+
+    def grammar(name: str) -> graphs.Fsa:
+        return graphs.grammar(job.out / name, job.out / "words.txt")
+
     for name, build in (("L.pt", lambda: graphs.lexicon_fst(lex, disambiguation=False)),
-                        ("HLG.pt", lambda: graphs.compile_hlg(lex, graphs.grammar(job.out / "lm.arpa", symbols))),
-                        ("word_graph.pt", lambda: graphs.compile_word_graph(graphs.grammar(job.out / "g.arpa", symbols), len(lex.words)))):
+                        ("HLG.pt", lambda: graphs.compile_hlg(lex, grammar("lm.arpa"))),
+                        ("word_graph.pt", lambda: graphs.compile_word_graph(grammar("g.arpa"), len(lex.words)))):
         if not (job.out / name).exists():
             fsa = build()
             graphs.save_fsa(fsa, job.out / name)

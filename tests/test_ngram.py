@@ -45,7 +45,8 @@ def probability(word, context, order, text):
         counts = [count(g) for g in set(grams(n)) if g != ("<s>",)]
         n1, n2, n3, n4 = (counts.count(k) for k in (1, 2, 3, 4))
         y = n1 / (n1 + 2 * n2)
-        raw = [1 - 2 * y * n2 / n1 if n2 else -1, 2 - 3 * y * n3 / n2 if n2 and n3 else -1, 3 - 4 * y * n4 / n3 if n3 and n4 else -1]
+        raw = [1 - 2 * y * n2 / n1 if n2 else -1, 2 - 3 * y * n3 / n2 if n2 and n3 else -1,
+               3 - 4 * y * n4 / n3 if n3 and n4 else -1]
         return [d if 0 < d < k else k / 2 for k, d in enumerate(raw, 1)]
 
     vocabulary = {w for s in sentences for w in s} - {"<s>"}

@@ -83,7 +83,7 @@ def read_lexicon(folder: Path) -> Lexicon:
     known_words, known_tokens = set(words), set(tokens)
     for word, units in entries:
         if word not in known_words or not known_tokens.issuperset(units):
-            raise UserError(f"{folder / 'lexicon.txt'}: '{word} {' '.join(units)}' has a word or unit that words.txt or tokens.txt lacks")
+            raise UserError(f"{folder / 'lexicon.txt'}: words.txt or tokens.txt lacks a part of '{word} {' '.join(units)}'")
     return Lexicon(words, tokens, entries, folder)
 
 

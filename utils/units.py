@@ -11,12 +11,12 @@ Pronunciation = Tuple[str, ...]
 SOUNDS: Dict[str, str] = {
     "a": "AE", "b": "B", "c": "K", "d": "D", "e": "EH", "f": "F", "g": "G", "h": "HH", "i": "IH", "j": "JH", "k": "K", "l": "L",
     "m": "M", "n": "N", "o": "AA", "p": "P", "q": "K", "r": "R", "s": "S", "t": "T", "u": "AH", "v": "V", "w": "W", "x": "K S",
-    "y": "IY", "z": "Z", "ai": "EY", "ay": "EY", "au": "AO", "aw": "AO", "ar": "AA R", "ea": "IY", "ee": "IY", "er": "ER", "ew": "UW",
-    "ey": "IY", "ie": "IY", "igh": "AY", "ir": "ER", "oa": "OW", "oi": "OY", "oy": "OY", "oo": "UW", "or": "AO R", "ou": "AW",
-    "ow": "OW", "ue": "UW", "ur": "ER", "ch": "CH", "ck": "K", "dge": "JH", "gh": "G", "kn": "N", "ng": "NG", "ph": "F", "qu": "K W",
-    "sh": "SH", "tch": "CH", "th": "TH", "wh": "W", "wr": "R", "ce": "S EH", "ci": "S IH", "cy": "S IY", "tion": "SH AH N",
-    "sion": "ZH AH N", "bb": "B", "cc": "K", "dd": "D", "ff": "F", "gg": "G", "ll": "L", "mm": "M", "nn": "N", "pp": "P", "rr": "R",
-    "ss": "S", "tt": "T", "zz": "Z",
+    "y": "IY", "z": "Z", "ai": "EY", "ay": "EY", "au": "AO", "aw": "AO", "ar": "AA R", "ea": "IY", "ee": "IY", "er": "ER",
+    "ew": "UW", "ey": "IY", "ie": "IY", "igh": "AY", "ir": "ER", "oa": "OW", "oi": "OY", "oy": "OY", "oo": "UW", "or": "AO R",
+    "ou": "AW", "ow": "OW", "ue": "UW", "ur": "ER", "ch": "CH", "ck": "K", "dge": "JH", "gh": "G", "kn": "N", "ng": "NG",
+    "ph": "F", "qu": "K W", "sh": "SH", "tch": "CH", "th": "TH", "wh": "W", "wr": "R", "ce": "S EH", "ci": "S IH", "cy": "S IY",
+    "tion": "SH AH N", "sion": "ZH AH N", "bb": "B", "cc": "K", "dd": "D", "ff": "F", "gg": "G", "ll": "L", "mm": "M",
+    "nn": "N", "pp": "P", "rr": "R", "ss": "S", "tt": "T", "zz": "Z",
 }
 _S = {**{p: ("S",) for p in "P T K F TH".split()}, **{p: ("IH", "Z") for p in "S Z SH ZH CH JH".split()}}  # 's behind a phone
 _GROUP = re.compile("|".join(sorted(SOUNDS, key=len, reverse=True)))
@@ -88,7 +88,7 @@ def pronounce(words: Sequence[str]) -> Tuple[Dict[str, List[Pronunciation]], Lis
             continue
         guess = letter_to_sound(word, names)
         if not guess:
-            raise UserError(f"lang.units=phone has no pronunciation for the word '{word}'; use lang.units=unigram for text like this")
+            raise UserError(f"lang.units=phone has no pronunciation for the word '{word}'; use lang.units=unigram for such text")
         table[word] = [guess]
         guessed.append(word)
     return table, guessed
