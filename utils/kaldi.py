@@ -57,7 +57,7 @@ def read(folder: Path, source: Path, split: str, language: str, channel: Optiona
         else:
             audio = _audio(waves[recording], recording, source, pipes)
             utterances.append(Utterance(identity, split, texts[identity], speakers[identity], language, audio, start, end, channel, recording))
-    unused = sorted(set(waves) - {recording for recording, _, _ in where.values()})
+    unused = sorted(set(waves) - {recording for recording, _, _ in where.values()} - {item.id for item in left_out})
     left_out += [LeftOut(recording, split, f"audio without a text: no segment of it in {folder / 'segments'}") for recording in unused]
     return Corpus(utterances, left_out)
 

@@ -18,7 +18,7 @@ from utils.errors import UserError
 NAMES = ("basic",)
 VERSIONS: Dict[str, int] = {"en": 1, "es": 1, "fr": 1, "he": 1, "it": 1, "ru": 1, "zh": 1}
 
-_PERCENT = {"en": "percent", "es": "por ciento", "fr": "pour cent", "he": "אחוז", "it": "per cento", "ru": "процентов", "zh": "百分之"}
+_PERCENT = {"en": "percent", "es": "por ciento", "fr": "pour cent", "he": "אחוז", "it": "per cento", "ru": "процентов"}
 _AND = {"en": "and", "es": "y", "fr": "et", "it": "e", "ru": "и"}
 _APOSTROPHES = dict.fromkeys(map(ord, "’‘ʼ＇`´"), "'")
 _NUMBER = re.compile(r"(\d+)(?:[.,](\d+))?")
@@ -75,9 +75,11 @@ def _check(name: str, languages: Iterable[str]) -> None:
 
 def _basic(text: str, language: str) -> str:
     text = unicodedata.normalize("NFC", text).translate(_APOSTROPHES).lower()
+    if language == "zh":
+        text = re.sub(r"(\d+(?:\.\d+)?)[%％]", r"百分之\1", text)
     if any(character.isdigit() for character in text):
         text = _numbers(text, language)
-    text = text.replace("%", f" {_PERCENT[language]} ").replace("&", f" {_AND.get(language, ' ')} ")
+    text = text.replace("%", f" {_PERCENT.get(language, ' ')} ").replace("&", f" {_AND.get(language, ' ')} ")
     words = "".join(c if _in_word(text, i) else " " for i, c in enumerate(text)).split()
     if language == "ru":
         words = [w.translate(_LATIN_TWINS) if _CYRILLIC.search(w) else w for w in (w.replace("ё", "е") for w in words)]
@@ -98,15 +100,10 @@ def _numbers(text: str, language: str) -> str:
 
     def spell(match: "re.Match[str]") -> str:
         whole, part = match.groups()
-        if part and language != "zh":
-            return f" {_decimal(whole, part, language)} "
-        return f" {spell_number(whole, language)} " + (f"点{''.join(_chinese(int(d)) for d in part)} " if part else "")
-    text = _NUMBER.sub(spell, text)
-    return re.sub(r"(?<=[\u4e00-\u9fff]) (?=[\u4e00-\u9fff])", "", text) if language == "zh" and " " not in text.strip() else text
-
-
-def _decimal(whole: str, part: str, language: str) -> str:
-    return _spoken(float(f"{whole}.{part}"), language)
+        if language == "zh":  # inside the word that the segmentation made of it
+            return spell_number(whole, language) + ("点" + "".join(_chinese(int(d)) for d in part) if part else "")
+        return f" {_spoken(float(f'{whole}.{part}'), language) if part else spell_number(whole, language)} "
+    return _NUMBER.sub(spell, text)
 
 
 @lru_cache(maxsize=10000)
@@ -117,16 +114,16 @@ def _spoken(number: float, language: str, to: str = "cardinal") -> str:
     return num2words(number, lang=language, to=to)
 
 
-def _chinese(number: int) -> str:
-    """Chinese cardinal (num2words has none): 29 -> 二十九, 105 -> 一百零五, 12000 -> 一万二千."""
+def _chinese(number: int, inside: bool = False) -> str:
+    """Chinese cardinal (num2words has none): 29 -> 二十九, 105 -> 一百零五, 12000 -> 一万二千; `inside`: something stands before it."""
     if number >= 10000:
         size, unit = (10 ** 8, "亿") if number >= 10 ** 8 else (10 ** 4, "万")
         high, low = divmod(number, size)
-        return _chinese(high) + unit + (("零" if low < size // 10 else "") + _chinese(low) if low else "")
+        return _chinese(high) + unit + (("零" if low < size // 10 else "") + _chinese(low, True) if low else "")
     digits, out, gap = "零一二三四五六七八九", "", False
     for size, unit in ((1000, "千"), (100, "百"), (10, "十"), (1, "")):
         digit, number = divmod(number, size)
         if digit:
-            out += ("零" if gap and out else "") + ("" if size == 10 and digit == 1 and not out else digits[digit]) + unit
+            out += ("零" if gap and out else "") + ("" if size == 10 and digit == 1 and not (out or inside) else digits[digit]) + unit
         gap = not digit
     return out or "零"

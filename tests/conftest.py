@@ -1,0 +1,81 @@
+"""Fixtures shared by the tests: real studio speech from Debian's asterisk packages, small corpora made of it, stages run for real."""
+import logging
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Callable, Dict, List
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+os.chdir(ROOT)
+
+from local import asterisk  # noqa: E402
+from utils import audio, download, driver  # noqa: E402
+from utils.manifests import Utterance  # noqa: E402
+
+
+def data_config(module: str, **changes: object) -> SimpleNamespace:
+    """The keys below `data` as a module of local/ gets them."""
+    return SimpleNamespace(**{**dict(module=module, source="", language="en", normaliser="basic", sampling_rate=16000, min_duration=0.1,
+                                     max_duration=35.0, max_left_out=0.01, options={}), **changes})
+
+
+@pytest.fixture(scope="session")
+def debian_sounds() -> Path:
+    """Folder with the extracted Debian packages of the English prompts; downloaded once, shared with egs/asterisk."""
+    names = ["asterisk-core-sounds-en", "asterisk-core-sounds-en-g722"]
+    download.debian_packages(names, download.folder("asterisk"))
+    return download.folder("asterisk").resolve()
+
+
+@pytest.fixture(scope="session")
+def speech(debian_sounds: Path, tmp_path_factory: pytest.TempPathFactory) -> Dict[str, Utterance]:
+    """Prompt key -> utterance with its 16 kHz WAV: ten digits, 26 spelling words, and some sentences of one woman."""
+    folder = tmp_path_factory.mktemp("speech")
+    transcript, sounds = asterisk._find([p for p in debian_sounds.iterdir() if p.is_dir()], "en", "g722")
+    found, _ = asterisk._pair("en", transcript, sounds, "g722")
+    wanted = [u for u in found if u.id.startswith(("en-phonetic_", "en-conf-")) or u.id in {f"en-digits_{d}" for d in range(10)}]
+    out = {}
+    for u in wanted:
+        wav = folder / f"{u.id}.wav"
+        audio.write_wav(wav, audio.decode_g722(u.audio), 16000)
+        out[str(u.audio.relative_to(sounds).with_suffix(""))] = Utterance(**{**u.__dict__, "audio": wav})
+    return out
+
+
+@pytest.fixture
+def kaldi_source(speech: Dict[str, Utterance], tmp_path: Path) -> Path:
+    """A small real corpus as Kaldi data directories: train (40 utterances, 4 speakers), dev (8, 2) and test (8, 2)."""
+    prompts = [u for key, u in sorted(speech.items()) if key.startswith(("phonetic/", "conf-"))]
+    parts = {"train": prompts[:40], "dev": prompts[40:48], "test": prompts[48:56]}
+    for split, part in parts.items():
+        write_kaldi(tmp_path / "corpus" / split, part, 4 if split == "train" else 2)
+    return tmp_path / "corpus"
+
+
+def write_kaldi(folder: Path, utterances: List[Utterance], speakers: int) -> None:
+    """Write wav.scp, text and utt2spk of `utterances`, dealt out to invented speakers (the voice is one)."""
+    folder.mkdir(parents=True)
+    rows = [(f"{folder.name}{i % speakers}-{u.id}", u, f"{folder.name}{i % speakers}") for i, u in enumerate(utterances)]
+    for table, value in (("wav.scp", lambda u, s: u.audio), ("text", lambda u, s: u.text), ("utt2spk", lambda u, s: s)):
+        (folder / table).write_text("".join(f"{i} {value(u, s)}\n" for i, u, s in sorted(rows, key=lambda row: row[0])), encoding="utf-8")
+
+
+@pytest.fixture
+def exp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for the outputs of stages, in place of exp/."""
+    monkeypatch.setenv("NUPTSE_EXP", str(tmp_path / "exp"))
+    return tmp_path / "exp"
+
+
+@pytest.fixture
+def run_stages(exp: Path) -> Callable[..., int]:
+    """Run the driver: `run_stages("--corpus", "yesno", "--stop-stage", "0")`; returns its exit status."""
+    logging.getLogger("nuptse").setLevel(logging.INFO)
+
+    def run(*arguments: str) -> int:
+        return driver.main(list(arguments))
+    return run

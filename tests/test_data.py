@@ -1,0 +1,450 @@
+"""Stage 0 on real speech: what a corpus becomes, and what happens to bad input."""
+import gzip
+import hashlib
+import http.server
+import logging
+import os
+import re
+import shutil
+import signal
+import tarfile
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import torchaudio
+from lhotse import CutSet
+
+from conftest import ROOT, data_config
+from local import asterisk, fsdd, kaldi_dir, speechocean762, yesno
+from utils import audio, config, download, kaldi, manifests, stages
+from utils.errors import UserError
+from utils.files import read_json
+
+LOG = logging.getLogger("nuptse.data")
+
+
+def cuts(folder: Path) -> dict:
+    """Every cut by id."""
+    return {c.id: c for split in manifests.SPLITS for c in CutSet.from_file(folder / f"cuts_{split}.jsonl.gz")}
+
+
+def finished(exp: Path) -> Path:
+    """The one finished data folder."""
+    (folder,) = [p for p in exp.glob("*/data-*") if not p.name.endswith(".partial") and not p.name.startswith(".")]
+    return folder
+
+
+def left_out(folder: Path) -> dict:
+    """Id -> reason."""
+    return {line.split("\t")[0]: line.split("\t")[2] for line in (folder / "left_out.tsv").read_text().splitlines()}
+
+
+# asterisk
+
+def test_asterisk_english_has_its_utterances_splits_and_audio(run_stages, exp, debian_sounds):
+    assert run_stages("--corpus", "asterisk", "--stop-stage", "0") == 0
+    folder = finished(exp)
+    summary = read_json(folder / "summary.json")
+    assert summary["name"] == "asterisk-en" and summary["normaliser"] == "basic-en-1"
+    assert {split: s["utterances"] for split, s in summary["splits"].items()} == {"train": 455, "dev": 54, "test": 41}
+    assert (summary["left_out"], summary["left_out_by_design"]) == (1, 18)
+    found = cuts(folder)
+    for cut in found.values():
+        (spoken,) = cut.supervisions
+        assert spoken.id == cut.id and spoken.text and spoken.text == " ".join(spoken.text.split()) and spoken.custom["raw"]
+        (source,) = cut.recording.sources
+        assert Path(source.source).is_file() and ".partial" not in source.source
+    menu = found["en-vm-msginstruct"]
+    assert menu.supervisions[0].text.startswith("to hear the next message press six")
+    assert menu.supervisions[0].custom["raw"].startswith("To hear the next message press 6,")
+    samples = menu.load_audio()
+    assert samples.shape == (1, menu.num_samples) and menu.sampling_rate == 16000 and abs(samples).max() > 0.1
+    assert left_out(folder)["en-beep"].startswith("by design: a tone")
+
+
+def test_a_prompt_is_in_the_same_split_in_every_language():
+    assert {key: asterisk._split(key) for key in ("activated", "digits/1", "hello-world", "vm-goodbye", "VM-Goodbye")} == \
+        {"activated": "train", "digits/1": "train", "hello-world": "test", "vm-goodbye": "train", "VM-Goodbye": "train"}
+    share = sum(asterisk._split(str(n)) == "train" for n in range(10000)) / 10000
+    assert 0.78 < share < 0.82
+
+
+def test_asterisk_official_tarball_gives_the_same_utterances(debian_sounds, tmp_path, monkeypatch):
+    monkeypatch.setenv("NUPTSE_DOWNLOAD", str(tmp_path))
+    package = debian_sounds / "asterisk-core-sounds-en-g722/usr/share/asterisk/sounds/en_US_f_Allison"
+    text = debian_sounds / "asterisk-core-sounds-en/usr/share/doc/asterisk-core-sounds-en/core-sounds-en.txt.gz"
+    (tmp_path / "core-sounds-en.txt").write_bytes(gzip.decompress(text.read_bytes()))
+    (tmp_path / "mirror").mkdir()
+    with tarfile.open(tmp_path / "mirror" / "asterisk-core-sounds-en-g722-1.6.1.tar.gz", "w:gz", compresslevel=1) as tar:
+        tar.add(tmp_path / "core-sounds-en.txt", "core-sounds-en.txt")
+        for path in sorted(package.iterdir()):
+            tar.add(path, path.name)
+    found = {}
+    for source in (debian_sounds, tmp_path / "mirror"):
+        folders = asterisk._folders(data_config("asterisk", source=str(source)), ["en"], "g722", tmp_path / "unpacked")
+        found[source] = asterisk._pair("en", *asterisk._find(folders, "en", "g722"), "g722")[0]
+    first, second = found.values()
+    assert len(first) == asterisk.PROMPTS["en"]
+    assert [(u.id, u.split, u.text, u.audio.stat().st_size) for u in first] == [(u.id, u.split, u.text, u.audio.stat().st_size) for u in second]
+
+
+def test_asterisk_with_prompts_missing_stops(debian_sounds, tmp_path):
+    shutil.copytree(debian_sounds / "asterisk-core-sounds-en-g722", tmp_path / "copy", ignore=shutil.ignore_patterns("conf-*"))
+    shutil.copytree(debian_sounds / "asterisk-core-sounds-en", tmp_path / "text")
+    with pytest.raises(UserError, match="instead of 551.*check_counts=false"):
+        asterisk.prepare(data_config("asterisk", source=str(tmp_path)), tmp_path, tmp_path / "out", 1, None)
+
+
+def test_transcript_slips_are_mended(tmp_path):
+    transcript = tmp_path / "core-sounds-it.txt"
+    transcript.write_text("\ufeff; comment\nvm-a: Il [suo] messaggio non pu? essere cos? vm-b: altro\nvm-b: E' in uso (data)\nvm-c: vm-c: Chi ?\n")
+    said = {key: asterisk._said(text, "it").split() for key, text in asterisk._read(transcript, "it").items()}
+    assert said == {"vm-a": ["Il", "messaggio", "non", "può", "essere", "così"], "vm-b": ["È", "in", "uso"], "vm-c": ["Chi", "?"]}
+
+
+def test_killed_data_stage_ends_with_the_same_bytes(run_stages, exp, debian_sounds):
+    arguments = ("--corpus", "asterisk", "--stop-stage", "0", "--nj", "1")
+
+    def content() -> dict:
+        folder = finished(exp)
+        return {p.relative_to(folder): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob("*"))
+                if p.is_file() and p.name not in ("log.txt", "stage.json")}
+
+    assert run_stages(*arguments) == 0
+    whole = content()
+    shutil.rmtree(exp)
+    for wavs in (3, 300):
+        child = os.fork()
+        if child == 0:
+            os.setsid()
+            os._exit(run_stages(*arguments))
+        deadline = time.time() + 60
+        while len(list(exp.rglob("en-*.wav"))) < wavs and time.time() < deadline:
+            time.sleep(0.02)
+        os.killpg(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        assert not list(exp.glob("*/data-????????")) and len(list(exp.rglob("en-*.wav"))) >= wavs
+    assert run_stages(*arguments) == 0
+    assert content() == whole
+
+
+# yesno, fsdd, speechocean762: real recordings in the layout of the corpus
+
+@pytest.fixture
+def yesno_source(speech, tmp_path):
+    folder = tmp_path / "yesno" / "waves_yesno"
+    folder.mkdir(parents=True)
+    for n in range(60):
+        shutil.copy(speech["phonetic/a_p"].audio, folder / ("_".join(f"{n:08b}") + ".wav"))
+    return folder.parent
+
+
+def test_yesno_has_lhotses_train_and_test_and_a_dev(yesno_source, run_stages, exp):
+    assert run_stages("--corpus", "yesno", "--stop-stage", "0", "--set", f"data.source={yesno_source}") == 0
+    summary = read_json(finished(exp) / "summary.json")
+    assert {s: c["utterances"] for s, c in summary["splits"].items()} == {"train": 25, "dev": 5, "test": 30}
+    assert summary["splits"]["test"]["words"] == 240
+    found = cuts(finished(exp))
+    assert found["0_0_0_0_0_0_1_0"].supervisions[0].text == "no no no no no no yes no"
+    test = {c.id for c in CutSet.from_file(finished(exp) / "cuts_test.jsonl.gz")}
+    assert test == {p.stem for p in sorted((yesno_source / "waves_yesno").iterdir())[1::2]}
+
+
+def test_yesno_with_a_recording_missing_stops(yesno_source):
+    next((yesno_source / "waves_yesno").iterdir()).unlink()
+    with pytest.raises(UserError, match="59 recordings instead of 60"):
+        yesno.prepare(data_config("yesno", source=str(yesno_source)), yesno_source, yesno_source, 1, None)
+
+
+@pytest.fixture
+def fsdd_source(speech, tmp_path, monkeypatch):
+    folder = tmp_path / "fsdd" / "recordings"
+    folder.mkdir(parents=True)
+    for digit in range(10):
+        samples, rate = soundfile.read(str(speech[f"digits/{digit}"].audio), dtype="float32")
+        narrow = torchaudio.functional.resample(torch.from_numpy(samples), rate, 8000).numpy()
+        for speaker in ("jackson", "lucas", "theo"):
+            for n in (0, 5, 10, 11):
+                soundfile.write(str(folder / f"{digit}_{speaker}_{n}.wav"), narrow, 8000, subtype="PCM_16")
+    monkeypatch.setattr(fsdd, "RECORDINGS", 120)
+    return folder.parent
+
+
+def test_fsdd_joins_each_recording_once_and_holds_speakers_out(fsdd_source, tmp_path):
+    found = fsdd.prepare(data_config("fsdd", source=str(fsdd_source), sampling_rate=8000), tmp_path, tmp_path / "out", 2, None)
+    assert {u.speaker: u.split for u in found.utterances} == {"jackson": "train", "lucas": "dev", "theo": "test"}
+    used = [piece for u in found.utterances for piece in u.raw.split()]
+    assert sorted(used) == sorted(p.stem for p in fsdd.tables(fsdd_source))
+    for u in found.utterances:
+        pieces = u.raw.split()
+        assert 3 <= len(pieces) <= 9 and [fsdd.WORDS[int(p[0])] for p in pieces] == u.text.split()
+        samples = sum(soundfile.info(str(fsdd_source / "recordings" / f"{p}.wav")).frames for p in pieces)
+        assert soundfile.info(str(u.audio)).frames == samples + 400 * (len(pieces) - 1)
+    again = fsdd.prepare(data_config("fsdd", source=str(fsdd_source)), tmp_path, tmp_path / "out2", 1, None)
+    assert [u.raw for u in again.utterances] == [u.raw for u in found.utterances]
+
+
+def test_fsdd_isolated_digits_take_the_official_split(fsdd_source, tmp_path):
+    found = fsdd.prepare(data_config("fsdd", source=str(fsdd_source), options={"task": "isolated"}), tmp_path, tmp_path / "out", 1, None)
+    assert {u.split: u.id.rpartition("_")[2] for u in found.utterances if u.split != "train"} == {"test": "0", "dev": "5"}
+    assert len(found.utterances) == 120
+
+
+def test_speechocean762_cuts_dev_speakers_from_train(kaldi_source, tmp_path, monkeypatch):
+    shutil.rmtree(kaldi_source / "dev")
+    monkeypatch.setattr(speechocean762, "UTTERANCES", {"train": 40, "test": 8})
+    found = speechocean762.prepare(data_config("speechocean762", source=str(kaldi_source), options={"dev_speakers": 1}), tmp_path, tmp_path,
+                                   1, None)
+    speakers = {split: {u.speaker for u in found.utterances if u.split == split} for split in manifests.SPLITS}
+    assert [len(s) for s in speakers.values()] == [3, 1, 2] and not speakers["train"] & speakers["dev"]
+    monkeypatch.setattr(speechocean762, "UTTERANCES", {"train": 2500, "test": 8})
+    with pytest.raises(UserError, match="40 utterances instead of 2500"):
+        speechocean762.prepare(data_config("speechocean762", source=str(kaldi_source)), tmp_path, tmp_path, 1, None)
+
+
+# kaldi_dir
+
+def run_kaldi(run_stages, source, *changes):
+    settings = [s for change in (f"data.source={source}", *changes) for s in ("--set", change)]
+    return run_stages("--corpus", "kaldi_dir", "--stop-stage", "0", *settings)
+
+
+def test_kaldi_dir_with_segments_and_relative_paths(kaldi_source, run_stages, exp, tmp_path):
+    train = kaldi_source / "train"
+    shutil.copy(kaldi.table(train / "wav.scp")["train0-en-conf-adminmenu"], kaldi_source / "long.wav")
+    (train / "wav.scp").write_text("call long.wav\n")
+    (train / "segments").write_text("a call 0.0 5.5\nb call 5.5 -1\nc call 2.125 3.0\n")
+    (train / "text").write_text("a please press one\nb to exit\nc yourself 2\n")
+    (train / "utt2spk").write_text("a alice\nb alice\nc bob\n")
+    assert run_kaldi(run_stages, kaldi_source) == 0
+    found = cuts(finished(exp))
+    total = soundfile.info(str(kaldi_source / "long.wav")).duration
+    assert [(found[i].start, found[i].end) for i in "abc"] == [(0, 5.5), (5.5, pytest.approx(total)), (2.125, 3.0)]
+    assert found["c"].supervisions[0].text == "yourself two" and found["c"].supervisions[0].speaker == "bob"
+    whole, _ = soundfile.read(str(kaldi_source / "long.wav"), dtype="float32")
+    np.testing.assert_array_equal(found["c"].load_audio()[0], whole[34000:48000])
+
+
+def test_missing_dev_and_test_are_cut_from_train_always_the_same(kaldi_source, run_stages, exp):
+    shutil.rmtree(kaldi_source / "dev")
+    first = kaldi_dir.prepare(data_config("kaldi_dir", source=str(kaldi_source)), exp, exp, 1, LOG)
+    assert sum(u.split == "dev" for u in first.utterances) == 4
+    shutil.rmtree(kaldi_source / "test")
+    second = kaldi_dir.prepare(data_config("kaldi_dir", source=str(kaldi_source)), exp, exp, 1, LOG)
+    again = kaldi_dir.prepare(data_config("kaldi_dir", source=str(kaldi_source)), exp, exp, 1, LOG)
+    assert second == again and {u.split for u in second.utterances} == set(manifests.SPLITS)
+    assert run_kaldi(run_stages, kaldi_source) == 0
+
+
+def damage(source: Path, kind: str) -> str:
+    """Damage one utterance of train; returns the id that must be listed."""
+    train = source / "train"
+    waves = kaldi.table(train / "wav.scp")
+    identity = sorted(waves)[5]
+    samples, rate = soundfile.read(waves[identity], dtype="int16")
+    wav = source / "bad.wav"
+    soundfile.write(str(wav), samples, rate)
+    if kind == "missing":
+        wav.unlink()
+    elif kind == "empty":
+        wav.write_bytes(b"")
+    elif kind == "truncated":
+        wav.write_bytes(wav.read_bytes()[:-1000])
+    elif kind == "not audio":
+        wav.write_text("hello, this is text\n" * 50)
+    elif kind == "stereo":
+        soundfile.write(str(wav), np.stack([samples, samples], 1), rate)
+    elif kind == "silent":
+        soundfile.write(str(wav), np.zeros_like(samples), rate)
+    elif kind == "no samples":
+        soundfile.write(str(wav), samples[:0], rate)
+    elif kind == "not numbers":
+        soundfile.write(str(wav), np.full(16000, np.nan), rate, subtype="FLOAT")
+    (train / "wav.scp").write_text("".join(f"{i} {wav if i == identity else p}\n" for i, p in waves.items()))
+    tables = {"text without audio": "wav.scp", "audio without text": "text", "no speaker": "utt2spk"}
+    if kind in tables:
+        lines = (train / tables[kind]).read_text().splitlines(keepends=True)
+        (train / tables[kind]).write_text("".join(line for line in lines if line.split()[0] != identity))
+    if kind in ("empty text", "no word"):
+        texts = kaldi.table(train / "text")
+        (train / "text").write_text("".join(f"{i} {('' if kind == 'empty text' else '... !') if i == identity else t}\n" for i, t in texts.items()))
+    if kind in ("zero length", "beyond the end", "before the start", "unknown recording", "unused recording"):
+        spans = {"zero length": "0.5 0.5", "beyond the end": f"0 {len(samples) / rate + 5}", "before the start": "-1 0.3"}
+        (train / "segments").write_text("".join(
+            f"{i} {'nowhere' if i == identity and kind == 'unknown recording' else i} {spans.get(kind, '0 -1') if i == identity else '0 -1'}\n"
+            for i in waves if not (i == identity and kind == "unused recording")))
+    return identity
+
+
+DAMAGES = {
+    "missing": "no audio file", "empty": "empty audio file", "truncated": "truncated audio file .* bytes are missing",
+    "not audio": "can't decode", "stereo": "2 channels .*data.options.channel=0", "silent": "silent", "no samples": "no samples",
+    "not numbers": "not numbers", "text without audio": "a text without audio", "audio without text": "audio without a text",
+    "no speaker": "no speaker", "empty text": "no text", "no word": "no word in the text", "zero length": "zero length",
+    "beyond the end": "lies outside", "before the start": "lies outside", "unknown recording": "'nowhere' is not in",
+    "unused recording": "a text without audio",
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_an_unusable_utterance_is_left_out_and_listed(kind, kaldi_source, tmp_path):
+    identity = damage(kaldi_source, kind)
+    settings = data_config("kaldi_dir", source=str(kaldi_source), max_left_out=1.0)
+    found = kaldi_dir.prepare(settings, tmp_path, tmp_path / "out", 1, LOG)
+    manifests.write(found, "x", settings, tmp_path / "out", tmp_path / "out", 2, LOG)
+    reasons = left_out(tmp_path / "out")
+    assert set(reasons) == {identity} and re.search(DAMAGES[kind], reasons[identity])
+    assert identity not in cuts(tmp_path / "out") and len(cuts(tmp_path / "out")) == 55
+    strict = data_config("kaldi_dir", source=str(kaldi_source), max_left_out=0.01)
+    with pytest.raises(UserError, match=f"(?s)1 of 56 utterances.*left_out.tsv.*{identity}.*--set data.max_left_out=0.02"):
+        manifests.write(found, "x", strict, tmp_path / "out", tmp_path / "out", 2, LOG)
+
+
+def break_duplicate(train):
+    (train / "text").write_text((train / "text").read_text() * 2)
+
+
+def break_encoding(train):
+    lines = (train / "text").read_bytes().splitlines(keepends=True)
+    (train / "text").write_bytes(b"".join([*lines[:2], lines[2].rstrip() + " café\n".encode("latin-1"), *lines[3:]]))
+
+
+def break_pipe(train):
+    (train / "wav.scp").write_text((train / "wav.scp").read_text().replace(".wav\n", ".wav |\n"))
+
+
+def break_segments(train):
+    (train / "segments").write_text("a b c\n")
+
+
+BREAKS = [
+    (break_duplicate, "text, line 41: the id '.*' occurs a second time"),
+    (break_encoding, "text, line 3: not UTF-8.*iconv"),
+    (break_pipe, "wav.scp: recording '.*' is a command .*data.options.allow_pipes=true"),
+    (break_segments, "segments, utterance 'a': 'b c' is not RECORDING START END"),
+    (lambda train: (train / "utt2spk").unlink(), "utt2spk is missing.*awk"),
+    (lambda train: (train / "text").write_text(""), "text is empty"),
+    (lambda train: (train / "utt2spk").write_text("one\n"), "utt2spk, line 1: nothing follows the id 'one'"),
+    (lambda train: shutil.copytree(train, train.parent / "dev", dirs_exist_ok=True), "ids occur more than once"),
+]
+
+
+@pytest.mark.parametrize("broken,message", BREAKS)
+def test_an_unreadable_table_stops_with_the_place_and_the_remedy(broken, message, kaldi_source, run_stages, exp):
+    broken(kaldi_source / "train")
+    settings = data_config("kaldi_dir", source=str(kaldi_source))
+    with pytest.raises(UserError, match=message):
+        found = kaldi_dir.prepare(settings, exp, exp, 1, LOG)
+        manifests.write(found, "x", settings, exp, exp, 1, LOG)
+    assert run_kaldi(run_stages, kaldi_source) == 1
+    assert not list(exp.glob("*/data-????????"))
+
+
+def test_allowed_pipes_and_a_chosen_channel_of_stereo_at_another_rate(kaldi_source, run_stages, exp):
+    rows = kaldi.table(kaldi_source / "train" / "wav.scp")
+    first = sorted(rows)[0]
+    samples, rate = soundfile.read(rows[first], dtype="float32")
+    for split in manifests.SPLITS:
+        table = kaldi_source / split / "wav.scp"
+        for identity, path in kaldi.table(table).items():
+            mono, _ = soundfile.read(path, dtype="float32")
+            soundfile.write(str(kaldi_source / f"{identity}.wav"), np.stack([0 * mono, mono], 1), 8000)
+        table.write_text("".join(f"{i} cat {kaldi_source / i}.wav |\n" for i in kaldi.table(table)))
+    assert run_kaldi(run_stages, kaldi_source, "data.options.allow_pipes=true", "data.options.channel=1", "data.max_duration=60") == 0
+    cut = cuts(finished(exp))[first]
+    assert cut.sampling_rate == 16000 and cut.duration == pytest.approx(len(samples) / 8000)
+    heard = cut.load_audio()
+    assert heard.shape == (1, cut.num_samples) and abs(heard).max() > 0.1
+    assert "are resampled to 16000 Hz" in (finished(exp) / "log.txt").read_text()
+
+
+def test_a_misspelt_option_is_refused(kaldi_source, tmp_path):
+    with pytest.raises(UserError, match="data.options.chanel.*did you mean 'channel'"):
+        kaldi_dir.prepare(data_config("kaldi_dir", source=str(kaldi_source), options={"chanel": 0}), tmp_path, tmp_path, 1, None)
+
+
+def test_a_changed_table_of_a_local_copy_changes_the_fingerprint(kaldi_source):
+    resolved = config.load("wordvec_hybrid", ROOT / "egs/kaldi_dir", [f"data.source={kaldi_source}"])
+    before = stages.plan(resolved, Path("exp"))["data"].fingerprint
+    with open(kaldi_source / "test" / "text", "a") as text:
+        text.write("new utterance\n")
+    assert stages.plan(resolved, Path("exp"))["data"].fingerprint != before
+
+
+# downloads
+
+@pytest.fixture
+def server(tmp_path):
+    """A local HTTP server that honours Range, and cuts its first answer short: (address, log of Range headers)."""
+    payload = os.urandom(300_000)
+    seen = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            start = int((self.headers.get("Range") or "bytes=0-")[6:-1])
+            seen.append(start)
+            if start >= len(payload):
+                self.send_error(416)
+                return
+            self.send_response(206 if start else 200)
+            self.send_header("Content-Length", str(len(payload) - start))
+            self.end_headers()
+            self.wfile.write(payload[start:100_000 if len(seen) == 1 else None])
+
+        def log_message(self, *_):
+            pass
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}/corpus.tar.gz", seen, payload
+        httpd.shutdown()
+
+
+def test_an_interrupted_download_goes_on_where_it_stopped(server, tmp_path):
+    url, seen, payload = server
+    target = tmp_path / "corpus.tar.gz"
+    with pytest.raises(UserError, match="can't download .*run the same command again.*data.source"):
+        download.fetch(url, target)
+    assert not target.exists()
+    download.fetch(url, target)
+    assert target.read_bytes() == payload and seen == [0, 100_000]
+    download.fetch(url, target)
+    assert len(seen) == 2
+
+
+def test_a_part_longer_than_the_file_is_fetched_anew(server, tmp_path):
+    url, seen, payload = server
+    seen.append(0)
+    (tmp_path / "corpus.tar.gz.part").write_bytes(payload + b"more")
+    download.fetch(url, tmp_path / "corpus.tar.gz")
+    assert (tmp_path / "corpus.tar.gz").read_bytes() == payload
+
+
+def test_a_damaged_archive_leaves_nothing_behind(tmp_path):
+    with tarfile.open(tmp_path / "whole.tar.gz", "w:gz") as tar:
+        tar.add(ROOT / "local", "corpus")
+    (tmp_path / "cut.tar.gz").write_bytes((tmp_path / "whole.tar.gz").read_bytes()[:3000])
+    with pytest.raises(UserError, match="cut.tar.gz is damaged"):
+        download.unpack(tmp_path / "cut.tar.gz", tmp_path / "corpus")
+    assert not (tmp_path / "corpus").exists()
+    download.unpack(tmp_path / "whole.tar.gz", tmp_path / "corpus")
+    assert (tmp_path / "corpus/corpus/yesno.py").is_file()
+
+
+def test_an_archive_cannot_write_outside_its_folder(tmp_path):
+    (tmp_path / "secret").write_text("x")
+    with tarfile.open(tmp_path / "evil.tar", "w") as tar:
+        tar.add(tmp_path / "secret", "../outside")
+    download.unpack(tmp_path / "evil.tar", tmp_path / "corpus")
+    assert not (tmp_path / "outside").exists()
+
+
+def test_checks_find_a_short_flac(speech, tmp_path):
+    samples, rate = soundfile.read(str(speech["conf-adminmenu"].audio))
+    soundfile.write(str(tmp_path / "a.flac"), samples, rate)
+    (tmp_path / "a.flac").write_bytes((tmp_path / "a.flac").read_bytes()[:-20000])
+    assert audio.check(tmp_path / "a.flac", [(0.0, None)]).problems[0]
