@@ -2,12 +2,13 @@
 
 Prints it, and writes RESULTS.md and RESULTS.html at the root unless only a part was asked for. Needs neither torch nor k2.
 """
+
 import sys
 from pathlib import Path
 from typing import List, Optional, Sequence
 
-from utils.config import nearest
 from utils.comparison import system_name
+from utils.config import nearest
 from utils.driver import Parser
 from utils.errors import UserError
 from utils.files import ROOT, write_text
@@ -24,14 +25,24 @@ def main(arguments: Optional[Sequence[str]] = None, root: Path = ROOT) -> int:
       arguments: default sys.argv.
       root: the repository, whose egs/*/results are read.
     """
-    p = Parser(prog="python -m steps.compare", description="Compare recipes over corpora, from the records in egs/*/results.", allow_abbrev=False)
+    p = Parser(
+        prog="python -m steps.compare",
+        description="Compare recipes over corpora, from the records in egs/*/results.",
+        allow_abbrev=False,
+    )
     p.add_argument("--split", default="test", choices=("test", "dev"), help="default test")
     p.add_argument("--corpus", action="append", metavar="NAME", help="only this corpus or folder of egs/; may be repeated")
     p.add_argument("--recipe", action="append", metavar="NAME", help="only this recipe; may be repeated")
-    p.add_argument("--baseline", default=BASELINE, metavar="NAME", help=f"recipe that the others are tested against (default {BASELINE})")
-    p.add_argument("--markdown", type=Path, metavar="FILE", help="default RESULTS.md, written where nothing but --baseline is given")
+    p.add_argument(
+        "--baseline", default=BASELINE, metavar="NAME", help=f"recipe that the others are tested against (default {BASELINE})"
+    )
+    p.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="default RESULTS.md, written where nothing but --baseline is given"
+    )
     p.add_argument("--html", type=Path, metavar="FILE", help="default RESULTS.html, likewise")
-    p.add_argument("--readme", action="store_true", help="redraw the block of README.md between its results markers, and nothing else")
+    p.add_argument(
+        "--readme", action="store_true", help="redraw the block of README.md between its results markers, and nothing else"
+    )
     options = p.parse_args(arguments)
     try:
         records = chosen(root, options.split, options.corpus, options.recipe)
@@ -44,8 +55,10 @@ def main(arguments: Optional[Sequence[str]] = None, root: Path = ROOT) -> int:
         page = report(records, options.split, options.baseline)
         print(terminal(page))
         whole = options == p.parse_args(["--baseline", options.baseline])
-        for path, default, text in ((options.markdown, "RESULTS.md", lambda: markdown_page([page], f"Results on {options.split}")),
-                                    (options.html, "RESULTS.html", lambda: html_page(page, f"Nuptse: results on {options.split}"))):
+        for path, default, text in (
+            (options.markdown, "RESULTS.md", lambda: markdown_page([page], f"Results on {options.split}")),
+            (options.html, "RESULTS.html", lambda: html_page(page, f"Nuptse: results on {options.split}")),
+        ):
             path = path or (root / default if whole else None)
             if path:
                 write_text(path, text())
@@ -68,7 +81,11 @@ def chosen(root: Path, split: str, corpora: Optional[List[str]], recipes: Option
         raise UserError(f"no results on {split} yet: run ./egs/asterisk/run.sh (stages 0 to 8) and compare again")
     _known("corpus", corpora, {name for folder, r in found for name in (folder, r["corpus"])})
     _known("recipe", recipes, {r["recipe"] for _, r in found})
-    kept = [r for folder, r in found if (not corpora or folder in corpora or r["corpus"] in corpora) and (not recipes or r["recipe"] in recipes)]
+    kept = [
+        r
+        for folder, r in found
+        if (not corpora or folder in corpora or r["corpus"] in corpora) and (not recipes or r["recipe"] in recipes)
+    ]
     if not kept:
         raise UserError(f"no results of {', '.join(recipes or [])} on {', '.join(corpora or [])}; run it, or ask for less")
     return kept

@@ -3,6 +3,7 @@
 Records are published to egs/<corpus>/results and RESULTS.md there is redrawn before the stage counts as complete, so a complete
 stage has nothing left to do. To publish again, delete the stage's folder.
 """
+
 import fcntl
 import os
 from contextlib import contextmanager
@@ -20,7 +21,8 @@ from utils.listing import listing
 from utils.measure import Cut, measure, oracle_rate
 from utils.provenance import describe, dirty_stages, real_time_factors, stages_behind
 from utils.records import Record, decoding_rank, links, named_overrides, publish, read_all, result_decoding, write
-from utils.report import markdown_page, report, run_table
+from utils.report import markdown_page, report
+from utils.result_tables import run_table
 from utils.tables import as_text
 from utils.versions import git_state
 
@@ -31,43 +33,58 @@ def run(job: Job) -> None:
     """Write <split>-<decoding>.json, errors-<split>-<decoding>.txt, wer.svg; publish the records."""
     stages, here = stages_behind(job.inputs), git_state(ROOT)
     shared = {**identity(job), **describe(stages, here, job.plan.fingerprint)}
-    heard = read_json(job.inputs["lang"] / "word_counts.json")
-    records: List[Record] = []
-    for split in SPLITS:
-        cuts = read_split(job.inputs["data"], split)
-        oracle = oracle_rate(job.inputs["rescore"] / f"nbest-{split}.jsonl", cuts)
-        for decoding, path in hypotheses(job, split):
-            scores, measured = measure(read_jsonl(path), cuts, heard, job.config.score.bootstrap, path)
-            write_lines(job.out / f"errors-{split}-{decoding}.txt", listing(scores, heard))
-            record = {**shared, **measured, **rescored(job, decoding, oracle), "split": split, "decoding": decoding}
-            write(job.out / f"{split}-{decoding}.json", record)
-            records.append(record)
-            if measured["utterances_left_out"]:
-                job.log.warning("%s: %d utterances of %s were not decoded (left_out.tsv of the features stage)",
-                                path.name, measured["utterances_left_out"], split)
-    if len({r["utterance_set"] for r in records if r["split"] == "test"}) != 1:
-        raise UserError("the decodings of test are of different utterances, or there are none; delete the decode and rescore folders and run them again")
+    records = [record for split in SPLITS for record in judged(job, split, shared)]
     test = [r for r in records if r["split"] == "test"]
-    write_text(job.out / "wer.svg", plots.standalone(plots.bars(
-        f"{shared['corpus']}, {job.recipe}: WER on test", [plots.Bar(r["decoding"], r["wer"], *r["wer_interval"]) for r in test])))
+    bars = [plots.Bar(r["decoding"], r["wer"], *r["wer_interval"]) for r in test]
+    write_text(job.out / "wer.svg", plots.standalone(plots.bars(f"{shared['corpus']}, {job.recipe}: WER on test", bars)))
     paths = publish_all(records, job.corpus_dir)
     job.log.info("%s", as_text(run_table(test)))
     best = next(r for r in test if r["decoding"] == result_decoding(r["decoding"] for r in test))
-    job.log.info("WER %.2f%% on %s test (%s %s, seed %d); errors aligned in %s", best["wer"], best["corpus"], job.recipe, best["decoding"],
-                 best["seed"], job.plan.out / f"errors-test-{best['decoding']}.txt")
-    job.log.info("%d records in %s; all of them in %s", len(paths), paths[0].parent, job.corpus_dir / "RESULTS.md")
+    listed = job.plan.out / f"errors-test-{best['decoding']}.txt"
+    what = (best["wer"], best["corpus"], job.recipe, best["decoding"], listed)
+    job.log.info("WER %.2f%% on %s test (%s, %s); errors aligned in %s", *what)
+    job.log.info("%d records in %s; tables in %s", len(paths), paths[0].parent, job.corpus_dir / "RESULTS.md")
     if not shared["git_clean"]:
-        job.log.warning("made from uncommitted code (%s): the records are named .dirty.json and git ignores them. To make records that count, "
-                        "commit, delete these stages' folders and run again",
-                        ", ".join(dirty_stages(stages) + ["score"] * (not here["git_clean"])))
+        dirty = dirty_stages(stages) + ["score"] * (not here["git_clean"])
+        job.log.warning("made from uncommitted code (%s): git ignores the records, named .dirty.json. For records that count, "
+                        "commit, delete these stages' folders and run again", ", ".join(dirty))
+
+
+def judged(job: Job, split: str, shared: Dict[str, Any]) -> List[Record]:
+    """Score every decoding of a split, write its record and its error listing.
+
+    Raises:
+      UserError: no decoding, or decodings of different utterances.
+    """
+    cuts, heard = read_split(job.inputs["data"], split), read_json(job.inputs["lang"] / "word_counts.json")
+    oracle = oracle_rate(job.inputs["rescore"] / f"nbest-{split}.jsonl", cuts)
+    records: List[Record] = []
+    for decoding, path in hypotheses(job, split):
+        scores, measured = measure(read_jsonl(path), cuts, heard, job.config.score.bootstrap, path)
+        write_lines(job.out / f"errors-{split}-{decoding}.txt", listing(scores, heard))
+        records.append({**shared, **measured, **rescored(job, decoding, oracle), "split": split, "decoding": decoding})
+        write(job.out / f"{split}-{decoding}.json", records[-1])
+    if len({r["utterance_set"] for r in records}) != 1:
+        raise UserError(f"the decodings of {split} are of different utterances, or there are none; delete {job.inputs['decode']} "
+                        f"and {job.inputs['rescore']} and run both stages again")
+    if records[0]["utterances_left_out"]:
+        job.log.warning("%d utterances of %s were not decoded: see left_out.tsv of the features stage",
+                        records[0]["utterances_left_out"], split)
+    return records
 
 
 def identity(job: Job) -> Dict[str, Any]:
     """What the run is of: corpus, recipe, seed ..."""
     data = read_json(job.inputs["data"] / "summary.json")
-    return {"corpus": data["name"], "recipe": job.recipe, "overrides": named_overrides(job.overrides), "seed": job.config.seed,
-            "normaliser": data["normaliser"], "parameters": read_json(job.inputs["train"] / "summary.json")["parameters"],
-            "date": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")}
+    return {
+        "corpus": data["name"],
+        "recipe": job.recipe,
+        "overrides": named_overrides(job.overrides),
+        "seed": job.config.seed,
+        "normaliser": data["normaliser"],
+        "parameters": read_json(job.inputs["train"] / "summary.json")["parameters"],
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
 
 
 def rescored(job: Job, decoding: str, oracle: Any) -> Dict[str, Any]:
@@ -75,20 +92,29 @@ def rescored(job: Job, decoding: str, oracle: Any) -> Dict[str, Any]:
     weights = read_json(job.inputs["rescore"] / "weights.json")
     factors = real_time_factors(job.inputs)
     again = decoding in weights
-    return {"weights": {"graph": weights["graph"], **weights[decoding]} if again else {}, "oracle_wer": oracle if again else None,
-            "rtf": {link: factors[link] for link in links(decoding, weights["graph"]) if link in factors}}
+    return {
+        "weights": {"graph": weights["graph"], **weights[decoding]} if again else {},
+        "oracle_wer": oracle if again else None,
+        "rtf": {link: factors[link] for link in links(decoding, weights["graph"]) if link in factors},
+    }
 
 
 def hypotheses(job: Job, split: str) -> List[Tuple[str, Path]]:
     """(decoding, file) of every hyps-<decoding>-<split>.jsonl, along the chain."""
-    found = {path.name[len("hyps-"):-len(f"-{split}.jsonl")]: path
-             for stage in ("decode", "rescore") for path in job.inputs[stage].glob(f"hyps-*-{split}.jsonl")}
+    found = {
+        path.name[len("hyps-") : -len(f"-{split}.jsonl")]: path
+        for stage in ("decode", "rescore")
+        for path in job.inputs[stage].glob(f"hyps-*-{split}.jsonl")
+    }
     return sorted(found.items(), key=lambda item: decoding_rank(item[0]))
 
 
 def read_split(data: Path, split: str) -> Dict[str, Cut]:
     """id -> (normalised text, language) of a split."""
-    return {cut.id: (cut.supervisions[0].text, cut.supervisions[0].language or "") for cut in CutSet.from_file(data / f"cuts_{split}.jsonl.gz")}
+    return {
+        cut.id: (cut.supervisions[0].text, cut.supervisions[0].language or "")
+        for cut in CutSet.from_file(data / f"cuts_{split}.jsonl.gz")
+    }
 
 
 def publish_all(records: List[Record], corpus_dir: Path) -> List[Path]:
@@ -117,4 +143,5 @@ if __name__ == "__main__":
     import sys
 
     from utils.driver import main
+
     sys.exit(main(only="score"))

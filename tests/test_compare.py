@@ -1,4 +1,5 @@
 """The comparison of recipes: what its numbers are, what it refuses, the files it writes."""
+
 import shutil
 import subprocess
 import sys
@@ -66,7 +67,11 @@ def test_numbers_of_the_tables_are_those_of_the_records(repository):
 def test_the_difference_is_of_the_seeds_that_both_have():
     ours = [hybrid(seed=s, utterance_errors=e) for s, e in ((0, [0, 0, 1, 0]), (1, [0, 0, 0, 0]), (2, [9, 9, 9, 9]))]
     theirs = [record(seed=s) for s in (0, 1)]
-    better, base = results(cells(theirs + ours))[::-1] if results(cells(theirs + ours))[0].system == "bpe_ctc" else results(cells(theirs + ours))
+    better, base = (
+        results(cells(theirs + ours))[::-1]
+        if results(cells(theirs + ours))[0].system == "bpe_ctc"
+        else results(cells(theirs + ours))
+    )
     assert against(better, base).value == pytest.approx(100 * (0.5 - 4) / 20)
     assert against(results(cells([hybrid(seed=7)]))[0], base) is None
 
@@ -90,26 +95,34 @@ def test_clean_records_keep_dirty_ones_out_and_dirty_ones_alone_are_marked():
     page = report([record(seed=0), record(seed=1, git_clean=False), hybrid(git_clean=False)], "test")
     rows = {row[1]: row for row in table(page, "Recipes").rows}
     assert rows["bpe_ctc"][3] == "0" and "wordvec_hybrid †" in rows
-    assert any(note.startswith("†") for note in page.notes) and any("Left out: 1 record of uncommitted" in note for note in page.notes)
+    assert any(note.startswith("†") for note in page.notes) and any(
+        "Left out: 1 record of uncommitted" in note for note in page.notes
+    )
 
 
 def test_different_conditions_are_noted():
     same = report([record(), hybrid()], "test").notes
     assert len(same) == 1 and "machine: a test, 2 cores" in same[0]
     other = " ".join(report([record(), hybrid(machine="big", threads=16, git_commit="e" * 40)], "test").notes)
-    assert "2 machines" in other and "2 numbers of training threads" in other and "2 commits" in other and "not comparable" in other
+    assert (
+        "2 machines" in other and "2 numbers of training threads" in other and "2 commits" in other and "not comparable" in other
+    )
 
 
 def test_systems_with_overrides_have_rows_but_no_column():
     page = report([record(), hybrid(), hybrid(overrides=["vectors.spelling=false"])], "test")
-    assert list(table(page, "WER on").header) == ["corpus", "wordvec_hybrid", "bpe_ctc"]
+    assert list(table(page, "WER on").header) == ["corpus", "bpe_ctc", "wordvec_hybrid"]
     assert "wordvec_hybrid vectors.spelling=false" in [row[1] for row in table(page, "Recipes").rows]
 
 
 def test_pooled_languages_stand_beside_one_language_alone_on_the_same_utterances():
     part = {"utterances": 4, "words": 20, "errors": 3, "wer": 15.0, "wer_interval": [10.0, 20.0], "utterance_set": "set-a"}
-    pooled = hybrid(corpus="asterisk-en+it", normaliser="basic-en-1+it-1", utterance_set="set-b",
-                    by_language={"en": part, "it": {**part, "utterance_set": "set-c"}})
+    pooled = hybrid(
+        corpus="asterisk-en+it",
+        normaliser="basic-en-1+it-1",
+        utterance_set="set-b",
+        by_language={"en": part, "it": {**part, "utterance_set": "set-c"}},
+    )
     rows = table(report([hybrid(), pooled], "test"), "Languages").rows
     assert [row[:2] for row in rows] == [["en", "asterisk-en"], ["", "asterisk-en+it"], ["it", "asterisk-en+it"]]
     apart = table(report([hybrid(normaliser="basic-en-2"), pooled], "test"), "Languages").rows
@@ -122,7 +135,11 @@ def test_command_prints_and_writes_markdown_and_a_page(repository, capsys):
     assert "WER on test, %" in printed and "wordvec_hybrid" in printed and "asterisk-en+it" in printed
     assert "| asterisk-en | wordvec_hybrid | wordvec | 0 1 2 |" in (repository / "RESULTS.md").read_text()
     page = (repository / "RESULTS.html").read_text()
-    assert "prefers-color-scheme:dark" in page and page.count("<svg") == 6 and "http" not in page.replace("http://www.w3.org/2000/svg", "")
+    assert (
+        "prefers-color-scheme:dark" in page
+        and page.count("<svg") == 6
+        and "http" not in page.replace("http://www.w3.org/2000/svg", "")
+    )
     for svg in page.split("<svg")[1:]:
         ElementTree.fromstring("<svg" + svg.split("</svg>")[0] + "</svg>")
 
@@ -160,7 +177,13 @@ def test_readme_block_is_redrawn_in_place_from_committed_records(tmp_path, capsy
     readme.write_text("before\n<!-- results:begin -->\nold\n<!-- results:end -->\nafter\n")
     assert main(["--readme"], tmp_path) == 0
     once = readme.read_text()
-    assert once.startswith("before\n") and once.endswith("\nafter\n") and "old" not in once and "bpe_ctc" in once and "wordvec_hybrid" not in once
+    assert (
+        once.startswith("before\n")
+        and once.endswith("\nafter\n")
+        and "old" not in once
+        and "bpe_ctc" in once
+        and "wordvec_hybrid" not in once
+    )
     assert main(["--readme"], tmp_path) == 0 and readme.read_text() == once
     readme.write_text("no markers")
     assert main(["--readme"], tmp_path) == 1
@@ -190,5 +213,5 @@ def test_axes_reach_the_highest_value_in_few_steps(top):
 def test_a_faultless_system_can_be_drawn():
     svg = plots.standalone(plots.bars("x <1>", [plots.Bar("a & b", 0.0, 0.0, 0.0)]))
     assert ElementTree.fromstring(svg) is not None
-    ElementTree.fromstring(plots.scatter("x", [plots.Point("greedy", 0.01, 0.0, "r")]))
+    ElementTree.fromstring(plots.scatter("x", [plots.Point("r", "greedy", 0.01, 0.0)]))
     ElementTree.fromstring(plots.stacked("x", [("r", {"training": 0.0})]))

@@ -1,4 +1,5 @@
 """The score stage on fabricated stage folders, its records, and what a record must hold."""
+
 import json
 import random
 
@@ -7,8 +8,21 @@ from fabricate import DECODINGS, HEARD, SENTENCES, finished, record, run_score
 
 from utils.errors import UserError
 from utils.files import read_json, read_jsonl, write_json, write_jsonl
-from utils.records import (DECODINGS as CHAIN, check, decoding_rank, file_name, links, named_overrides, publish, read, result_decoding, set_digest,
-                           write)
+from utils.records import (
+    DECODINGS as CHAIN,
+)
+from utils.records import (
+    check,
+    decoding_rank,
+    file_name,
+    links,
+    named_overrides,
+    publish,
+    read,
+    result_decoding,
+    set_digest,
+    write,
+)
 
 
 @pytest.fixture
@@ -32,7 +46,9 @@ def test_a_record_of_each_split_and_decoding_is_made_and_published(scored):
     published = {p.name for p in (corpus_dir / "results").iterdir()}
     assert published == {f"wordvec_hybrid-en-seed0-{name}.json" for name in names}
     for name in names:
-        assert (plans["score"].out / f"{name}.json").read_bytes() == (corpus_dir / "results" / f"wordvec_hybrid-en-seed0-{name}.json").read_bytes()
+        assert (plans["score"].out / f"{name}.json").read_bytes() == (
+            corpus_dir / "results" / f"wordvec_hybrid-en-seed0-{name}.json"
+        ).read_bytes()
         assert "PER-UTT DETAILS" in (plans["score"].out / f"errors-{name}.txt").read_text()
     assert (plans["score"].out / "wer.svg").read_text().startswith("<svg")
 
@@ -41,13 +57,22 @@ def test_the_record_says_what_the_stage_folders_say(scored):
     plans, corpus_dir = scored
     made = read(plans["score"].out / "test-wordvec.json")
     assert (made["corpus"], made["recipe"], made["seed"], made["normaliser"], made["parameters"]) == (
-        "asterisk-en", "wordvec_hybrid", 0, "basic-en-1", 3_000_000)
+        "asterisk-en",
+        "wordvec_hybrid",
+        0,
+        "basic-en-1",
+        3_000_000,
+    )
     assert made["words"] == sum(len(s.split()) for s in SENTENCES.values()) and made["utterances"] == len(SENTENCES)
     assert made["oov_words"] == sum(w not in HEARD for s in SENTENCES.values() for w in s.split()) > 0
     assert made["utterance_set"] == set_digest(SENTENCES) and made["by_language"] == {} and made["cer"] is None
     assert made["weights"] == {"graph": "lattice", "lm": 0.5, "word": 0.3, "dev_wer": 15.0}
     assert made["rtf"] == dict.fromkeys(("encoder", "lattice", "nbest", "word_score"), 0.02)
-    assert made["seconds"]["features"] == 10.5 and made["peak_memory_mb"]["audit"] == 900 and set(made["fingerprints"]) >= {"audit", "score", "train"}
+    assert (
+        made["seconds"]["features"] == 10.5
+        and made["peak_memory_mb"]["audit"] == 900
+        and set(made["fingerprints"]) >= {"audit", "score", "train"}
+    )
     assert made["git_clean"] and made["git_commit"] == "d" * 40 and made["git_commits"]["train"] == "c" * 40
     greedy = read(plans["score"].out / "test-greedy.json")
     assert greedy["weights"] == {} and greedy["oracle_wer"] is None and set(greedy["rtf"]) == {"encoder", "greedy"}
@@ -85,7 +110,12 @@ def test_chinese_gets_a_character_error_rate(tmp_path, committed):
 
 def test_overrides_make_another_file(tmp_path, committed):
     plans = finished(tmp_path / "exp", seed=3)
-    run_score(plans, tmp_path / "asterisk", "wordvec_hybrid", ["seed=3", "data.source=/x", "train.epochs=10", "data.options.languages=[en]"])
+    run_score(
+        plans,
+        tmp_path / "asterisk",
+        "wordvec_hybrid",
+        ["seed=3", "data.source=/x", "train.epochs=10", "data.options.languages=[en]"],
+    )
     assert (tmp_path / "asterisk" / "results" / "wordvec_hybrid-en-train.epochs=10-seed3-test-lm.json").exists()
 
 
@@ -107,7 +137,9 @@ def test_uncommitted_code_anywhere_behind_a_result_marks_it(tmp_path, monkeypatc
 def test_a_clean_record_takes_the_place_of_the_dirty_one(tmp_path):
     dirty = publish(record(git_clean=False), tmp_path / "asterisk")
     clean = publish(record(), tmp_path / "asterisk")
-    assert dirty.name == "bpe_ctc-en-seed0-test-lm.dirty.json" and [p.name for p in clean.parent.iterdir()] == ["bpe_ctc-en-seed0-test-lm.json"]
+    assert dirty.name == "bpe_ctc-en-seed0-test-lm.dirty.json" and [p.name for p in clean.parent.iterdir()] == [
+        "bpe_ctc-en-seed0-test-lm.json"
+    ]
 
 
 def _double(rows):
@@ -122,7 +154,10 @@ def _stale(rows):
     return rows[:-1] + [{**rows[-1], "ref": ["other"]}]
 
 
-@pytest.mark.parametrize("damage, message", ((_double, "occurs twice"), (_strange, "elsewhere is not in this split"), (_stale, "has the reference 'other'")))
+@pytest.mark.parametrize(
+    "damage, message",
+    ((_double, "occurs twice"), (_strange, "elsewhere is not in this split"), (_stale, "has the reference 'other'")),
+)
 def test_hypotheses_of_other_utterances_are_refused(tmp_path, damage, message):
     plans = finished(tmp_path / "exp")
     path = plans["decode"].out / "hyps-greedy-test.jsonl"
@@ -156,20 +191,28 @@ def test_empty_hypotheses_are_deletions(tmp_path, committed):
         write_jsonl(path, [{**row, "hyp": []} for row in read_jsonl(path)])
     run_score(plans, tmp_path / "asterisk", "wordvec_hybrid")
     made = read(plans["score"].out / "test-greedy.json")
-    assert made["wer"] == 100.0 and made["deletions"] == made["words"] and made["iv_recall"] == 0.0 and made["wer_interval"] == [100.0, 100.0]
+    assert (
+        made["wer"] == 100.0
+        and made["deletions"] == made["words"]
+        and made["iv_recall"] == 0.0
+        and made["wer_interval"] == [100.0, 100.0]
+    )
 
 
-@pytest.mark.parametrize("change, message", (
-    ({"werr": 1.0}, "unknown key 'werr' .did you mean 'wer'"),
-    ({"wer": "12"}, "'wer' must be number"),
-    ({"seed": True}, "'seed' must be whole number"),
-    ({"seconds": {"train": "long"}}, "'seconds' must be a mapping to numbers"),
-    ({"errors": 5}, "'errors' is 5 but its parts sum to 4"),
-    ({"utterances": 3}, "not the length"),
-    ({"wer": 12.0}, "changed by hand"),
-    ({"wer_interval": [3.0]}, "a lower and an upper end"),
-    ({"decoding": "latice"}, "did you mean 'lattice'"),
-))
+@pytest.mark.parametrize(
+    "change, message",
+    (
+        ({"werr": 1.0}, "unknown key 'werr' .did you mean 'wer'"),
+        ({"wer": "12"}, "'wer' must be number"),
+        ({"seed": True}, "'seed' must be whole number"),
+        ({"seconds": {"train": "long"}}, "'seconds' must be a mapping to numbers"),
+        ({"errors": 5}, "'errors' is 5 but its parts sum to 4"),
+        ({"utterances": 3}, "not the length"),
+        ({"wer": 12.0}, "changed by hand"),
+        ({"wer_interval": [3.0]}, "a lower and an upper end"),
+        ({"decoding": "latice"}, "did you mean 'lattice'"),
+    ),
+)
 def test_a_record_that_is_not_one_is_refused(tmp_path, change, message):
     path = tmp_path / "r.json"
     with pytest.raises(UserError, match=message):
@@ -199,13 +242,20 @@ def test_the_result_is_the_last_decoding_of_the_chain():
     shuffled = random.Random(0).sample(CHAIN, len(CHAIN))
     assert result_decoding(shuffled) == "wordvec" and result_decoding(["greedy", "lm", "lattice"]) == "lm"
     assert result_decoding(["word_lattice", "lattice", "greedy"]) == "lattice" and result_decoding(["greedy"]) == "greedy"
-    assert all(links(d, "lattice")[0] == "encoder" for d in CHAIN) and links("lm", "word_lattice") == ("encoder", "word_lattice", "nbest")
+    assert all(links(d, "lattice")[0] == "encoder" for d in CHAIN) and links("lm", "word_lattice") == (
+        "encoder",
+        "word_lattice",
+        "nbest",
+    )
     with pytest.raises(UserError):
         decoding_rank("beam")
 
 
 def test_overrides_that_name_a_system():
-    assert named_overrides(["seed=1", "train.epochs=3", "data.source=/a", "data.options.x=1", "train.epochs=5", "a.b = 2"]) == ["a.b=2", "train.epochs=5"]
+    assert named_overrides(["seed=1", "train.epochs=3", "data.source=/a", "data.options.x=1", "train.epochs=5", "a.b = 2"]) == [
+        "a.b=2",
+        "train.epochs=5",
+    ]
     long = record(overrides=[f"model.option{i}=value" for i in range(20)])
     other = record(overrides=[f"model.option{i}=value" for i in range(21)])
     assert len(file_name(long, "asterisk")) < 130 and file_name(long, "asterisk") != file_name(other, "asterisk")

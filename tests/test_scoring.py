@@ -1,4 +1,5 @@
 """Error rates against a plain Levenshtein, recall by hand, what bootstrap intervals promise, the n-best oracle."""
+
 import random
 import time
 from functools import lru_cache
@@ -15,11 +16,13 @@ from utils.scoring import characters, difference, error_rate, interval, oracle, 
 
 def levenshtein(a: Sequence[str], b: Sequence[str]) -> int:
     """By the recursive definition."""
+
     @lru_cache(None)
     def distance(i: int, j: int) -> int:
         if not i or not j:
             return i + j
         return min(distance(i - 1, j) + 1, distance(i, j - 1) + 1, distance(i - 1, j - 1) + (a[i - 1] != b[j - 1]))
+
     return distance(len(a), len(b))
 
 
@@ -37,13 +40,17 @@ def test_errors_are_the_edit_distance_and_their_kinds_add_up(rate):
     lengths = {key: (len(ref), len(hyp)) for key, ref, hyp in rows}
     for name, i, d in zip(scores.ids, scores.insertions, scores.deletions):
         assert lengths[name][1] - lengths[name][0] == i - d
-    assert error_rate(scores.errors, scores.words) == pytest.approx(100 * sum(expected.values()) / sum(len(r) for _, r, _ in rows))
+    assert error_rate(scores.errors, scores.words) == pytest.approx(
+        100 * sum(expected.values()) / sum(len(r) for _, r, _ in rows)
+    )
 
 
 def test_kinds_of_errors_by_hand():
     scores = score([("b", "thank you".split(), []), ("a", "press one now".split(), "please press two now".split())])
     assert scores.ids == ["a", "b"]
-    assert scores.insertions.tolist() == [1, 0] and scores.deletions.tolist() == [0, 2] and scores.substitutions.tolist() == [1, 0]
+    assert (
+        scores.insertions.tolist() == [1, 0] and scores.deletions.tolist() == [0, 2] and scores.substitutions.tolist() == [1, 0]
+    )
     assert error_rate(scores.errors, scores.words) == pytest.approx(80.0)
 
 
@@ -61,9 +68,13 @@ def test_chinese_counts_han_characters_and_whole_words_of_other_scripts():
 
 def test_recall_apart_for_words_heard_and_never_heard():
     heard = {"press": 3, "one": 1, "now": 2}
-    alignments = score([("a", "press mute one".split(), "press mute two".split()),  # OOV right, in vocabulary 1 of 2
-                        ("b", "unmute now".split(), "now".split()),  # OOV lost
-                        ("c", "now".split(), "now umlaut".split())]).alignments  # an inserted OOV is no reference word
+    alignments = score(
+        [
+            ("a", "press mute one".split(), "press mute two".split()),  # OOV right, in vocabulary 1 of 2
+            ("b", "unmute now".split(), "now".split()),  # OOV lost
+            ("c", "now".split(), "now umlaut".split()),
+        ]
+    ).alignments  # an inserted OOV is no reference word
     assert recall(alignments, heard) == {"oov_words": 2, "oov_recall": 50.0, "iv_recall": 75.0}
 
 
@@ -121,7 +132,9 @@ def test_pairing_sees_a_small_steady_gain_that_apart_intervals_hide():
 def test_systems_of_equal_quality_rarely_differ():
     rng = np.random.default_rng(5)
     words = rng.integers(3, 15, 120)
-    found = sum(difference(rng.binomial(words, 0.3), rng.binomial(words, 0.3), words, 300, trial).p < 0.05 for trial in range(200))
+    found = sum(
+        difference(rng.binomial(words, 0.3), rng.binomial(words, 0.3), words, 300, trial).p < 0.05 for trial in range(200)
+    )
     assert found / 200 < 0.1
 
 
@@ -144,7 +157,9 @@ def test_oracle_and_bootstrap_are_fast_500_utterances_of_100_paths():
 
 
 def test_listing_shows_errors_inline_and_counts_them():
-    scores = score([("a", "please press one now".split(), "press two three now".split()), ("b", "thank you".split(), "thank you".split())])
+    scores = score(
+        [("a", "please press one now".split(), "press two three now".split()), ("b", "thank you".split(), "thank you".split())]
+    )
     assert inline(scores.alignments[0]) == "(please->*) press (one->two three) now"
     text = "\n".join(listing(scores, {"press": 7, "thank": 2, "you": 2, "now": 1, "please": 1}))
     assert "WER 50.00% = 3/6" in text and "1 insertions, 1 deletions, 1 substitutions; 4 correct" in text

@@ -3,6 +3,7 @@
 A cell is one system (recipe and overrides) on one set of utterances with one decoding, over its seeds. Systems are compared
 only on the same utterances with the same normaliser; where a corpus has several such sets each gets rows of its own.
 """
+
 from collections import Counter
 from dataclasses import dataclass
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple
@@ -102,8 +103,10 @@ def against(cell: Cell, baseline: Cell) -> Optional[Difference]:
     for seed in shared:
         for key in ("utterance_set", "normaliser", "utterance_words"):
             if ours[seed][key] != theirs[seed][key]:
-                raise UserError(f"{cell.system} and {baseline.system} on {cell.corpus} (seed {seed}) differ in '{key}': "
-                                "they were not scored on the same text and are not comparable; score both again")
+                raise UserError(
+                    f"{cell.system} and {baseline.system} on {cell.corpus} (seed {seed}) differ in '{key}': "
+                    "they were not scored on the same text and are not comparable; score both again"
+                )
     if not shared:
         return None
     errors, words = pooled([ours[s] for s in shared])
@@ -129,8 +132,10 @@ def notes(shown: Sequence[Cell], given: Sequence[Record]) -> List[str]:
         names.setdefault(record["corpus"], set()).add(_set(record))
     for corpus, sets in sorted(names.items()):
         if len(sets) > 1:
-            out.append(f"{corpus} was scored on {len(sets)} different sets of utterances or with different normalisers: "
-                       "the set is in brackets, and only rows of one set may be compared.")
+            out.append(
+                f"{corpus} was scored on {len(sets)} different sets of utterances or with different normalisers: "
+                "the set is in brackets, and only rows of one set may be compared."
+            )
     for corpus in sorted({c.corpus for c in shown}):
         if len({r["fingerprints"]["data"] for c in shown if c.corpus == corpus for r in c.records}) > 1:
             out.append(f"{corpus}: the systems' data stages differ, so they may have been trained on different data.")
@@ -141,17 +146,20 @@ def notes(shown: Sequence[Cell], given: Sequence[Record]) -> List[str]:
         out.append(f"Left out: {hidden} record{'s' * (hidden > 1)} of uncommitted code, for which clean ones exist.")
     lost = max((r["utterances_left_out"] for r in records), default=0)
     if lost:
-        out.append(f"Up to {lost} utterance{'s' * (lost > 1)} of a split could not be scored; see left_out.tsv of the features stage.")
+        out.append(
+            f"Up to {lost} utterance{'s' * (lost > 1)} of a split could not be scored; see left_out.tsv of the features stage."
+        )
     return out
 
 
 def _conditions(records: Sequence[Record]) -> str:
     parts = []
     for singular, plural, value in (
-            ("machine", "machines", lambda r: r["machine"]),
-            ("device", "devices", lambda r: r["device"]),
-            ("number of training threads", "numbers of training threads", lambda r: str(r["threads"])),
-            ("commit", "commits", lambda r: r["git_commit"][:9])):
+        ("machine", "machines", lambda r: r["machine"]),
+        ("device", "devices", lambda r: r["device"]),
+        ("number of training threads", "numbers of training threads", lambda r: str(r["threads"])),
+        ("commit", "commits", lambda r: r["git_commit"][:9]),
+    ):
         counts = Counter(value(r) for r in records).most_common()
         shown = ", ".join(v if len(counts) == 1 else f"{v} ({n})" for v, n in counts[:6]) + ("…" if len(counts) > 6 else "")
         parts.append(f"{singular}: {shown}" if len(counts) == 1 else f"{len(counts)} {plural}, with how many records: {shown}")

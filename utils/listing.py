@@ -1,4 +1,5 @@
 """The aligned error listing of one decoding, the way icefall writes it: `(REF->HYP)` inline, then tables of confusions."""
+
 from collections import Counter
 from typing import Dict, Iterator, List, Mapping, Tuple
 
@@ -18,9 +19,11 @@ def listing(scores: Scores, trained: Mapping[str, int]) -> Iterator[str]:
     pairs = Counter(pair for pairs in scores.alignments for pair in pairs)
     kinds = _kinds(pairs)
     yield f"WER {100.0 * errors / words:.2f}% = {errors}/{words}"
-    yield (f"{scores.insertions.sum()} insertions, {scores.deletions.sum()} deletions, {scores.substitutions.sum()} substitutions; "
-           f"{sum(n for (r, h), n in pairs.items() if r == h)} correct; "
-           f"{int((scores.errors == 0).sum())} of {len(scores.ids)} utterances without an error")
+    yield (
+        f"{scores.insertions.sum()} insertions, {scores.deletions.sum()} deletions, {scores.substitutions.sum()} substitutions; "
+        f"{sum(n for (r, h), n in pairs.items() if r == h)} correct; "
+        f"{int((scores.errors == 0).sum())} of {len(scores.ids)} utterances without an error"
+    )
     yield "Sections: PER-UTT DETAILS, SUBSTITUTIONS, DELETIONS, INSERTIONS, PER-WORD STATS"
     yield ""
     yield "PER-UTT DETAILS: word, or (REF->HYP)"
@@ -79,6 +82,8 @@ def _words(pairs: Mapping[Tuple[str, str], int]) -> List[Tuple[str, int, int, in
         output[h] += count
         if r == h:
             correct[r] += count
-    rows = [(w, correct[w], reference[w] + output[w] - 2 * correct[w], reference[w], output[w])
-            for w in (set(reference) | set(output)) - {GAP}]
+    rows = [
+        (w, correct[w], reference[w] + output[w] - 2 * correct[w], reference[w], output[w])
+        for w in (set(reference) | set(output)) - {GAP}
+    ]
     return sorted(rows, key=lambda row: (-row[2], -row[3], row[0]))

@@ -1,4 +1,5 @@
 """The measured part of a results record: from a decoding's words and the split's cuts to error rates, recall, intervals."""
+
 from pathlib import Path
 from typing import Any, Collection, Dict, List, Optional, Tuple
 
@@ -12,7 +13,9 @@ from utils.scoring import GAP, Scores, characters, error_rate, interval, oracle,
 Cut = Tuple[str, str]  # normalised text, language
 
 
-def measure(rows: List[Dict[str, Any]], cuts: Dict[str, Cut], heard: Collection[str], resamples: int, where: Path) -> Tuple[Scores, Dict[str, Any]]:
+def measure(
+    rows: List[Dict[str, Any]], cuts: Dict[str, Cut], heard: Collection[str], resamples: int, where: Path
+) -> Tuple[Scores, Dict[str, Any]]:
     """Score one decoding of one split.
 
     Args:
@@ -31,22 +34,35 @@ def measure(rows: List[Dict[str, Any]], cuts: Dict[str, Cut], heard: Collection[
     languages = [cuts[name][1] for name in scores.ids]
     chinese = np.array([language.startswith("zh") for language in languages])
     out = {
-        "utterances": len(scores.ids), "utterances_left_out": len(cuts) - len(scores.ids),
-        "words": int(words.sum()), "errors": int(errors.sum()), "insertions": int(scores.insertions.sum()),
-        "deletions": int(scores.deletions.sum()), "substitutions": int(scores.substitutions.sum()),
-        "wer": round(error_rate(errors, words), 4), "wer_interval": _ends(errors, words, resamples),
+        "utterances": len(scores.ids),
+        "utterances_left_out": len(cuts) - len(scores.ids),
+        "words": int(words.sum()),
+        "errors": int(errors.sum()),
+        "insertions": int(scores.insertions.sum()),
+        "deletions": int(scores.deletions.sum()),
+        "substitutions": int(scores.substitutions.sum()),
+        "wer": round(error_rate(errors, words), 4),
+        "wer_interval": _ends(errors, words, resamples),
         **_character_rate(scores, chinese, resamples),
-        **{key: round(value, 4) if isinstance(value, float) else value for key, value in recall(scores.alignments, heard).items()},
+        **{
+            key: round(value, 4) if isinstance(value, float) else value for key, value in recall(scores.alignments, heard).items()
+        },
         "by_language": {},
-        "utterance_set": set_digest(scores.ids), "utterance_words": words.tolist(), "utterance_errors": errors.tolist(),
+        "utterance_set": set_digest(scores.ids),
+        "utterance_words": words.tolist(),
+        "utterance_errors": errors.tolist(),
     }
     if len(set(languages)) > 1:
         for language in sorted(set(languages)):
             own = np.array([other == language for other in languages])
             out["by_language"][language] = {
-                "utterances": int(own.sum()), "words": int(words[own].sum()), "errors": int(errors[own].sum()),
-                "wer": round(error_rate(errors[own], words[own]), 4), "wer_interval": _ends(errors[own], words[own], resamples),
-                "utterance_set": set_digest(name for name, kept in zip(scores.ids, own) if kept)}
+                "utterances": int(own.sum()),
+                "words": int(words[own].sum()),
+                "errors": int(errors[own].sum()),
+                "wer": round(error_rate(errors[own], words[own]), 4),
+                "wer_interval": _ends(errors[own], words[own], resamples),
+                "utterance_set": set_digest(name for name, kept in zip(scores.ids, own) if kept),
+            }
     return scores, out
 
 
@@ -62,15 +78,17 @@ def oracle_rate(path: Path, cuts: Dict[str, Cut]) -> Optional[float]:
 
 def _same_utterances(rows: List[Dict[str, Any]], cuts: Dict[str, Cut], where: Path) -> None:
     seen = set()
-    for row in rows:
-        if row["id"] in seen:
-            raise UserError(f"{where}: utterance {row['id']} occurs twice; delete {where.parent} and run its stage again")
-        if row["id"] not in cuts:
-            raise UserError(f"{where}: utterance {row['id']} is not in this split of the data stage; delete {where.parent} and run its stage again")
-        if " ".join(row["ref"]) != cuts[row["id"]][0]:
-            raise UserError(f"{where}: utterance {row['id']} has the reference '{' '.join(row['ref'])}', the data stage '{cuts[row['id']][0]}'; "
-                            f"delete {where.parent} and run its stage again")
-        seen.add(row["id"])
+    for name, words in ((row["id"], row["ref"]) for row in rows):
+        wrong = None
+        if name in seen:
+            wrong = "occurs twice"
+        elif name not in cuts:
+            wrong = "is not in this split of the data stage"
+        elif " ".join(words) != cuts[name][0]:
+            wrong = f"has the reference '{' '.join(words)}', the data stage '{cuts[name][0]}'"
+        if wrong:
+            raise UserError(f"{where}: utterance {name} {wrong}; delete {where.parent} and run its stage again")
+        seen.add(name)
 
 
 def _character_rate(scores: Scores, chosen: np.ndarray, resamples: int) -> Dict[str, Any]:
@@ -78,8 +96,13 @@ def _character_rate(scores: Scores, chosen: np.ndarray, resamples: int) -> Dict[
     if not chosen.any():
         return {"cer": None, "cer_interval": None}
     kept = [(name, pairs) for name, pairs, chinese in zip(scores.ids, scores.alignments, chosen) if chinese]
-    spelled = score((name, characters(r for r, _ in pairs if r != GAP), characters(h for _, h in pairs if h != GAP)) for name, pairs in kept)
-    return {"cer": round(error_rate(spelled.errors, spelled.words), 4), "cer_interval": _ends(spelled.errors, spelled.words, resamples)}
+    spelled = score(
+        (name, characters(r for r, _ in pairs if r != GAP), characters(h for _, h in pairs if h != GAP)) for name, pairs in kept
+    )
+    return {
+        "cer": round(error_rate(spelled.errors, spelled.words), 4),
+        "cer_interval": _ends(spelled.errors, spelled.words, resamples),
+    }
 
 
 def _ends(errors: np.ndarray, words: np.ndarray, resamples: int) -> List[float]:

@@ -1,14 +1,24 @@
 """Pictures of results as small SVG, written by hand: text stays text, and colours follow the page's light or dark theme."""
+
 import math
 from dataclasses import dataclass
 from html import escape
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 
 # Colours of light and dark pages; pages and stand-alone pictures share them.
-LIGHT = "--ink:#1c1e21;--soft:#5c636e;--rule:#d5d9df;--page:#ffffff;--c0:#2f6db3;--c1:#c2611f;--c2:#2e8b62;--c3:#7d5bab;--c4:#a8892c;--c5:#64707f"
-DARK = "--ink:#e6e8eb;--soft:#9aa2ad;--rule:#3a4048;--page:#16181c;--c0:#6ba6e8;--c1:#e8945a;--c2:#5fbf92;--c3:#b395dd;--c4:#d3b45c;--c5:#9aa7b8"
-RULES = ("svg text{font:12px system-ui,sans-serif;fill:var(--ink)}svg .soft{fill:var(--soft);font-size:11px}svg .title{font-weight:600}"
-         "svg .rule{stroke:var(--rule)}svg .whisker{stroke:var(--ink);stroke-width:1.3;fill:none}svg .end{text-anchor:end}svg .mid{text-anchor:middle}")
+LIGHT = (
+    "--ink:#1c1e21;--soft:#5c636e;--rule:#d5d9df;--page:#ffffff;"
+    "--c0:#2f6db3;--c1:#c2611f;--c2:#2e8b62;--c3:#7d5bab;--c4:#a8892c;--c5:#64707f"
+)
+DARK = (
+    "--ink:#e6e8eb;--soft:#9aa2ad;--rule:#3a4048;--page:#16181c;"
+    "--c0:#6ba6e8;--c1:#e8945a;--c2:#5fbf92;--c3:#b395dd;--c4:#d3b45c;--c5:#9aa7b8"
+)
+RULES = (
+    "svg text{font:12px system-ui,sans-serif;fill:var(--ink)}svg .soft{fill:var(--soft);font-size:11px}"
+    "svg .title{font-weight:600}svg .rule{stroke:var(--rule)}svg .whisker{stroke:var(--ink);stroke-width:1.3;fill:none}"
+    "svg .end{text-anchor:end}svg .mid{text-anchor:middle}"
+)
 COLOURS = 6
 ROW = 22  # px a bar
 
@@ -28,64 +38,27 @@ class Bar:
 class Point:
     """One decoding: real-time factor and error rate (percent)."""
 
-    label: str
+    recipe: str
+    decoding: str
     x: float
     y: float
-    group: str
 
 
 def bars(title: str, items: Sequence[Bar], width: int = 560) -> str:
     """Horizontal error-rate bars from 0 with whiskers of the 95% interval."""
-    left, right, top = 12 + _text_width(items and max((b.label for b in items), key=len)), 64, 30
-    axis = _axis(max((b.high for b in items), default=1.0))
-    scale = (width - left - right) / axis[-1]
-    height = top + ROW * len(items) + 34
-    body = [_text(0, 14, title, "title")]
-    for tick in axis:
-        x = left + tick * scale
-        body += [f'<line class="rule" x1="{x:.1f}" x2="{x:.1f}" y1="{top - 4}" y2="{top + ROW * len(items)}"/>',
-                 _text(x, top + ROW * len(items) + 14, f"{tick:g}", "soft mid")]
-    body.append(_text(left + axis[-1] * scale / 2, height - 4, "WER, % (whiskers: 95% interval)", "soft mid"))
+    left, right, top = 12 + _label_width(b.label for b in items), 64, 30
+    axis = _axis(max(b.high for b in items))
+    scale, bottom = (width - left - right) / axis[-1], top + ROW * len(items)
+    body = [_text(0, 14, title, "title"), *_across(axis, left, scale, top - 4, bottom, "WER, % (whiskers: 95% interval)")]
     for i, bar in enumerate(items):
-        y = top + ROW * i
-        low, high = left + bar.low * scale, left + bar.high * scale
-        middle = y + ROW / 2
-        body += [_text(left - 8, middle + 4, bar.label, "end"),
-                 f'<rect x="{left}" y="{y + 4}" width="{max(bar.value * scale, 0.5):.1f}" height="{ROW - 8}" fill="var(--c{bar.colour % COLOURS})"/>',
-                 f'<path class="whisker" d="M{low:.1f} {middle}H{high:.1f}M{low:.1f} {middle - 3}v6M{high:.1f} {middle - 3}v6"/>',
-                 _text(max(high, left + bar.value * scale) + 7, middle + 4, f"{bar.value:.1f}", "")]
-    return _svg(width, height, title, body)
-
-
-def scatter(title: str, points: Sequence[Point], width: int = 560, height: int = 320) -> str:
-    """Error rate against real-time factor (logarithmic); a colour a group, each point named."""
-    left, right, top, bottom = 44, 90, 52, 44
-    low, high = math.floor(math.log10(min(p.x for p in points)) * 2) / 2, math.ceil(math.log10(max(p.x for p in points)) * 2) / 2
-    high = max(high, low + 0.5)
-    axis = _axis(max(p.y for p in points))
-
-    def place(p: Point) -> Tuple[float, float]:
-        return (left + (math.log10(p.x) - low) / (high - low) * (width - left - right), height - bottom - p.y / axis[-1] * (height - top - bottom))
-
-    body = [_text(0, 14, title, "title")]
-    for tick in axis:
-        y = height - bottom - tick / axis[-1] * (height - top - bottom)
-        body += [f'<line class="rule" x1="{left}" x2="{width - right}" y1="{y:.1f}" y2="{y:.1f}"/>', _text(left - 6, y + 4, f"{tick:g}", "soft end")]
-    for tick in _decades(low, high):
-        x = left + (math.log10(tick) - low) / (high - low) * (width - left - right)
-        body += [f'<line class="rule" x1="{x:.1f}" x2="{x:.1f}" y1="{height - bottom}" y2="{height - bottom + 4}"/>',
-                 _text(x, height - bottom + 16, f"{tick:g}", "soft mid")]
-    body += [_text(left + (width - left - right) / 2, height - 6, "real-time factor on one core (less is faster)", "soft mid"),
-             _text(left - 6, top - 8, "WER, %", "soft end")]
-    groups = list(dict.fromkeys(p.group for p in points))
-    body += _legend(groups, 30)
-    taken: List[Tuple[float, float]] = []
-    for p in sorted(points, key=lambda p: p.y):
-        x, y = place(p)
-        body.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="var(--c{groups.index(p.group) % COLOURS})"/>')
-        label = _free(x + 8, y + 4, taken, top)
-        body.append(_text(x + 8, label, p.label, "soft"))
-    return _svg(width, height, title, body)
+        y, low, high = top + ROW * (i + 0.5), left + bar.low * scale, left + bar.high * scale
+        body += [
+            _text(left - 8, y + 4, _label(bar.label), "end"),
+            _bar(left, y, max(bar.value * scale, 0.5), bar.colour),
+            f'<path class="whisker" d="M{low:.1f} {y}H{high:.1f}M{low:.1f} {y - 3}v6M{high:.1f} {y - 3}v6"/>',
+            _text(max(high, left + bar.value * scale) + 7, y + 4, f"{bar.value:.1f}"),
+        ]
+    return _svg(width, bottom + 34, title, body)
 
 
 def stacked(title: str, rows: Sequence[Tuple[str, Dict[str, float]]], width: int = 560) -> str:
@@ -95,25 +68,51 @@ def stacked(title: str, rows: Sequence[Tuple[str, Dict[str, float]]], width: int
       rows: (label, {part: seconds}), the same parts in every row.
     """
     parts = list(rows[0][1])
-    left, right, top = 12 + _text_width(max((label for label, _ in rows), key=len)), 84, 44
+    legend, top = _legend([(name, _bar(0, -4, 10, i, 10)) for i, name in enumerate(parts)], 32, width)
+    left, right = 12 + _label_width(label for label, _ in rows), 84
     axis = _axis(max(sum(values.values()) for _, values in rows) / 60)
-    scale = (width - left - right) / axis[-1]
-    height = top + ROW * len(rows) + 34
-    body = [_text(0, 14, title, "title"), *_legend(parts, 30)]
-    for tick in axis:
-        x = left + tick * scale
-        body += [f'<line class="rule" x1="{x:.1f}" x2="{x:.1f}" y1="{top - 2}" y2="{top + ROW * len(rows)}"/>',
-                 _text(x, top + ROW * len(rows) + 14, f"{tick:g}", "soft mid")]
-    body.append(_text(left + axis[-1] * scale / 2, height - 4, "minutes", "soft mid"))
+    scale, bottom = (width - left - right) / axis[-1], top + ROW * len(rows)
+    body = [_text(0, 14, title, "title"), *legend, *_across(axis, left, scale, top - 4, bottom, "minutes")]
     for i, (label, values) in enumerate(rows):
-        y, x = top + ROW * i, float(left)
-        body.append(_text(left - 8, y + ROW / 2 + 4, label, "end"))
-        for part, seconds in values.items():
-            body.append(f'<rect x="{x:.1f}" y="{y + 4}" width="{seconds / 60 * scale:.1f}" height="{ROW - 8}" fill="var(--c{parts.index(part) % COLOURS})">'
-                        f"<title>{escape(part)}: {duration(seconds)}</title></rect>")
+        x, y = float(left), top + ROW * (i + 0.5)
+        body.append(_text(left - 8, y + 4, _label(label), "end"))
+        for n, (part, seconds) in enumerate(values.items()):
+            body.append(_bar(x, y, seconds / 60 * scale, n, tip=f"{part}: {duration(seconds)}"))
             x += seconds / 60 * scale
-        body.append(_text(x + 7, y + ROW / 2 + 4, duration(sum(values.values())), ""))
-    return _svg(width, height, title, body)
+        body.append(_text(x + 7, y + 4, duration(sum(values.values()))))
+    return _svg(width, bottom + 34, title, body)
+
+
+def scatter(title: str, points: Sequence[Point], width: int = 560, height: int = 270) -> str:
+    """Error rate against real-time factor (logarithmic): a colour a recipe, a shape a decoding.
+
+    Args:
+      height: of the field; the legend is added.
+    """
+    recipes, decodings = sorted({p.recipe for p in points}), list(dict.fromkeys(p.decoding for p in points))
+    legend, y = _legend([(name, _bar(0, -4, 10, i, 10)) for i, name in enumerate(recipes)], 32, width)
+    shapes, top = _legend([(name, _mark(i, 5, -4, "var(--soft)")) for i, name in enumerate(decodings)], y + 2, width)
+    left, right, bottom = 44, width - 16, top + height - 44
+    low, high = math.log10(min(p.x for p in points)) - 0.08, math.log10(max(p.x for p in points)) + 0.08
+    axis = _ticks(min(p.y for p in points), max(p.y for p in points))
+
+    def across(x: float) -> float:
+        return left + (math.log10(x) - low) / (high - low) * (right - left)
+
+    def up(y: float) -> float:
+        return bottom - (y - axis[0]) / (axis[-1] - axis[0]) * (bottom - top)
+
+    body = [_text(0, 14, title, "title"), *legend, *shapes]
+    for tick in axis:
+        body += [_line(left, up(tick), right, up(tick)), _text(left - 8, up(tick) + 4, f"{tick:g}", "soft end")]
+    for tick in _decades(low, high):
+        body += [_line(across(tick), top, across(tick), bottom), _text(across(tick), bottom + 16, f"{tick:g}", "soft mid")]
+    body.append(_text((left + right) / 2, bottom + 36, "real-time factor on one core", "soft mid"))
+    for p in points:
+        colour = f"var(--c{recipes.index(p.recipe) % COLOURS})"
+        tip = f"{p.recipe} {p.decoding}: {p.y:.2f}%, {p.x:.4f}"
+        body.append(_mark(decodings.index(p.decoding), across(p.x), up(p.y), colour, tip))
+    return _svg(width, bottom + 44, title, body)
 
 
 def standalone(svg: str) -> str:
@@ -135,24 +134,63 @@ def duration(seconds: Optional[float]) -> str:
 
 
 def _svg(width: int, height: float, title: str, body: Sequence[str]) -> str:
-    return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height:.0f}" width="{width}" height="{height:.0f}" role="img" '
-            f'aria-label="{escape(title)}">' + "".join(body) + "</svg>")
+    size = f'viewBox="0 0 {width} {height:.0f}" width="{width}" height="{height:.0f}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{escape(title)}">{"".join(body)}</svg>'
 
 
-def _text(x: float, y: float, text: str, kind: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}"{f" class={chr(34)}{kind}{chr(34)}" if kind else ""}>{escape(text)}</text>'
+def _text(x: float, y: float, text: str, kind: str = "") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}">{escape(text)}</text>'
 
 
-def _text_width(text: str) -> int:
-    return round(6.8 * len(text or ""))
+def _line(x1: float, y1: float, x2: float, y2: float) -> str:
+    return f'<line class="rule" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
 
-def _legend(names: Sequence[str], y: int) -> List[str]:
-    out, x = [], 0.0
-    for i, name in enumerate(names):
-        out += [f'<rect x="{x:.1f}" y="{y - 9}" width="10" height="10" fill="var(--c{i % COLOURS})"/>', _text(x + 15, y, name, "soft")]
-        x += 30 + _text_width(name) * 0.92
+def _bar(x: float, middle: float, width: float, colour: int, height: float = ROW - 8, tip: str = "") -> str:
+    where = f'x="{x:.1f}" y="{middle - height / 2:.1f}" width="{width:.1f}" height="{height:.1f}"'
+    return f'<rect {where} fill="var(--c{colour % COLOURS})"><title>{escape(tip)}</title></rect>'
+
+
+def _mark(kind: int, x: float, y: float, colour: str, tip: str = "") -> str:
+    """Circle, triangle, square, diamond, cross, turned triangle, about 10 px wide."""
+    shape = (
+        f"M{x - 4.5:.1f} {y:.1f}a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0z",
+        f"M{x:.1f} {y - 5.5:.1f}l5.2 9h-10.4z",
+        f"M{x - 4:.1f} {y - 4:.1f}h8v8h-8z",
+        f"M{x:.1f} {y - 5.8:.1f}l5.8 5.8l-5.8 5.8l-5.8 -5.8z",
+        f"M{x - 1.7:.1f} {y - 5:.1f}h3.4v3.3h3.3v3.4h-3.3v3.3h-3.4v-3.3h-3.3v-3.4h3.3z",
+        f"M{x:.1f} {y + 5.5:.1f}l5.2 -9h-10.4z",
+    )[kind % 6]
+    return f'<path d="{shape}" fill="{colour}"><title>{escape(tip)}</title></path>'
+
+
+def _across(axis: Sequence[float], left: float, scale: float, top: float, bottom: float, unit: str) -> List[str]:
+    """Rules, ticks and the unit of a horizontal axis."""
+    out = [_text(left + axis[-1] * scale / 2, bottom + 30, unit, "soft mid")]
+    for tick in axis:
+        x = left + tick * scale
+        out += [_line(x, top, x, bottom), _text(x, bottom + 14, f"{tick:g}", "soft mid")]
     return out
+
+
+def _legend(entries: Sequence[Tuple[str, str]], y: float, width: int) -> Tuple[List[str], float]:
+    """(name, sign drawn at 0, 0) in lines from `y`; and where what follows may begin."""
+    out, x = [], 0.0
+    for name, sign in entries:
+        name, advance = _label(name), 30 + 6.3 * len(_label(name))
+        if x and x + advance > width:
+            x, y = 0.0, y + 18
+        out += [f'<g transform="translate({x:.1f} {y:.1f})">{sign}</g>', _text(x + 15, y, name, "soft")]
+        x += advance
+    return out, y + 16
+
+
+def _label(text: str) -> str:
+    return text if len(text) <= 38 else text[:37] + "…"
+
+
+def _label_width(labels: Iterable[str]) -> int:
+    return round(6.8 * max(len(_label(label)) for label in labels))
 
 
 def _axis(top: float) -> List[float]:
@@ -163,14 +201,14 @@ def _axis(top: float) -> List[float]:
     return [round(step * i, 10) for i in range(math.ceil(top / step) + 1)]
 
 
+def _ticks(low: float, high: float) -> List[float]:
+    """Round ticks from just below `low` to just above `high`, neither below 0."""
+    step = _axis(max(high - low, 1.0))[1]
+    first = max(0, math.floor(low / step))
+    return [round(step * i, 10) for i in range(first, max(math.ceil(high / step), first + 1) + 1)]
+
+
 def _decades(low: float, high: float) -> List[float]:
-    ticks = [m * 10.0 ** e for e in range(math.floor(low), math.ceil(high) + 1) for m in ((1, 2, 5) if high - low <= 1.5 else (1,))]
-    return [t for t in ticks if low - 1e-9 <= math.log10(t) <= high + 1e-9]
-
-
-def _free(x: float, y: float, taken: List[Tuple[float, float]], top: float) -> float:
-    """A height at which a label covers no earlier one; remembers it."""
-    while y > top and any(abs(x - tx) < 70 and abs(y - ty) < 11 for tx, ty in taken):
-        y -= 11
-    taken.append((x, y))
-    return y
+    """1, 2, 5 of each decade between two exponents."""
+    ticks = [m * 10.0**e for e in range(math.floor(low), math.ceil(high) + 1) for m in (1, 2, 5)]
+    return [t for t in ticks if low <= math.log10(t) <= high]

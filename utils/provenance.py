@@ -1,4 +1,5 @@
 """What a finished chain of stages tells about itself: time, memory, real-time factors, versions, state of the code."""
+
 from pathlib import Path
 from typing import Any, Dict, List, Mapping
 
@@ -20,7 +21,9 @@ def stages_behind(inputs: Mapping[str, Path]) -> Dict[str, Dict[str, Any]]:
     while waiting:
         name, folder = waiting.pop()
         if folders.setdefault(name, folder) != folder:
-            raise UserError(f"{folders[name]} and {folder} both stand behind one result; that can't be: delete the later stages and run again")
+            raise UserError(
+                f"{folders[name]} and {folder} both stand behind one result; that can't be: delete the later stages and run again"
+            )
         if name not in found:
             found[name] = stage_record(folder)
             waiting += [(name, folder.parent / made) for name, made in found[name]["inputs"].items()]
@@ -50,7 +53,9 @@ def describe(stages: Mapping[str, Mapping[str, Any]], here: Mapping[str, Any], f
         "git_commit": here["git_commit"],
         "git_commits": {name: stage["git_commit"] for name, stage in everything.items()},
         "git_clean": all(stage["git_clean"] for stage in everything.values()),
-        "device": train["device"], "machine": train["machine"], "threads": train["threads"],
+        "device": train["device"],
+        "machine": train["machine"],
+        "threads": train["threads"],
     }
 
 

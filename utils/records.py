@@ -7,6 +7,7 @@ A record's `git_commit` is the commit of scoring, the newest of its chain: check
 fingerprints, hence the same numbers. `git_commits` has those that each stage ran at. `git_clean` is true only where scoring
 and every stage that the result stands on ran on a clean tree; else the file is `.dirty.json`, which git ignores.
 """
+
 import hashlib
 import json
 import re
@@ -24,17 +25,47 @@ MEASURED = ("data", "features", "lang", "vectors", "audit", "train", "decode", "
 NULL = type(None)
 # A type; several of which one fits; [of the items]; {str: of the values}; or {} for any mapping.
 SCHEMA: Dict[str, Any] = {
-    "corpus": str, "split": str, "recipe": str, "overrides": [str], "decoding": str, "seed": int,
-    "utterances": int, "utterances_left_out": int, "words": int, "errors": int, "insertions": int, "deletions": int, "substitutions": int,
-    "wer": float, "wer_interval": [float],
-    "cer": (float, NULL), "cer_interval": ([float], NULL),
-    "oov_words": int, "oov_recall": (float, NULL), "iv_recall": (float, NULL), "oracle_wer": (float, NULL),
+    "corpus": str,
+    "split": str,
+    "recipe": str,
+    "overrides": [str],
+    "decoding": str,
+    "seed": int,
+    "utterances": int,
+    "utterances_left_out": int,
+    "words": int,
+    "errors": int,
+    "insertions": int,
+    "deletions": int,
+    "substitutions": int,
+    "wer": float,
+    "wer_interval": [float],
+    "cer": (float, NULL),
+    "cer_interval": ([float], NULL),
+    "oov_words": int,
+    "oov_recall": (float, NULL),
+    "iv_recall": (float, NULL),
+    "oracle_wer": (float, NULL),
     "by_language": {},
-    "utterance_set": str, "utterance_words": [int], "utterance_errors": [int],
-    "weights": {}, "parameters": int, "normaliser": str,
-    "seconds": {str: float}, "peak_memory_mb": {str: float}, "rtf": {str: float}, "stage_threads": {str: int},
-    "fingerprints": {str: str}, "git_commit": str, "git_commits": {str: str}, "git_clean": bool, "versions": {str: str},
-    "device": str, "machine": str, "threads": int, "date": str,
+    "utterance_set": str,
+    "utterance_words": [int],
+    "utterance_errors": [int],
+    "weights": {},
+    "parameters": int,
+    "normaliser": str,
+    "seconds": {str: float},
+    "peak_memory_mb": {str: float},
+    "rtf": {str: float},
+    "stage_threads": {str: int},
+    "fingerprints": {str: str},
+    "git_commit": str,
+    "git_commits": {str: str},
+    "git_clean": bool,
+    "versions": {str: str},
+    "device": str,
+    "machine": str,
+    "threads": int,
+    "date": str,
 }
 Record = Dict[str, Any]
 
@@ -55,17 +86,24 @@ def check(record: Any, where: str) -> Record:
             raise UserError(f"{where}: a results record needs '{key}'; score again with this version (./run.sh --stage 8)")
         if not _fits(record[key], kind):
             raise UserError(f"{where}: '{key}' must be {_spoken(kind)}, not {str(record[key])[:60]}")
-    for total, parts in (("words", record["utterance_words"]), ("errors", record["utterance_errors"]),
-                         ("errors", [record[k] for k in ("insertions", "deletions", "substitutions")])):
+    for total, parts in (
+        ("words", record["utterance_words"]),
+        ("errors", record["utterance_errors"]),
+        ("errors", [record[k] for k in ("insertions", "deletions", "substitutions")]),
+    ):
         if record[total] != sum(parts):
-            raise UserError(f"{where}: '{total}' is {record[total]} but its parts sum to {sum(parts)}; the record was changed by hand")
+            raise UserError(
+                f"{where}: '{total}' is {record[total]} but its parts sum to {sum(parts)}; the record was changed by hand"
+            )
     if not record["utterances"] == len(record["utterance_words"]) == len(record["utterance_errors"]):
         raise UserError(f"{where}: 'utterances' is not the length of 'utterance_words' and 'utterance_errors'")
     for key in ("wer_interval", "cer_interval"):
         if record[key] is not None and (len(record[key]) != 2 or record[key][0] > record[key][1]):
             raise UserError(f"{where}: '{key}' must be a lower and an upper end, not {record[key]}")
     if abs(record["wer"] - 100.0 * record["errors"] / max(record["words"], 1)) > 0.001:
-        raise UserError(f"{where}: 'wer' {record['wer']} is not {record['errors']}/{record['words']}; the record was changed by hand")
+        raise UserError(
+            f"{where}: 'wer' {record['wer']} is not {record['errors']}/{record['words']}; the record was changed by hand"
+        )
     if record["decoding"] not in DECODINGS:
         raise UserError(f"{where}: {_unknown_decoding(record['decoding'])}")
     return record
@@ -97,8 +135,15 @@ def file_name(record: Record, folder: str) -> str:
     <recipe>[-<what of the corpus, where it has variants>][-<overrides>]-seed<seed>-<split>-<decoding>[.dirty].json
     """
     variant = record["corpus"]
-    variant = variant[len(folder):].strip("-") if variant.startswith(folder) else variant
-    parts = [record["recipe"], variant, _suffix(record["overrides"]), f"seed{record['seed']}", record["split"], record["decoding"]]
+    variant = variant[len(folder) :].strip("-") if variant.startswith(folder) else variant
+    parts = [
+        record["recipe"],
+        variant,
+        _suffix(record["overrides"]),
+        f"seed{record['seed']}",
+        record["split"],
+        record["decoding"],
+    ]
     return "-".join(p for p in parts if p) + (".json" if record["git_clean"] else ".dirty.json")
 
 
@@ -112,8 +157,10 @@ def publish(record: Record, corpus_dir: Path) -> Path:
 
 
 def named_overrides(overrides: Sequence[str]) -> List[str]:
-    """The --set strings that make a different system: not the seed, nor where the corpus is and what is taken of it (its name in the
-    record says that). The last of a key counts."""
+    """The --set strings that make a different system; the last of a key counts.
+
+    Neither the seed is one, nor where the corpus is and what is taken of it: the record's `corpus` says that.
+    """
     kept = {}
     for item in overrides:
         key, _, value = item.partition("=")
@@ -141,8 +188,13 @@ def links(decoding: str, graph: str) -> Tuple[str, ...]:
     Args:
       graph: of the lattices that rescoring read: lattice or word_lattice.
     """
-    return {"greedy": ("encoder", "greedy"), "lattice": ("encoder", "lattice"), "word_lattice": ("encoder", "word_lattice"),
-            "lm": ("encoder", graph, "nbest"), "wordvec": ("encoder", graph, "nbest", "word_score")}[decoding]
+    return {
+        "greedy": ("encoder", "greedy"),
+        "lattice": ("encoder", "lattice"),
+        "word_lattice": ("encoder", "word_lattice"),
+        "lm": ("encoder", graph, "nbest"),
+        "wordvec": ("encoder", graph, "nbest", "word_score"),
+    }[decoding]
 
 
 def set_digest(ids: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 Rates are in percent of the reference words (or characters), as papers give them. All edits cost 1.
 """
+
 import re
 from dataclasses import dataclass
 from typing import Collection, Dict, Iterable, List, Sequence, Tuple
@@ -15,7 +16,9 @@ GAP = ""  # in an alignment: no word on this side. Words are never empty, so not
 Alignment = List[Tuple[str, str]]  # (reference word, recognised word)
 
 # One unit of Chinese error rates: a Han character; what is written with letters or digits stays a whole word, as in WeNet.
-_CHARACTER = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]|[^\\s\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+")
+_CHARACTER = re.compile(
+    "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]|[^\\s\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
+)
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,13 @@ def score(utterances: Iterable[Tuple[str, Sequence[str], Sequence[str]]]) -> Sco
         return np.array([sum(kind(r, h) for r, h in pairs) for pairs in alignments], dtype=np.int64)
 
     return Scores(
-        ids=[u[0] for u in utterances], alignments=alignments,
+        ids=[u[0] for u in utterances],
+        alignments=alignments,
         words=np.array([len(u[1]) for u in utterances], dtype=np.int64),
-        insertions=count(lambda r, h: r == GAP), deletions=count(lambda r, h: h == GAP),
-        substitutions=count(lambda r, h: GAP not in (r, h) and r != h))
+        insertions=count(lambda r, h: r == GAP),
+        deletions=count(lambda r, h: h == GAP),
+        substitutions=count(lambda r, h: GAP not in (r, h) and r != h),
+    )
 
 
 def error_rate(errors: np.ndarray, words: np.ndarray) -> float:
@@ -77,7 +83,7 @@ def characters(words: Iterable[str]) -> List[str]:
 
 
 def recall(alignments: Iterable[Alignment], heard: Collection[str]) -> Dict[str, object]:
-    """Share of the reference words recognised, apart for words in `heard` (the training text) and words out of it (OOV).
+    """Share of the reference words recognised, apart for those in `heard` (the training text) and out of it (OOV).
 
     Returns: `oov_words` (reference tokens that are OOV), `oov_recall` and `iv_recall` in percent, None where there is no such word.
     """
@@ -109,8 +115,9 @@ def difference(errors: np.ndarray, baseline: np.ndarray, words: np.ndarray, resa
     Args:
       errors, baseline, words: (U,) by utterance, `words` shared; sums over seeds where there are several.
     """
-    deltas = np.concatenate([_rates(errors[i], words[i]) - _rates(baseline[i], words[i])
-                             for i in _resampled(len(words), resamples, seed)])
+    deltas = np.concatenate(
+        [_rates(errors[i], words[i]) - _rates(baseline[i], words[i]) for i in _resampled(len(words), resamples, seed)]
+    )
     low, high = np.percentile(deltas, (2.5, 97.5))
     sign = min(np.count_nonzero(deltas <= 0), np.count_nonzero(deltas >= 0))
     p = min(1.0, 2.0 * (sign + 1) / (resamples + 1))  # never 0: finer than the resampling can't be told

@@ -1,0 +1,165 @@
+"""The tables of results, from the cells of a comparison."""
+
+from typing import List, Optional, Sequence, Tuple
+
+from utils.comparison import Cell, against, cells
+from utils.plots import duration
+from utils.records import LINKS, MEASURED, Record
+from utils.tables import ABSENT, Table, grouped, number, probability, signed, span
+
+RATES = ("WER", "95% interval", "ins", "del", "sub", "OOV recall", "IV recall", "oracle", "RTF")
+RATES_CAPTION = (
+    "All but RTF in percent. OOV and IV recall: recognised reference words, of those that the training text doesn't have and of "
+    "those that it has. Oracle: the best path of each n-best list. RTF: seconds a second of audio on one core, all links of the "
+    "decoding."
+)
+
+
+def all_tables(every: Sequence[Cell], final: Sequence[Cell], split: str, baseline: str) -> List[Table]:
+    """Every table of a page.
+
+    Args:
+      every: all cells.
+      final: the cells of each system's last decoding.
+      split: for the titles.
+      baseline: the system that the others are tested against.
+    """
+    first, second = matrix(final, split, baseline), comparison(final, split, baseline)
+    tables = [first, second, decodings(every, split), languages(final, split), *cost(final)]
+    return [t for t in tables if t]
+
+
+def run_table(records: Sequence[Record]) -> Table:
+    """The decodings of one run on one split."""
+    every = cells(records)
+    title = f"{every[0].system}, seed {every[0].seeds[0]}, on {every[0].corpus} {records[0]['split']}"
+    return Table(title, RATES_CAPTION, ["decoding", *RATES], [[c.decoding, *_rates(c)] for c in every], 1)
+
+
+def matrix(final: Sequence[Cell], split: str, baseline: str) -> Optional[Table]:
+    """Corpora x recipes as they stand, without overrides."""
+    plain = [c for c in final if c.plain]
+    systems = sorted({c.system for c in plain}, key=lambda s: (s != baseline, s))
+    if len(systems) < 2:
+        return None
+    rows, strong = [], set()
+    for i, corpus in enumerate(dict.fromkeys(c.corpus for c in plain)):
+        here = {c.system: c for c in plain if c.corpus == corpus}
+        best = min(c.mean("wer") for c in here.values())
+        strong |= {(i, 1 + n) for n, s in enumerate(systems) if s in here and here[s].mean("wer") == best}
+        rows.append([corpus, *(_entry(here[s], here.get(baseline)) if s in here else (ABSENT, "") for s in systems)])
+    tails = [max(len(row[c][1]) for row in rows) for c in range(1, len(systems) + 1)]
+    texts = [[row[0], *(mean + tail.ljust(width) for (mean, tail), width in zip(row[1:], tails))] for row in rows]
+    caption = (
+        "Mean over seeds, their number in brackets where it isn't one. "
+        f"*: differs from {baseline} on the same utterances and seeds (paired bootstrap, p < 0.05)."
+    )
+    return Table(f"WER on {split}, %", caption, ["corpus", *systems], texts, 1, frozenset(strong))
+
+
+def _entry(cell: Cell, baseline: Optional[Cell]) -> Tuple[str, str]:
+    """The mean, and what is said about it."""
+    apart = against(cell, baseline) if baseline and baseline is not cell else None
+    seeds = f" ({len(cell.seeds)})" if len(cell.seeds) > 1 else ""
+    return number(cell.mean("wer")), ("*" if apart and apart.p < 0.05 else "") + seeds + _mark(cell)
+
+
+def comparison(final: Sequence[Cell], split: str, baseline: str) -> Table:
+    """Each system's result beside the baseline's."""
+    chinese = any(c.mean("cer") is not None for c in final)
+    rows = []
+    for cell in final:
+        base = next((c for c in final if c.corpus == cell.corpus and c.system == baseline), None)
+        apart = against(cell, base) if base and base is not cell else None
+        values = [r["wer"] for r in cell.records]
+        seeds = f"{number(min(values), 2)} to {number(max(values), 2)}" if len(values) > 1 else ABSENT
+        row = [*_name(cell), cell.decoding, " ".join(map(str, cell.seeds)), number(cell.mean("wer"), 2), seeds]
+        row += [span(*cell.interval)]
+        row += [signed(apart.value, 2), span(apart.low, apart.high), probability(apart.p)] if apart else [ABSENT] * 3
+        rows.append(row + ([number(cell.mean("cer"), 2)] if chinese else []))
+    header = ["corpus", "recipe", "decoding", "seeds", "WER", "over seeds", "95% interval", f"Δ {baseline}", "Δ interval", "p"]
+    header += ["CER"] if chinese else []
+    caption = (
+        "Each recipe with the last decoding of its chain: mean WER over the seeds and its range; 95% bootstrap interval over "
+        f"utterances; Δ: difference to {baseline}, with interval and two-sided p of the paired bootstrap, on the utterances and "
+        "seeds that both have. Intervals speak of other utterances, the range of other seeds."
+    )
+    return Table(f"Recipes on {split}", caption, header, grouped(rows, 1), 4)
+
+
+def decodings(every: Sequence[Cell], split: str) -> Table:
+    """Every decoding there is."""
+    rows = [[*_name(c), c.decoding, str(len(c.seeds)), *_rates(c)] for c in every]
+    header = ["corpus", "recipe", "decoding", "seeds", *RATES]
+    return Table(f"All decodings on {split}", f"Means over seeds. {RATES_CAPTION}", header, grouped(rows, 2), 3)
+
+
+def _rates(c: Cell) -> List[str]:
+    return [
+        number(c.mean("wer"), 2),
+        span(*c.interval),
+        *(number(100.0 * c.mean(k) / c.mean("words")) for k in ("insertions", "deletions", "substitutions")),
+        number(c.mean("oov_recall")),
+        number(c.mean("iv_recall")),
+        number(c.mean("oracle_wer"), 2),
+        number(c.rtf, 4),
+    ]
+
+
+def languages(final: Sequence[Cell], split: str) -> Optional[Table]:
+    """A corpus of several languages, language by language, beside those of one language scored on the same utterances."""
+    rows, sets = [], set()
+    for cell in final:
+        for language in cell.records[0]["by_language"]:
+            parts = [r["by_language"][language] for r in cell.records]
+            sets.add((parts[0]["utterance_set"], language, _normaliser(cell, language)))
+            rows.append([language, *_name(cell), *_language(parts)])
+    if not rows:
+        return None
+    for cell in final:
+        for name, language, normaliser in sets:
+            if (name, normaliser) == (cell.records[0]["utterance_set"], _normaliser(cell, language)):
+                rows.append([language, *_name(cell), *_language(cell.records)])
+    header = ["language", "trained on", "recipe", "seeds", "words", "WER", "95% interval"]
+    caption = "Trained on several languages together, and apart where the same utterances were scored."
+    return Table(f"Languages on {split}", caption, header, grouped(sorted(rows), 1), 3)
+
+
+def cost(final: Sequence[Cell]) -> List[Table]:
+    """Time and memory by stage, real-time factor by link, size."""
+    links = [link for link in LINKS if any(link in r["rtf"] for c in final for r in c.records)]
+    seconds, memory, factors = [], [], []
+    for c in final:
+        spent = [c.mean_of("seconds", stage) for stage in MEASURED]
+        size = number((c.mean("parameters") or 0) / 1e6, 2)
+        seconds.append([*_name(c), *map(number, spent), duration(sum(s or 0 for s in spent)), size])
+        memory.append([*_name(c), *(number(c.mean_of("peak_memory_mb", stage), 0) for stage in MEASURED)])
+        factors.append([*_name(c), *(number(c.mean_of("rtf", link), 4) for link in links), number(c.rtf, 4)])
+    stages = "Wall time, mean over seeds; stages that recipes share are counted with each."
+    last = "Of each recipe's last decoding: seconds a second of audio on one core."
+    head = ["corpus", "recipe"]
+    return [
+        Table("Seconds by stage", stages, [*head, *MEASURED, "all", "M parameters"], grouped(seconds, 1), 2),
+        Table("Peak memory by stage, MB", "Of the largest process, mean over seeds.", [*head, *MEASURED], grouped(memory, 1), 2),
+        Table("Real-time factor by link", last, [*head, *links, "all"], grouped(factors, 1), 2),
+    ]
+
+
+def _language(parts: Sequence[Record]) -> List[str]:
+    """Seeds, words, WER and interval of one language: records, or entries of their `by_language`."""
+    wer, interval = sum(p["wer"] for p in parts) / len(parts), parts[0]["wer_interval"]
+    return [str(len(parts)), str(parts[0]["words"]), number(wer, 2), span(*interval) if len(parts) == 1 else ABSENT]
+
+
+def _normaliser(cell: Cell, language: str) -> str:
+    """The part of a normaliser's id that speaks of one language: en-1 of basic-en-1+fr-1."""
+    name, _, versions = cell.records[0]["normaliser"].partition("-")
+    return name + "".join(f"-{v}" for v in versions.split("+") if v.partition("-")[0] == language)
+
+
+def _name(cell: Cell) -> List[str]:
+    return [cell.corpus, cell.system + _mark(cell)]
+
+
+def _mark(cell: Cell) -> str:
+    return " †" if cell.dirty else ""
