@@ -39,7 +39,7 @@ STAGES: List[Stage] = [
     Stage(3, "vectors", "the word-vector table", 1,
           ("vectors",), ("data", "lang"), ("gensim",)),
     Stage(4, "audit", "CTC feasibility, OOV report, confusable words, speaking rate against stride", 1,
-          ("audit", "model.subword_stride", "model.word_stride", "features.frame_shift", "data.max_left_out"),
+          ("audit", "model.subword_stride", "model.word_stride", "model.subword_head", "model.word_head", "features.frame_shift"),
           ("features", "lang", "vectors"), ()),
     Stage(5, "train", "k2 training; checkpoints; curves", 1,
           ("model", "loss", "train", "seed"), ("features", "lang", "vectors", "audit"), ("torch", "k2", "lhotse")),
@@ -51,7 +51,7 @@ STAGES: List[Stage] = [
           ("score", "seed", "data.language", "data.normaliser"), ("data", "lang", "vectors", "train", "decode", "rescore"),
           ("kaldialign",)),
     Stage(9, "export", "a model bundle: safetensors, ONNX, config, vocabulary", 1,
-          ("export",), ("lang", "vectors", "train"), ("torch",)),
+          ("export",), ("features", "lang", "vectors", "train"), ("torch",)),
 ]
 BY_NAME: Dict[str, Stage] = {stage.name: stage for stage in STAGES}
 
