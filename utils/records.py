@@ -46,7 +46,7 @@ SCHEMA: Dict[str, Any] = {
     "oov_recall": (float, NULL),
     "iv_recall": (float, NULL),
     "oracle_wer": (float, NULL),
-    "by_language": {},
+    "by_language": {str: {}},
     "utterance_set": str,
     "utterance_words": [int],
     "utterance_errors": [int],

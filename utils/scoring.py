@@ -16,9 +16,8 @@ GAP = ""  # in an alignment: no word on this side. Words are never empty, so not
 Alignment = List[Tuple[str, str]]  # (reference word, recognised word)
 
 # One unit of Chinese error rates: a Han character; what is written with letters or digits stays a whole word, as in WeNet.
-_CHARACTER = re.compile(
-    "[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]|[^\\s\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+"
-)
+_HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_CHARACTER = re.compile(f"[{_HAN}]|[^\\s{_HAN}]+")
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ def characters(words: Iterable[str]) -> List[str]:
 def recall(alignments: Iterable[Alignment], heard: Collection[str]) -> Dict[str, object]:
     """Share of the reference words recognised, apart for those in `heard` (the training text) and out of it (OOV).
 
-    Returns: `oov_words` (reference tokens that are OOV), `oov_recall` and `iv_recall` in percent, None where there is no such word.
+    Returns: `oov_words` (reference tokens that are OOV), `oov_recall` and `iv_recall` in percent, None where there is none.
     """
     total, right = {True: 0, False: 0}, {True: 0, False: 0}
     for pairs in alignments:
