@@ -11,10 +11,10 @@ from utils.config import view
 from utils.contract import Job
 from utils.dataset import Features, read_cuts
 from utils.files import read_json
-from utils.lexicon import Lexicon
+from utils.lexicon import Lexicon, read_lexicon
 from utils.losses import need_k2
 from utils.model import Model, build
-from utils.plots import curves
+from utils.curves import draw
 from utils.training import Trainer
 
 
@@ -26,19 +26,19 @@ def run(job: Job) -> None:
         need_k2("loss.backend=k2", "set loss.backend=torch to train without it")
     left_out = [line.split("\t")[0] for line in (job.inputs["audit"] / "infeasible.tsv").read_text().splitlines()]
     train_cuts, dev_cuts = read_cuts(job.inputs["features"], "train", left_out), read_cuts(job.inputs["features"], "dev")
-    lexicon = Lexicon(job.inputs["lang"])
+    lexicon = read_lexicon(job.inputs["lang"])
     fix_random_seed(config.seed)
     model = make_model(config.model, lexicon, job.inputs, next(iter(train_cuts)).num_features)
     Trainer(model, lexicon, Features(job.inputs["features"], config.train.cache_gb), train_cuts, dev_cuts, config, job.out,
             job.device, job.log).run()
-    curves(job.out / "curves.jsonl", job.out / "curves.svg")
+    draw(job.out / "curves.jsonl", job.out / "curves.svg")
 
 
 def make_model(config: SimpleNamespace, lexicon: Lexicon, inputs, num_mel_bins: int) -> Model:  # noqa: ANN001
     """A fresh model for the word-vector table and the units in the folders `inputs`."""
     table = load_file(str(inputs["vectors"] / "table.safetensors"))
     dim = read_json(inputs["vectors"] / "provenance.json")["dim"]
-    return build(config, num_mel_bins, len(lexicon.token_ids), len(lexicon.word_ids), table, dim)
+    return build(config, num_mel_bins, len(lexicon.tokens) + 1, len(lexicon.words), table, dim)
 
 
 def trained_config(folder: Path) -> SimpleNamespace:

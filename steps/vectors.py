@@ -1,20 +1,21 @@
 """Stage 3: the word-vector table."""
-from lhotse import CutSet
-from safetensors.torch import save_file
+import json
 
 import torch
+from lhotse import CutSet
+from safetensors.torch import save_file
 
 from utils import vectors
 from utils.contract import Job
 from utils.files import atomic_path, write_json, write_lines
-from utils.lexicon import read_words
+from utils.lexicon import read_lexicon
 from utils.stages import tool_version
 
 
 def run(job: Job) -> None:
-    """Write table.safetensors, letters.txt and provenance.json."""
+    """Write table.safetensors (word list and provenance in its metadata), letters.txt and provenance.json."""
     config = job.config.vectors
-    words = read_words(job.inputs["lang"] / "words.txt")
+    words = read_lexicon(job.inputs["lang"]).words
     table = {}
     provenance = {"words": len(words), "dim": config.dim, "spelling": config.spelling, "meaning": vars(config.meaning)}
     if config.spelling:
@@ -28,7 +29,7 @@ def run(job: Job) -> None:
         provenance.update(known=int(known.sum()), gensim=tool_version("gensim"))
         job.log.info("vectors: %d of %d words have a meaning vector (%s)", known.sum(), len(words), config.meaning.source)
     with atomic_path(job.out / "table.safetensors") as temporary:
-        save_file(table, str(temporary))
+        save_file(table, str(temporary), metadata={"words": "\n".join(words), "provenance": json.dumps(provenance)})
     write_json(job.out / "provenance.json", provenance)
 
 

@@ -90,10 +90,10 @@ def collate(cuts: Sequence, features: Features, lexicon: Lexicon, augment: Optio
     loaded = [features(cut) for cut in cuts]
     if augment is not None:  # each utterance alone: masks are a share of its own length
         loaded = [augment(x[None])[0] for x in loaded]
-    words = [[w for w in cut.supervisions[0].text.split() if w in lexicon.word_ids] for cut in cuts]
+    words = [[w for w in cut.supervisions[0].text.split() if w in lexicon.word_id] for cut in cuts]
     return Batch([cut.id for cut in cuts], torch.nn.utils.rnn.pad_sequence(loaded, batch_first=True),
                  torch.tensor([len(x) for x in loaded]), [lexicon.words_to_token_ids(ws) for ws in words],
-                 [[lexicon.word_ids[w] for w in ws] for ws in words])
+                 [lexicon.words_to_ids(ws) for ws in words])
 
 
 def spec_augment(config: SimpleNamespace) -> SpecAugment:

@@ -59,7 +59,8 @@ def main(arguments: Optional[Sequence[str]] = None, only: Optional[str] = None) 
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
     options = parser(stages=only is None).parse_args(arguments)
-    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.INFO)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
+    log.setLevel(logging.INFO)
     try:
         corpus_dir = _corpus_dir(options.corpus)
         config = configuration.load(options.recipe, corpus_dir, options.set)
@@ -69,7 +70,7 @@ def main(arguments: Optional[Sequence[str]] = None, only: Optional[str] = None) 
         if last < first:
             raise UserError(f"--stop-stage {last} lies before --stage {first}")
         plans = plan(config, exp)
-        _need_earlier(plans, first, options, corpus_dir)
+        _need_earlier(plans, first, last, options, corpus_dir)
     except UserError as error:
         log.error("error: %s", error)
         return 2
@@ -142,8 +143,8 @@ def _preload() -> None:
         pass
 
 
-def _need_earlier(plans: Dict[str, Plan], first: int, options: argparse.Namespace, corpus_dir: Path) -> None:
-    needed = {name for stage in STAGES[first:] for name in stage.reads if BY_NAME[name].number < first} if first else set()
+def _need_earlier(plans: Dict[str, Plan], first: int, last: int, options: argparse.Namespace, corpus_dir: Path) -> None:
+    needed = {name for stage in STAGES[first:last + 1] for name in stage.reads if BY_NAME[name].number < first}
     missing = [s for s in STAGES[:first] if s.name in needed and not plans[s.name].complete]
     if missing:
         names = ", ".join(f"{s.number} {s.name}" for s in missing)

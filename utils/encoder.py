@@ -1,4 +1,4 @@
-"""Acoustic encoder: a small conformer (Gulati et al. 2020) at 40 ms a frame, with rotary positions (Su et al. 2021).
+"""Acoustic encoder: a small conformer (Gulati et al. 2020) with rotary positions (Su et al. 2021).
 
 Layer norm stands where the original has batch norm, and padding is masked before every convolution, so that an utterance's
 output depends neither on its batch nor on what lies behind its end.
@@ -13,84 +13,94 @@ from utils.feasibility import output_frames
 
 
 class Encoder(nn.Module):
-    """fbank (N, T, num_mel_bins) -> (N, ceil(T / 4), dim)."""
+    """fbank -> frames at 40 ms and at 80 ms, each (N, T', dim).
 
-    stride = 4
+    The shape is zipformer's (Yao et al. 2023) at its smallest: a few blocks at 40 ms, most blocks at 80 ms, where a frame costs
+    half, and their output repeated and added to the 40 ms stream for the head that needs the finer times.
+    """
 
-    def __init__(self, num_mel_bins: int, dim: int, layers: int, heads: int, kernel: int, dropout: float) -> None:
+    def __init__(self, num_mel_bins: int, dim: int, fine_layers: int, coarse_layers: int, heads: int, kernel: int,
+                 dropout: float) -> None:
         super().__init__()
         self.convolutions = nn.ModuleList([
             nn.Conv1d(num_mel_bins, dim, 5, stride=2, padding=2), nn.Conv1d(dim, dim, 5, stride=2, padding=2)])
         self.norm = nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList([Block(dim, heads, kernel, dropout) for _ in range(layers)])
+        self.fine = nn.ModuleList([Block(dim, heads, kernel, dropout) for _ in range(fine_layers)])
+        self.down = nn.Conv1d(dim, dim, 3, stride=2, padding=1)
+        self.coarse = nn.ModuleList([Block(dim, heads, kernel, dropout) for _ in range(coarse_layers)])
+        self.coarse_norm = nn.LayerNorm(dim)
+        self.fine_norm = nn.LayerNorm(dim)
         self.head_dim = dim // heads
 
-    def forward(self, x: Tensor, lengths: Tensor) -> Tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, lengths: Tensor) -> Tuple[Tensor, Tensor, Tensor, Tensor]:
         """Encode a padded batch.
 
         Args:
           x: (N, T, num_mel_bins), normalised features.
           lengths: (N,), frames of each utterance.
         Returns:
-          (N, ceil(T / 4), dim), zero behind each utterance's end, and the frames of each, (N,).
+          at 40 ms (N, ceil(T / 4), dim) and the frames of each utterance (N,); at 80 ms (N, ceil(T / 8), dim) and (N,).
         """
         x = x.transpose(1, 2)
         for convolution in self.convolutions:
             x = F.silu(convolution(x * valid_frames(lengths, x.shape[2])[:, None]))
             lengths = output_frames(lengths, 2)
-        valid = valid_frames(lengths, x.shape[2])
-        x = self.dropout(self.norm(x.transpose(1, 2)))
+        fine = self._blocks(self.fine, self.dropout(self.norm(x.transpose(1, 2))), lengths)
+        coarse_lengths = output_frames(lengths, 2)
+        down = self.down((fine * valid_frames(lengths, fine.shape[1])[..., None]).transpose(1, 2)).transpose(1, 2)
+        coarse = self._blocks(self.coarse, down, coarse_lengths)
+        n, t, c = coarse.shape
+        fine = fine + coarse[:, :, None].expand(n, t, 2, c).reshape(n, 2 * t, c)[:, :fine.shape[1]]
+        return self.fine_norm(fine), lengths, self.coarse_norm(coarse), coarse_lengths
+
+    def _blocks(self, blocks: nn.ModuleList, x: Tensor, lengths: Tensor) -> Tensor:
+        valid = valid_frames(lengths, x.shape[1])
         rotation = rotary(x.shape[1], self.head_dim, x.device)
-        for block in self.blocks:
+        for block in blocks:
             x = block(x, valid, rotation)
-        return x * valid[..., None], lengths
+        return x
 
 
 class Block(nn.Module):
-    """Half a feed-forward, self-attention, convolution, half a feed-forward, norm."""
+    """Self-attention, convolution, feed-forward, each added to the stream."""
 
     def __init__(self, dim: int, heads: int, kernel: int, dropout: float) -> None:
         super().__init__()
-        self.feed_forward1 = feed_forward(dim, dropout)
-        self.attention = Attention(dim, heads, dropout)
-        self.convolution = Convolution(dim, kernel, dropout)
-        self.feed_forward2 = feed_forward(dim, dropout)
-        self.norm = nn.LayerNorm(dim)
+        self.attention = Attention(dim, heads)
+        self.convolution = Convolution(dim, kernel)
+        self.feed_forward = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 4 * dim), nn.SiLU(), nn.Linear(4 * dim, dim))
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, valid: Tensor, rotation: Tuple[Tensor, Tensor]) -> Tensor:
         """x: (N, T, C); valid: (N, T), 1 within the utterance, else 0."""
-        x = x + 0.5 * self.feed_forward1(x)
-        x = x + self.attention(x, valid, rotation)
-        x = x + self.convolution(x, valid)
-        x = x + 0.5 * self.feed_forward2(x)
-        return self.norm(x)
+        x = x + self.dropout(self.attention(x, valid, rotation))
+        x = x + self.dropout(self.convolution(x, valid))
+        return x + self.dropout(self.feed_forward(x))
 
 
 class Attention(nn.Module):
     """Multi-head self-attention with rotary positions."""
 
-    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+    def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.norm = nn.LayerNorm(dim)
         self.inputs = nn.Linear(dim, 3 * dim)
         self.output = nn.Linear(dim, dim)
-        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, valid: Tensor, rotation: Tuple[Tensor, Tensor]) -> Tensor:
         n, t, c = x.shape
         q, k, v = self.inputs(self.norm(x)).view(n, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
         scores = rotate(q, rotation) @ rotate(k, rotation).transpose(2, 3) * (c // self.heads) ** -0.5  # (N, H, T, T)
         scores = scores.masked_fill(valid[:, None, None] == 0, torch.finfo(scores.dtype).min)
-        mixed = self.dropout(scores.softmax(-1)) @ v
-        return self.dropout(self.output(mixed.transpose(1, 2).reshape(n, t, c)))
+        return self.output((scores.softmax(-1) @ v).transpose(1, 2).reshape(n, t, c))
 
 
 class Convolution(nn.Module):
     """Gated pointwise and depthwise convolution over time."""
 
-    def __init__(self, dim: int, kernel: int, dropout: float) -> None:
+    def __init__(self, dim: int, kernel: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim)
         self.inputs = nn.Linear(dim, 2 * dim)
@@ -98,18 +108,11 @@ class Convolution(nn.Module):
         self.depthwise = nn.Conv2d(dim, dim, (1, kernel), padding=(0, kernel // 2), groups=dim)
         self.middle = nn.LayerNorm(dim)
         self.output = nn.Linear(dim, dim)
-        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         x = F.glu(self.inputs(self.norm(x)), -1) * valid[..., None]
         x = self.depthwise(x.transpose(1, 2)[:, :, None])[:, :, 0].transpose(1, 2)
-        return self.dropout(self.output(F.silu(self.middle(x))))
-
-
-def feed_forward(dim: int, dropout: float) -> nn.Sequential:
-    """Norm, expansion by four, SiLU, projection back."""
-    return nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 4 * dim), nn.SiLU(), nn.Dropout(dropout),
-                         nn.Linear(4 * dim, dim), nn.Dropout(dropout))
+        return self.output(F.silu(self.middle(x)))
 
 
 def valid_frames(lengths: Tensor, frames: int) -> Tensor:

@@ -18,10 +18,10 @@ class Output:
     """What the network says of a batch; log-probabilities are natural."""
 
     subword: Optional[Tensor]  # (N, T, units), blank first
-    subword_lengths: Optional[Tensor]  # (N,)
+    subword_lengths: Tensor  # (N,)
     frames: Optional[Tensor]  # (N, T2, dim), word-space vectors times the scale
     blank: Optional[Tensor]  # (N, T2), score of the blank
-    word_lengths: Optional[Tensor]  # (N,)
+    word_lengths: Tensor  # (N,)
 
 
 class Model(nn.Module):
@@ -35,13 +35,13 @@ class Model(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> Output:
         """x: (N, T, num_mel_bins), normalised fbank; lengths: (N,), frames."""
-        h, lengths = self.encoder(x, lengths)
-        subword = frames = blank = word_lengths = None
+        fine, fine_lengths, coarse, coarse_lengths = self.encoder(x, lengths)
+        subword = frames = blank = None
         if self.subword is not None:
-            subword = self.subword(h).log_softmax(-1)
+            subword = self.subword(fine).log_softmax(-1)
         if self.word is not None:
-            frames, blank, word_lengths = self.word.frames(h, lengths)
-        return Output(subword, lengths if subword is not None else None, frames, blank, word_lengths)
+            frames, blank = self.word(coarse)
+        return Output(subword, fine_lengths, frames, blank, coarse_lengths)
 
     def word_log_probs(self, output: Output, words: Tensor, meaning_dropout: float = 0.0) -> Tensor:
         """Log-probabilities (N, T2, 1 + W) of blank and the words whose table rows are `words`: (W,)."""
@@ -59,7 +59,7 @@ def build(config: SimpleNamespace, num_mel_bins: int, units: int, words: int, ta
       table: the word-vector table's parts (stage vectors).
       vector_dim: width of the word-vector space.
     """
-    encoder = Encoder(num_mel_bins, config.dim, config.layers, config.heads, config.kernel, config.dropout)
+    encoder = Encoder(num_mel_bins, config.dim, config.fine_layers, config.coarse_layers, config.heads, config.kernel, config.dropout)
     word = None
     if config.word_head != "none":
         vectors = WordVectors(table, vector_dim) if config.word_head == "vectors" else SoftmaxTable(words, vector_dim)

@@ -96,7 +96,7 @@ class Trainer:
         if output.subword is not None:
             per_head["subword"] = ctc(output.subword, output.subword_lengths, batch.subwords, weights.backend)
         if output.frames is not None:
-            chosen, targets = choose_words(batch.words, len(self.lexicon.word_ids), weights.negatives if self.model.training else -1)
+            chosen, targets = choose_words(batch.words, len(self.lexicon.words), weights.negatives if self.model.training else -1)
             log_probs = self.model.word_log_probs(output, chosen.to(self.device), weights.meaning_dropout)
             per_head["word"] = ctc(log_probs, output.word_lengths, targets, weights.backend)
         for head, loss in per_head.items():
@@ -143,7 +143,7 @@ class Trainer:
         self.model.eval()
         sums: Dict[str, float] = {}
         errors: Dict[str, List[int]] = {}
-        every_word = torch.arange(len(self.lexicon.word_ids), device=self.device)
+        every_word = torch.arange(len(self.lexicon.words), device=self.device)
         count = 0
         for cuts in ordered_batches(self.dev_cuts, self.config.train.batch_seconds):
             batch = collate(cuts, self.features, self.lexicon)

@@ -10,8 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from utils.feasibility import output_frames
-
 
 class LetterEncoder(nn.Module):
     """Letters of a word -> vector: embeddings of letter and place (from both ends), two convolutions, pooling."""
@@ -81,26 +79,21 @@ class SoftmaxTable(nn.Module):
 
 
 class WordHead(nn.Module):
-    """Encoder frames at 40 ms -> scores of blank and words at 80 ms."""
-
-    stride = 2
+    """Encoder frames at 80 ms -> the space of the word vectors, and a learned score of the blank."""
 
     def __init__(self, encoder_dim: int, dim: int, words: Union[WordVectors, SoftmaxTable]) -> None:
         super().__init__()
-        self.down = nn.Conv1d(encoder_dim, encoder_dim, 3, stride=2, padding=1)
-        self.norm = nn.LayerNorm(encoder_dim)
         self.output = nn.Linear(encoder_dim, dim)
         self.blank = nn.Linear(encoder_dim, 1)
         self.words = words
         self.log_scale = nn.Parameter(torch.tensor(2.7))  # cosines times 15 at the start
 
-    def frames(self, h: Tensor, lengths: Tensor) -> Tuple[Tensor, Tensor, Tensor]:
-        """h: (N, T, C), zero behind the ends -> frame vectors (N, ceil(T/2), dim), blank scores (N, ceil(T/2)), lengths (N,)."""
-        h = self.norm(F.silu(self.down(h.transpose(1, 2)).transpose(1, 2)))
+    def forward(self, h: Tensor) -> Tuple[Tensor, Tensor]:
+        """h: (N, T, C) -> frame vectors (N, T, dim), times the scale, and blank scores (N, T)."""
         z = self.output(h)
         if isinstance(self.words, WordVectors):
             z = F.normalize(z, dim=-1) * self.log_scale.exp()
-        return z, self.blank(h)[..., 0], output_frames(lengths, self.stride)
+        return z, self.blank(h)[..., 0]
 
     def table(self, words: Tensor, meaning_dropout: float = 0.0) -> Tuple[Tensor, Tensor]:
         """words: (W,), row numbers -> vectors (W, dim) and biases (W,)."""

@@ -1,0 +1,78 @@
+"""Stage 6: greedy words and k2 lattices of dev and test."""
+from typing import Any, Dict, Tuple
+
+import torch
+from safetensors.torch import save_file
+
+from steps.train import make_model, trained_config
+from utils.contract import Job
+from utils.dataset import Features, ordered_batches, read_cuts
+from utils.decoding import BATCH_SECONDS, Decoder, first_pass_graph, pieces
+from utils.files import atomic_path, write_json, write_jsonl
+from utils.lexicon import read_lexicon
+from utils.losses import need_k2
+from utils.model import Model, load
+from utils.parallel import run_all
+
+SPLITS = ("dev", "test")
+
+
+def run(job: Job) -> None:
+    """Write hyps-<decoding>-<split>.jsonl, lattices and frame vectors by batch, timing.json."""
+    torch.set_num_threads(1)  # real-time factors are of one core; parallel processes take a batch each
+    work = []
+    for split in SPLITS:
+        for n, cuts in enumerate(ordered_batches(read_cuts(job.inputs["features"], split), BATCH_SECONDS)):
+            path = job.out / split / f"{n:05d}"
+            if not path.with_suffix(".json").exists():
+                work.append((cuts, path))
+    if work:
+        run_all(make_decoder(job).decode, work, 1 if job.device.startswith("cuda") else job.nj, "decode")
+    timing: Dict[str, Dict[str, float]] = {}
+    for split in SPLITS:
+        done = pieces(job.out, split)
+        for decoding in done[0]["hyps"]:
+            write_jsonl(job.out / f"hyps-{decoding}-{split}.jsonl",
+                        ({"id": i, "ref": r, "hyp": h} for p in done for i, r, h in zip(p["ids"], p["refs"], p["hyps"][decoding])))
+        for piece in done:
+            for link, seconds in piece["seconds"].items():
+                entry = timing.setdefault(link, {"seconds": 0.0, "audio_seconds": 0.0})
+                entry["seconds"] += seconds
+                entry["audio_seconds"] += piece["audio_seconds"]
+    write_json(job.out / "timing.json", timing)
+
+
+def make_decoder(job: Job) -> Decoder:
+    """Model, graphs and composed word-vector table, from the finished folders; the table is written beside the lattices."""
+    need_k2("stage 6 (lattices)", "install it on a machine that has a wheel and decode there: training needs it not")
+    lexicon = read_lexicon(job.inputs["lang"])
+    config = trained_config(job.inputs["train"])
+    features = Features(job.inputs["features"], cache_gb=0.0)
+    bins = next(iter(read_cuts(job.inputs["features"], "dev"))).num_features
+    model = make_model(config.model, lexicon, job.inputs, bins)
+    load(model, job.inputs["train"] / "model.safetensors")
+    model.eval().to(job.device)
+    vectors = bias = None
+    graphs: Dict[str, Any] = {}
+    if model.subword is not None:
+        graphs["lattice"] = first_pass_graph(job.inputs["lang"] / "HLG.pt", job.config.decode.first_lm_scale, job.device)
+    if model.word is not None:
+        vectors, bias = composed_table(model, len(lexicon.words), job.device)
+        graphs["word_lattice"] = first_pass_graph(job.inputs["lang"] / "word_graph.pt", job.config.decode.first_lm_scale, job.device)
+        with atomic_path(job.out / "words.safetensors") as temporary:
+            save_file({"vectors": vectors.cpu().contiguous(), "bias": bias.cpu()}, str(temporary))
+    return Decoder(model, features, lexicon, graphs, vectors, bias, job.config.decode, job.device)
+
+
+def composed_table(model: Model, words: int, device: str) -> Tuple[torch.Tensor, torch.Tensor]:
+    """Vectors (V, dim) and biases (V,) of all words, as the word head sees them."""
+    with torch.no_grad():
+        vectors, bias = model.word.table(torch.arange(words, device=device))
+    return vectors, bias
+
+
+if __name__ == "__main__":
+    import sys
+
+    from utils.driver import main
+    sys.exit(main(only="decode"))

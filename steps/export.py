@@ -1,0 +1,47 @@
+"""Stage 9: the trained model as a bundle."""
+import shutil
+
+import torch
+
+from steps.train import make_model, trained_config
+from utils.bundle import export_onnx, save_word_vectors
+from utils.contract import Job
+from utils.dataset import read_cuts
+from utils.files import atomic_path, write_json
+from utils.lexicon import read_lexicon
+from utils.model import load
+
+COPIES = {"train": ("model.safetensors", "config.yaml", "summary.json"), "features": ("cmvn.safetensors",),
+          "lang": ("words.txt", "tokens.txt", "lexicon.txt", "sp.model", "lm.arpa", "HLG.pt", "word_graph.pt")}
+
+
+def run(job: Job) -> None:
+    """Write bundle/: weights, ONNX, word vectors, vocabulary, graphs and the configurations they came from."""
+    torch.set_num_threads(1)
+    bundle = job.out / "bundle"
+    for stage, names in COPIES.items():
+        for name in names:
+            source = job.inputs[stage] / name
+            if source.exists():
+                with atomic_path(bundle / name) as temporary:
+                    shutil.copyfile(source, temporary)
+    with atomic_path(bundle / "features.yaml") as temporary:
+        shutil.copyfile(job.inputs["features"] / "config.yaml", temporary)
+    lexicon = read_lexicon(job.inputs["lang"])
+    bins = next(iter(read_cuts(job.inputs["features"], "dev"))).num_features
+    model = make_model(trained_config(job.inputs["train"]).model, lexicon, job.inputs, bins)
+    load(model, job.inputs["train"] / "model.safetensors")
+    if model.word is not None:
+        save_word_vectors(model, lexicon.words, bundle / "word_vectors.safetensors")
+    manifest = {"num_mel_bins": bins, "corpus": job.corpus, "recipe": job.recipe, "train": job.inputs["train"].name}
+    if job.config.export.onnx:
+        manifest["onnx_difference"] = export_onnx(model, bins, bundle / "model.onnx")
+        job.log.info("model.onnx: within %.1g of torch", manifest["onnx_difference"])
+    write_json(bundle / "bundle.json", manifest)
+
+
+if __name__ == "__main__":
+    import sys
+
+    from utils.driver import main
+    sys.exit(main(only="export"))

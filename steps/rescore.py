@@ -1,0 +1,113 @@
+"""Stage 7: n-best lists from the stored lattices, rescored; weights tuned on dev."""
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from utils.contract import Job
+from utils.decoding import pieces, timed
+from utils.files import read_jsonl, write_json, write_jsonl
+from utils.graphs import load_fsa
+from utils.lexicon import read_lexicon
+from utils.nbest import nbest
+from utils.parallel import run_all
+from utils.rescoring import best_words, choose, flatten, tune
+from utils.wordscore import sequence_scores, span_scores
+
+SPLITS = ("dev", "test")
+FRAME_RATIO = {"lattice": 0.5, "word_lattice": 1.0}  # frames of the word head a frame of the lattice
+
+
+def run(job: Job) -> None:
+    """Write nbest-<split>.jsonl, hyps-<decoding>-<split>.jsonl, weights.json, timing.json."""
+    torch.set_num_threads(1)
+    decoded = job.inputs["decode"]
+    graph = "lattice" if (decoded / "hyps-lattice-dev.jsonl").exists() else "word_lattice"
+    first_lm_scale = yaml.safe_load((decoded / "config.yaml").read_text())["decode"]["first_lm_scale"]
+    rescorer = Rescorer(job, graph, first_lm_scale)
+    work = [(piece, job.out / "parts" / split / piece["path"].name) for split in SPLITS for piece in pieces(decoded, split)]
+    run_all(rescorer.piece, [w for w in work if not w[1].with_suffix(".jsonl").exists()], job.nj, "rescore")
+    rows = {split: [row for path in sorted((job.out / "parts" / split).glob("*.jsonl")) for row in read_jsonl(path)] for split in SPLITS}
+    lists = {split: flatten(rows[split]) for split in SPLITS}
+    weights: Dict[str, Any] = {"graph": graph}
+    schemes = {"lm": ("lm", "penalty")}
+    if rescorer.vectors is not None and graph == "lattice":
+        schemes["wordvec"] = ("lm", "word", "penalty")
+    reference_words = sum(len(row["ref"]) for row in rows["dev"])
+    for name, free in schemes.items():
+        found, errors = tune(lists["dev"], free)
+        weights[name] = {**found, "dev_wer": 100 * errors / reference_words}
+        job.log.info("%s: %s, dev WER %.2f%%", name, ", ".join(f"{k} {v:g}" for k, v in found.items()), weights[name]["dev_wer"])
+        for split in SPLITS:
+            words = best_words(rows[split], choose(lists[split], found), lists[split].splits)
+            write_jsonl(job.out / f"hyps-{name}-{split}.jsonl",
+                        ({"id": r["id"], "ref": r["ref"], "hyp": w} for r, w in zip(rows[split], words)))
+    for split in SPLITS:
+        write_jsonl(job.out / f"nbest-{split}.jsonl", rows[split])
+    write_json(job.out / "weights.json", weights)
+    _write_timing(job.out, decoded)
+
+
+class Rescorer:
+    """Turns one decoded batch into scored n-best lists."""
+
+    def __init__(self, job: Job, graph: str, first_lm_scale: float) -> None:
+        self.config, self.graph, self.first_lm_scale = job.config.rescore, graph, first_lm_scale
+        self.words = read_lexicon(job.inputs["lang"]).words
+        table = job.inputs["decode"] / "words.safetensors"
+        self.vectors: Optional[Dict[str, torch.Tensor]] = load_file(str(table)) if table.exists() else None
+
+    def piece(self, piece: Dict[str, Any], out: Path) -> None:
+        """Write `<out>.jsonl` (a row an utterance), and before it `<out>.seconds.json`."""
+        seconds: Dict[str, float] = {}
+        lattices = load_fsa(piece["path"].with_name(f"{piece['path'].name}-{self.graph}.pt"))
+        with timed(seconds, "nbest"):
+            lists = nbest(lattices, self.config.paths, self.config.lattice_scale, self.first_lm_scale)
+        word_scores: List[List[float]] = [[] for _ in lists]
+        if self.vectors is not None:
+            kept = load_file(str(piece["path"].with_name(piece["path"].name + "-scores.safetensors")))
+            with timed(seconds, "word_score"):
+                word_scores = [self.score(kept, n, paths) for n, paths in enumerate(lists)]
+        rows = []
+        for utterance, reference, paths, scored in zip(piece["ids"], piece["refs"], lists, word_scores):
+            listed = [{"words": [self.words[w - 1] for w in p.words], "am": round(p.am, 4), "lm": round(p.lm, 4)} for p in paths]
+            for path, score in zip(listed, scored):
+                path["word"] = round(score, 4)
+            rows.append({"id": utterance, "ref": reference, "paths": listed or [{"words": [], "am": 0.0, "lm": 0.0, "word": 0.0}]})
+        write_json(out.with_suffix(".seconds.json"), seconds)
+        write_jsonl(out.with_suffix(".jsonl"), rows)
+
+    def score(self, kept: Dict[str, torch.Tensor], n: int, paths: List[Any]) -> List[float]:
+        """The word head's score of each path of utterance n of the batch."""
+        if not paths:
+            return []
+        occurring = sorted({w for path in paths for w in path.words})
+        rows = {word: column for column, word in enumerate(occurring)}
+        chosen = torch.tensor(occurring, dtype=torch.int64) - 1
+        length = int(kept["lengths"][n])
+        scores = kept["frames"][n, :length].float() @ self.vectors["vectors"][chosen].T + self.vectors["bias"][chosen]  # (T, W)
+        blank = kept["blank"][n, :length, None]
+        if self.config.word_score == "span":
+            return span_scores(scores - blank, paths, rows, FRAME_RATIO[self.graph])
+        return sequence_scores(torch.cat((blank, scores), 1) - kept["normaliser"][n, :length, None], paths, rows)
+
+
+def _write_timing(out: Path, decoded: Path) -> None:
+    timing: Dict[str, Dict[str, float]] = {}
+    for split in SPLITS:
+        for piece in pieces(decoded, split):
+            seconds = (out / "parts" / split / piece["path"].name).with_suffix(".seconds.json")
+            for link, value in yaml.safe_load(seconds.read_text()).items():
+                entry = timing.setdefault(link, {"seconds": 0.0, "audio_seconds": 0.0})
+                entry["seconds"] += value
+                entry["audio_seconds"] += piece["audio_seconds"]
+    write_json(out / "timing.json", timing)
+
+
+if __name__ == "__main__":
+    import sys
+
+    from utils.driver import main
+    sys.exit(main(only="rescore"))

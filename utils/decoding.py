@@ -1,0 +1,122 @@
+"""First pass: network, greedy words, k2 lattices. One batch is one piece of work, whole on disk or absent."""
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Dict, List, Optional, Sequence
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from utils.dataset import Features
+from utils.files import atomic_path, read_json, write_json
+from utils.graphs import load_fsa
+from utils.lexicon import Lexicon
+from utils.losses import need_k2
+from utils.model import Model
+from utils.training import greedy
+
+BATCH_SECONDS = 60.0
+
+
+@dataclass
+class Decoder:
+    """What decoding a batch needs. `graphs` maps a decoding's name (lattice, word_lattice) to its k2 graph."""
+
+    model: Model
+    features: Features
+    lexicon: Lexicon
+    graphs: Dict[str, Any]
+    vectors: Optional[Tensor]  # (V, dim), the composed word-vector table
+    bias: Optional[Tensor]  # (V,)
+    config: SimpleNamespace  # the group `decode`
+    device: str
+
+    @torch.no_grad()
+    def decode(self, cuts: Sequence[Any], out: Path) -> None:
+        """Decode a batch, longest utterance first, and write what later stages read; `<out>.json` comes last.
+
+        Files: `<out>-<graph>.pt` lattices; `<out>-scores.safetensors` frame vectors; `<out>.json` ids, references, hypotheses and
+        seconds of one core for each link.
+        """
+        loaded = [self.features(cut) for cut in cuts]
+        seconds: Dict[str, float] = {}
+        with timed(seconds, "encoder"):
+            output = self.model(torch.nn.utils.rnn.pad_sequence(loaded, batch_first=True).to(self.device),
+                                torch.tensor([len(x) for x in loaded], device=self.device))
+        hypotheses: Dict[str, List[List[str]]] = {}
+        words = None
+        if output.frames is not None:
+            with timed(seconds, "greedy"):
+                scores = torch.cat((output.blank[..., None], output.frames @ self.vectors.T + self.bias), -1)
+                hypotheses["greedy"] = [self.lexicon.ids_to_words(ids) for ids in greedy(scores, output.word_lengths)]
+            normaliser = scores.logsumexp(-1, keepdim=True)
+            words = scores - normaliser
+            with atomic_path(out.with_name(out.name + "-scores.safetensors")) as temporary:
+                save_file({"frames": output.frames.half().cpu(), "blank": output.blank.float().cpu(),
+                           "normaliser": normaliser[..., 0].float().cpu(), "lengths": output.word_lengths.cpu()}, str(temporary))
+        for name, graph in self.graphs.items():
+            log_probs, lengths = (words, output.word_lengths) if name == "word_lattice" else (output.subword, output.subword_lengths)
+            with timed(seconds, name):
+                found = lattices(log_probs, lengths, graph, self.config)
+                hypotheses[name] = [self.lexicon.ids_to_words(ids) for ids in best_paths(found)]
+            with atomic_path(out.with_name(f"{out.name}-{name}.pt")) as temporary:
+                torch.save(found.to("cpu").as_dict(), temporary)
+        write_json(out.with_name(out.name + ".json"), {
+            "ids": [cut.id for cut in cuts], "refs": [cut.supervisions[0].text.split() for cut in cuts], "hyps": hypotheses,
+            "seconds": seconds, "audio_seconds": sum(cut.duration for cut in cuts)})
+
+
+class timed:
+    """Add a block's processor seconds to `table[name]`: what one core spends, however busy the machine is."""
+
+    def __init__(self, table: Dict[str, float], name: str) -> None:
+        self.table, self.name = table, name
+
+    def __enter__(self) -> None:
+        self.started = time.process_time()
+
+    def __exit__(self, *_: Any) -> None:
+        self.table[self.name] = self.table.get(self.name, 0.0) + time.process_time() - self.started
+
+
+def first_pass_graph(path: Path, lm_scale: float, device: str) -> Any:
+    """A decoding graph with its LM scores times `lm_scale`; the attribute `lm_scores` keeps them as they were."""
+    graph = load_fsa(path)
+    graph.scores = graph.scores + (lm_scale - 1) * graph.lm_scores
+    return graph.to(device)
+
+
+def lattices(log_probs: Tensor, lengths: Tensor, graph: Any, config: SimpleNamespace) -> Any:
+    """k2's pruned search.
+
+    Args:
+      log_probs: (N, T, symbols), blank first.
+      lengths: (N,), not ascending.
+      graph: its labels are the symbols.
+      config: the group `decode`.
+    Returns:
+      a k2.FsaVec of N lattices; a path has one arc a frame, and one more to the final state.
+    """
+    k2 = need_k2("a lattice", "take the greedy decoding of a word-vector recipe")
+    segments = torch.stack((torch.arange(len(lengths)), torch.zeros(len(lengths), dtype=torch.int64), lengths.cpu()), 1)
+    return k2.intersect_dense_pruned(graph, k2.DenseFsaVec(log_probs.float(), segments.to(torch.int32)), search_beam=config.beam,
+                                     output_beam=config.output_beam, min_active_states=30, max_active_states=config.max_active)
+
+
+def best_paths(found: Any) -> List[List[int]]:
+    """Word ids of each lattice's best path; none for an empty lattice."""
+    import k2
+
+    best = k2.shortest_path(found, use_double_scores=True)
+    out = []
+    for n in range(best.shape[0]):
+        labels = best[n].aux_labels
+        out.append([w for w in (labels.values if isinstance(labels, k2.RaggedTensor) else labels).tolist() if w > 0])
+    return out
+
+
+def pieces(folder: Path, split: str) -> List[Dict[str, Any]]:
+    """The finished pieces of a split in order; each has also its `path` without ending."""
+    return [{**read_json(path), "path": path.with_suffix("")} for path in sorted((folder / split).glob("*.json"))]

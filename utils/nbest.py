@@ -1,0 +1,86 @@
+"""n-best lists from lattices: word sequences with their scores and word times."""
+from dataclasses import dataclass
+from typing import Any, Dict, List, Tuple
+
+import numpy as np
+import torch
+
+
+@dataclass
+class Path:
+    """One word sequence of a lattice, on its best sampled path."""
+
+    words: Tuple[int, ...]  # word ids
+    am: float  # acoustic score, natural log
+    lm: float  # graph's LM score, natural log, unscaled
+    starts: Tuple[int, ...]  # frame at which each word is entered
+    frames: int
+
+
+def nbest(lattices: Any, paths: int, scale: float, lm_scale: float) -> List[List[Path]]:
+    """Sample paths from each lattice, join those of the same words, best first; the lattice's best path is always among them.
+
+    Args:
+      lattices: k2.FsaVec with the attributes `lm_scores` and `aux_labels`.
+      paths: to sample for each lattice.
+      scale: of the lattice's scores while sampling; below 1 the paths vary more.
+      lm_scale: of the LM in the lattice's scores, taken out of `am`.
+    """
+    import k2
+
+    values, splits = _labels(lattices)
+    scores, lm = lattices.scores.detach().double().numpy(), lattices.lm_scores.detach().double().numpy()
+    best = k2.shortest_path(_numbered(lattices), use_double_scores=True)
+    flat = lattices.clone()
+    flat.scores = lattices.scores.detach() * scale
+    sampled = k2.random_paths(flat, use_double_scores=True, num_paths=paths)
+    arcs = sampled.values.numpy()
+    rows = sampled.shape.row_splits(2).numpy()  # path -> arcs
+    utterances = sampled.shape.row_splits(1).numpy()  # utterance -> paths
+    out = []
+    for n in range(lattices.shape[0]):
+        found: Dict[Tuple[int, ...], Path] = {}
+        candidates = [arcs[rows[p]:rows[p + 1]] for p in range(utterances[n], utterances[n + 1])]
+        candidates.append(best[n].arc_number.numpy())
+        for path in candidates:
+            if not len(path):
+                continue
+            words, starts = _words(path, values, splits)
+            lm_score = float(lm[path].sum())
+            one = Path(words, float(scores[path].sum()) - lm_scale * lm_score, lm_score, starts, len(path) - 1)
+            kept = found.get(one.words)
+            if kept is None or one.am + lm_scale * one.lm > kept.am + lm_scale * kept.lm:
+                found[one.words] = one
+        out.append(sorted(found.values(), key=lambda p: -(p.am + lm_scale * p.lm)))
+    return out
+
+
+def _numbered(lattices: Any) -> Any:
+    """A copy whose arcs know their number."""
+    copy = lattices.clone()
+    copy.arc_number = torch.arange(copy.num_arcs, dtype=torch.int32)
+    return copy
+
+
+def _labels(lattices: Any) -> Tuple[np.ndarray, np.ndarray]:
+    """Words of all arcs one after the other, and where each arc's begin: (W,), (num_arcs + 1,). An arc may carry several."""
+    import k2
+
+    labels = lattices.aux_labels
+    if isinstance(labels, k2.RaggedTensor):
+        values, splits = labels.values.numpy(), labels.shape.row_splits(1).numpy()
+    else:
+        values, splits = labels.numpy(), np.arange(len(labels) + 1)
+    keep = values > 0  # neither epsilon nor the -1 of final arcs
+    return values[keep], np.concatenate(([0], np.cumsum(keep)))[splits]
+
+
+def _words(arcs: np.ndarray, values: np.ndarray, splits: np.ndarray) -> Tuple[Tuple[int, ...], Tuple[int, ...]]:
+    """The words on a path of arcs, and the frame of each."""
+    places = np.nonzero(splits[arcs + 1] > splits[arcs])[0]
+    words, frames = [], []
+    for place in places.tolist():
+        said = values[splits[arcs[place]]:splits[arcs[place] + 1]].tolist()
+        words += said
+        frames += [place] * len(said)
+    return tuple(words), tuple(frames)

@@ -1,0 +1,65 @@
+"""Log-linear rescoring of n-best lists; every weight tuned on dev."""
+from dataclasses import dataclass
+from itertools import product
+from typing import Dict, List, Sequence, Tuple
+
+import kaldialign
+import numpy as np
+from scipy.ndimage import uniform_filter
+
+GRID: Dict[str, Sequence[float]] = {  # what tuning tries; the acoustic score has weight 1
+    "lm": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0),
+    "word": (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0),
+    "penalty": (-4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0),
+}
+Row = Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word}]
+
+
+@dataclass
+class Lists:
+    """All paths of a split, flat."""
+
+    scores: np.ndarray  # (P, 4): am, lm, word, number of words
+    splits: np.ndarray  # (U + 1,): paths of utterance u are splits[u] .. splits[u + 1]
+    errors: np.ndarray  # (P,): word errors against the reference
+
+
+def flatten(rows: Sequence[Row]) -> Lists:
+    """Count every path's errors and stack the scores."""
+    scores, errors, splits = [], [], [0]
+    for row in rows:
+        for path in row["paths"]:
+            scores.append((path["am"], path["lm"], path.get("word", 0.0), len(path["words"])))
+            errors.append(kaldialign.edit_distance(row["ref"], path["words"])["total"])
+        splits.append(len(scores))
+    return Lists(np.array(scores).reshape(-1, 4), np.array(splits), np.array(errors))
+
+
+def tune(lists: Lists, names: Sequence[str]) -> Tuple[Dict[str, float], int]:
+    """Weights with the fewest errors, over the grid of `names` (of lm, word, penalty; others are 0, but lm 1).
+
+    Errors are smoothed over neighbouring weights before the choice, so that a lucky point on a small dev set is not taken.
+
+    Returns:
+      the weights, and the errors on these lists with them.
+    """
+    grids = [GRID[name] for name in names]
+    errors = np.zeros([len(g) for g in grids])
+    for index, values in zip(np.ndindex(*errors.shape), product(*grids)):
+        errors[index] = lists.errors[choose(lists, dict(zip(names, values)))].sum()
+    smooth = uniform_filter(errors, 3, mode="nearest")
+    index = np.unravel_index(np.argmin(smooth + 1e-6 * errors), errors.shape)
+    return {name: grid[i] for name, grid, i in zip(names, grids, index)}, int(errors[index])
+
+
+def choose(lists: Lists, weights: Dict[str, float]) -> np.ndarray:
+    """Index of the best path of each utterance; the first among equals, which is the first pass's."""
+    total = lists.scores @ np.array([1.0, weights.get("lm", 1.0), weights.get("word", 0.0), weights.get("penalty", 0.0)])
+    best = np.maximum.reduceat(total, lists.splits[:-1])
+    hits = np.nonzero(total >= np.repeat(best, np.diff(lists.splits)))[0]
+    return hits[np.unique(np.searchsorted(lists.splits, hits, side="right"), return_index=True)[1]]
+
+
+def best_words(rows: Sequence[Row], chosen: np.ndarray, splits: np.ndarray) -> List[List[str]]:
+    """The chosen paths' words, one list an utterance."""
+    return [row["paths"][c - s]["words"] for row, c, s in zip(rows, chosen, splits)]
