@@ -11,7 +11,6 @@ import gzip
 import hashlib
 import logging
 import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +20,7 @@ from utils import download
 from utils.audio import decode_g722, write_wav
 from utils.errors import UserError
 from utils.manifests import Corpus, LeftOut, Utterance, options
+from utils.parallel import threaded
 
 URL = "https://downloads.asterisk.org/pub/telephony/sounds/releases/"
 VERSION = "1.6.1"  # Debian's too
@@ -35,6 +35,13 @@ RENAMED = {
     "es": {"digits/0 (2)": "digits/10", "digits/21-and": "digits/20-and", "confbridge-lock-out-0": "confbridge-lock-out"},
     "fr": {"dollars": "digits/dollars", "confbridge-lock-out-0": "confbridge-lock-out"},
 }
+# Transcripts that say something else than the recording, by ear.
+MENDED = {
+    "es": {"digits/hundred": "cien"},
+    "fr": {"digits/h-80": "quatre-vingtième"},
+    "it": {"confbridge-mute-in": "Per disattivare o riattivare la propria voce", "vm-then-pound": "poi premere cancelletto",
+           "confbridge-mute-out": "per disattivare o riattivare la propria voce"},
+}
 # Slips of the published transcripts: what is replaced, by what is said.
 SLIPS: Dict[str, List[Tuple[str, str]]] = {
     "en": [(r"\*", " star "), ("#", " pound "), (r"www\.asterisk\.org", "w w w dot asterisk dot org")],
@@ -43,7 +50,7 @@ SLIPS: Dict[str, List[Tuple[str, str]]] = {
     "fr": [(r"\*", " étoile "), ("#", " dièse "), (r"\((ne m'appelez plus, jamais)\)", r"\1")],
     "it": [(r"\b(sar|citt)\?", r"\1à"), (r"\b(pu)\?", r"\1ò"), (r"\b(cos)\?", r"\1ì"), (r"\b(pi)\?", r"\1ù"), (r"(?<=\w) \? (?=\w)", " è "),
            (r"\bE' ", "È "), (r"www\.asterisk\.org", "www punto asterisk punto org")],
-    "ru": [],
+    "ru": [(r"\((статус)\)", r"\1")],
 }
 
 
@@ -140,7 +147,7 @@ def _pair(language: str, transcript: Path, sounds: Path, form: str) -> Tuple[Lis
         if reason:
             left_out.append(LeftOut(identity, "-", reason, by_design=True))
         else:
-            utterances.append(Utterance(identity, split, _said(said[key], language), VOICES[language], language, files[key],
+            utterances.append(Utterance(identity, split, _said(key, said[key], language), VOICES[language], language, files[key],
                                         raw=said[key]))
     return utterances, left_out
 
@@ -162,8 +169,9 @@ def _read(transcript: Path, language: str) -> Dict[str, str]:
     return out
 
 
-def _said(text: str, language: str) -> str:
+def _said(key: str, text: str, language: str) -> str:
     """A published transcript without remarks in brackets and with its slips mended."""
+    text = MENDED.get(language, {}).get(key, text)
     for slip, right in SLIPS[language]:
         text = re.sub(slip, right, text)
     return BRACKETS.sub(" ", text)
@@ -182,5 +190,4 @@ def _decode(utterances: List[Utterance], out: Path, nj: int) -> List[Utterance]:
         if not wav.exists():
             write_wav(wav, decode_g722(u.audio), 16000)
         return replace(u, audio=wav)
-    with ThreadPoolExecutor(nj) as pool:
-        return list(pool.map(convert, utterances))
+    return list(threaded(convert, utterances, nj, "decoding"))

@@ -8,7 +8,6 @@ import logging
 import random
 import re
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Dict, List, Tuple
@@ -19,6 +18,7 @@ import soundfile
 from utils import audio, download
 from utils.errors import UserError
 from utils.manifests import Corpus, LeftOut, Utterance, options
+from utils.parallel import threaded
 
 VERSION = "1.0.10"
 URL = f"https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v{VERSION}.tar.gz"
@@ -72,8 +72,7 @@ def _connected(waves: List[Path], chosen: Dict, language: str, out: Path, nj: in
     held_out = {**{s: "dev" for s in chosen["dev"]}, **{s: "test" for s in chosen["test"]}}
     if not set(held_out) <= set(by_speaker) or len(held_out) < len(chosen["dev"]) + len(chosen["test"]):
         raise UserError(f"data.options.dev={chosen['dev']} and test={chosen['test']} take different speakers of {', '.join(sorted(by_speaker))}")
-    with ThreadPoolExecutor(nj) as pool:
-        loaded = dict(zip(waves, pool.map(_load, waves)))
+    loaded = dict(zip(waves, threaded(_load, waves, nj, "reading")))
     left_out = [LeftOut(w.stem, held_out.get(NAME.fullmatch(w.stem)[2], "train"), problem) for w, (_, problem) in loaded.items() if problem]
     utterances = []
     for speaker, own in sorted(by_speaker.items()):

@@ -1,4 +1,5 @@
 """Stage 0 on real speech: what a corpus becomes, and what happens to bad input."""
+import functools
 import gzip
 import hashlib
 import http.server
@@ -103,7 +104,7 @@ def test_asterisk_with_prompts_missing_stops(debian_sounds, tmp_path):
 def test_transcript_slips_are_mended(tmp_path):
     transcript = tmp_path / "core-sounds-it.txt"
     transcript.write_text("\ufeff; comment\nvm-a: Il [suo] messaggio non pu? essere cos? vm-b: altro\nvm-b: E' in uso (data)\nvm-c: vm-c: Chi ?\n")
-    said = {key: asterisk._said(text, "it").split() for key, text in asterisk._read(transcript, "it").items()}
+    said = {key: asterisk._said(key, text, "it").split() for key, text in asterisk._read(transcript, "it").items()}
     assert said == {"vm-a": ["Il", "messaggio", "non", "può", "essere", "così"], "vm-b": ["È", "in", "uso"], "vm-c": ["Chi", "?"]}
 
 
@@ -153,6 +154,20 @@ def test_yesno_has_lhotses_train_and_test_and_a_dev(yesno_source, run_stages, ex
     assert found["0_0_0_0_0_0_1_0"].supervisions[0].text == "no no no no no no yes no"
     test = {c.id for c in CutSet.from_file(finished(exp) / "cuts_test.jsonl.gz")}
     assert test == {p.stem for p in sorted((yesno_source / "waves_yesno").iterdir())[1::2]}
+
+
+def test_yesno_is_downloaded_and_unpacked_once(yesno_source, tmp_path, monkeypatch):
+    with tarfile.open(tmp_path / "waves_yesno.tar.gz", "w:gz", compresslevel=1) as tar:
+        tar.add(yesno_source / "waves_yesno", "waves_yesno")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    monkeypatch.setattr(handler.func, "log_message", lambda *_: None)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        monkeypatch.setattr(yesno, "URL", f"http://127.0.0.1:{httpd.server_port}/waves_yesno.tar.gz")
+        first = yesno.prepare(data_config("yesno", language="he"), tmp_path / "download", tmp_path, 1, LOG)
+        httpd.shutdown()
+    assert len(first.utterances) == 60 and all(u.audio.is_relative_to(tmp_path / "download") for u in first.utterances)
+    assert yesno.prepare(data_config("yesno", language="he"), tmp_path / "download", tmp_path, 1, LOG) == first  # the server is gone
 
 
 def test_yesno_with_a_recording_missing_stops(yesno_source):

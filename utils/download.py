@@ -1,4 +1,6 @@
 """Getting corpora: files over HTTP with resume, archives, Debian packages without root."""
+import fcntl
+import http.client
 import logging
 import os
 import shutil
@@ -6,8 +8,9 @@ import subprocess
 import tarfile
 import urllib.error
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
-from typing import List, Sequence
+from typing import Iterator, List, Sequence
 
 from tqdm import tqdm
 
@@ -30,15 +33,16 @@ def fetch(url: str, path: Path) -> None:
     if path.exists():
         return
     part = path.with_name(path.name + ".part")
-    part.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _fetch(url, part)
-    except (urllib.error.URLError, OSError) as error:
+        with _alone(path.parent):
+            if not path.exists():
+                _fetch(url, part)
+                os.replace(part, path)
+    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         if isinstance(error, OSError) and error.errno == 28:
             raise
         raise UserError(f"can't download {url}: {error}; run the same command again to go on, or get the file by another way and "
                         f"name the folder with the unpacked corpus by --set data.source=FOLDER") from None
-    os.replace(part, path)
 
 
 def unpack(archive: Path, target: Path) -> None:
@@ -47,8 +51,12 @@ def unpack(archive: Path, target: Path) -> None:
     Raises:
       UserError: the archive is damaged.
     """
-    if target.is_dir():
-        return
+    with _alone(target.parent):
+        if not target.is_dir():
+            _unpack(archive, target)
+
+
+def _unpack(archive: Path, target: Path) -> None:
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -73,33 +81,49 @@ def debian_packages(names: Sequence[str], target: Path) -> List[Path]:
     Raises:
       UserError: apt can't get a package.
     """
-    folders = [target / name for name in names]
-    missing = [name for name, where in zip(names, folders) if not where.is_dir()]
-    if missing:
-        apt = (target / "apt").resolve()
-        options = _apt_options(apt)
-        debs = apt / "debs"
-        shutil.rmtree(debs, ignore_errors=True)
-        debs.mkdir()
-        log.info("downloading %s with apt-get", ", ".join(missing))
-        _apt([*options, "update"], debs)  # its status doesn't matter: one unreachable source of several is no obstacle
-        failed = _apt([*options, "download", *missing], debs)
-        for name in missing:
-            found = sorted(debs.glob(f"{name}_*.deb"))
-            if not found:
-                raise UserError(f"apt-get can't download {name}: {failed or 'no package'}; check the network and /etc/apt, and run the "
-                                "same command again")
-            partial = target / f"{name}.partial"
-            shutil.rmtree(partial, ignore_errors=True)
-            subprocess.run(["dpkg", "-x", str(found[-1]), str(partial)], check=True)
-            os.rename(partial, target / name)
-        shutil.rmtree(apt)
-    return folders
+    def missing() -> List[str]:
+        return [name for name in names if not (target / name).is_dir()]
+
+    if missing():  # a finished download may lie on a read-only disk
+        with _alone(target):
+            _get_packages(missing(), target)
+    return [target / name for name in names]
 
 
 def has_apt() -> bool:
     """Whether this machine has what `debian_packages` needs."""
     return shutil.which("apt-get") is not None and shutil.which("dpkg") is not None
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Let one process at a time download into a folder."""
+    target.mkdir(parents=True, exist_ok=True)
+    with open(target / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _get_packages(names: Sequence[str], target: Path) -> None:
+    if not names:
+        return
+    apt = (target / "apt").resolve()
+    shutil.rmtree(apt, ignore_errors=True)
+    options, debs = _apt_options(apt), apt / "debs"
+    debs.mkdir()
+    log.info("downloading %s with apt-get", ", ".join(names))
+    _apt([*options, "update"], debs)  # its status doesn't matter: one unreachable source of several is no obstacle
+    failed = _apt([*options, "download", *names], debs)
+    for name in names:
+        found = sorted(debs.glob(f"{name}_*.deb"))
+        if not found:
+            raise UserError(f"apt-get can't download {name}: {failed or 'no package'}; check the network and /etc/apt, and run the same "
+                            "command again")
+        partial = target / f"{name}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        subprocess.run(["dpkg", "-x", str(found[-1]), str(partial)], check=True, capture_output=True)
+        os.rename(partial, target / name)
+    shutil.rmtree(apt)
 
 
 def _apt_options(apt: Path) -> List[str]:

@@ -8,7 +8,6 @@ import hashlib
 import json
 import logging
 from collections import Counter, defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,12 +17,12 @@ from lhotse import CutSet, MonoCut, Recording, RecordingSet, SupervisionSegment,
 from lhotse import validate as lhotse_validate
 from lhotse import validate_recordings_and_supervisions
 from lhotse.audio import AudioSource
-from tqdm import tqdm
 
 from utils import audio
 from utils.config import nearest
 from utils.errors import UserError
 from utils.files import atomic_path, relative, write_json, write_lines
+from utils.parallel import threaded
 from utils.text import normaliser, normaliser_id
 
 SPLITS = ("train", "dev", "test")
@@ -169,22 +168,20 @@ def _cuts(utterances: List[Utterance], texts: Dict[str, str], config: SimpleName
 
     cuts: Dict[str, Dict[str, MonoCut]] = {split: {} for split in SPLITS}
     rates: Counter = Counter()
-    with ThreadPoolExecutor(nj) as pool:  # decoding happens outside Python's lock
-        checked = tqdm(pool.map(look, files.items()), desc="audio", total=len(files), unit="file", disable=None)
-        for ((recording_id, path, channel), spoken), found in zip(files.items(), checked):
-            recording = None
-            for u, problem in zip(spoken, found.problems):
-                if problem is None and recording is None:
-                    rates[found.rate] += 1
-                    recording = _recording(recording_id, path, found, config.sampling_rate, out, final)
-                cut = None if problem else _cut(u, texts[u.id], recording)
-                if cut and not config.min_duration <= cut.duration <= config.max_duration:
-                    problem = (f"lasts {cut.duration:.2f} s (data.min_duration={config.min_duration:g}, "
-                               f"data.max_duration={config.max_duration:g})")
-                if problem:
-                    left_out.append(LeftOut(u.id, u.split, problem))
-                else:
-                    cuts[u.split][u.id] = cut
+    for ((recording_id, path, channel), spoken), found in zip(files.items(), threaded(look, files.items(), nj, "audio")):
+        recording = None
+        for u, problem in zip(spoken, found.problems):
+            if problem is None and recording is None:
+                rates[found.rate] += 1
+                recording = _recording(recording_id, path, found, config.sampling_rate, out, final)
+            cut = None if problem else _cut(u, texts[u.id], recording)
+            if cut and not config.min_duration <= cut.duration <= config.max_duration:
+                problem = (f"lasts {cut.duration:.2f} s (data.min_duration={config.min_duration:g}, "
+                           f"data.max_duration={config.max_duration:g})")
+            if problem:
+                left_out.append(LeftOut(u.id, u.split, problem))
+            else:
+                cuts[u.split][u.id] = cut
     for rate, n in rates.items():
         if rate != config.sampling_rate:
             log.info("%d recordings of %d Hz are resampled to %d Hz (data.sampling_rate)", n, rate, config.sampling_rate)

@@ -1,11 +1,11 @@
-"""Independent pieces of work over processes, with progress."""
+"""Independent pieces of work over processes or threads, with progress."""
 import ctypes
 import os
 import signal
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
-from typing import Any, Callable, Optional, Sequence, Tuple
+from typing import Any, Callable, Collection, Iterator, Optional, Sequence, Tuple
 
 from tqdm import tqdm
 
@@ -37,6 +37,19 @@ def run_all(work: Callable[..., Any], pieces: Sequence[Tuple], nj: int, what: st
                             "run again with a smaller --nj") from None
         except BaseException:
             pool.shutdown(cancel_futures=True)
+            raise
+
+
+def threaded(work: Callable[[Any], Any], items: Collection[Any], nj: int, what: str) -> Iterator[Any]:
+    """`work(item)` for every item, in order, `nj` at a time in threads: for work that leaves Python's lock, such as decoding audio.
+
+    An error, or Ctrl-C, drops what has not begun.
+    """
+    with ThreadPoolExecutor(nj) as pool:
+        try:
+            yield from tqdm(pool.map(work, items), desc=what, total=len(items), unit="file", leave=False, mininterval=1, disable=None)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
