@@ -1,12 +1,18 @@
 """Lang folder and decoding graphs: what goes in as tokens comes out as words, at the language model's price."""
 import random
+import shutil
+import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
+from lhotse import CutSet
 
-from utils import graphs, lexicon, ngram, units
+from conftest import ROOT
+from utils import config as configuration
+from utils import contract, driver, graphs, lexicon, ngram, stages, units
 from utils.errors import UserError
+from utils.files import read_json
 
 k2 = pytest.importorskip("k2")
 
@@ -183,3 +189,73 @@ def test_a_damaged_table_is_named(tmp_path):
     (tmp_path / "G.pt").write_bytes(b"PK\x03\x04 cut short")
     with pytest.raises(UserError, match="G.pt"):
         graphs.load_fsa(tmp_path / "G.pt")
+
+
+# the stage, on the text of the asterisk prompts
+
+@pytest.fixture(scope="module")
+def asterisk(debian_sounds, tmp_path_factory):
+    """Run stage 2 on all English prompts: `asterisk("lang.size=100")` gives its plan; its partial folder may hold files."""
+    exp = tmp_path_factory.mktemp("exp")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NUPTSE_EXP", str(exp))
+        assert driver.main(["--corpus", "asterisk", "--stop-stage", "0"]) == 0
+
+        def run(*sets, before=lambda plan: None):
+            plan = stages.plan(configuration.load("wordvec_hybrid", ROOT / "egs" / "asterisk", sets), exp / "asterisk")["lang"]
+            before(plan)
+            contract.make(plan, corpus="asterisk", corpus_dir=ROOT / "egs" / "asterisk", recipe="wordvec_hybrid", overrides=(),
+                          nj=1, threads=1, device="cpu")
+            return plan
+        yield run
+
+
+def test_every_tenth_prompt_comes_back_from_the_stages_graphs(asterisk):
+    plan = asterisk()
+    lex = lexicon.read_lexicon(plan.out)
+    hlg, graph = (graphs.load_fsa(plan.out / name) for name in ("HLG.pt", "word_graph.pt"))
+    lm, g = (ngram.read_arpa(plan.out / name) for name in ("lm.arpa", "g.arpa"))
+    text = [cut.supervisions[0].text.split() for cut in CutSet.from_file(plan.inputs["data"] / "cuts_train.jsonl.gz")]
+    assert len(lex.words) == len({w for words in text for w in words}) > 600
+    for words in text[::10]:
+        path = best_path(hlg, lex.words_to_token_ids(words), len(lex.tokens) + 1)
+        assert words_of(path, lex) == words
+        assert path.lm_scores.sum().item() == pytest.approx(lm.sentence(words), abs=2e-3)
+        path = best_path(graph, lex.words_to_ids(words), len(lex.words) + 1)
+        assert words_of(path, lex) == words
+        assert path.lm_scores.sum().item() == pytest.approx(g.sentence(words), abs=2e-3)
+    summary = read_json(plan.out / "summary.json")
+    assert summary["normaliser"] == "basic-en-1" and summary["words"] == len(lex.words) and 5 < summary["dev_perplexity"] < 200
+
+
+def test_an_interrupted_stage_keeps_what_stands_and_ends_with_the_same_bytes(asterisk):
+    plan = asterisk("lang.units=bpe", "lang.size=90")
+    whole = {p.name: p.read_bytes() for p in plan.out.iterdir() if p.name not in ("log.txt", "stage.json")}
+    early = ["words.txt", "sp.model"]
+    for kept in (early, [*early, "word_counts.json", "tokens.txt", "lexicon.txt", "lm.arpa", "HLG.pt"]):
+        shutil.rmtree(plan.out)
+
+        def killed_earlier(plan):
+            plan.partial.mkdir()
+            for name in kept:
+                (plan.partial / name).write_bytes(whole[name])
+        asterisk("lang.units=bpe", "lang.size=90", before=killed_earlier)
+        assert {p.name: p.read_bytes() for p in plan.out.iterdir() if p.name not in ("log.txt", "stage.json")} == whole
+
+
+def test_phones_list_the_words_that_got_a_guess(asterisk):
+    plan = asterisk("lang.units=phone")
+    guessed = dict(line.split(" ", 1) for line in (plan.out / "guessed.txt").read_text().splitlines())
+    assert guessed["pbx"] == "P IY B IY EH K S" and "press" not in guessed
+    assert len(lexicon.read_lexicon(plan.out).pronunciations["the"]) == 2
+    with pytest.raises(UserError, match="data.language is fr"):
+        asterisk("lang.units=phone", "data.language=fr", before=lambda plan: plan.inputs.update(data=asterisk().inputs["data"]))
+
+
+def test_without_k2_everything_else_is_made(asterisk, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "k2", None)  # import k2 raises ImportError
+    plan = asterisk("lang.size=120")
+    assert (plan.out / "lm.arpa").exists() and not (plan.out / "HLG.pt").exists()
+    assert "lattices need k2" in caplog.text
+    with pytest.raises(UserError, match="lattices need k2"):
+        graphs.load_fsa(plan.out / "HLG.pt")
