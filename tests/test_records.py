@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 
 import pytest
 from fabricate import DECODINGS, HEARD, SENTENCES, finished, record, run_score
@@ -181,6 +182,13 @@ def test_decodings_of_different_utterances_are_refused(tmp_path):
     path = plans["decode"].out / "hyps-greedy-test.jsonl"
     write_jsonl(path, read_jsonl(path)[1:])
     with pytest.raises(UserError, match="different utterances"):
+        run_score(plans, tmp_path / "asterisk", "wordvec_hybrid")
+
+
+def test_a_deleted_stage_behind_the_result_is_named(tmp_path):
+    plans = finished(tmp_path / "exp")
+    shutil.rmtree(plans["features"].out)
+    with pytest.raises(UserError, match="features-[0-9a-f]{8} is missing.*run stage features again"):
         run_score(plans, tmp_path / "asterisk", "wordvec_hybrid")
 
 

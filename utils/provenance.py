@@ -13,7 +13,7 @@ def stages_behind(inputs: Mapping[str, Path]) -> Dict[str, Dict[str, Any]]:
     """The stage records of `inputs` and of all that they were made from: stage name -> stage.json.
 
     Raises:
-      UserError: where two of them were made from different outputs of one stage.
+      UserError: where a folder is gone, or two of them were made from different outputs of one stage.
     """
     found: Dict[str, Dict[str, Any]] = {}
     folders: Dict[str, Path] = {}
@@ -25,7 +25,11 @@ def stages_behind(inputs: Mapping[str, Path]) -> Dict[str, Dict[str, Any]]:
                 f"{folders[name]} and {folder} both stand behind one result; that can't be: delete the later stages and run again"
             )
         if name not in found:
-            found[name] = stage_record(folder)
+            try:
+                found[name] = stage_record(folder)
+            except FileNotFoundError:
+                what = "is missing, and the record needs what it says of time, memory and code"
+                raise UserError(f"{folder} {what}; run stage {name} again") from None
             waiting += [(name, folder.parent / made) for name, made in found[name]["inputs"].items()]
     return found
 
