@@ -1,4 +1,4 @@
-"""asterisk: the voice prompts of the Asterisk telephone exchange, one studio speaker a language (en, es, fr, it, ru), with transcripts.
+"""asterisk: voice prompts of the Asterisk telephone exchange, one studio speaker a language (en, es, fr, it, ru), transcribed.
 
 From the Debian packages asterisk-core-sounds-<language> (`apt-get download`, no root), or, where there is no apt, the official
 tarballs. data.source: a folder with such packages extracted (one or many), or with the tarballs, packed or unpacked.
@@ -24,7 +24,8 @@ from utils.parallel import threaded
 
 URL = "https://downloads.asterisk.org/pub/telephony/sounds/releases/"
 VERSION = "1.6.1"  # Debian's too
-VOICES = {"en": "en_US_f_Allison", "es": "es_MX_f_Allison", "fr": "fr_CA_f_June", "it": "it_IT_m_Carlo", "ru": "ru_RU_f_IvrvoiceRU"}
+VOICES = {"en": "en_US_f_Allison", "es": "es_MX_f_Allison", "fr": "fr_CA_f_June", "it": "it_IT_m_Carlo",
+          "ru": "ru_RU_f_IvrvoiceRU"}
 PROMPTS = {"en": 551, "es": 482, "fr": 511, "it": 580, "ru": 554}  # with speech, audio and text, in VERSION
 OPTIONS = {"languages": [], "format": "g722", "check_counts": True}
 
@@ -48,8 +49,8 @@ SLIPS: Dict[str, List[Tuple[str, str]]] = {
     "es": [("á", "a"), ("é", "e"), ("í", "i"), ("ó", "o"), ("ú", "u"),  # most of the file has no accents
            (r"www\.asterisk\.org", "www punto asterisk punto org")],
     "fr": [(r"\*", " étoile "), ("#", " dièse "), (r"\((ne m'appelez plus, jamais)\)", r"\1")],
-    "it": [(r"\b(sar|citt)\?", r"\1à"), (r"\b(pu)\?", r"\1ò"), (r"\b(cos)\?", r"\1ì"), (r"\b(pi)\?", r"\1ù"), (r"(?<=\w) \? (?=\w)", " è "),
-           (r"\bE' ", "È "), (r"www\.asterisk\.org", "www punto asterisk punto org")],
+    "it": [(r"\b(sar)\?", r"\1à"), (r"\b(pu)\?", r"\1ò"), (r"\b(cos)\?", r"\1ì"), (r"\b(pi)\?", r"\1ù"),
+           (r"(?<=\w) \? (?=\w)", " è "), (r"\bE' ", "È "), (r"www\.asterisk\.org", "www punto asterisk punto org")],
     "ru": [(r"\((статус)\)", r"\1")],
 }
 
@@ -78,8 +79,8 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
         transcript, sounds = _find(folders, language, chosen["format"])
         found, missing = _pair(language, transcript, sounds, chosen["format"])
         if chosen["check_counts"] and len(found) != PROMPTS[language]:
-            raise UserError(f"{sounds} has {len(found)} prompts with speech and text instead of {PROMPTS[language]}; get the whole release "
-                            f"{VERSION}, or for another one --set data.options.check_counts=false")
+            raise UserError(f"{sounds} has {len(found)} prompts with speech and text instead of {PROMPTS[language]}; get the "
+                            f"whole release {VERSION}, or for another one --set data.options.check_counts=false")
         utterances += found
         left_out += missing
     if chosen["format"] == "g722":
@@ -118,13 +119,14 @@ def _folders(config: SimpleNamespace, languages: List[str], form: str, downloads
 def _find(folders: List[Path], language: str, form: str) -> Tuple[Path, Path]:
     """The transcript file and the folder of sounds of one language: laid out as Debian's packages, or as the official tarball."""
     text = f"core-sounds-{language}.txt"
-    texts = [p for f in folders for p in (f / f"usr/share/doc/asterisk-core-sounds-{language}/{text}.gz", f / text) if p.is_file()]
+    documents = f"usr/share/doc/asterisk-core-sounds-{language}"
+    texts = [p for f in folders for p in (f / documents / f"{text}.gz", f / text) if p.is_file()]
     sounds = [p for f in folders for p in (f / "usr/share/asterisk/sounds" / VOICES[language], f)
               if (p / "digits" / f"1.{form}").is_file() and (p != f or (f / text).is_file())]
     if not texts or not sounds:
-        raise UserError(f"{folders[0]}: found {f'no {form} sounds' if texts else f'no {text}'} of {VOICES[language]}; give the extracted Debian "
-                        f"packages asterisk-core-sounds-{language} and asterisk-core-sounds-{language}-{form}, or the official tarball "
-                        f"asterisk-core-sounds-{language}-{form}-{VERSION}.tar.gz")
+        raise UserError(f"{folders[0]}: found {f'no {form} sounds' if texts else f'no {text}'} of {VOICES[language]}; give the "
+                        f"extracted Debian packages asterisk-core-sounds-{language} and asterisk-core-sounds-{language}-{form}, or "
+                        f"the official tarball asterisk-core-sounds-{language}-{form}-{VERSION}.tar.gz")
     return texts[0], sounds[0]
 
 
@@ -156,7 +158,8 @@ def _read(transcript: Path, language: str) -> Dict[str, str]:
     """Key -> text, from lines `key: text`; ';' opens a comment."""
     data = transcript.read_bytes()
     lines = (gzip.decompress(data) if transcript.suffix == ".gz" else data).decode("utf-8-sig").splitlines()
-    pairs = [(key.strip(), text.strip()) for key, colon, text in (line.partition(":") for line in lines if line[:1] != ";") if colon]
+    parted = [line.partition(":") for line in lines if not line.startswith(";")]
+    pairs = [(key.strip(), text.strip()) for key, colon, text in parted if colon]
     another = re.compile("(?<![\\w-])(" + "|".join(re.escape(key) for key, _ in pairs if "-" in key) + "):")
     out: Dict[str, str] = {}
     for key, text in pairs:

@@ -1,8 +1,10 @@
-"""fsdd, the Free Spoken Digit Dataset (https://github.com/Jakobovski/free-spoken-digit-dataset): English digits, six speakers, 8 kHz.
+"""fsdd, the Free Spoken Digit Dataset: English digits, six speakers, 8 kHz.
+
+https://github.com/Jakobovski/free-spoken-digit-dataset, CC BY-SA 4.0.
 
 `connected` (the default task): recordings of one speaker are joined to sequences of several digits, each recording in exactly one
-sequence of a pass; whole speakers are held out for dev and test. `isolated`: single digits in the official split (recordings 0 to 4
-of each digit and speaker are test), with recordings 5 to 9 as dev. Licence: CC BY-SA 4.0.
+sequence of a pass; whole speakers are held out for dev and test. `isolated`: single digits in the official split (recordings
+0 to 4 of each digit and speaker are test), with recordings 5 to 9 as dev.
 """
 import logging
 import random
@@ -52,8 +54,8 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
         download.unpack(archive, source)
     waves = tables(source)
     if len(waves) != RECORDINGS:
-        raise UserError(f"{source} holds {len(waves)} recordings instead of {RECORDINGS}; give the repository of the corpus, version {VERSION}"
-                        + ("" if config.source else ", or delete the folder to download it again"))
+        raise UserError(f"{source} holds {len(waves)} recordings instead of {RECORDINGS}; give the repository of the corpus, "
+                        f"version {VERSION}" + ("" if config.source else ", or delete the folder to download it again"))
     if chosen["task"] == "isolated":
         return Corpus([_digit(wave, config.language) for wave in waves], [])
     return _connected(waves, chosen, config.language, out, nj)
@@ -71,9 +73,11 @@ def _connected(waves: List[Path], chosen: Dict, language: str, out: Path, nj: in
         by_speaker[NAME.fullmatch(wave.stem)[2]].append(wave)
     held_out = {**{s: "dev" for s in chosen["dev"]}, **{s: "test" for s in chosen["test"]}}
     if not set(held_out) <= set(by_speaker) or len(held_out) < len(chosen["dev"]) + len(chosen["test"]):
-        raise UserError(f"data.options.dev={chosen['dev']} and test={chosen['test']} take different speakers of {', '.join(sorted(by_speaker))}")
+        raise UserError(f"data.options.dev={chosen['dev']} and test={chosen['test']} must be different speakers of "
+                        f"{', '.join(sorted(by_speaker))}")
     loaded = dict(zip(waves, threaded(_load, waves, nj, "reading")))
-    left_out = [LeftOut(w.stem, held_out.get(NAME.fullmatch(w.stem)[2], "train"), problem) for w, (_, problem) in loaded.items() if problem]
+    left_out = [LeftOut(wave.stem, held_out.get(NAME.fullmatch(wave.stem)[2], "train"), problem)
+                for wave, (_, problem) in loaded.items() if problem]
     utterances = []
     for speaker, own in sorted(by_speaker.items()):
         split = held_out.get(speaker, "train")
@@ -85,7 +89,8 @@ def _connected(waves: List[Path], chosen: Dict, language: str, out: Path, nj: in
                 if not wav.exists():
                     audio.write_wav(wav, _join([loaded[w][0] for w in sequence], chosen["gap"]), RATE)
                 text = " ".join(WORDS[int(w.stem[0])] for w in sequence)
-                utterances.append(Utterance(identity, split, text, speaker, language, wav, raw=" ".join(w.stem for w in sequence)))
+                raw = " ".join(w.stem for w in sequence)
+                utterances.append(Utterance(identity, split, text, speaker, language, wav, raw=raw))
     return Corpus(utterances, left_out)
 
 

@@ -1,6 +1,6 @@
 """kaldi_dir: anyone's own data, in Kaldi data directories below data.source: train/, dev/, test/, each with
 
-    wav.scp    RECORDING PATH            absolute, or from data.source, or from the repository; commands ("... |") only where allowed
+    wav.scp    RECORDING PATH            absolute, from data.source, or from the repository; commands ("... |") where allowed
     segments   UTTERANCE RECORDING START END      seconds; optional: without it, a recording is an utterance
     text       UTTERANCE WORD WORD ...
     utt2spk    UTTERANCE SPEAKER
@@ -34,7 +34,8 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
     """Read the data directories; cut from train what doesn't exist."""
     chosen = options(config, OPTIONS)
     if not config.source:
-        raise UserError("kaldi_dir needs your data: --set data.source=FOLDER, with Kaldi data directories train/, dev/ and test/ in it")
+        raise UserError("kaldi_dir needs your data: --set data.source=FOLDER, with Kaldi data directories train/, dev/ and "
+                        "test/ in it")
     if not 0 < chosen["held_out"] < 0.5:
         raise UserError(f"data.options.held_out={chosen['held_out']}: a share of train, more than 0 and less than 0.5")
     source = Path(config.source)
@@ -55,5 +56,6 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
         by_speaker = speakers >= SPEAKERS
         n = max(1, round(chosen["held_out"] * (speakers if by_speaker else len(train))))
         utterances = hold_out(utterances, split, **{"speakers" if by_speaker else "single": n})
-        log.info("no %s in %s: %d %s of train are held out for it", chosen[split], source, n, "speakers" if by_speaker else "utterances")
+        log.info("no %s in %s: %d %s of train are held out for it", chosen[split], source, n,
+                 "speakers" if by_speaker else "utterances")
     return Corpus(utterances, left_out)

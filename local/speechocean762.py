@@ -1,7 +1,7 @@
-"""speechocean762, OpenSLR 101 (https://www.openslr.org/101): English read by 250 Mandarin speakers, half of them children, 16 kHz.
+"""speechocean762 (https://www.openslr.org/101): English read by 250 Mandarin speakers, half of them children, 16 kHz.
 
-Official speaker-disjoint train (125 speakers) and test (125); dev is `data.options.dev_speakers` speakers of train, the first by the
-SHA-1 of their names. Free, for commercial use too. The scores of the corpus are not read.
+Official speaker-disjoint train (125 speakers) and test (125); dev is `data.options.dev_speakers` speakers of train, the first by
+the SHA-1 of their names. Free, for commercial use too. The scores of the corpus are not read.
 """
 import logging
 from pathlib import Path
@@ -40,8 +40,8 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
     for split, part in parts.items():
         n = len(part.utterances) + len(part.left_out)
         if n != UTTERANCES[split]:
-            raise UserError(f"{source / split} has {n} utterances instead of {UTTERANCES[split]}; give the corpus as it was published"
-                            + ("" if config.source else ", or delete the folder to download it again"))
+            raise UserError(f"{source / split} has {n} utterances instead of {UTTERANCES[split]}; give the corpus as it was "
+                            "published" + ("" if config.source else ", or delete the folder to download it again"))
     train, test = parts["train"], parts["test"]
     shared = {u.speaker for u in train.utterances} & {u.speaker for u in test.utterances}
     if shared:

@@ -40,8 +40,8 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
             download.unpack(archive, source)
     waves = tables(source)
     if len(waves) != FILES:
-        raise UserError(f"{source} holds {len(waves)} recordings instead of {FILES}; give the folder `waves_yesno` as it was published"
-                        + ("" if config.source else ", or delete it to download it again"))
+        raise UserError(f"{source} holds {len(waves)} recordings instead of {FILES}; give the folder `waves_yesno` as it was "
+                        "published" + ("" if config.source else ", or delete it to download it again"))
     train, test = waves[::2], waves[1::2]
     n = options(config, OPTIONS)["dev"]
     if not 0 < n < len(train):

@@ -1,4 +1,4 @@
-"""Fixtures shared by the tests: real studio speech from Debian's asterisk packages, small corpora made of it, stages run for real."""
+"""Fixtures shared by the tests: real speech from Debian's asterisk packages, small corpora made of it, stages run for real."""
 import logging
 import os
 import sys
@@ -19,8 +19,9 @@ from utils.manifests import Utterance  # noqa: E402
 
 def data_config(module: str, **changes: object) -> SimpleNamespace:
     """The keys below `data` as a module of local/ gets them."""
-    return SimpleNamespace(**{**dict(module=module, source="", language="en", normaliser="basic", sampling_rate=16000, min_duration=0.1,
-                                     max_duration=35.0, max_left_out=0.01, options={}), **changes})
+    keys = dict(module=module, source="", language="en", normaliser="basic", sampling_rate=16000, min_duration=0.1,
+                max_duration=35.0, max_left_out=0.01, options={})
+    return SimpleNamespace(**{**keys, **changes})
 
 
 @pytest.fixture(scope="session")
@@ -59,9 +60,9 @@ def kaldi_source(speech: Dict[str, Utterance], tmp_path: Path) -> Path:
 def write_kaldi(folder: Path, utterances: List[Utterance], speakers: int) -> None:
     """Write wav.scp, text and utt2spk of `utterances`, dealt out to invented speakers (the voice is one)."""
     folder.mkdir(parents=True)
-    rows = [(f"{folder.name}{i % speakers}-{u.id}", u, f"{folder.name}{i % speakers}") for i, u in enumerate(utterances)]
+    rows = sorted((f"{folder.name}{i % speakers}-{u.id}", f"{folder.name}{i % speakers}", u) for i, u in enumerate(utterances))
     for table, value in (("wav.scp", lambda u, s: u.audio), ("text", lambda u, s: u.text), ("utt2spk", lambda u, s: s)):
-        (folder / table).write_text("".join(f"{i} {value(u, s)}\n" for i, u, s in sorted(rows, key=lambda row: row[0])), encoding="utf-8")
+        (folder / table).write_text("".join(f"{i} {value(u, s)}\n" for i, s, u in rows), encoding="utf-8")
 
 
 @pytest.fixture

@@ -91,7 +91,8 @@ def test_asterisk_official_tarball_gives_the_same_utterances(debian_sounds, tmp_
         found[source] = asterisk._pair("en", *asterisk._find(folders, "en", "g722"), "g722")[0]
     first, second = found.values()
     assert len(first) == asterisk.PROMPTS["en"]
-    assert [(u.id, u.split, u.text, u.audio.stat().st_size) for u in first] == [(u.id, u.split, u.text, u.audio.stat().st_size) for u in second]
+    identity = [[(u.id, u.split, u.text, u.audio.stat().st_size) for u in copy] for copy in (first, second)]
+    assert identity[0] == identity[1]
 
 
 def test_asterisk_with_prompts_missing_stops(debian_sounds, tmp_path):
@@ -103,7 +104,8 @@ def test_asterisk_with_prompts_missing_stops(debian_sounds, tmp_path):
 
 def test_transcript_slips_are_mended(tmp_path):
     transcript = tmp_path / "core-sounds-it.txt"
-    transcript.write_text("\ufeff; comment\nvm-a: Il [suo] messaggio non pu? essere cos? vm-b: altro\nvm-b: E' in uso (data)\nvm-c: vm-c: Chi ?\n")
+    transcript.write_text("\ufeff; comment\nvm-a: Il [suo] messaggio non pu? essere cos? vm-b: altro\n"
+                          "vm-b: E' in uso (data)\nvm-c: vm-c: Chi ?\n")
     said = {key: asterisk._said(key, text, "it").split() for key, text in asterisk._read(transcript, "it").items()}
     assert said == {"vm-a": ["Il", "messaggio", "non", "può", "essere", "così"], "vm-b": ["È", "in", "uso"], "vm-c": ["Chi", "?"]}
 
@@ -167,7 +169,8 @@ def test_yesno_is_downloaded_and_unpacked_once(yesno_source, tmp_path, monkeypat
         first = yesno.prepare(data_config("yesno", language="he"), tmp_path / "download", tmp_path, 1, LOG)
         httpd.shutdown()
     assert len(first.utterances) == 60 and all(u.audio.is_relative_to(tmp_path / "download") for u in first.utterances)
-    assert yesno.prepare(data_config("yesno", language="he"), tmp_path / "download", tmp_path, 1, LOG) == first  # the server is gone
+    again = yesno.prepare(data_config("yesno", language="he"), tmp_path / "download", tmp_path, 1, LOG)  # the server is gone
+    assert again == first
 
 
 def test_yesno_with_a_recording_missing_stops(yesno_source):
@@ -205,7 +208,8 @@ def test_fsdd_joins_each_recording_once_and_holds_speakers_out(fsdd_source, tmp_
 
 
 def test_fsdd_isolated_digits_take_the_official_split(fsdd_source, tmp_path):
-    found = fsdd.prepare(data_config("fsdd", source=str(fsdd_source), options={"task": "isolated"}), tmp_path, tmp_path / "out", 1, None)
+    settings = data_config("fsdd", source=str(fsdd_source), options={"task": "isolated"})
+    found = fsdd.prepare(settings, tmp_path, tmp_path / "out", 1, None)
     assert {u.split: u.id.rpartition("_")[2] for u in found.utterances if u.split != "train"} == {"test": "0", "dev": "5"}
     assert len(found.utterances) == 120
 
@@ -213,8 +217,8 @@ def test_fsdd_isolated_digits_take_the_official_split(fsdd_source, tmp_path):
 def test_speechocean762_cuts_dev_speakers_from_train(kaldi_source, tmp_path, monkeypatch):
     shutil.rmtree(kaldi_source / "dev")
     monkeypatch.setattr(speechocean762, "UTTERANCES", {"train": 40, "test": 8})
-    found = speechocean762.prepare(data_config("speechocean762", source=str(kaldi_source), options={"dev_speakers": 1}), tmp_path, tmp_path,
-                                   1, None)
+    settings = data_config("speechocean762", source=str(kaldi_source), options={"dev_speakers": 1})
+    found = speechocean762.prepare(settings, tmp_path, tmp_path, 1, None)
     speakers = {split: {u.speaker for u in found.utterances if u.split == split} for split in manifests.SPLITS}
     assert [len(s) for s in speakers.values()] == [3, 1, 2] and not speakers["train"] & speakers["dev"]
     monkeypatch.setattr(speechocean762, "UTTERANCES", {"train": 2500, "test": 8})
@@ -286,13 +290,15 @@ def damage(source: Path, kind: str) -> str:
         lines = (train / tables[kind]).read_text().splitlines(keepends=True)
         (train / tables[kind]).write_text("".join(line for line in lines if line.split()[0] != identity))
     if kind in ("empty text", "no word"):
-        texts = kaldi.table(train / "text")
-        (train / "text").write_text("".join(f"{i} {('' if kind == 'empty text' else '... !') if i == identity else t}\n" for i, t in texts.items()))
+        texts = {**kaldi.table(train / "text"), identity: "" if kind == "empty text" else "... !"}
+        (train / "text").write_text("".join(f"{i} {t}\n" for i, t in texts.items()))
     if kind in ("zero length", "beyond the end", "before the start", "unknown recording", "unused recording"):
         spans = {"zero length": "0.5 0.5", "beyond the end": f"0 {len(samples) / rate + 5}", "before the start": "-1 0.3"}
-        (train / "segments").write_text("".join(
-            f"{i} {'nowhere' if i == identity and kind == 'unknown recording' else i} {spans.get(kind, '0 -1') if i == identity else '0 -1'}\n"
-            for i in waves if not (i == identity and kind == "unused recording")))
+        rows = {i: f"{i} 0 -1" for i in waves}
+        rows[identity] = f"{'nowhere' if kind == 'unknown recording' else identity} {spans.get(kind, '0 -1')}"
+        if kind == "unused recording":
+            del rows[identity]
+        (train / "segments").write_text("".join(f"{i} {row}\n" for i, row in rows.items()))
     return identity
 
 
@@ -370,7 +376,8 @@ def test_allowed_pipes_and_a_chosen_channel_of_stereo_at_another_rate(kaldi_sour
             mono, _ = soundfile.read(path, dtype="float32")
             soundfile.write(str(kaldi_source / f"{identity}.wav"), np.stack([0 * mono, mono], 1), 8000)
         table.write_text("".join(f"{i} cat {kaldi_source / i}.wav |\n" for i in kaldi.table(table)))
-    assert run_kaldi(run_stages, kaldi_source, "data.options.allow_pipes=true", "data.options.channel=1", "data.max_duration=60") == 0
+    changes = ("data.options.allow_pipes=true", "data.options.channel=1", "data.max_duration=60")
+    assert run_kaldi(run_stages, kaldi_source, *changes) == 0
     cut = cuts(finished(exp))[first]
     assert cut.sampling_rate == 16000 and cut.duration == pytest.approx(len(samples) / 8000)
     heard = cut.load_audio()

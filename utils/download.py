@@ -117,8 +117,8 @@ def _get_packages(names: Sequence[str], target: Path) -> None:
     for name in names:
         found = sorted(debs.glob(f"{name}_*.deb"))
         if not found:
-            raise UserError(f"apt-get can't download {name}: {failed or 'no package'}; check the network and /etc/apt, and run the same "
-                            "command again")
+            raise UserError(f"apt-get can't download {name}: {failed or 'no package'}; check the network and /etc/apt, and run "
+                            "the same command again")
         partial = target / f"{name}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         subprocess.run(["dpkg", "-x", str(found[-1]), str(partial)], check=True, capture_output=True)
@@ -130,9 +130,10 @@ def _apt_options(apt: Path) -> List[str]:
     for name in ("state/lists/partial", "cache/archives/partial"):
         (apt / name).mkdir(parents=True, exist_ok=True)
     settings = apt / "apt.conf"  # read after the system's, whose hooks would clean the system's caches
-    settings.write_text("#clear APT::Update::Pre-Invoke;\n#clear APT::Update::Post-Invoke;\n#clear APT::Update::Post-Invoke-Success;\n"
-                        f'Dir::State "{apt}/state";\nDir::Cache "{apt}/cache";\nAcquire::Languages "none";\nAcquire::Retries "3";\n'
-                        + ('APT::Sandbox::User "root";\n' if os.geteuid() == 0 else ""))
+    settings.write_text("".join(f"{line};\n" for line in (
+        *(f"#clear APT::Update::{hook}" for hook in ("Pre-Invoke", "Post-Invoke", "Post-Invoke-Success")),
+        f'Dir::State "{apt}/state"', f'Dir::Cache "{apt}/cache"', 'Acquire::Languages "none"', 'Acquire::Retries "3"',
+        *(['APT::Sandbox::User "root"'] if os.geteuid() == 0 else []))))
     return ["-q", "-c", str(settings)]
 
 
@@ -140,7 +141,8 @@ def _apt(arguments: Sequence[str], where: Path) -> str:
     """Run apt-get; returns what it complained of where it failed, else ''."""
     done = subprocess.run(["apt-get", *arguments], cwd=where, env={**os.environ, "LC_ALL": "C"}, text=True,
                           stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    return "" if done.returncode == 0 else " ".join(line for line in done.stderr.split("\n") if line.startswith("E:")) or done.stderr
+    errors = " ".join(line for line in done.stderr.split("\n") if line.startswith("E:"))
+    return (errors or done.stderr) if done.returncode else ""
 
 
 def _fetch(url: str, part: Path) -> None:
@@ -158,8 +160,8 @@ def _fetch(url: str, part: Path) -> None:
         left = response.headers.get("Content-Length")
         log.info("downloading %s%s", url, f" from byte {have} on" if resumed else "")
         with open(part, "ab" if resumed else "wb") as stream, tqdm(
-                desc=part.stem, total=int(left) + have * resumed if left else None, initial=have * resumed, unit="B", unit_scale=True,
-                disable=None) as bar:
+                desc=part.stem, total=int(left) + have * resumed if left else None, initial=have * resumed, unit="B",
+                unit_scale=True, disable=None) as bar:
             got = 0
             for block in iter(lambda: response.read(1 << 18), b""):
                 stream.write(block)

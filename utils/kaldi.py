@@ -16,7 +16,8 @@ TABLES = ("wav.scp", "text", "utt2spk", "segments")
 ARCHIVE = re.compile(r".*\.ark:\d+$")
 
 
-def read(folder: Path, source: Path, split: str, language: str, channel: Optional[int] = None, pipes: Optional[Path] = None) -> Corpus:
+def read(folder: Path, source: Path, split: str, language: str, channel: Optional[int] = None,
+         pipes: Optional[Path] = None) -> Corpus:
     """The utterances of one data directory, and what is incomplete in it.
 
     Args:
@@ -35,11 +36,11 @@ def read(folder: Path, source: Path, split: str, language: str, channel: Optiona
     segments = _segments(folder / "segments")
     for recording, path in waves.items():
         if path.endswith("|") and pipes is None:
-            raise UserError(f"{folder / 'wav.scp'}: recording '{recording}' is a command ({path}); run the commands yourself and name the "
-                            "audio files, or, if you trust them, allow them by --set data.options.allow_pipes=true")
+            raise UserError(f"{folder / 'wav.scp'}: recording '{recording}' is a command ({path}); run the commands yourself and "
+                            "name the audio files, or, if you trust them, allow them by --set data.options.allow_pipes=true")
         if ARCHIVE.match(path):
-            raise UserError(f"{folder / 'wav.scp'}: recording '{recording}' lies in a Kaldi archive ({path}); write it to an audio file "
-                            "first (Kaldi: wav-copy)")
+            raise UserError(f"{folder / 'wav.scp'}: recording '{recording}' lies in a Kaldi archive ({path}); write it to an "
+                            "audio file first (Kaldi: wav-copy)")
     if segments is None:
         where = {recording: (recording, 0.0, None) for recording in waves}
         table_name = "wav.scp"
@@ -56,9 +57,11 @@ def read(folder: Path, source: Path, split: str, language: str, channel: Optiona
             left_out.append(LeftOut(identity, split, reason))
         else:
             audio = _audio(waves[recording], recording, source, pipes)
-            utterances.append(Utterance(identity, split, texts[identity], speakers[identity], language, audio, start, end, channel, recording))
+            utterances.append(Utterance(identity, split, texts[identity], speakers[identity], language, audio, start, end,
+                                        channel, recording))
     unused = sorted(set(waves) - {recording for recording, _, _ in where.values()} - {item.id for item in left_out})
-    left_out += [LeftOut(recording, split, f"audio without a text: no segment of it in {folder / 'segments'}") for recording in unused]
+    left_out += [LeftOut(recording, split, f"audio without a text: no segment of it in {folder / 'segments'}")
+                 for recording in unused]
     return Corpus(utterances, left_out)
 
 
@@ -69,15 +72,16 @@ def table(path: Path, empty: bool = False) -> Dict[str, str]:
       UserError: the file is missing, a line isn't UTF-8, an id occurs twice, a line holds nothing but an id (unless `empty`).
     """
     if not path.is_file():
-        remedy = ": where speakers aren't known, make it by: awk '{print $1, $1}' text > utt2spk" if path.name == "utt2spk" else ""
-        raise UserError(f"{path} is missing{remedy}; a Kaldi data directory holds wav.scp, text and utt2spk")
+        remedy = "; where speakers aren't known, make it by: awk '{print $1, $1}' text > utt2spk"
+        raise UserError(f"{path} is missing{remedy if path.name == 'utt2spk' else ''}; a Kaldi data directory "
+                        "holds wav.scp, text and utt2spk")
     out: Dict[str, str] = {}
     for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
         try:
             words = line.decode("utf-8-sig" if number == 1 else "utf-8").split(maxsplit=1)
         except UnicodeDecodeError as error:
-            raise UserError(f"{path}, line {number}: not UTF-8 ({error.reason} at byte {error.start + 1}); convert the file, for example "
-                            f"with: iconv -f ISO-8859-1 -t UTF-8") from None
+            raise UserError(f"{path}, line {number}: not UTF-8 ({error.reason} at byte {error.start + 1}); convert the file, for "
+                            "example with: iconv -f ISO-8859-1 -t UTF-8") from None
         if not words:
             continue
         identity, value = words[0], words[1].strip() if len(words) > 1 else ""
@@ -120,8 +124,8 @@ def _run(command: str, recording: str, folder: Path) -> Path:
         with atomic_path(wav) as temporary, open(temporary, "wb") as stream:
             done = subprocess.run(["bash", "-o", "pipefail", "-c", command], stdout=stream, stderr=subprocess.PIPE, text=True)
             if done.returncode:
-                raise UserError(f"wav.scp: the command of recording '{recording}' failed with status {done.returncode}: {command.strip()}: "
-                                f"{done.stderr.strip()[-300:]}")
+                raise UserError(f"wav.scp: the command of recording '{recording}' failed with status {done.returncode}: "
+                                f"{command.strip()}: {done.stderr.strip()[-300:]}")
     return wav
 
 

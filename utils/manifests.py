@@ -137,7 +137,8 @@ def write_manifest(path: Path, items: Iterable[Any]) -> None:
 def _unique(utterances: List[Utterance]) -> None:
     twice = [i for i, n in Counter(u.id for u in utterances).items() if n > 1]
     if twice:
-        raise UserError(f"{len(twice)} utterance ids occur more than once: {', '.join(twice[:5])}; every utterance needs an id of its own")
+        raise UserError(f"{len(twice)} utterance ids occur more than once: {', '.join(twice[:5])}; every utterance needs "
+                        "an id of its own")
 
 
 def _normalise(utterances: List[Utterance], config: SimpleNamespace, left_out: List[LeftOut]) -> Dict[str, str]:
@@ -158,9 +159,10 @@ def _cuts(utterances: List[Utterance], texts: Dict[str, str], config: SimpleName
     files: Dict[Tuple[str, Path, Optional[int]], List[Utterance]] = defaultdict(list)
     paths: Dict[str, Path] = {}
     for u in utterances:
-        files[u.recording or u.id, u.audio, u.channel].append(u)
-        if paths.setdefault(u.recording or u.id, u.audio) != u.audio:
-            raise UserError(f"the recording id '{u.recording or u.id}' stands for two files: {paths[u.recording or u.id]} and {u.audio}")
+        recording_id = u.recording or u.id
+        files[recording_id, u.audio, u.channel].append(u)
+        if paths.setdefault(recording_id, u.audio) != u.audio:
+            raise UserError(f"the recording id '{recording_id}' stands for two files: {paths[recording_id]} and {u.audio}")
 
     def look(item: Any) -> audio.Checked:
         (_, path, channel), spoken = item
@@ -199,7 +201,8 @@ def _recording(name: str, path: Path, found: audio.Checked, rate: int, out: Path
 def _cut(u: Utterance, text: str, recording: Recording) -> MonoCut:
     start = u.start
     duration = round((recording.duration if u.end is None else min(u.end, recording.duration)) - start, 8)
-    segment = SupervisionSegment(u.id, recording.id, 0.0, duration, u.channel or 0, text, u.language, u.speaker, custom={"raw": u.raw or u.text})
+    segment = SupervisionSegment(u.id, recording.id, 0.0, duration, u.channel or 0, text, u.language, u.speaker,
+                                 custom={"raw": u.raw or u.text})
     return MonoCut(u.id, start, duration, u.channel or 0, [segment], recording=recording)
 
 

@@ -33,21 +33,22 @@ def run_all(work: Callable[..., Any], pieces: Sequence[Tuple], nj: int, what: st
             for done in tqdm(as_completed(running), **bar):
                 done.result()
         except BrokenProcessPool:
-            raise UserError(f"a worker process was killed while making {what} (out of memory? see dmesg); what is finished stays, "
-                            "run again with a smaller --nj") from None
+            raise UserError(f"a worker process was killed while making {what} (out of memory? see dmesg); what is finished "
+                            "stays, run again with a smaller --nj") from None
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
 
 
 def threaded(work: Callable[[Any], Any], items: Collection[Any], nj: int, what: str) -> Iterator[Any]:
-    """`work(item)` for every item, in order, `nj` at a time in threads: for work that leaves Python's lock, such as decoding audio.
+    """`work(item)` for every item, in order, `nj` at a time in threads.
 
-    An error, or Ctrl-C, drops what has not begun.
+    For work that leaves Python's lock, such as decoding audio. An error, or Ctrl-C, drops what has not begun.
     """
     with ThreadPoolExecutor(nj) as pool:
         try:
-            yield from tqdm(pool.map(work, items), desc=what, total=len(items), unit="file", leave=False, mininterval=1, disable=None)
+            yield from tqdm(pool.map(work, items), desc=what, total=len(items), unit="file", leave=False, mininterval=1,
+                            disable=None)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -58,7 +59,7 @@ def _call(piece: Tuple) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """Let a worker end when its parent is killed: it would wait for work for ever, and hold the stage's lock, which forks inherit."""
+    """Let a worker end when its parent is killed: it would wait for work for ever, holding the stage's lock, which forks inherit."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C: no traceback of each worker
     prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux
     if prctl is not None:

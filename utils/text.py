@@ -124,6 +124,7 @@ def _chinese(number: int, inside: bool = False) -> str:
     for size, unit in ((1000, "千"), (100, "百"), (10, "十"), (1, "")):
         digit, number = divmod(number, size)
         if digit:
-            out += ("零" if gap and out else "") + ("" if size == 10 and digit == 1 and not (out or inside) else digits[digit]) + unit
+            ten = size == 10 and digit == 1 and not (out or inside)  # 十, not 一十
+            out += ("零" if gap and out else "") + ("" if ten else digits[digit]) + unit
         gap = not digit
     return out or "零"
