@@ -125,8 +125,8 @@ def _find(folders: List[Path], language: str, form: str) -> Tuple[Path, Path]:
               if (p / "digits" / f"1.{form}").is_file() and (p != f or (f / text).is_file())]
     if not texts or not sounds:
         raise UserError(f"{folders[0]}: found {f'no {form} sounds' if texts else f'no {text}'} of {VOICES[language]}; give the "
-                        f"extracted Debian packages asterisk-core-sounds-{language} and asterisk-core-sounds-{language}-{form}, or "
-                        f"the official tarball asterisk-core-sounds-{language}-{form}-{VERSION}.tar.gz")
+                        f"extracted Debian packages asterisk-core-sounds-{language} and asterisk-core-sounds-{language}-{form}, "
+                        f"or the official tarball asterisk-core-sounds-{language}-{form}-{VERSION}.tar.gz")
     return texts[0], sounds[0]
 
 

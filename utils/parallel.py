@@ -59,7 +59,7 @@ def _call(piece: Tuple) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """Let a worker end when its parent is killed: it would wait for work for ever, holding the stage's lock, which forks inherit."""
+    """Let a worker end when its parent is killed, or it would wait for ever and hold the stage's lock, which forks inherit."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C: no traceback of each worker
     prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux
     if prctl is not None:
