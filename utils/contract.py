@@ -9,8 +9,10 @@ import logging
 import os
 import platform
 import resource
+import shutil
+import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -60,8 +62,8 @@ def locked(plan: Plan) -> Iterator[bool]:
         yield plan.complete
 
 
-def make(plan: Plan, **run: Any) -> None:
-    """Run one stage under its lock and publish its output; does nothing where the output stands.
+def make(plan: Plan, **run: Any) -> bool:
+    """Run one stage under its lock and publish its output; does nothing, and returns False, where the output stands.
 
     Args:
       plan: from `utils.stages.plan`.
@@ -69,8 +71,9 @@ def make(plan: Plan, **run: Any) -> None:
     """
     with locked(plan) as complete:
         if complete:
-            return
+            return False
         plan.partial.mkdir(parents=True, exist_ok=True)
+        _remove_strays(plan.partial)  # a killed run's, which may be large
         job = Job(config=configuration.view(plan.config), out=plan.partial, inputs=plan.inputs, plan=plan, **run)
         write_text(plan.partial / "config.yaml", yaml.safe_dump(plan.config, sort_keys=False))
         handler = logging.FileHandler(plan.partial / "log.txt")
@@ -79,12 +82,16 @@ def make(plan: Plan, **run: Any) -> None:
         started = time.perf_counter()
         try:
             plan.stage.run(job)
+        except BaseException as error:
+            handler.handle(logging.LogRecord(job.log.name, logging.ERROR, __file__, 0, "stopped: %r", (error,), sys.exc_info()))
+            raise
         finally:
-            seconds = time.perf_counter() - started
-            _add_seconds(plan.partial, seconds)
+            with suppress(OSError):  # a full disk's error is on its way already
+                _add_seconds(plan.partial, time.perf_counter() - started)
             job.log.removeHandler(handler)
             handler.close()
         _publish(plan, job)
+    return True
 
 
 def stage_record(folder: Path) -> Dict[str, Any]:
@@ -97,6 +104,15 @@ def _add_seconds(partial: Path, seconds: float) -> None:
     path = partial / "seconds.json"
     earlier = json.loads(path.read_text()) if path.exists() else 0.0
     write_json(path, earlier + seconds)
+
+
+def _remove_strays(partial: Path) -> None:
+    """Remove what `atomic_path` had not finished."""
+    for stray in list(partial.rglob(".tmp-*")):
+        if stray.is_dir():
+            shutil.rmtree(stray)
+        else:
+            stray.unlink()
 
 
 def _publish(plan: Plan, job: Job) -> None:
@@ -116,8 +132,7 @@ def _publish(plan: Plan, job: Job) -> None:
         **git_state(ROOT),
     })
     (plan.partial / "seconds.json").unlink()
-    for stray in plan.partial.rglob(".tmp-*"):
-        stray.unlink()
+    _remove_strays(plan.partial)
     _sync(plan.partial)
     os.rename(plan.partial, plan.out)
     _sync(plan.out.parent)

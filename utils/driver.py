@@ -4,19 +4,23 @@ import difflib
 import logging
 import os
 import shlex
+import signal
 import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Dict, List, NoReturn, Optional, Sequence
+from typing import Callable, Dict, NoReturn, Optional, Sequence, Set
 
 from utils import config as configuration
 from utils import contract
+from utils.device import check_device
 from utils.errors import UserError
-from utils.files import ROOT
-from utils.stages import BY_NAME, STAGES, Plan, plan
+from utils.files import ROOT, disk_full, relative
+from utils.process import apart
+from utils.stages import BY_NAME, STAGES, Plan, Stage, plan
 
 DEFAULT_RECIPE = "wordvec_hybrid"
+PATHS = ("data.source", "vectors.meaning.path")
 log = logging.getLogger("nuptse")
 
 
@@ -41,10 +45,10 @@ def parser(stages: bool) -> Parser:
     if stages:
         p.add_argument("--stage", metavar="N", help="number or name of the first stage (default 0)")
         p.add_argument("--stop-stage", metavar="N", help="number or name of the last stage (default 9)")
-    p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a configuration key; may be repeated")
+    p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of recipes/base.yaml; may be repeated")
     p.add_argument("--nj", type=_positive, default=len(os.sched_getaffinity(0)), metavar="N", help="parallel processes (default: the cores)")
-    p.add_argument("--threads", type=_positive, default=len(os.sched_getaffinity(0)), metavar="N",
-                   help="threads of training (default: the cores; 1 where the machine is busy)")
+    p.add_argument("--threads", type=_positive, default=_physical_cores(), metavar="N",
+                   help="threads of training (default: the physical cores; take 1 where the machine is busy)")
     p.add_argument("--device", default="cpu", metavar="NAME", help="cpu, cuda, cuda:1 ... (default cpu)")
     return p
 
@@ -56,81 +60,104 @@ def main(arguments: Optional[Sequence[str]] = None, only: Optional[str] = None) 
       arguments: the command line (default: sys.argv).
       only: the name of the one stage to run, for `python -m steps.<name>`.
     """
+    options = parser(stages=only is None).parse_args(arguments)
+    here = Path(os.environ.get("NUPTSE_CWD") or os.getcwd())  # utils/run.sh left it for the repository's root
+    options.set = [_from(here, item) for item in options.set]
+    for name in ("NUPTSE_EXP", "NUPTSE_DOWNLOAD"):
+        if os.environ.get(name):
+            os.environ[name] = str(here / os.environ[name])
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
-    options = parser(stages=only is None).parse_args(arguments)
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
     log.setLevel(logging.INFO)
     try:
-        corpus_dir = _corpus_dir(options.corpus)
+        corpus_dir = _corpus_dir(options.corpus, here)
         config = configuration.load(options.recipe, corpus_dir, options.set)
-        exp = Path(os.environ.get("NUPTSE_EXP", "exp")) / corpus_dir.name
+        exp = Path(relative(Path(os.environ.get("NUPTSE_EXP") or "exp"))) / corpus_dir.name
         first = _number(only or getattr(options, "stage", None), 0)
         last = first if only else _number(options.stop_stage, STAGES[-1].number)
         if last < first:
             raise UserError(f"--stop-stage {last} lies before --stage {first}")
         plans = plan(config, exp)
-        _need_earlier(plans, first, last, options, corpus_dir)
+
+        def command(begin: int, end: int) -> str:
+            return _command(options, ROOT / corpus_dir, here, begin, end)
+        _need_earlier(plans, first, last, command)
     except UserError as error:
         log.error("error: %s", error)
         return 2
-    for stage in STAGES[first:last + 1]:
-        status = _run_stage(plans[stage.name], options, corpus_dir)
-        if status:
-            log.error("to go on: %s", _command(options, corpus_dir, stage.number, last))
-            return status
-    return 0
+    stage = STAGES[first]
+    try:
+        for stage in STAGES[first:last + 1]:
+            status = _run_stage(plans[stage.name], options, corpus_dir)
+            if status:
+                break
+        else:
+            return 0
+    except KeyboardInterrupt:  # between two stages
+        status = 130
+    log.error("to go on: %s", command(stage.number, last))
+    return status
 
 
 def _run_stage(planned: Plan, options: argparse.Namespace, corpus_dir: Path) -> int:
-    title = f"stage {planned.stage.number} {planned.stage.name}"
+    title = _title(planned)
     if planned.complete:
         log.info("%s: complete (%s)", title, planned.out)
         return 0
     log.info("%s: %s", title, planned.stage.makes)
-    started = time.perf_counter()
-    _preload()
+    try:
+        _preload()
+    except ImportError as error:
+        log.error("error: %s; run utils/setup.sh, and python -m steps.doctor tells what is wrong", error)
+        return 1
     sys.stdout.flush()
     sys.stderr.flush()
-    child = os.fork()  # a process a stage: peak memory is the stage's own, and the imports are paid once
-    if child == 0:
-        os._exit(_in_child(planned, options, corpus_dir))
-    try:
-        _, status = os.waitpid(child, 0)
-    except KeyboardInterrupt:  # the child had the same Ctrl-C
-        os.waitpid(child, 0)
+    # a process a stage: peak memory is the stage's own, and the imports are paid once
+    code, stopped = apart(lambda: _work(planned, options, corpus_dir))
+    if code == 0:
+        return 128 + stopped if stopped else 0
+    if stopped or code == 130:
         log.error("%s: interrupted; what is finished stays", title)
-        return 130
-    code = os.waitstatus_to_exitcode(status)
+        return 128 + (stopped or signal.SIGINT)
     if code < 0:
         log.error("%s: killed by signal %d%s", title, -code, " (out of memory? see dmesg)" if code == -9 else "")
         return 128 - code
-    if code == 0:
-        log.info("%s: done in %.1f s (%s)", title, time.perf_counter() - started, planned.out)
     return code
 
 
-def _in_child(planned: Plan, options: argparse.Namespace, corpus_dir: Path) -> int:
+def _work(planned: Plan, options: argparse.Namespace, corpus_dir: Path) -> int:
+    """In the stage's own process: make the stage; whatever goes wrong, say it and return a status other than 0."""
+    title, started = _title(planned), time.perf_counter()
     try:
-        contract.make(planned, corpus=corpus_dir.name, corpus_dir=corpus_dir, recipe=options.recipe, overrides=tuple(options.set),
-                      nj=options.nj, threads=options.threads, device=options.device)
+        check_device(options.device)
+        made = contract.make(planned, corpus=corpus_dir.name, corpus_dir=corpus_dir, recipe=options.recipe,
+                             overrides=tuple(options.set), nj=options.nj, threads=options.threads, device=options.device)
+        if made:
+            log.info("%s: done in %.1f s (%s)", title, time.perf_counter() - started, planned.out)
+        else:
+            log.info("%s: complete, made by the other run (%s)", title, planned.out)
         return 0
     except KeyboardInterrupt:
         return 130
-    except UserError as error:
-        log.error("error: stage %d %s: %s", planned.stage.number, planned.stage.name, error)
-    except OSError as error:
-        if error.errno not in (28, 122):  # ENOSPC, EDQUOT
-            traceback.print_exc()
+    except BaseException as error:
+        full = disk_full(error, planned.partial)
+        if full:
+            log.error("error: %s: the disk is full (%s); free space, or set NUPTSE_EXP to a folder with more", title, full)
+        elif isinstance(error, UserError):
+            log.error("error: %s: %s", title, error)
+        elif isinstance(error, PermissionError):
+            log.error("error: %s: %s; set NUPTSE_EXP to a folder where you may write", title, error)
         else:
-            log.error("error: stage %d %s: the disk is full (%s); free space, or set NUPTSE_EXP to a folder with more",
-                      planned.stage.number, planned.stage.name, error.filename or planned.partial)
-    except BaseException:  # the process ends here: whatever it was, say it and report failure
-        traceback.print_exc()
+            traceback.print_exc()
+        return 1
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-    return 1
+
+
+def _title(planned: Plan) -> str:
+    return f"stage {planned.stage.number} {planned.stage.name}"
 
 
 def _preload() -> None:
@@ -143,36 +170,61 @@ def _preload() -> None:
         pass
 
 
-def _need_earlier(plans: Dict[str, Plan], first: int, last: int, options: argparse.Namespace, corpus_dir: Path) -> None:
-    needed = {name for stage in STAGES[first:last + 1] for name in stage.reads if BY_NAME[name].number < first}
-    missing = [s for s in STAGES[:first] if s.name in needed and not plans[s.name].complete]
+def _need_earlier(plans: Dict[str, Plan], first: int, last: int, command: Callable[[int, int], str]) -> None:
+    """Raise UserError, with the command that makes them, where stages before `first` are missing that `first` to `last` need."""
+    missing: Set[str] = set()
+
+    def look(stage: Stage) -> None:
+        for name in stage.reads:
+            if BY_NAME[name].number < first and not plans[name].complete and name not in missing:
+                missing.add(name)
+                look(BY_NAME[name])  # to make it, what it reads is needed too
+    for stage in STAGES[first:last + 1]:
+        if not plans[stage.name].complete:
+            look(stage)
     if missing:
-        names = ", ".join(f"{s.number} {s.name}" for s in missing)
+        stages = [stage for stage in STAGES if stage.name in missing]
+        names = ", ".join(f"{s.number} {s.name}" for s in stages)
         raise UserError(f"stage {first} needs {names}, not complete for this configuration; make it with: "
-                        + _command(options, corpus_dir, missing[0].number, first - 1))
+                        + command(stages[0].number, first - 1))
 
 
-def _command(options: argparse.Namespace, corpus_dir: Path, first: int, last: int) -> str:
-    folder = corpus_dir if not corpus_dir.is_absolute() else Path(os.path.relpath(corpus_dir))
-    words: List[str] = [str(folder / "run.sh"), "--recipe", options.recipe, "--stage", str(first)]
+def _command(options: argparse.Namespace, corpus_dir: Path, here: Path, first: int, last: int) -> str:
+    """What to type in `here` to run the stages `first` to `last` with these options."""
+    words = [f"{name}={os.environ[name]}" for name in ("NUPTSE_EXP", "NUPTSE_DOWNLOAD") if os.environ.get(name)]
+    script = min(os.path.relpath(corpus_dir / "run.sh", here), str(corpus_dir / "run.sh"), key=len)
+    words += [script if "/" in script else f"./{script}", "--recipe", options.recipe, "--stage", str(first)]
     if last != STAGES[-1].number:
         words += ["--stop-stage", str(last)]
     for item in options.set:
         words += ["--set", item]
-    if options.device != "cpu":
-        words += ["--device", options.device]
-    return " ".join(shlex.quote(w) for w in words)
+    for name, value in (("nj", options.nj), ("threads", options.threads), ("device", options.device)):
+        if value != parser(stages=True).get_default(name):
+            words += [f"--{name}", str(value)]
+    return " ".join(_quoted(word) for word in words)
 
 
-def _corpus_dir(name: Optional[str]) -> Path:
-    folder = Path(name or "")
-    if folder.name == name and not (folder / "corpus.yaml").exists():
-        folder = Path("egs") / folder
-    if not name or not (folder / "corpus.yaml").is_file():
-        known = sorted(p.parent.name for p in Path("egs").glob("*/corpus.yaml"))
-        raise UserError(f"no corpus '{name}'{configuration.nearest(name or '', known)}: egs/ has {', '.join(known)}")
-    folder = folder.resolve()
-    return folder.relative_to(ROOT) if ROOT in folder.parents else folder
+def _quoted(word: str) -> str:
+    name, equals, value = word.partition("=")
+    return f"{name}={shlex.quote(value)}" if equals and name.startswith("NUPTSE_") else shlex.quote(word)
+
+
+def _corpus_dir(name: Optional[str], here: Path) -> Path:
+    """The folder of a corpus: its name in egs/, or a path as seen from `here`."""
+    for folder in (Path("egs") / (name or "."), here / (name or ".")):
+        if name and (folder / "corpus.yaml").is_file():
+            folder = folder.resolve()
+            return folder.relative_to(ROOT) if ROOT in folder.parents else folder
+    known = sorted(p.parent.name for p in Path("egs").glob("*/corpus.yaml"))
+    raise UserError(f"no corpus '{name}'{configuration.nearest(name or '', known)}: egs/ has {', '.join(known)}")
+
+
+def _from(here: Path, item: str) -> str:
+    """A --set of a path, which the user means from where he stands; the stages run in the repository's root."""
+    key, _, value = item.partition("=")
+    if key.strip() in PATHS and value and (here / value).exists():
+        return f"{key}={relative(here / value)}"
+    return item
 
 
 def _number(text: Optional[str], default: int) -> int:
@@ -180,17 +232,27 @@ def _number(text: Optional[str], default: int) -> int:
         return default
     if text in BY_NAME:
         return BY_NAME[text].number
-    if text.isdigit() and int(text) < len(STAGES):
+    if text.isdecimal() and int(text) < len(STAGES):
         return int(text)
     raise UserError(f"no stage '{text}'{configuration.nearest(text, BY_NAME)}: there are "
                     + ", ".join(f"{s.number} {s.name}" for s in STAGES))
 
 
+def _physical_cores() -> int:
+    """Cores that this process may use, hyper-threads of one core counted once: a second thread on one only slows training down."""
+    siblings = set()
+    for cpu in os.sched_getaffinity(0):
+        try:
+            siblings.add(Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text())
+        except OSError:
+            siblings.add(str(cpu))
+    return max(1, len(siblings))
+
+
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 on")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Files that are either whole or absent."""
+import errno
 import hashlib
 import json
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterable, Iterator, List
+from typing import Any, Iterable, Iterator, List, Optional
 
 ROOT = Path(__file__).resolve().parent.parent  # the repository; every relative path in a manifest starts here
 
@@ -78,3 +79,21 @@ def digest(path: Path) -> str:
         for block in iter(lambda: stream.read(1 << 20), b""):
             state.update(block)
     return state.hexdigest()
+
+
+def disk_full(error: BaseException, folder: Path) -> str:
+    """What could not be written, where an error, or one that it came from, is that of a full disk or quota; else ''.
+
+    Libraries wrap the system's error in their own, so the text counts too, and that no space is left where `folder` lies.
+    """
+    seen: Optional[BaseException] = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
+            return str(seen.filename or folder)
+        if os.strerror(errno.ENOSPC) in str(seen):
+            return str(folder)
+        seen = seen.__cause__ or seen.__context__
+    try:
+        return str(folder) if os.statvfs(folder).f_bavail == 0 else ""
+    except OSError:
+        return ""
