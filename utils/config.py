@@ -1,6 +1,7 @@
 """Configuration: base <- recipe <- corpus <- --set, every key known, every value of the type of its default."""
 import copy
 import difflib
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Dict, Iterable, List, Sequence
@@ -13,12 +14,13 @@ from utils.files import ROOT
 OPEN = "data.options"  # the one mapping whose keys corpus.yaml defines
 
 # Keys that take one of a few words.
-CHOICES: Dict[str, Sequence[str]] = {
+CHOICES: Dict[str, Sequence] = {
     "features.denoise": ("none", "noisereduce"),
     "features.window": ("povey", "hanning", "hamming", "rectangular", "blackman"),
     "features.normalise": ("global", "speaker", "none"),
     "lang.units": ("unigram", "bpe", "char", "phone"),
     "vectors.meaning.source": ("none", "random", "fasttext", "file"),
+    "model.subword_stride": (2, 4, 8),
     "model.word_head": ("vectors", "softmax", "none"),
     "loss.backend": ("k2", "torch"),
     "train.precision": ("fp32", "bf16", "fp16"),
@@ -39,8 +41,13 @@ def load(recipe: str, corpus_dir: Path, overrides: Sequence[str] = ()) -> Dict[s
     config = _read(ROOT / "recipes" / "base.yaml")
     _merge(config, _read(recipe_file(recipe)), f"recipes/{recipe}.yaml")
     corpus = _read(Path(corpus_dir) / "corpus.yaml")
-    config["data"]["options"] = copy.deepcopy((corpus.get("data") or {}).pop("options", {}) or {})
-    _merge(config, corpus, str(Path(corpus_dir) / "corpus.yaml"))
+    where = str(Path(corpus_dir) / "corpus.yaml")
+    if isinstance(corpus.get("data"), dict):
+        options = corpus["data"].pop("options", None) or {}
+        if not isinstance(options, dict):
+            raise UserError(f"{where}: {OPEN} must hold a mapping of keys to values")
+        config["data"]["options"] = copy.deepcopy(options)
+    _merge(config, corpus, where)
     for item in overrides:
         key, equals, value = item.partition("=")
         if not equals:
@@ -49,7 +56,10 @@ def load(recipe: str, corpus_dir: Path, overrides: Sequence[str] = ()) -> Dict[s
             parsed = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise UserError(f"--set {item}: the value is not YAML: {error}") from None
-        _set(config, key.strip(), parsed, "--set")
+        key = key.strip()
+        if isinstance(leaves(config).get(key), str) and not isinstance(parsed, str):
+            parsed = value.strip()  # text needs no quotes here: language=no (Norwegian), an empty source=
+        _set(config, key, parsed, "--set")
     return config
 
 
@@ -108,9 +118,20 @@ def _view(value: Any, key: str) -> Any:
     return SimpleNamespace(**{k: _view(v, f"{key}.{k}" if key else k) for k, v in value.items()})
 
 
+class _NoTwins(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error; else the second would hide the first without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> Dict[str, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [key for i, key in enumerate(keys) if key in keys[:i]]
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"key '{twice[0]}' stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 def _read(path: Path) -> Dict[str, Any]:
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        value = yaml.load(path.read_text(encoding="utf-8"), _NoTwins) or {}
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -122,10 +143,10 @@ def _read(path: Path) -> Dict[str, Any]:
 
 def _merge(config: Dict[str, Any], changes: Dict[str, Any], where: str, prefix: str = "") -> None:
     for key, value in changes.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             _merge(config, value, where, f"{prefix}{key}.")
         else:
-            _set(config, prefix + key, value, where)
+            _set(config, f"{prefix}{key}", value, where)
 
 
 def _set(config: Dict[str, Any], key: str, value: Any, where: str) -> None:
@@ -141,21 +162,19 @@ def _set(config: Dict[str, Any], key: str, value: Any, where: str) -> None:
         target = target[name]
     target[last] = _typed(key, value, known[key], where)
     if key in CHOICES and value not in CHOICES[key]:
-        raise UserError(f"{where}: {key}={value}{nearest(str(value), CHOICES[key])}: it takes one of {', '.join(CHOICES[key])}")
+        choices = [str(choice) for choice in CHOICES[key]]
+        raise UserError(f"{where}: {key}={value}{nearest(str(value), choices)}: it takes one of {', '.join(choices)}")
 
 
 def _typed(key: str, value: Any, default: Any, where: str) -> Any:
     kind = type(default)
-    if kind is float and type(value) is int:
-        return float(value)
-    if kind is float and isinstance(value, str):  # YAML reads 1e-3 as text
-        try:
-            return float(value)
-        except ValueError:
-            pass
+    if kind is float and type(value) in (int, str):  # YAML reads 1e-3 as text
+        with suppress(ValueError):
+            value = float(value)
     if kind is list and isinstance(value, list):
         return [_typed(key, v, default[0], where) for v in value] if default else value
-    if type(value) is not kind:
-        names = {str: "text", int: "a whole number", float: "a number", bool: "true or false", list: "a list"}
-        raise UserError(f"{where}: {key} must be {names.get(kind, kind.__name__)} (like {default!r}), not {value!r}")
+    if type(value) is not kind or value in (float("inf"), -float("inf")) or value != value:
+        names = {str: "text", int: "a whole number", float: "a finite number", bool: "true or false", list: "a list"}
+        quotes = "; put it in quotes" if kind is str and not isinstance(value, (dict, list)) else ""
+        raise UserError(f"{where}: {key} must be {names.get(kind, kind.__name__)} (like {default!r}), not {value!r}{quotes}")
     return value
