@@ -6,6 +6,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from steps.train import trained_config
 from utils.contract import Job
 from utils.decoding import pieces, timed
 from utils.files import read_jsonl, write_json, write_jsonl
@@ -17,8 +18,6 @@ from utils.rescoring import best_words, choose, flatten, tune
 from utils.wordscore import sequence_scores, span_scores
 
 SPLITS = ("dev", "test")
-FRAME_RATIO = {"lattice": 0.5, "word_lattice": 1.0}  # frames of the word head a frame of the lattice
-
 
 def run(job: Job) -> None:
     """Write nbest-<split>.jsonl, hyps-<decoding>-<split>.jsonl, weights.json, timing.json."""
@@ -55,6 +54,8 @@ class Rescorer:
 
     def __init__(self, job: Job, graph: str, first_lm_scale: float) -> None:
         self.config, self.graph, self.first_lm_scale = job.config.rescore, graph, first_lm_scale
+        model = trained_config(job.inputs["train"]).model
+        self.frame_ratio = model.subword_stride / model.word_stride if graph == "lattice" else 1.0  # word-head frames a lattice frame
         self.words = read_lexicon(job.inputs["lang"]).words
         table = job.inputs["decode"] / "words.safetensors"
         self.vectors: Optional[Dict[str, torch.Tensor]] = load_file(str(table)) if table.exists() else None
@@ -90,7 +91,7 @@ class Rescorer:
         scores = kept["frames"][n, :length].float() @ self.vectors["vectors"][chosen].T + self.vectors["bias"][chosen]  # (T, W)
         blank = kept["blank"][n, :length, None]
         if self.config.word_score == "span":
-            return span_scores(scores - blank, paths, rows, FRAME_RATIO[self.graph])
+            return span_scores(scores - blank, paths, rows, self.frame_ratio)
         return sequence_scores(torch.cat((blank, scores), 1) - kept["normaliser"][n, :length, None], paths, rows)
 
 

@@ -22,10 +22,11 @@ def run(job: Job) -> None:
     """Write model.safetensors, summary.json, curves."""
     config = job.config
     torch.set_num_threads(job.threads)
+    torch.set_flush_denormal(True)  # they cost far more than they weigh
     if config.loss.backend == "k2":
         need_k2("loss.backend=k2", "set loss.backend=torch to train without it")
     left_out = [line.split("\t")[0] for line in (job.inputs["audit"] / "infeasible.tsv").read_text().splitlines()]
-    train_cuts, dev_cuts = read_cuts(job.inputs["features"], "train", left_out), read_cuts(job.inputs["features"], "dev")
+    train_cuts, dev_cuts = read_cuts(job.inputs["features"], "train", left_out), read_cuts(job.inputs["features"], "dev", left_out)
     lexicon = read_lexicon(job.inputs["lang"])
     fix_random_seed(config.seed)
     model = make_model(config.model, lexicon, job.inputs, next(iter(train_cuts)).num_features)

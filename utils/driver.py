@@ -3,6 +3,7 @@ import argparse
 import difflib
 import logging
 import os
+import re
 import shlex
 import signal
 import sys
@@ -49,7 +50,7 @@ def parser(stages: bool) -> Parser:
     p.add_argument("--nj", type=_positive, default=len(os.sched_getaffinity(0)), metavar="N", help="parallel processes (default: the cores)")
     p.add_argument("--threads", type=_positive, default=_physical_cores(), metavar="N",
                    help="threads of training (default: the physical cores; take 1 where the machine is busy)")
-    p.add_argument("--device", default="cpu", metavar="NAME", help="cpu, cuda, cuda:1 ... (default cpu)")
+    p.add_argument("--device", type=_device, default="cpu", metavar="NAME", help="cpu, cuda, cuda:1 ... (default cpu)")
     return p
 
 
@@ -186,7 +187,7 @@ def _need_earlier(plans: Dict[str, Plan], first: int, last: int, command: Callab
         stages = [stage for stage in STAGES if stage.name in missing]
         names = ", ".join(f"{s.number} {s.name}" for s in stages)
         raise UserError(f"stage {first} needs {names}, not complete for this configuration; make it with: "
-                        + command(stages[0].number, first - 1))
+                        + command(stages[0].number, stages[-1].number))
 
 
 def _command(options: argparse.Namespace, corpus_dir: Path, here: Path, first: int, last: int) -> str:
@@ -253,6 +254,12 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 on")
     return int(text)
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"{text} is not cpu, cuda or cuda:N")
+    return text
 
 
 if __name__ == "__main__":

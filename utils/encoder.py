@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from utils.errors import UserError
 from utils.feasibility import output_frames
 
 
@@ -19,15 +20,20 @@ class Encoder(nn.Module):
     half, and their output repeated and added to the 40 ms stream for the head that needs the finer times.
     """
 
-    def __init__(self, num_mel_bins: int, dim: int, fine_layers: int, coarse_layers: int, heads: int, kernel: int,
-                 dropout: float) -> None:
+    def __init__(self, num_mel_bins: int, strides: Tuple[int, int], dim: int, fine_layers: int, coarse_layers: int, heads: int,
+                 kernel: int, dropout: float) -> None:
+        """strides: features a frame of the fine and of the coarse stream, (4, 8) unless configured otherwise."""
         super().__init__()
-        self.convolutions = nn.ModuleList([
-            nn.Conv1d(num_mel_bins, dim, 5, stride=2, padding=2), nn.Conv1d(dim, dim, 5, stride=2, padding=2)])
+        fine, coarse = strides
+        if coarse % fine:
+            raise UserError(f"model.word_stride={coarse} must be a multiple of model.subword_stride={fine}")
+        self.convolutions = nn.ModuleList([nn.Conv1d(num_mel_bins, dim, 5, stride=2, padding=2)] + [
+            nn.Conv1d(dim, dim, 5, stride=2, padding=2) for _ in range(fine.bit_length() - 2)])
+        self.ratio = coarse // fine
         self.norm = nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
         self.fine = nn.ModuleList([Block(dim, heads, kernel, dropout) for _ in range(fine_layers)])
-        self.down = nn.Conv1d(dim, dim, 3, stride=2, padding=1)
+        self.down = nn.Conv1d(dim, dim, 3, stride=self.ratio, padding=1)
         self.coarse = nn.ModuleList([Block(dim, heads, kernel, dropout) for _ in range(coarse_layers)])
         self.coarse_norm = nn.LayerNorm(dim)
         self.fine_norm = nn.LayerNorm(dim)
@@ -40,18 +46,18 @@ class Encoder(nn.Module):
           x: (N, T, num_mel_bins), normalised features.
           lengths: (N,), frames of each utterance.
         Returns:
-          at 40 ms (N, ceil(T / 4), dim) and the frames of each utterance (N,); at 80 ms (N, ceil(T / 8), dim) and (N,).
+          the fine stream (N, ceil(T / strides[0]), dim) and the frames of each utterance (N,); the coarse stream and its frames.
         """
         x = x.transpose(1, 2)
         for convolution in self.convolutions:
             x = F.silu(convolution(x * valid_frames(lengths, x.shape[2])[:, None]))
             lengths = output_frames(lengths, 2)
         fine = self._blocks(self.fine, self.dropout(self.norm(x.transpose(1, 2))), lengths)
-        coarse_lengths = output_frames(lengths, 2)
+        coarse_lengths = output_frames(lengths, self.ratio)
         down = self.down((fine * valid_frames(lengths, fine.shape[1])[..., None]).transpose(1, 2)).transpose(1, 2)
         coarse = self._blocks(self.coarse, down, coarse_lengths)
         n, t, c = coarse.shape
-        fine = fine + coarse[:, :, None].expand(n, t, 2, c).reshape(n, 2 * t, c)[:, :fine.shape[1]]
+        fine = fine + coarse[:, :, None].expand(n, t, self.ratio, c).reshape(n, self.ratio * t, c)[:, :fine.shape[1]]
         return self.fine_norm(fine), lengths, self.coarse_norm(coarse), coarse_lengths
 
     def _blocks(self, blocks: nn.ModuleList, x: Tensor, lengths: Tensor) -> Tensor:

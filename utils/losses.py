@@ -28,8 +28,8 @@ def _k2_ctc(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]]
     segments = torch.stack((order, torch.zeros_like(order), lengths[order]), 1).to(torch.int32).cpu()
     dense = k2.DenseFsaVec(log_probs.float(), segments)
     graph = k2.ctc_graph([list(targets[i]) for i in order.tolist()], modified=False, device=log_probs.device)
-    # what lies e^-30 below the best path adds nothing to the sum in float32
-    lattice = k2.intersect_dense(graph, dense, output_beam=30.0, max_arcs=2**30)
+    # what lies e^-20 below the best path adds nothing to the sum in float32
+    lattice = k2.intersect_dense(graph, dense, output_beam=20.0, max_arcs=2**30)
     totals = lattice.get_tot_scores(log_semiring=True, use_double_scores=True)
     return -totals[torch.argsort(order)]
 

@@ -12,6 +12,7 @@ GRID: Dict[str, Sequence[float]] = {  # what tuning tries; the acoustic score ha
     "word": (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0),
     "penalty": (-4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0),
 }
+USUAL = {"lm": 1.0, "word": 0.6, "penalty": 0.0}
 Row = Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word}]
 
 
@@ -38,7 +39,8 @@ def flatten(rows: Sequence[Row]) -> Lists:
 def tune(lists: Lists, names: Sequence[str]) -> Tuple[Dict[str, float], int]:
     """Weights with the fewest errors, over the grid of `names` (of lm, word, penalty; others are 0, but lm 1).
 
-    Errors are smoothed over neighbouring weights before the choice, so that a lucky point on a small dev set is not taken.
+    Errors are smoothed over neighbouring weights before the choice, so that a lucky point on a small dev set is not taken;
+    among equals, those nearest to the usual weights are.
 
     Returns:
       the weights, and the errors on these lists with them.
@@ -48,7 +50,9 @@ def tune(lists: Lists, names: Sequence[str]) -> Tuple[Dict[str, float], int]:
     for index, values in zip(np.ndindex(*errors.shape), product(*grids)):
         errors[index] = lists.errors[choose(lists, dict(zip(names, values)))].sum()
     smooth = uniform_filter(errors, 3, mode="nearest")
-    index = np.unravel_index(np.argmin(smooth + 1e-6 * errors), errors.shape)
+    best = np.argwhere(smooth <= smooth.min() + 1e-9)
+    usual = np.array([list(GRID[name]).index(USUAL[name]) for name in names])
+    index = tuple(best[np.argmin(np.abs(best - usual).sum(1))])
     return {name: grid[i] for name, grid, i in zip(names, grids, index)}, int(errors[index])
 
 

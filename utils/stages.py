@@ -46,7 +46,7 @@ STAGES: List[Stage] = [
     Stage(6, "decode", "greedy words, k2 lattices, 1-best", 1,
           ("decode",), ("features", "lang", "vectors", "train"), ("torch", "k2")),
     Stage(7, "rescore", "n-best rescored with word vectors and the LM; weights tuned on dev", 1,
-          ("rescore",), ("lang", "decode"), ("torch", "k2")),
+          ("rescore",), ("lang", "train", "decode"), ("torch", "k2")),
     Stage(8, "score", "WER/CER, OOV recall, oracle, real-time factor, errors, plots, records", 1,
           ("score", "seed", "data.language", "data.normaliser"), ("data", "lang", "vectors", "train", "decode", "rescore"),
           ("kaldialign",)),

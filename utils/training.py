@@ -38,7 +38,7 @@ class Trainer:
         self.config, self.out, self.device, self.log = config, out, torch.device(device), log
         self.augment = spec_augment(config.train)
         self.optimizer = torch.optim.AdamW(weight_decay_groups(model, config.train.weight_decay), lr=config.train.learning_rate,
-                                           betas=(0.9, 0.98))
+                                           betas=(0.9, 0.98), foreach=True)
         precision = config.train.precision
         if precision != "fp32" and self.device.type != "cuda":
             raise UserError(f"train.precision={precision} needs a GPU (--device cuda); on {device} take fp32")

@@ -16,16 +16,17 @@ class LetterEncoder(nn.Module):
 
     places = 24  # beyond it letters share a place
 
-    def __init__(self, letters: int, dim: int, width: int = 128) -> None:
+    def __init__(self, letters: int, dim: int, width: int = 64) -> None:
         super().__init__()
         self.letter = nn.Embedding(letters + 1, width, padding_idx=0)
         self.from_start = nn.Embedding(self.places, width)
         self.from_end = nn.Embedding(self.places, width)
-        self.convolutions = nn.ModuleList([nn.Conv1d(width, 2 * width, 5, padding=2), nn.Conv1d(2 * width, 2 * width, 5, padding=2)])
+        self.convolutions = nn.ModuleList([nn.Conv1d(width, 2 * width, 5, padding=2), nn.Conv1d(2 * width, 2 * width, 3, padding=1)])
         self.output = nn.Linear(4 * width, dim)
 
     def forward(self, letters: Tensor) -> Tensor:
         """letters: (W, L), ids from 1, padded with 0 -> (W, dim)."""
+        letters = letters[:, :max(1, int((letters > 0).sum(1).max()))]  # the longest of these words
         valid = (letters > 0).float()
         place = torch.arange(letters.shape[1], device=letters.device).expand_as(letters)
         behind = (valid.sum(1, keepdim=True).long() - 1 - place).clamp(min=0)

@@ -1,0 +1,102 @@
+"""The network: output sizes, independence of padding, and what the word vectors are made of."""
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from utils import vectors
+from utils.feasibility import output_frames
+from utils.model import build
+from utils.training import choose_words, greedy, learning_rate
+from utils.wordvec import WordVectors
+
+WORDS = ["zero", "one", "two", "to", "seventeen", "a"]
+CONFIG = SimpleNamespace(dim=32, fine_layers=1, coarse_layers=1, heads=2, kernel=7, dropout=0.1, subword_stride=4, word_stride=8, subword_head=True, word_head="vectors")
+
+
+def make(**changes):
+    torch.manual_seed(0)
+    table = {"letters": vectors.spelling(WORDS)[0]}
+    return build(SimpleNamespace(**{**vars(CONFIG), **changes}), 80, 30, len(WORDS), table, 16)
+
+
+@pytest.mark.parametrize("frames", [1, 7, 8, 9, 100, 203])
+def test_frames_are_those_the_audit_counts_with(frames):
+    output = make().eval()(torch.randn(1, frames, 80), torch.tensor([frames]))
+    assert output.subword.shape == (1, output_frames(frames, 4), 30) and output.subword_lengths.tolist() == [output_frames(frames, 4)]
+    assert output.frames.shape == (1, output_frames(frames, 8), 16) and output.word_lengths.tolist() == [output_frames(frames, 8)]
+
+
+@pytest.mark.parametrize("fine, coarse", [(2, 8), (4, 4), (8, 24)])
+def test_strides_are_those_configured(fine, coarse):
+    output = make(subword_stride=fine, word_stride=coarse).eval()(torch.randn(1, 101, 80), torch.tensor([101]))
+    assert output.subword.shape[1] == output_frames(101, fine) and output.frames.shape[1] == output_frames(101, coarse)
+
+
+def test_an_utterance_gets_the_same_output_alone_and_padded_in_a_batch():
+    model = make().eval()
+    x = torch.randn(2, 150, 80)
+    x[1, 61:] = 1e3  # what lies behind the end must not matter
+    with torch.no_grad():
+        batch = model(x, torch.tensor([150, 61]))
+        alone = model(x[1:, :61], torch.tensor([61]))
+    torch.testing.assert_close(batch.subword[1, :16], alone.subword[0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(batch.frames[1, :8], alone.frames[0], rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(batch.blank[1, :8], alone.blank[0], rtol=1e-4, atol=1e-4)
+
+
+def test_word_vectors_have_unit_length_and_do_not_depend_on_the_words_beside_them():
+    model = make().eval().word.words
+    table = model(torch.arange(len(WORDS)))
+    torch.testing.assert_close(table.norm(dim=1), torch.ones(len(WORDS)))
+    torch.testing.assert_close(model(torch.tensor([3])), table[3:4], rtol=1e-5, atol=1e-6)
+
+
+def test_a_word_of_unknown_meaning_is_placed_by_its_spelling_alone():
+    table = {"letters": vectors.spelling(WORDS)[0], "meaning": torch.randn(6, 8), "known": torch.tensor([True] * 5 + [False])}
+    both = WordVectors(table, 16).eval()
+    before = both(torch.arange(6))
+    both.vectors.mul_(-3)
+    after = both(torch.arange(6))
+    assert torch.equal(before[5], after[5]) and not torch.allclose(before[0], after[0])
+
+
+def test_meaning_is_dropped_in_training_only():
+    torch.manual_seed(0)
+    table = {"letters": vectors.spelling(WORDS)[0], "meaning": torch.randn(6, 8), "known": torch.ones(6, dtype=torch.bool)}
+    both = WordVectors(table, 16)
+    whole = both.eval()(torch.arange(6), meaning_dropout=0.5)
+    assert torch.equal(whole, both(torch.arange(6)))
+    dropped = both.train()(torch.arange(6), meaning_dropout=1.0)
+    spelled = WordVectors({"letters": table["letters"]}, 16)
+    spelled.spelling.load_state_dict(both.spelling.state_dict())
+    torch.testing.assert_close(dropped, spelled(torch.arange(6)))
+
+
+def test_the_softmax_control_has_no_spelling():
+    model = make(word_head="softmax")
+    assert not any("spelling" in name for name, _ in model.named_parameters())
+    assert model.word.table(torch.tensor([1, 4]))[0].shape == (2, 16)
+
+
+def test_negatives_are_sampled_and_targets_follow_them():
+    torch.manual_seed(0)
+    rows, targets = choose_words([[7, 3], [3]], vocabulary=50, negatives=10)
+    assert len(rows) == 12 and len(set(rows.tolist())) == 12
+    assert [[rows[t - 1].item() + 1 for t in target] for target in targets] == [[7, 3], [3]]
+    rows, targets = choose_words([[7, 3], [3]], vocabulary=50, negatives=48)
+    assert rows.tolist() == list(range(50)) and targets == [[7, 3], [3]]
+
+
+def test_greedy_joins_repeats_and_drops_blanks():
+    best = torch.tensor([[0, 3, 3, 0, 3, 1, 1, 2, 2, 2]])
+    log_probs = torch.nn.functional.one_hot(best, 4).float()
+    assert greedy(log_probs, torch.tensor([10])) == [[3, 3, 1, 2]]
+    assert greedy(log_probs, torch.tensor([6])) == [[3, 3, 1]]
+
+
+def test_learning_rate_rises_and_falls():
+    settings = SimpleNamespace(learning_rate=1e-3, warmup=0.1)
+    rates = [learning_rate(settings, p / 100) for p in range(100)]
+    assert max(rates) == pytest.approx(1e-3) and rates.index(max(rates)) == 10
+    assert rates[0] < 2e-5 and rates[99] < 2e-5

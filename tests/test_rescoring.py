@@ -1,0 +1,108 @@
+"""Lattices, n-best lists and rescoring: scores equal independent sums, zero weights change nothing, weights come from dev."""
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from utils.decoding import best_paths, lattices
+from utils.nbest import Path, nbest
+from utils.rescoring import choose, flatten, tune
+from utils.wordscore import MARGIN, sequence_scores, span_scores
+
+k2 = pytest.importorskip("k2")
+SEARCH = SimpleNamespace(beam=100.0, output_beam=100.0, max_active=10_000)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A lattice of three words without a language model, over six frames of random scores."""
+    graph = k2.ctc_topo(3, modified=True)
+    graph.lm_scores = torch.where(graph.aux_labels > 0, torch.tensor(-0.7), torch.tensor(0.0))
+    graph.scores = graph.lm_scores.clone()
+    log_probs = torch.randn(2, 6, 4, generator=torch.Generator().manual_seed(0)).log_softmax(-1)
+    return lattices(log_probs, torch.tensor([6, 5]), k2.arc_sort(graph), SEARCH), log_probs
+
+
+def test_path_scores_are_sums_of_frame_scores_and_lm_scores(small):
+    found, log_probs = small
+    for n, paths in enumerate(nbest(found, paths=50, scale=0.3, lm_scale=1.0)):
+        frames = 6 - n
+        for path in paths[:10]:
+            assert path.frames == frames
+            assert path.lm == pytest.approx(-0.7 * len(path.words), abs=1e-4)
+            best = max(log_probs[n, range(frames), labels].sum().item() for labels in itertools.product(range(4), repeat=frames)
+                       if says(labels, path.words))
+            assert path.am <= best + 1e-3  # a sampled path: never above the best alignment of its words
+        assert [p.am + p.lm for p in paths] == sorted((p.am + p.lm for p in paths), reverse=True)
+
+
+def says(labels, words):
+    """Whether a frame string can be read as `words`: runs of one label are one word or several."""
+    runs = [label for label, _ in itertools.groupby(labels)]
+    spoken = [label for label in runs if label]
+    return spoken == list(words)
+
+
+def test_the_first_of_the_list_is_the_lattice_best_path(small):
+    found, _ = small
+    lists = nbest(found, paths=3, scale=0.1, lm_scale=1.0)
+    assert [list(paths[0].words) for paths in lists] == best_paths(found)
+
+
+def test_sampling_is_repeatable(small):
+    found, _ = small
+    assert nbest(found, 20, 0.5, 1.0) == nbest(found, 20, 0.5, 1.0)
+
+
+def test_span_score_equals_brute_force():
+    ratio = torch.randn(7, 2, generator=torch.Generator().manual_seed(1))
+    path = Path((5, 9), 0.0, 0.0, (2, 8), 14)  # times at twice the head's rate: words enter at frames 1 and 4 of 7
+    score, = span_scores(ratio, [path], {5: 0, 9: 1}, 0.5)
+
+    def brute(column, start, end):
+        start, end = max(0, start - MARGIN), min(7, end + MARGIN)
+        return np.log(sum(np.exp(ratio[a:b, column].sum().item()) for a in range(start, end) for b in range(a + 1, end + 1)))
+    assert score == pytest.approx(brute(0, 1, 4) + brute(1, 4, 7), abs=1e-4)
+
+
+def test_span_score_of_nothing_is_zero_and_prefers_the_word_that_is_there():
+    ratio = torch.full((20, 2), -6.0)
+    ratio[9:11, 0] = 5.0
+    nothing, right, wrong = span_scores(ratio, [Path((), 0, 0, (), 20), Path((1,), 0, 0, (9,), 20), Path((2,), 0, 0, (9,), 20)],
+                                        {1: 0, 2: 1}, 1.0)
+    assert nothing == 0.0 and right > 9 and wrong < 0
+
+
+def test_sequence_score_equals_brute_force():
+    log_probs = torch.randn(5, 3, generator=torch.Generator().manual_seed(2)).log_softmax(-1)
+    score, impossible = sequence_scores(log_probs, [Path((4, 8), 0, 0, (0, 1), 5), Path((4,) * 6, 0, 0, (0,) * 6, 5)], {4: 0, 8: 1})
+    total = sum(np.exp(log_probs[range(5), labels].sum().item()) for labels in itertools.product(range(3), repeat=5)
+                if [label for label, _ in itertools.groupby(labels) if label] == [1, 2])
+    assert score == pytest.approx(np.log(total) - log_probs[:, 0].sum().item(), abs=1e-4)
+    assert np.isfinite(impossible) and impossible < score - 10
+
+
+ROWS = [
+    {"id": "a", "ref": ["press", "one"], "paths": [{"words": ["press", "won"], "am": -5.0, "lm": -9.0, "word": 1.0},
+                                                  {"words": ["press", "one"], "am": -6.0, "lm": -4.0, "word": 6.0}]},
+    {"id": "b", "ref": ["two"], "paths": [{"words": ["two"], "am": -1.0, "lm": -1.0, "word": 3.0},
+                                          {"words": ["too"], "am": -1.5, "lm": -3.0, "word": 1.0}]},
+    {"id": "c", "ref": [], "paths": [{"words": [], "am": 0.0, "lm": 0.0, "word": 0.0}]},
+]
+
+
+def test_zero_weights_return_the_acoustic_order_and_first_pass_weights_the_first_pass():
+    lists = flatten(ROWS)
+    assert choose(lists, {"lm": 0.0}).tolist() == [0, 2, 4]
+    assert lists.errors.tolist() == [1, 0, 0, 1, 0]
+    tied = flatten([{"id": "x", "ref": ["a"], "paths": [{"words": ["b"], "am": 0.0, "lm": 0.0}, {"words": ["a"], "am": 0.0, "lm": 0.0}]}])
+    assert choose(tied, {"lm": 1.0, "word": 1.0, "penalty": 1.0}).tolist() == [0]
+
+
+def test_tuning_finds_weights_without_errors_where_there_are_some():
+    lists = flatten(ROWS)
+    weights, errors = tune(lists, ("lm", "word", "penalty"))
+    assert errors == 0 and set(weights) == {"lm", "word", "penalty"}
+    assert choose(lists, weights).tolist() == [1, 2, 4]

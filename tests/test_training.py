@@ -1,0 +1,147 @@
+"""Training on real prompts: exact resumption after a kill, damaged checkpoints, loss that is not finite, and that it learns."""
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from utils import checkpoints
+from utils.config import load, view
+from utils.dataset import Features, read_cuts
+from utils.errors import UserError
+from utils.files import ROOT
+from utils.lexicon import read_lexicon
+from utils.stages import plan
+from utils.training import Trainer
+
+SMALL = ["data.module=kaldi_dir", "lang.units=char", "lang.lm_order=2", "model.dim=32", "model.heads=2", "model.fine_layers=1",
+         "model.coarse_layers=1", "vectors.dim=16", "features.speed_perturb=[]", "train.batch_seconds=15", "train.checkpoint_every=1",
+         "train.epochs=3", "audit.max_infeasible=1.0"]
+
+
+def options(source: Path, *more: str):
+    words = ["--corpus", "kaldi_dir", "--nj", "1", "--threads", "1"]
+    for item in (*SMALL, f"data.source={source}", *more):
+        words += ["--set", item]
+    return words
+
+
+@pytest.fixture
+def prepared(kaldi_source, run_stages, exp):
+    """Stages 0 to 4 of a small real corpus; gives what a Trainer needs."""
+    assert run_stages(*options(kaldi_source), "--stop-stage", "4") == 0
+    config = load("wordvec_hybrid", ROOT / "egs" / "kaldi_dir", [*SMALL, f"data.source={kaldi_source}"])
+    plans = plan(config, exp / "kaldi_dir")
+    return SimpleNamespace(config=view(config), inputs={name: p.out for name, p in plans.items()})
+
+
+def trainer(prepared, out: Path, **train) -> Trainer:
+    from steps.train import make_model
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    config = SimpleNamespace(**{**vars(prepared.config), "train": SimpleNamespace(**{**vars(prepared.config.train), **train})})
+    lexicon = read_lexicon(prepared.inputs["lang"])
+    return Trainer(make_model(config.model, lexicon, prepared.inputs, 80), lexicon, Features(prepared.inputs["features"], 1.0),
+                   read_cuts(prepared.inputs["features"], "train"), read_cuts(prepared.inputs["features"], "dev"), config, out, "cpu",
+                   logging.getLogger("test"))
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("kill_at", [2, 5])
+def test_stopped_training_resumes_to_the_same_weights(prepared, tmp_path, kill_at):
+    trainer(prepared, tmp_path / "whole").run()
+    stopped = trainer(prepared, tmp_path / "stopped")
+    losses, seen = stopped.losses, []
+
+    def failing(batch):
+        seen.append(batch.ids)
+        if len(seen) == kill_at + 1:  # the dry run is the first
+            raise Killed
+        return losses(batch)
+    stopped.losses = failing
+    with pytest.raises(Killed):
+        stopped.run()
+    trainer(prepared, tmp_path / "stopped").run()
+    whole, resumed = (load_file(str(tmp_path / name / "model.safetensors")) for name in ("whole", "stopped"))
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+    assert (tmp_path / "whole/curves.jsonl").read_bytes() == (tmp_path / "stopped/curves.jsonl").read_bytes()
+
+
+def test_a_checkpoint_cut_short_is_passed_over(prepared, tmp_path, caplog):
+    trainer(prepared, tmp_path / "whole").run()
+    folder = tmp_path / "whole" / "checkpoints"
+    newest, before = sorted(folder.glob("checkpoint-*.pt"))[::-1]
+    newest.write_bytes(newest.read_bytes()[:-1000])
+    state = checkpoints.load(folder, logging.getLogger("test"))
+    assert f"checkpoint-{state['step']:08d}.pt" == before.name and "damaged" in caplog.text
+    trained = load_file(str(tmp_path / "whole/model.safetensors"))
+    (tmp_path / "whole/model.safetensors").unlink()
+    trainer(prepared, tmp_path / "whole").run()
+    again = load_file(str(tmp_path / "whole/model.safetensors"))
+    assert all(torch.equal(trained[key], again[key]) for key in trained)
+    for path in folder.glob("checkpoint-*.pt"):
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match="no checkpoint .* can be read"):
+        checkpoints.load(folder, logging.getLogger("test"))
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(prepared, tmp_path):
+    trainer(prepared, tmp_path / "run", epochs=1).run()
+    prepared.config.model.dim = 48
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        trainer(prepared, tmp_path / "run", epochs=1).run()
+
+
+def test_a_loss_that_is_not_finite_names_the_utterance_and_saves_the_batch(prepared, tmp_path):
+    broken = trainer(prepared, tmp_path / "run")
+    name = next(iter(broken.train_cuts)).id
+    features = broken.features
+    broken.features = lambda cut: features(cut) * (float("nan") if cut.id == name else 1)
+    with pytest.raises(UserError, match=f"not finite.*{name}"):
+        broken.run()
+    saved, = (tmp_path / "run").glob("failed-step-*.pt")
+    assert name in torch.load(saved)["ids"]
+
+
+def test_precision_of_a_gpu_is_refused_on_a_cpu(prepared, tmp_path):
+    with pytest.raises(UserError, match="needs a GPU"):
+        trainer(prepared, tmp_path / "run", precision="bf16")
+
+
+def test_a_killed_training_stage_ends_with_the_same_model(kaldi_source, prepared, exp, tmp_path, run_stages):
+    arguments = [sys.executable, "-m", "utils.driver", *options(kaldi_source), "--stage", "5", "--stop-stage", "5"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    assert subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True).returncode == 0
+    whole = prepared.inputs["train"]
+    expected = (whole / "model.safetensors").read_bytes()
+    whole.rename(tmp_path / "kept")
+    process = subprocess.Popen(arguments, cwd=ROOT, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)
+    partial = whole.with_name(whole.name + ".partial")
+    deadline = time.monotonic() + 120
+    while not list(partial.glob("checkpoints/checkpoint-*.pt")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert list(partial.glob("checkpoints/checkpoint-*.pt")) and not whole.exists()
+    assert run_stages(*options(kaldi_source), "--stage", "5", "--stop-stage", "5") == 0
+    assert (whole / "model.safetensors").read_bytes() == expected
+    log = (whole / "log.txt").read_text()
+    assert "going on after step" in log
+
+
+def test_loss_falls_on_real_speech(prepared, tmp_path):
+    trainer(prepared, tmp_path / "run", epochs=12, learning_rate=3e-3).run()
+    rows = [json.loads(line) for line in (tmp_path / "run/curves.jsonl").read_text().splitlines()]
+    losses = [row["loss"] for row in rows if "loss" in row]
+    assert sum(losses[-3:]) < 0.7 * sum(losses[:3])

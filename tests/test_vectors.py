@@ -1,0 +1,88 @@
+"""Word-vector sources: right rows, unknown words marked, bad files refused with the line."""
+import gzip
+import struct
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from utils import vectors
+from utils.errors import UserError
+
+WORDS = ["agent", "call", "zzyzx"]
+SENTENCES = [["call", "agent"], ["agent", "call", "zzyzx"]] * 5
+
+
+def config(**changes):
+    return SimpleNamespace(**{**dict(source="file", path="", dim=8, seed=0), **changes})
+
+
+def test_spelling_ids_are_padded_with_zero():
+    letters, alphabet = vectors.spelling(["ab", "b"])
+    assert alphabet == ["a", "b"] and letters.tolist() == [[1, 2], [2, 0]]
+
+
+@pytest.mark.parametrize("source", ["random", "fasttext"])
+def test_made_vectors_are_the_same_each_time_and_change_with_the_seed(source):
+    first, known = vectors.meaning(WORDS, SENTENCES, config(source=source))
+    again, _ = vectors.meaning(WORDS, SENTENCES, config(source=source))
+    other, _ = vectors.meaning(WORDS, SENTENCES, config(source=source, seed=1))
+    assert first.shape == (3, 8) and known.all() and np.isfinite(first).all()
+    assert np.array_equal(first, again) and not np.allclose(first, other)
+
+
+def test_a_random_vector_depends_on_its_word_alone():
+    alone, _ = vectors.random_vectors(["call"], [], config())
+    among, _ = vectors.random_vectors(WORDS, [], config())
+    assert np.array_equal(alone[0], among[1])
+
+
+def raw(folder, text, name="v.txt"):
+    path = folder / name
+    (gzip.open if name.endswith(".gz") else open)(path, "wt", encoding="utf-8").write(text)
+    return vectors.from_file(WORDS, [], config(path=str(path)))
+
+
+@pytest.mark.parametrize("head, name", [("", "glove.txt"), ("4 3\n", "word2vec.txt"), ("", "glove.txt.gz")])
+def test_text_files_of_glove_and_word2vec_are_read(tmp_path, head, name):
+    rows, known = raw(tmp_path, head + "call 1 2 3\nother 9 9 9\nagent -1 0 0.5\nto go 1 1 1\n", name)
+    assert known.tolist() == [True, True, False]
+    assert rows[0].tolist() == [-1, 0, 0.5] and rows[1].tolist() == [1, 2, 3] and not rows[2].any()
+
+
+def test_word2vec_binary_is_read(tmp_path):
+    path = tmp_path / "v.bin"
+    path.write_bytes(b"2 3\n" + b"call " + struct.pack("<3f", 1, 2, 3) + b"\nother " + struct.pack("<3f", 4, 5, 6) + b"\n")
+    rows, known = vectors.from_file(WORDS, [], config(path=str(path)))
+    assert known.tolist() == [False, True, False] and rows[1].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("text, message", [
+    ("call 1 2 3\nagent 1 2\n", "line 2: 2 numbers after the word, 3 expected"),
+    ("call 1 2 3\nagent 1 2 3 4\n", "line 2: 4 numbers after the word, 3 expected"),
+    ("call 1 two 3\n", "line 1: 'call' has something that is not a number"),
+    ("call 1 nan 3\n", "line 1: 'call' has a number that is not finite"),
+    ("other 1 2 3\n", "none of the 3 words is in it"),
+    ("", "none of the 3 words is in it"),
+])
+def test_a_bad_text_file_is_refused_with_its_line(tmp_path, text, message):
+    with pytest.raises(UserError, match=message):
+        raw(tmp_path, text)
+
+
+def test_a_binary_file_cut_short_is_refused(tmp_path):
+    path = tmp_path / "v.bin"
+    path.write_bytes(b"2 3\n" + b"call " + struct.pack("<3f", 1, 2, 3) + b"\noth")
+    with pytest.raises(UserError, match="not a whole word2vec"):
+        vectors.from_file(WORDS, [], config(path=str(path)))
+
+
+def test_a_text_file_that_is_not_utf8_or_gzip_cut_short_is_refused(tmp_path):
+    path = tmp_path / "v.txt"
+    path.write_bytes(b"call 1 2 3\n\xff\xfe 1 2 3\n")
+    with pytest.raises(UserError, match="not UTF-8"):
+        vectors.from_file(WORDS, [], config(path=str(path)))
+    whole = gzip.compress(b"call 1 2 3\n" * 1000)
+    (tmp_path / "w.txt.gz").write_bytes(whole[:len(whole) // 2])
+    with pytest.raises(UserError, match="can't be read"):
+        vectors.from_file(WORDS, [], config(path=str(tmp_path / "w.txt.gz")))
