@@ -8,8 +8,8 @@ import torch
 from lhotse import CutSet
 from safetensors.numpy import save_file
 
-from conftest import ROOT, write_kaldi
-from utils import audit, contract, driver, stages
+from conftest import ROOT, drive, write_kaldi
+from utils import audit, contract, stages
 from utils import config as configuration
 from utils.errors import UserError
 from utils.feasibility import Head, frames_needed, needs, output_frames
@@ -48,7 +48,7 @@ def stage(speech, tmp_path_factory):
         patch.setenv("NUPTSE_EXP", str(folder / "exp"))
         fixed = [f"data.source={folder / 'source'}", "lang.size=80"]
         arguments = [w for s in fixed for w in ("--set", s)]
-        assert driver.main(["--corpus", "kaldi_dir", *arguments, "--stop-stage", "3", "--nj", "1"]) == 0
+        assert drive("--corpus", "kaldi_dir", *arguments, "--stop-stage", "3", "--nj", "1") == 0
 
         def run(*sets, vectors=None):
             config = configuration.load("wordvec_hybrid", ROOT / "egs" / "kaldi_dir", [*fixed, *sets])

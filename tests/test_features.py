@@ -16,9 +16,9 @@ import soundfile
 from lhotse import CutSet
 from safetensors.numpy import load_file
 
-from conftest import ROOT, write_kaldi
+from conftest import ROOT, drive, write_kaldi
 from utils import config as configuration
-from utils import contract, driver, features, stages
+from utils import contract, features, stages
 from utils.errors import UserError
 from utils.files import digest
 from utils.manifests import SPLITS, write_manifest
@@ -37,7 +37,7 @@ def corpus(speech, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NUPTSE_EXP", str(exp))
         found = SimpleNamespace(arguments=["--corpus", "kaldi_dir", "--set", f"data.source={folder / 'source'}"], exp=exp)
-        assert driver.main([*found.arguments, "--stop-stage", "0"]) == 0
+        assert drive(*found.arguments, "--stop-stage", "0") == 0
         found.plan = plan(found)["features"]
         found.data = found.plan.inputs["data"]
         yield found

@@ -8,9 +8,9 @@ import pytest
 import torch
 from lhotse import CutSet
 
-from conftest import ROOT
+from conftest import ROOT, drive
 from utils import config as configuration
-from utils import contract, driver, graphs, lexicon, ngram, stages, units
+from utils import contract, graphs, lexicon, ngram, stages, units
 from utils.errors import UserError
 from utils.files import read_json
 
@@ -199,7 +199,7 @@ def asterisk(debian_sounds, tmp_path_factory):
     exp = tmp_path_factory.mktemp("exp")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NUPTSE_EXP", str(exp))
-        assert driver.main(["--corpus", "asterisk", "--stop-stage", "0"]) == 0
+        assert drive("--corpus", "asterisk", "--stop-stage", "0") == 0
 
         def run(*sets, before=lambda plan: None):
             plan = stages.plan(configuration.load("wordvec_hybrid", ROOT / "egs" / "asterisk", sets), exp / "asterisk")["lang"]

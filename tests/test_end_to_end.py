@@ -1,0 +1,113 @@
+"""All stages on real speech: what the model has heard it recognises, the numbers are on record, nothing is done twice."""
+import json
+import time
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from conftest import ROOT, drive, write_kaldi
+from utils.config import load
+from utils.records import read_all
+from utils.stages import STAGES, plan
+
+SETTINGS = ["data.module=kaldi_dir", "lang.units=char", "lang.lm_order=2", "model.dim=64", "model.heads=2", "model.fine_layers=1",
+            "model.coarse_layers=1", "model.dropout=0.0", "vectors.dim=64", "features.speed_perturb=[]", "train.batch_seconds=12",
+            "train.epochs=30", "train.learning_rate=0.004", "train.average=2", "train.freq_masks=0", "train.time_masks=1",
+            "train.time_width=5", "train.time_warp=0", "train.valid_every=10", "audit.max_infeasible=1.0"]
+
+
+@pytest.fixture(scope="module")
+def finished(speech, tmp_path_factory):
+    """A corpus folder whose stages 0 to 9 ran on 26 spelling words and 10 digits, the test set being the training set."""
+    folder = tmp_path_factory.mktemp("end-to-end")
+    prompts = [u for key, u in sorted(speech.items()) if key.startswith(("phonetic/", "digits/"))]
+    for split in ("train", "dev", "test"):
+        write_kaldi(folder / "source" / split, prompts, 1)
+    corpus = folder / "memory"
+    corpus.mkdir()
+    (corpus / "corpus.yaml").write_text((ROOT / "egs/kaldi_dir/corpus.yaml").read_text(), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NUPTSE_EXP", str(folder / "exp"))
+        settings = [f"data.source={folder / 'source'}", *SETTINGS]
+        arguments = ["--corpus", str(corpus), "--nj", "1", "--threads", "1", *(w for s in settings for w in ("--set", s))]
+        assert drive(*arguments) == 0
+        yield {"corpus": corpus, "arguments": arguments, "folders": {name: p.out for name, p in plan(
+            load("wordvec_hybrid", corpus, settings), folder / "exp" / "memory").items()}}
+
+
+def test_heard_words_are_recognised_by_every_decoding(finished):
+    records = {r["decoding"]: r for r in read_all([finished["corpus"] / "results"]) if r["split"] == "test"}
+    assert set(records) == {"greedy", "lattice", "word_lattice", "lm", "wordvec"}
+    assert records["wordvec"]["wer"] <= 10 and records["lattice"]["wer"] <= 25 and records["greedy"]["wer"] <= 25
+    assert records["wordvec"]["oracle_wer"] <= records["wordvec"]["wer"]
+
+
+def test_records_say_what_a_reader_relies_on(finished):
+    record = next(r for r in read_all([finished["corpus"] / "results"]) if r["decoding"] == "wordvec" and r["split"] == "test")
+    assert record["words"] == sum(record["utterance_words"]) and record["utterances"] == 36
+    assert sum(record["errors"].values()) == sum(record["utterance_errors"])
+    assert set(record["rtf"]) >= {"encoder", "lattice", "nbest", "word_score"} and all(v > 0 for v in record["rtf"].values())
+    assert max(record["peak_memory_mb"].values()) < 4096
+    assert record["parameters"] == sum(v.numel() for v in load_file(str(finished["folders"]["train"] / "model.safetensors")).values())
+
+
+def test_a_second_run_does_nothing_and_ends_in_seconds(finished):
+    before = {p: p.stat().st_mtime_ns for folder in finished["folders"].values() for p in folder.rglob("*")}
+    started = time.monotonic()
+    assert drive(*finished["arguments"]) == 0
+    assert time.monotonic() - started < 10
+    assert before == {p: p.stat().st_mtime_ns for folder in finished["folders"].values() for p in folder.rglob("*")}
+
+
+def test_rescoring_needs_no_second_decode(finished):
+    arguments = [*finished["arguments"], "--set", "rescore.paths=20", "--stage", "7", "--stop-stage", "7"]
+    decoded = finished["folders"]["decode"].stat().st_mtime_ns
+    assert drive(*arguments) == 0
+    assert finished["folders"]["decode"].stat().st_mtime_ns == decoded
+    assert len(list(finished["folders"]["rescore"].parent.glob("rescore-*"))) == 2
+
+
+def test_every_folder_has_its_config_and_fingerprint(finished):
+    for stage in STAGES:
+        folder = finished["folders"][stage.name]
+        assert json.loads((folder / "stage.json").read_text())["fingerprint"] == folder.name.rpartition("-")[2]
+        assert (folder / "config.yaml").exists() and not list(folder.rglob(".tmp-*"))
+
+
+def test_the_bundle_decodes_like_the_recipe(finished):
+    import onnxruntime
+
+    bundle = finished["folders"]["export"] / "bundle"
+    with safe_open(str(bundle / "word_vectors.safetensors"), framework="pt") as table:
+        words, vectors, bias = table.metadata()["words"].split("\n"), table.get_tensor("vectors"), table.get_tensor("bias")
+    torch.testing.assert_close(vectors.norm(dim=1), torch.ones(len(words)))
+    from utils.dataset import Features, read_cuts
+    features = Features(finished["folders"]["features"], 0.0)
+    session = onnxruntime.InferenceSession(str(bundle / "model.onnx"), providers=["CPUExecutionProvider"])
+    rows = [json.loads(line) for line in (finished["folders"]["decode"] / "hyps-greedy-test.jsonl").read_text().splitlines()]
+    expected = {row["id"]: row["hyp"] for row in rows}
+    for cut in list(read_cuts(finished["folders"]["features"], "test"))[:5]:
+        x = features(cut)[None].numpy()
+        _, frames, blank, *_ = session.run(None, {"x": x, "lengths": np.array([x.shape[1]])})
+        scores = torch.cat((torch.from_numpy(blank)[..., None], torch.from_numpy(frames) @ vectors.T + bias), -1)[0]
+        said = [words[i - 1] for i in torch.unique_consecutive(scores.argmax(-1)).tolist() if i]
+        assert said == expected[cut.id]
+
+
+def test_yesno_is_recognised(run_stages, exp, tmp_path):
+    copy = ROOT.parent / "shared" / "corpora"
+    if not (copy / "unpack.py").exists():
+        pytest.skip("needs the shared copy of yesno beside the repository")
+    import subprocess
+    import sys
+    subprocess.run([sys.executable, str(copy / "unpack.py"), "yesno", str(tmp_path / "yesno")], check=True, capture_output=True)
+    corpus = tmp_path / "yesno-egs"
+    corpus.mkdir()
+    (corpus / "corpus.yaml").write_text((ROOT / "egs/yesno/corpus.yaml").read_text(), encoding="utf-8")
+    source = tmp_path / "yesno" / "waves_yesno"
+    assert run_stages("--corpus", str(corpus), "--set", f"data.source={source}", "--stop-stage", "8", "--threads", "1") == 0
+    record = next(r for r in read_all([corpus / "results"]) if r["decoding"] == "wordvec" and r["split"] == "test")
+    assert record["words"] == 240 and record["wer"] <= 1.25
