@@ -43,7 +43,7 @@ def export_onnx(model: Model, num_mel_bins: int, path: Path) -> float:
     Raises:
       UserError: ONNX Runtime says something else than torch.
     """
-    flat, names = Flat(model.eval()), output_names(model)
+    flat, names = Flat(model).eval(), output_names(model)  # eval: exporting restores the mode that it found
     x, lengths = torch.randn(2, 96, num_mel_bins), torch.tensor([96, 80])
     old_exporter = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
     with atomic_path(path) as temporary, warnings.catch_warnings():
