@@ -29,7 +29,8 @@ def run(job: Job) -> None:
         provenance.update(known=int(known.sum()), gensim=tool_version("gensim"))
         job.log.info("vectors: %d of %d words have a meaning vector (%s)", known.sum(), len(words), config.meaning.source)
     with atomic_path(job.out / "table.safetensors") as temporary:
-        save_file(table, str(temporary), metadata={"words": "\n".join(words), "provenance": json.dumps(provenance)})
+        about = json.dumps({"words": words, "provenance": provenance}, ensure_ascii=False, sort_keys=True)
+        save_file(table, str(temporary), metadata={"about": about})  # one entry: safetensors writes several in a random order
     write_json(job.out / "provenance.json", provenance)
 
 

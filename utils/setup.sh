@@ -90,7 +90,8 @@ pip_steps() {
 row() { local IFS=$'\t'; printf '%s\n' "$*"; }
 
 plan() {
-    echo "stack $STACK: Python $PYTHONS, torch $TORCH, torchaudio $TORCHAUDIO, k2 $K2"
+    echo "stamp $wanted"
+    echo "stack $STACK: Python ${PYTHONS//,/ or }, torch $TORCH, torchaudio $TORCHAUDIO, k2 $K2"
     [[ "$PAGE" == - ]] || echo "k2's wheels: $PAGE"
     pip_steps | while IFS=$'\t' read -r title words; do echo "pip install --no-compile ${words//$'\t'/ }    # $title"; done
 }

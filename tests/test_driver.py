@@ -1,0 +1,183 @@
+"""The command line: what is refused, what to type next, where it works from, and how it stops."""
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from conftest import ROOT
+from utils import driver
+from utils.stages import STAGES
+
+
+def quiet():
+    """The environment, NUPTSE_EXP of the test and all, with one thread."""
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (["--stop_stage", "3"], "unrecognized arguments: --stop_stage 3 (did you mean --stop-stage?)"),
+    (["--recipes", "x"], "(did you mean --recipe?)"),
+    (["--nj", "0"], "argument --nj: 0 is not a whole number from 1 on"),
+    (["--threads", "two"], "argument --threads: two is not a whole number from 1 on"),
+    (["--device", "gpu"], "argument --device: gpu is not cpu, cuda or cuda:N"),
+    (["--stage"], "argument --stage: expected one argument"),
+])
+def test_a_wrong_option_is_refused_with_those_that_exist(arguments, said, capsys):
+    with pytest.raises(SystemExit) as stop:
+        driver.main(["--corpus", "yesno", *arguments])
+    printed = capsys.readouterr().err
+    assert stop.value.code == 2 and said in printed
+    assert "options: --corpus --device --help --nj --recipe --set --stage --stop-stage --threads" in printed
+
+
+@pytest.mark.parametrize("arguments, said", [
+    (["--stage", "10"], "no stage '10': there are 0 data, 1 features"),
+    (["--stage", "-1"], "no stage '-1'"),
+    (["--stop-stage", "lange"], "no stage 'lange' (did you mean 'lang'?)"),
+    (["--stage", "train", "--stop-stage", "lang"], "--stop-stage 2 lies before --stage 5"),
+    (["--recipe", "worvec_hybrid"], "no recipe 'worvec_hybrid' (did you mean 'wordvec_hybrid'?)"),
+    (["--corpus", "yes-no"], "no corpus 'yes-no' (did you mean 'yesno'?): egs/ has asterisk"),
+    (["--corpus", "egs"], "no corpus 'egs'"),
+    (["--set", "trian.epochs=1"], "unknown key 'trian.epochs' (did you mean 'train.epochs'?)"),
+    (["--set", "data.source=/no/such/folder"], "data.source=/no/such/folder is not a folder"),
+])
+def test_a_wrong_value_is_refused_before_anything_runs(arguments, said, exp, caplog):
+    assert driver.main(["--corpus", "yesno", *arguments]) == 2
+    assert said in caplog.text and not exp.exists()
+
+
+def test_help_names_every_stage_and_recipe(capsys):
+    with pytest.raises(SystemExit) as stop:
+        driver.main(["--help"])
+    printed = capsys.readouterr().out
+    assert stop.value.code == 0 and "wordvec_hybrid" in printed
+    for stage in STAGES:
+        assert re.search(rf"^ +{stage.number} +{stage.name} ", printed, re.M)
+
+
+def test_a_gpu_that_is_not_there_is_refused(kaldi_source, exp):
+    done = subprocess.run([sys.executable, "-m", "utils.driver", "--corpus", "kaldi_dir", "--set", f"data.source={kaldi_source}",
+                           "--stop-stage", "0", "--device", "cuda:99"], cwd=ROOT, env=quiet(), stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1 and re.search("finds no GPU|there are [0-9]+ GPUs", done.stderr), done.stderr
+    assert not list(exp.glob("*/data-*"))
+
+
+def test_it_works_from_anywhere_with_spaces_and_the_named_command_makes_what_is_missing(clone, kaldi_source, tmp_path, speech):
+    here = tmp_path / "where I stand"
+    (here / "utils").mkdir(parents=True)
+    (here / "utils" / "__init__.py").write_text("raise SystemExit('the wrong utils')\n")
+    shutil.move(kaldi_source, here / "my corpus")
+    run = ["bash", str(clone / "egs" / "kaldi_dir" / "run.sh"), "--set", "data.source=my corpus", "--nj", "1", "--set", "lang.size=40",
+           "--stop-stage", "lang"]
+    environment = {**quiet(), "NUPTSE_EXP": "my results"}
+
+    def call(command):
+        return subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True)
+    refused = call([*run, "--stage", "2"])
+    assert refused.returncode == 2 and "stage 2 needs 0 data, not complete for this configuration" in refused.stderr
+    named = refused.stderr.rpartition("make it with: ")[2].strip()
+    made = call(["bash", "-c", named])
+    assert made.returncode == 0, made.stderr
+    made = call([*run, "--stage", "2"])
+    assert made.returncode == 0, made.stderr
+    assert sorted(p.name.split("-")[0] for p in (here / "my results" / "kaldi_dir").glob("[!.]*")) == ["data", "lang"]
+    assert "not complete" not in made.stderr and not (clone / "exp").exists()
+
+
+# Stopping: a corpus one recording of which a command writes that waits for the file `go`
+
+@pytest.fixture
+def waiting(kaldi_source, exp):
+    """Command line of a stage 0 that stands still until `exp`/../go exists, as it does at the end of the test."""
+    table = kaldi_source / "train" / "wav.scp"
+    first, *rows = table.read_text().splitlines()
+    name, path = first.split()
+    go = exp.parent / "go"
+    table.write_text("\n".join([f"{name} while [ ! -e {go} ]; do sleep 0.1; done; cat {path} |", *rows]) + "\n")
+    yield [sys.executable, "-m", "utils.driver", "--corpus", "kaldi_dir", "--stop-stage", "0", "--nj", "2", "--threads", "1",
+           "--set", f"data.source={kaldi_source}", "--set", "data.options.allow_pipes=true"]
+    go.touch()
+
+
+def begin(command, exp):
+    """Start it, in a process group of its own, and wait until it stands still."""
+    process = subprocess.Popen(command, cwd=ROOT, env=quiet(), stderr=subprocess.PIPE, text=True, start_new_session=True)
+    until(lambda: waiters(exp), process)
+    return process
+
+
+def until(condition, process=None):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert process is None or process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline, "60 s went by"
+        time.sleep(0.02)
+
+
+def waiters(exp):
+    """Ids of the shells that wait for `go`."""
+    return [int(p.parent.name) for p in Path("/proc").glob("[0-9]*/cmdline") if words(p)[:1] == ["bash"] and f"{exp.parent / 'go'} ]" in words(p)[-1]]
+
+
+def words(cmdline):
+    try:
+        return cmdline.read_text().rstrip("\0").split("\0")
+    except OSError:  # it has just ended
+        return []
+
+
+@pytest.mark.parametrize("number, everybody", [(signal.SIGINT, True), (signal.SIGINT, False), (signal.SIGTERM, False),
+                                               (signal.SIGHUP, False)])
+def test_stopped_it_ends_with_all_it_started_and_the_printed_command_goes_on(number, everybody, waiting, exp):
+    process = begin(waiting, exp)
+    (os.killpg if everybody else os.kill)(process.pid, number)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 128 + number and "interrupted; what is finished stays" in said and "Traceback" not in said, said
+    assert not waiters(exp) and not list(exp.glob("*/data-????????"))
+    named = said.rpartition("to go on: ")[2].strip()
+    (exp.parent / "go").touch()
+    environment, _, options = named.partition("egs/kaldi_dir/run.sh ")
+    rest = f"{environment} {sys.executable} -m utils.driver --corpus kaldi_dir {options}"
+    assert subprocess.run(rest, shell=True, cwd=ROOT, env=quiet(), capture_output=True).returncode == 0
+    assert len(list(exp.glob("*/data-????????"))) == 1
+
+
+def test_a_killed_driver_leaves_no_process_that_holds_the_lock(waiting, exp):
+    process = begin(waiting, exp)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    (exp.parent / "go").touch()  # ends the shell that the stage had started
+    assert subprocess.run(waiting, cwd=ROOT, env=quiet(), capture_output=True, timeout=60).returncode == 0
+    assert len(list(exp.glob("*/data-????????"))) == 1 and not list(exp.rglob(".tmp-*"))
+
+
+def test_of_two_runs_at_once_the_second_waits_and_does_nothing(waiting, exp):
+    first = begin(waiting, exp)
+    second = subprocess.Popen(waiting, cwd=ROOT, env=quiet(), stderr=subprocess.PIPE, text=True)
+    lines = []
+    until(lambda: lines.append(second.stderr.readline()) or "waiting for it" in lines[-1])
+    (exp.parent / "go").touch()
+    _, said = first.communicate(timeout=60)
+    assert first.returncode == 0 and "done in" in said
+    _, said = second.communicate(timeout=60)
+    assert second.returncode == 0 and "complete, made by the other run" in said
+    (folder,) = exp.glob("*/data-????????")
+    assert (folder / "log.txt").read_text().count(" train ") == 1
+
+
+def test_ctrl_c_ends_the_wait_for_another_run(waiting, exp):
+    first = begin(waiting, exp)
+    second = subprocess.Popen(waiting, cwd=ROOT, env=quiet(), stderr=subprocess.PIPE, text=True)
+    lines = []
+    until(lambda: lines.append(second.stderr.readline()) or "waiting for it" in lines[-1])
+    second.send_signal(signal.SIGINT)
+    assert second.wait(30) == 130
+    assert first.poll() is None
+    (exp.parent / "go").touch()
+    assert first.wait(60) == 0

@@ -1,0 +1,142 @@
+"""A process apart, and what ends it."""
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from conftest import ROOT
+from utils.process import apart
+
+
+def start(work, **apart_options):
+    """A process that runs `work`, a Python block, apart; it prints what `apart` returns."""
+    code = "import os, signal, subprocess, sys, time\nfrom utils.process import apart\ndef work():\n"
+    code += textwrap.indent(textwrap.dedent(work), "    ") + f"\nprint(*apart(work, **{apart_options}), flush=True)\n"
+    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def ends(pid):
+    """Whether a process is gone within five seconds."""
+    for _ in range(250):
+        try:
+            if open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_status_and_signal_come_back():
+    assert apart(lambda: 0) == (0, None)
+    assert apart(lambda: 7) == (7, None)
+    assert apart(lambda: os.kill(os.getpid(), signal.SIGKILL)) == (-signal.SIGKILL, None)
+
+
+def test_handlers_are_as_before():
+    before = [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGALRM)]
+    apart(lambda: 0)
+    assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGTSTP, signal.SIGALRM)] == before
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_work_cleans_up_once_when_stopped(number):
+    process = start("""
+        try:
+            print("begun", flush=True)
+            time.sleep(60)
+        finally:
+            time.sleep(0.5)
+            print("cleaned up", flush=True)
+        """)
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(number)
+    time.sleep(0.1)
+    if number != signal.SIGHUP:
+        assert process.poll() is None
+    assert process.communicate(timeout=10)[0].splitlines() == ["cleaned up", f"130 {int(number)}"]
+
+
+def test_work_that_does_not_end_is_killed_after_the_grace():
+    process = start("""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        print("begun", flush=True)
+        time.sleep(60)
+        """, grace=0.5)
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=10)[0].strip() == f"-9 {int(signal.SIGTERM)}"
+
+
+def test_a_second_ctrl_c_kills():
+    process = start("""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        print("begun", flush=True)
+        time.sleep(60)
+        """)
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=10)[0].strip() == f"-9 {int(signal.SIGINT)}"
+
+
+def test_what_the_work_started_ends_with_it():
+    process = start("""
+        print(subprocess.Popen(["sleep", "60"]).pid, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+        """)
+    worker = int(process.stdout.readline())
+    assert process.communicate(timeout=10)[0].strip() == "-9 None"
+    assert ends(worker)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux can do it")
+def test_the_work_ends_where_its_starter_is_killed():
+    process = start("""
+        print(os.getpid(), flush=True)
+        time.sleep(60)
+        """)
+    worker = int(process.stdout.readline())
+    process.kill()
+    assert ends(worker)
+    process.wait()
+
+
+def test_a_hang_up_that_nohup_ignores_stays_ignored():
+    process = subprocess.Popen(["nohup", sys.executable, "-c", textwrap.dedent("""
+        import time
+        from utils.process import apart
+        def work():
+            print("begun", flush=True)
+            time.sleep(1)
+            return 3
+        print(*apart(work), flush=True)
+        """)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, text=True)
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGHUP)
+    assert process.communicate(timeout=10)[0].strip() == "3 None"
+
+
+def test_ctrl_z_stops_the_work_too_and_it_goes_on():
+    process = start("""
+        print(os.getpid(), flush=True)
+        time.sleep(1)
+        return 4
+        """)
+    worker = int(process.stdout.readline())
+
+    def state(pid):
+        return open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0]
+    process.send_signal(signal.SIGTSTP)
+    deadline = time.monotonic() + 5
+    while {state(worker), state(process.pid)} != {"T"} and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert state(worker) == state(process.pid) == "T"
+    process.send_signal(signal.SIGCONT)
+    assert process.communicate(timeout=10)[0].strip() == "4 None"
