@@ -14,9 +14,9 @@ from utils.records import read_all
 from utils.stages import STAGES, plan
 
 SETTINGS = ["data.module=kaldi_dir", "lang.units=char", "lang.lm_order=2", "model.dim=64", "model.heads=2", "model.fine_layers=1",
-            "model.coarse_layers=1", "model.dropout=0.0", "vectors.dim=64", "features.speed_perturb=[]", "train.batch_seconds=12",
-            "train.epochs=30", "train.learning_rate=0.004", "train.average=2", "train.freq_masks=0", "train.time_masks=1",
-            "train.time_width=5", "train.time_warp=0", "train.valid_every=10", "audit.max_infeasible=1.0"]
+            "model.coarse_layers=1", "model.dropout=0.0", "vectors.dim=64", "features.speed_perturb=[]", "train.batch_seconds=3",
+            "train.epochs=48", "train.learning_rate=0.004", "train.average=2", "train.freq_masks=0", "train.time_masks=1",
+            "train.time_width=5", "train.time_warp=0", "train.valid_every=16", "train.checkpoint_every=1000", "audit.max_infeasible=1.0"]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_heard_words_are_recognised_by_every_decoding(finished):
 
 def test_records_say_what_a_reader_relies_on(finished):
     record = next(r for r in read_all([finished["corpus"] / "results"]) if r["decoding"] == "wordvec" and r["split"] == "test")
-    assert record["words"] == sum(record["utterance_words"]) and record["utterances"] == 36
+    assert record["words"] == sum(record["utterance_words"]) and record["utterances"] == len(record["utterance_words"]) > 30
     assert sum(record["errors"].values()) == sum(record["utterance_errors"])
     assert set(record["rtf"]) >= {"encoder", "lattice", "nbest", "word_score"} and all(v > 0 for v in record["rtf"].values())
     assert max(record["peak_memory_mb"].values()) < 4096

@@ -39,8 +39,8 @@ def flatten(rows: Sequence[Row]) -> Lists:
 def tune(lists: Lists, names: Sequence[str]) -> Tuple[Dict[str, float], int]:
     """Weights with the fewest errors, over the grid of `names` (of lm, word, penalty; others are 0, but lm 1).
 
-    Errors are smoothed over neighbouring weights before the choice, so that a lucky point on a small dev set is not taken;
-    among equals, those nearest to the usual weights are.
+    Errors are smoothed over neighbouring weights before the choice, so that a lucky point on a small dev set is not taken; of all
+    weights within one error of the best, those nearest to the usual ones are.
 
     Returns:
       the weights, and the errors on these lists with them.
@@ -50,7 +50,7 @@ def tune(lists: Lists, names: Sequence[str]) -> Tuple[Dict[str, float], int]:
     for index, values in zip(np.ndindex(*errors.shape), product(*grids)):
         errors[index] = lists.errors[choose(lists, dict(zip(names, values)))].sum()
     smooth = uniform_filter(errors, 3, mode="nearest")
-    best = np.argwhere(smooth <= smooth.min() + 1e-9)
+    best = np.argwhere(smooth <= smooth.min() + 1)
     usual = np.array([list(GRID[name]).index(USUAL[name]) for name in names])
     index = tuple(best[np.argmin(np.abs(best - usual).sum(1))])
     return {name: grid[i] for name, grid, i in zip(names, grids, index)}, int(errors[index])

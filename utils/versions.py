@@ -16,8 +16,9 @@ def git_state(root: Path) -> Dict[str, Any]:
 
     try:
         commit = git("rev-parse", "HEAD")
-        changed = git("status", "--porcelain", "--", ".", ":(exclude)egs/*/results", ":(exclude)egs/*/RESULTS.md",
-                      ":(exclude)RESULTS.md", ":(exclude)RESULTS.html", ":(exclude)README.md")
+        # every file by name: of a new folder git would print the folder alone, which no pattern below takes out
+        changed = git("status", "--porcelain", "--untracked-files=all", "--", ".", ":(exclude,glob)egs/*/results/**",
+                      ":(exclude,glob)egs/*/RESULTS.md", ":(exclude)RESULTS.md", ":(exclude)RESULTS.html", ":(exclude)README.md")
     except (subprocess.CalledProcessError, FileNotFoundError):
         return {"git_commit": "unknown", "git_clean": False}
     return {"git_commit": commit, "git_clean": not changed}
