@@ -77,7 +77,8 @@ def environment() -> Iterator[Finding]:
         yield Finding(".venv", f"complete, stack '{stack}'" + ("; this Python is another" if other else ""),
                       "look at it with: .venv/bin/python -m steps.doctor" if other and not _installed("torch") else "")
     elif Path(sys.prefix).resolve() == own.resolve() or not own.exists() and not _installed("torch"):
-        yield Finding(".venv", "missing, unfinished, or of other versions" + (f" ({done.stderr.strip()})" if done.stderr else ""), SETUP)
+        why = f" ({done.stderr.strip()})" if done.stderr else ""
+        yield Finding(".venv", f"missing, unfinished, or of other versions{why}", SETUP)
     else:
         yield Finding(".venv", f"not in use; this environment is {sys.prefix}")
 
@@ -130,7 +131,7 @@ def machine() -> Iterator[Finding]:
     except (OSError, KeyError):  # not Linux
         return
     yield Finding("memory", f"{available:.1f} of {total:.1f} GB available",
-                  "" if available >= 4 else "a stage takes up to 4 GB: end other programs, or use --nj 1 and a smaller train.batch_seconds")
+                  "" if available >= 4 else "a stage takes up to 4 GB: end other programs, or lower --nj and train.batch_seconds")
 
 
 def disks() -> Iterator[Finding]:
@@ -161,7 +162,8 @@ def git() -> Iterator[Finding]:
         yield Finding("git", "not a checkout, or no git: results are marked as of an unknown commit")
         return
     changed = _output("git", "-C", str(ROOT), "status", "--porcelain").splitlines()
-    yield Finding("git", f"commit {commit}, " + (f"{len(changed)} files changed: results are marked .dirty" if changed else "clean"))
+    state = f"{len(changed)} files changed: results are marked .dirty" if changed else "clean"
+    yield Finding("git", f"commit {commit}, {state}")
 
 
 def _try_out() -> Tuple[Dict, str]:

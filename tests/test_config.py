@@ -33,7 +33,8 @@ def test_every_recipe_resolves_with_every_corpus_to_the_types_of_the_defaults(re
             assert type(value) in (type(base[key]), float), key
 
 
-@pytest.mark.parametrize("key, near", [("train.epoch", "train.epochs"), ("epochs", "train.epochs"), ("train.learning-rate", "train.learning_rate"),
+@pytest.mark.parametrize("key, near", [("train.epoch", "train.epochs"), ("epochs", "train.epochs"),
+                                       ("train.learning-rate", "train.learning_rate"),
                                        ("vector.spelling", "vectors.spelling"), ("modle.dim", "model.dim")])
 def test_an_unknown_key_is_refused_with_the_nearest(key, near):
     with pytest.raises(UserError, match=rf"--set: unknown key '{key}' \(did you mean '{near}'\?\)"):

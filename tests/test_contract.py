@@ -96,7 +96,8 @@ def test_a_finished_stage_says_what_made_it(chain, exp):
     (folder,) = exp.glob("kaldi_dir/data-*")
     record = contract.stage_record(folder)
     assert record["stage"] == "data" and folder.name == f"data-{record['fingerprint']}" and record["seconds"] > 0
-    assert record["peak_memory_mb"] > 50 and record["versions"]["lhotse"] and {"git_commit", "git_clean", "machine"} <= set(record)
+    assert record["peak_memory_mb"] > 50 and record["versions"]["lhotse"]
+    assert {"git_commit", "git_clean", "machine"} <= set(record)
     resolved = (folder / "config.yaml").read_text()
     assert "lang" not in resolved.replace("language", "") and "kaldi_dir" in resolved  # the declared keys alone
 
@@ -185,7 +186,8 @@ def small_disk(folder):
 def test_a_full_disk_is_named_with_the_remedy_and_the_next_run_goes_on(chain, exp):
     said = call([*small_disk(exp), *chain])
     assert said.returncode == 1 and "Traceback" not in said.stderr, said.stderr
-    assert "the disk is full" in said.stderr and "set NUPTSE_EXP to a folder with more" in said.stderr and "to go on: " in said.stderr
+    assert "the disk is full" in said.stderr and "set NUPTSE_EXP to a folder with more" in said.stderr
+    assert "to go on: " in said.stderr
     assert call([*chain, "--stop-stage", "0"]).returncode == 0
 
 

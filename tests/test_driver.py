@@ -73,8 +73,8 @@ def test_it_works_from_anywhere_with_spaces_and_the_named_command_makes_what_is_
     (here / "utils").mkdir(parents=True)
     (here / "utils" / "__init__.py").write_text("raise SystemExit('the wrong utils')\n")
     shutil.move(kaldi_source, here / "my corpus")
-    run = ["bash", str(clone / "egs" / "kaldi_dir" / "run.sh"), "--set", "data.source=my corpus", "--nj", "1", "--set", "lang.size=40",
-           "--stop-stage", "lang"]
+    run = ["bash", str(clone / "egs" / "kaldi_dir" / "run.sh"), "--set", "data.source=my corpus", "--nj", "1",
+           "--set", "lang.size=40", "--stop-stage", "lang"]
     environment = {**quiet(), "NUPTSE_EXP": "my results"}
 
     def call(command):
@@ -122,7 +122,8 @@ def until(condition, process=None):
 
 def waiters(exp):
     """Ids of the shells that wait for `go`."""
-    return [int(p.parent.name) for p in Path("/proc").glob("[0-9]*/cmdline") if words(p)[:1] == ["bash"] and f"{exp.parent / 'go'} ]" in words(p)[-1]]
+    every = {int(p.parent.name): words(p) for p in Path("/proc").glob("[0-9]*/cmdline")}
+    return [pid for pid, said in every.items() if said[:1] == ["bash"] and f"{exp.parent / 'go'} ]" in said[-1]]
 
 
 def words(cmdline):

@@ -40,14 +40,18 @@ def parser(stages: bool) -> Parser:
     """The options of run.sh (`stages`), or of a single `python -m steps.<name>`."""
     table = "\n".join(f"  {s.number}  {s.name:<9} {s.makes}" for s in STAGES)
     p = Parser(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
-               prog="./run.sh" if stages else None, epilog=f"stages:\n{table}\n\nrecipes: {', '.join(configuration.recipe_names())}")
-    p.add_argument("--corpus", required=not stages, metavar="NAME", help=argparse.SUPPRESS if stages else "a folder of egs/, or its path")
+               prog="./run.sh" if stages else None,
+               epilog=f"stages:\n{table}\n\nrecipes: {', '.join(configuration.recipe_names())}")
+    p.add_argument("--corpus", required=not stages, metavar="NAME",
+                   help=argparse.SUPPRESS if stages else "a folder of egs/, or its path")
     p.add_argument("--recipe", default=DEFAULT_RECIPE, metavar="NAME", help=f"a file of recipes/ (default {DEFAULT_RECIPE})")
     if stages:
         p.add_argument("--stage", metavar="N", help="number or name of the first stage (default 0)")
         p.add_argument("--stop-stage", metavar="N", help="number or name of the last stage (default 9)")
-    p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of recipes/base.yaml; may be repeated")
-    p.add_argument("--nj", type=_positive, default=len(os.sched_getaffinity(0)), metavar="N", help="parallel processes (default: the cores)")
+    p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE",
+                   help="change a key of recipes/base.yaml; may be repeated")
+    p.add_argument("--nj", type=_positive, default=len(os.sched_getaffinity(0)), metavar="N",
+                   help="parallel processes (default: the cores)")
     p.add_argument("--threads", type=_positive, default=_physical_cores(), metavar="N",
                    help="threads of training (default: the physical cores; take 1 where the machine is busy)")
     p.add_argument("--device", type=_device, default="cpu", metavar="NAME", help="cpu, cuda, cuda:1 ... (default cpu)")
@@ -240,7 +244,7 @@ def _number(text: Optional[str], default: int) -> int:
 
 
 def _physical_cores() -> int:
-    """Cores that this process may use, hyper-threads of one core counted once: a second thread on one only slows training down."""
+    """Cores that this process may use, hyper-threads of one core counted once: a second thread on one slows training down."""
     siblings = set()
     for cpu in os.sched_getaffinity(0):
         try:

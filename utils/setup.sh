@@ -29,7 +29,9 @@ main() {
             --tested | --no-k2) stack="${1#--}" ;;
             --plan | --check) mode="${1#--}" ;;
             --help) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]}"; exit 0 ;;
-            *) fail "unknown option '$1'; there are --modern [cpu|cu126|cu128|cu129], --no-k2, --tested, --plan, --check, --help" ;;
+            *)
+                fail "unknown option '$1'; there are --modern [cpu|cu126|cu128|cu129], --no-k2, --tested, --plan, --check, --help"
+                ;;
         esac
         shift
     done
@@ -64,7 +66,7 @@ read_stack() {
     while read -r STACK PYTHONS TORCH TORCHAUDIO K2 PAGE; do
         [[ "$STACK" == "$1" ]] && return
     done <"$LISTS/stacks.txt"
-    fail "no stack '$1'; there are: $(sed -n 's/^\([a-z][^ ]*\) .*/\1/p' "$LISTS/stacks.txt" | tr '\n' ' ')"
+    fail "no stack '$1'; there are: $(sed -n 's/^\([a-z][^ ]*\) .*/\1/p' "$LISTS/stacks.txt" | paste -sd ' ' -)"
 }
 
 # Everything that the chosen stack is made from.
@@ -83,7 +85,8 @@ pip_steps() {
         row "torch $TORCH" --no-deps "torch==$TORCH" "torchaudio==$TORCHAUDIO" --requirement "$LISTS/torch-tested.txt"
         row "k2 $K2" --no-deps --requirement "$LISTS/k2-tested.txt"
     else
-        row "torch $TORCH" --constraint "$LISTS/common.txt" ${index:+--index-url "$index"} "torch==$TORCH" "torchaudio==$TORCHAUDIO"
+        row "torch $TORCH" --constraint "$LISTS/common.txt" ${index:+--index-url "$index"} \
+            "torch==$TORCH" "torchaudio==$TORCHAUDIO"
     fi
     row "libraries" --no-deps --no-build-isolation --only-binary :all: --no-binary docopt --requirement "$LISTS/common.txt"
 }
@@ -136,12 +139,14 @@ all_at_once() {
 check_machine() {
     local free
     if [[ "$STACK" == tested && "$(uname -s)-$(uname -m)" != Linux-x86_64 ]]; then
-        fail "the tested stack's k2 is built for Linux on x86-64 only; elsewhere use NUPTSE_STACK=modern-cpu (k2's own wheels) or NUPTSE_STACK=no-k2"
+        fail "the tested stack's k2 is built for Linux on x86-64 only;" \
+            "elsewhere use NUPTSE_STACK=modern-cpu (k2's own wheels) or NUPTSE_STACK=no-k2"
     fi
     free="$(df -Pk "$ROOT" | awk 'NR == 2 {print int($4 / 1048576)}')"
     [[ -d "$VENV" ]] || ((free >= 7)) || fail "only $free GB are free in $ROOT; the set-up needs 7 (4 of them stay)"
     if [[ "$STACK" == modern-cu126 || "$STACK" == modern-cu129 ]] && [[ -z "${NUPTSE_TORCH_INDEX:-}" ]]; then
-        fail "torch for ${STACK#modern-} is not on the usual index: set NUPTSE_TORCH_INDEX to PyTorch's own for it (see pytorch.org), or take modern-cu128"
+        fail "torch for ${STACK#modern-} is not on the usual index:" \
+            "set NUPTSE_TORCH_INDEX to PyTorch's own for it (see pytorch.org), or take modern-cu128"
     fi
 }
 
@@ -161,10 +166,12 @@ find_python() {
         done < <(candidates "$version")
     done
     if [[ -n "${NUPTSE_PYTHON:-}" ]]; then
-        fail "NUPTSE_PYTHON=$NUPTSE_PYTHON is not a working Python ${PYTHONS//,/ or } with venv and ssl; name another, or unset it to search"
+        fail "NUPTSE_PYTHON=$NUPTSE_PYTHON is not a working Python ${PYTHONS//,/ or } with venv and ssl;" \
+            "name another, or unset it to search"
     fi
     if [[ -n "$lacking" ]]; then
-        fail "$lacking can't make environments: it lacks ensurepip, venv, ssl or ctypes (Debian and Ubuntu: apt-get install python${PYTHONS%%,*}-venv)"
+        fail "$lacking can't make environments: it lacks ensurepip, venv, ssl or ctypes" \
+            "(Debian and Ubuntu: apt-get install python${PYTHONS%%,*}-venv)"
     fi
     local remedy="install uv (https://docs.astral.sh/uv) and run 'uv python install ${PYTHONS%%,*}'"
     if command -v uv >/dev/null; then
