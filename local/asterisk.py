@@ -14,7 +14,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Tuple
 
 from utils import download
 from utils.audio import decode_g722, write_wav

@@ -1,4 +1,5 @@
 """Stage 6: greedy words and k2 lattices of dev and test."""
+
 from typing import Any, Dict, Tuple
 
 import torch
@@ -9,8 +10,8 @@ from utils.contract import Job
 from utils.dataset import Features, ordered_batches, read_cuts
 from utils.decoding import BATCH_SECONDS, Decoder, first_pass_graph, pieces
 from utils.files import atomic_path, write_json, write_jsonl
+from utils.graphs import need_k2
 from utils.lexicon import read_lexicon
-from utils.losses import need_k2
 from utils.model import Model, load
 from utils.parallel import run_all
 
@@ -32,8 +33,10 @@ def run(job: Job) -> None:
     for split in SPLITS:
         done = pieces(job.out, split)
         for decoding in done[0]["hyps"]:
-            write_jsonl(job.out / f"hyps-{decoding}-{split}.jsonl",
-                        ({"id": i, "ref": r, "hyp": h} for p in done for i, r, h in zip(p["ids"], p["refs"], p["hyps"][decoding])))
+            write_jsonl(
+                job.out / f"hyps-{decoding}-{split}.jsonl",
+                ({"id": i, "ref": r, "hyp": h} for p in done for i, r, h in zip(p["ids"], p["refs"], p["hyps"][decoding])),
+            )
         for piece in done:
             for link, seconds in piece["seconds"].items():
                 entry = timing.setdefault(link, {"seconds": 0.0, "audio_seconds": 0.0})
@@ -44,7 +47,7 @@ def run(job: Job) -> None:
 
 def make_decoder(job: Job) -> Decoder:
     """Model, graphs and composed word-vector table, from the finished folders; the table is written beside the lattices."""
-    need_k2("stage 6 (lattices)", "install it on a machine that has a wheel and decode there: training needs it not")
+    need_k2("lattices", "decode on a machine that has a wheel: training needs it not (loss.backend=torch)")
     lexicon = read_lexicon(job.inputs["lang"])
     config = trained_config(job.inputs["train"])
     features = Features(job.inputs["features"], cache_gb=0.0)
@@ -58,7 +61,9 @@ def make_decoder(job: Job) -> Decoder:
         graphs["lattice"] = first_pass_graph(job.inputs["lang"] / "HLG.pt", job.config.decode.first_lm_scale, job.device)
     if model.word is not None:
         vectors, bias = composed_table(model, len(lexicon.words), job.device)
-        graphs["word_lattice"] = first_pass_graph(job.inputs["lang"] / "word_graph.pt", job.config.decode.first_lm_scale, job.device)
+        graphs["word_lattice"] = first_pass_graph(
+            job.inputs["lang"] / "word_graph.pt", job.config.decode.first_lm_scale, job.device
+        )
         with atomic_path(job.out / "words.safetensors") as temporary:
             save_file({"vectors": vectors.cpu().contiguous(), "bias": bias.cpu()}, str(temporary))
     return Decoder(model, features, lexicon, graphs, vectors, bias, job.config.decode, job.device)
@@ -75,4 +80,5 @@ if __name__ == "__main__":
     import sys
 
     from utils.driver import main
+
     sys.exit(main(only="decode"))

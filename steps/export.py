@@ -1,4 +1,5 @@
 """Stage 9: the trained model as a bundle."""
+
 import shutil
 
 import torch
@@ -11,8 +12,11 @@ from utils.files import atomic_path, write_json
 from utils.lexicon import read_lexicon
 from utils.model import load
 
-COPIES = {"train": ("model.safetensors", "config.yaml", "summary.json"), "features": ("cmvn.safetensors",),
-          "lang": ("words.txt", "tokens.txt", "lexicon.txt", "sp.model", "lm.arpa", "HLG.pt", "word_graph.pt")}
+COPIES = {
+    "train": ("model.safetensors", "config.yaml", "summary.json"),
+    "features": ("cmvn.safetensors",),
+    "lang": ("words.txt", "tokens.txt", "lexicon.txt", "sp.model", "lm.arpa", "HLG.pt", "word_graph.pt"),
+}
 
 
 def run(job: Job) -> None:
@@ -44,4 +48,5 @@ if __name__ == "__main__":
     import sys
 
     from utils.driver import main
+
     sys.exit(main(only="export"))

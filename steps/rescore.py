@@ -1,4 +1,5 @@
 """Stage 7: n-best lists from the stored lattices, rescored; weights tuned on dev."""
+
 from pathlib import Path
 from typing import Any, Dict, List, Optional
 
@@ -19,6 +20,7 @@ from utils.wordscore import sequence_scores, span_scores
 
 SPLITS = ("dev", "test")
 
+
 def run(job: Job) -> None:
     """Write nbest-<split>.jsonl, hyps-<decoding>-<split>.jsonl, weights.json, timing.json."""
     torch.set_num_threads(1)
@@ -28,7 +30,10 @@ def run(job: Job) -> None:
     rescorer = Rescorer(job, graph, first_lm_scale)
     work = [(piece, job.out / "parts" / split / piece["path"].name) for split in SPLITS for piece in pieces(decoded, split)]
     run_all(rescorer.piece, [w for w in work if not w[1].with_suffix(".jsonl").exists()], job.nj, "rescore")
-    rows = {split: [row for path in sorted((job.out / "parts" / split).glob("*.jsonl")) for row in read_jsonl(path)] for split in SPLITS}
+    rows = {
+        split: [row for path in sorted((job.out / "parts" / split).glob("*.jsonl")) for row in read_jsonl(path)]
+        for split in SPLITS
+    }
     lists = {split: flatten(rows[split]) for split in SPLITS}
     weights: Dict[str, Any] = {"graph": graph}
     schemes = {"lm": ("lm", "penalty")}
@@ -41,8 +46,10 @@ def run(job: Job) -> None:
         job.log.info("%s: %s, dev WER %.2f%%", name, ", ".join(f"{k} {v:g}" for k, v in found.items()), weights[name]["dev_wer"])
         for split in SPLITS:
             words = best_words(rows[split], choose(lists[split], found), lists[split].splits)
-            write_jsonl(job.out / f"hyps-{name}-{split}.jsonl",
-                        ({"id": r["id"], "ref": r["ref"], "hyp": w} for r, w in zip(rows[split], words)))
+            write_jsonl(
+                job.out / f"hyps-{name}-{split}.jsonl",
+                ({"id": r["id"], "ref": r["ref"], "hyp": w} for r, w in zip(rows[split], words)),
+            )
     for split in SPLITS:
         write_jsonl(job.out / f"nbest-{split}.jsonl", rows[split])
     write_json(job.out / "weights.json", weights)
@@ -55,7 +62,9 @@ class Rescorer:
     def __init__(self, job: Job, graph: str, first_lm_scale: float) -> None:
         self.config, self.graph, self.first_lm_scale = job.config.rescore, graph, first_lm_scale
         model = trained_config(job.inputs["train"]).model
-        self.frame_ratio = model.subword_stride / model.word_stride if graph == "lattice" else 1.0  # word-head frames a lattice frame
+        self.frame_ratio = (
+            model.subword_stride / model.word_stride if graph == "lattice" else 1.0
+        )  # word-head frames a lattice frame
         self.words = read_lexicon(job.inputs["lang"]).words
         table = job.inputs["decode"] / "words.safetensors"
         self.vectors: Optional[Dict[str, torch.Tensor]] = load_file(str(table)) if table.exists() else None
@@ -76,7 +85,9 @@ class Rescorer:
             listed = [{"words": [self.words[w - 1] for w in p.words], "am": round(p.am, 4), "lm": round(p.lm, 4)} for p in paths]
             for path, score in zip(listed, scored):
                 path["word"] = round(score, 4)
-            rows.append({"id": utterance, "ref": reference, "paths": listed or [{"words": [], "am": 0.0, "lm": 0.0, "word": 0.0}]})
+            rows.append(
+                {"id": utterance, "ref": reference, "paths": listed or [{"words": [], "am": 0.0, "lm": 0.0, "word": 0.0}]}
+            )
         write_json(out.with_suffix(".seconds.json"), seconds)
         write_jsonl(out.with_suffix(".jsonl"), rows)
 
@@ -111,4 +122,5 @@ if __name__ == "__main__":
     import sys
 
     from utils.driver import main
+
     sys.exit(main(only="rescore"))

@@ -1,4 +1,5 @@
 """Stage 5: train the acoustic model."""
+
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,8 +12,8 @@ from utils.config import view
 from utils.contract import Job
 from utils.dataset import Features, read_cuts
 from utils.files import read_json
+from utils.graphs import need_k2
 from utils.lexicon import Lexicon, read_lexicon
-from utils.losses import need_k2
 from utils.model import Model, build
 from utils.curves import draw
 from utils.training import Trainer
@@ -24,14 +25,26 @@ def run(job: Job) -> None:
     torch.set_num_threads(job.threads)
     torch.set_flush_denormal(True)  # they cost far more than they weigh
     if config.loss.backend == "k2":
-        need_k2("loss.backend=k2", "set loss.backend=torch to train without it")
+        need_k2("k2 losses (loss.backend=k2)", "set loss.backend=torch to train without it")
     left_out = [line.split("\t")[0] for line in (job.inputs["audit"] / "infeasible.tsv").read_text().splitlines()]
-    train_cuts, dev_cuts = read_cuts(job.inputs["features"], "train", left_out), read_cuts(job.inputs["features"], "dev", left_out)
+    train_cuts, dev_cuts = (
+        read_cuts(job.inputs["features"], "train", left_out),
+        read_cuts(job.inputs["features"], "dev", left_out),
+    )
     lexicon = read_lexicon(job.inputs["lang"])
     fix_random_seed(config.seed)
     model = make_model(config.model, lexicon, job.inputs, next(iter(train_cuts)).num_features)
-    Trainer(model, lexicon, Features(job.inputs["features"], config.train.cache_gb), train_cuts, dev_cuts, config, job.out,
-            job.device, job.log).run()
+    Trainer(
+        model,
+        lexicon,
+        Features(job.inputs["features"], config.train.cache_gb),
+        train_cuts,
+        dev_cuts,
+        config,
+        job.out,
+        job.device,
+        job.log,
+    ).run()
     draw(job.out / "curves.jsonl", job.out / "curves.svg")
 
 
@@ -51,4 +64,5 @@ if __name__ == "__main__":
     import sys
 
     from utils.driver import main
+
     sys.exit(main(only="train"))

@@ -1,4 +1,5 @@
 """Stage 3: the word-vector table."""
+
 import json
 
 import torch
@@ -38,4 +39,5 @@ if __name__ == "__main__":
     import sys
 
     from utils.driver import main
+
     sys.exit(main(only="vectors"))

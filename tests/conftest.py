@@ -1,4 +1,5 @@
 """Fixtures shared by the tests: real speech from Debian's asterisk packages, small corpora made of it, stages run for real."""
+
 import logging
 import os
 import shutil
@@ -37,8 +38,17 @@ def drive(*arguments: str) -> int:
 
 def data_config(module: str, **changes: object) -> SimpleNamespace:
     """The keys below `data` as a module of local/ gets them."""
-    keys = dict(module=module, source="", language="en", normaliser="basic", sampling_rate=16000, min_duration=0.1,
-                max_duration=35.0, max_left_out=0.01, options={})
+    keys = dict(
+        module=module,
+        source="",
+        language="en",
+        normaliser="basic",
+        sampling_rate=16000,
+        min_duration=0.1,
+        max_duration=35.0,
+        max_left_out=0.01,
+        options={},
+    )
     return SimpleNamespace(**{**keys, **changes})
 
 
@@ -101,10 +111,14 @@ def run_stages(exp: Path) -> Callable[..., int]:
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the repository at a path with spaces, whose .venv passes for complete and is this Python."""
     copy = tmp_path_factory.mktemp("a place") / "a clone"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv*", "exp", "download", "__pycache__", ".pytest_cache"))
+    shutil.copytree(
+        ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv*", "exp", "download", "__pycache__", ".pytest_cache")
+    )
     (copy / ".venv" / "bin").mkdir(parents=True)
     (copy / ".venv" / "bin" / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     (copy / ".venv" / "bin" / "python").chmod(0o755)
-    plan = subprocess.run([str(copy / "utils" / "setup.sh"), "--tested", "--plan"], capture_output=True, text=True, check=True).stdout
+    plan = subprocess.run(
+        [str(copy / "utils" / "setup.sh"), "--tested", "--plan"], capture_output=True, text=True, check=True
+    ).stdout
     (copy / ".venv" / "nuptse.stamp").write_text(plan.splitlines()[0].partition("stamp ")[2] + "\n")
     return copy

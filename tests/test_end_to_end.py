@@ -1,4 +1,5 @@
 """All stages on real speech: what the model has heard it recognises, the numbers are on record, nothing is done twice."""
+
 import json
 import time
 
@@ -13,10 +14,29 @@ from utils.config import load
 from utils.records import read_all
 from utils.stages import STAGES, plan
 
-SETTINGS = ["data.module=kaldi_dir", "lang.units=char", "lang.lm_order=2", "model.dim=64", "model.heads=2", "model.fine_layers=1",
-            "model.coarse_layers=1", "model.dropout=0.0", "vectors.dim=64", "features.speed_perturb=[]", "train.batch_seconds=3",
-            "train.epochs=48", "train.learning_rate=0.004", "train.average=2", "train.freq_masks=0", "train.time_masks=1",
-            "train.time_width=5", "train.time_warp=0", "train.valid_every=16", "train.checkpoint_every=1000", "audit.max_infeasible=1.0"]
+SETTINGS = [
+    "data.module=kaldi_dir",
+    "lang.units=char",
+    "lang.lm_order=2",
+    "model.dim=64",
+    "model.heads=2",
+    "model.fine_layers=1",
+    "model.coarse_layers=1",
+    "model.dropout=0.0",
+    "vectors.dim=64",
+    "features.speed_perturb=[]",
+    "train.batch_seconds=3",
+    "train.epochs=48",
+    "train.learning_rate=0.004",
+    "train.average=2",
+    "train.freq_masks=0",
+    "train.time_masks=1",
+    "train.time_width=5",
+    "train.time_warp=0",
+    "train.valid_every=16",
+    "train.checkpoint_every=1000",
+    "audit.max_infeasible=1.0",
+]
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +54,13 @@ def finished(speech, tmp_path_factory):
         settings = [f"data.source={folder / 'source'}", *SETTINGS]
         arguments = ["--corpus", str(corpus), "--nj", "1", "--threads", "1", *(w for s in settings for w in ("--set", s))]
         assert drive(*arguments) == 0
-        yield {"corpus": corpus, "arguments": arguments, "folders": {name: p.out for name, p in plan(
-            load("wordvec_hybrid", corpus, settings), folder / "exp" / "memory").items()}}
+        yield {
+            "corpus": corpus,
+            "arguments": arguments,
+            "folders": {
+                name: p.out for name, p in plan(load("wordvec_hybrid", corpus, settings), folder / "exp" / "memory").items()
+            },
+        }
 
 
 def test_heard_words_are_recognised_by_every_decoding(finished):
@@ -51,7 +76,9 @@ def test_records_say_what_a_reader_relies_on(finished):
     assert sum(record["errors"].values()) == sum(record["utterance_errors"])
     assert set(record["rtf"]) >= {"encoder", "lattice", "nbest", "word_score"} and all(v > 0 for v in record["rtf"].values())
     assert max(record["peak_memory_mb"].values()) < 4096
-    assert record["parameters"] == sum(v.numel() for v in load_file(str(finished["folders"]["train"] / "model.safetensors")).values())
+    assert record["parameters"] == sum(
+        v.numel() for v in load_file(str(finished["folders"]["train"] / "model.safetensors")).values()
+    )
 
 
 def test_a_second_run_does_nothing_and_ends_in_seconds(finished):
@@ -85,6 +112,7 @@ def test_the_bundle_decodes_like_the_recipe(finished):
         words, vectors, bias = table.metadata()["words"].split("\n"), table.get_tensor("vectors"), table.get_tensor("bias")
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(len(words)))
     from utils.dataset import Features, read_cuts
+
     features = Features(finished["folders"]["features"], 0.0)
     session = onnxruntime.InferenceSession(str(bundle / "model.onnx"), providers=["CPUExecutionProvider"])
     rows = [json.loads(line) for line in (finished["folders"]["decode"] / "hyps-greedy-test.jsonl").read_text().splitlines()]
@@ -103,6 +131,7 @@ def test_yesno_is_recognised(run_stages, exp, tmp_path):
         pytest.skip("needs the shared copy of yesno beside the repository")
     import subprocess
     import sys
+
     subprocess.run([sys.executable, str(copy / "unpack.py"), "yesno", str(tmp_path / "yesno")], check=True, capture_output=True)
     corpus = tmp_path / "yesno-egs"
     corpus.mkdir()

@@ -1,4 +1,5 @@
 """CTC through k2 graphs agrees with torch's, in value and gradient."""
+
 import pytest
 import torch
 

@@ -1,4 +1,5 @@
 """The network: output sizes, independence of padding, and what the word vectors are made of."""
+
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,18 @@ from utils.training import choose_words, greedy, learning_rate
 from utils.wordvec import WordVectors
 
 WORDS = ["zero", "one", "two", "to", "seventeen", "a"]
-CONFIG = SimpleNamespace(dim=32, fine_layers=1, coarse_layers=1, heads=2, kernel=7, dropout=0.1, subword_stride=4, word_stride=8, subword_head=True, word_head="vectors")
+CONFIG = SimpleNamespace(
+    dim=32,
+    fine_layers=1,
+    coarse_layers=1,
+    heads=2,
+    kernel=7,
+    dropout=0.1,
+    subword_stride=4,
+    word_stride=8,
+    subword_head=True,
+    word_head="vectors",
+)
 
 
 def make(**changes):
@@ -23,7 +35,9 @@ def make(**changes):
 @pytest.mark.parametrize("frames", [1, 7, 8, 9, 100, 203])
 def test_frames_are_those_the_audit_counts_with(frames):
     output = make().eval()(torch.randn(1, frames, 80), torch.tensor([frames]))
-    assert output.subword.shape == (1, output_frames(frames, 4), 30) and output.subword_lengths.tolist() == [output_frames(frames, 4)]
+    assert output.subword.shape == (1, output_frames(frames, 4), 30) and output.subword_lengths.tolist() == [
+        output_frames(frames, 4)
+    ]
     assert output.frames.shape == (1, output_frames(frames, 8), 16) and output.word_lengths.tolist() == [output_frames(frames, 8)]
 
 

@@ -1,4 +1,5 @@
 """Lattices, n-best lists and rescoring: scores equal independent sums, zero weights change nothing, weights come from dev."""
+
 import itertools
 from types import SimpleNamespace
 
@@ -32,8 +33,11 @@ def test_path_scores_are_sums_of_frame_scores_and_lm_scores(small):
         for path in paths[:10]:
             assert path.frames == frames
             assert path.lm == pytest.approx(-0.7 * len(path.words), abs=1e-4)
-            best = max(log_probs[n, range(frames), labels].sum().item() for labels in itertools.product(range(4), repeat=frames)
-                       if says(labels, path.words))
+            best = max(
+                log_probs[n, range(frames), labels].sum().item()
+                for labels in itertools.product(range(4), repeat=frames)
+                if says(labels, path.words)
+            )
             assert path.am <= best + 1e-3  # a sampled path: never above the best alignment of its words
         assert [p.am + p.lm for p in paths] == sorted((p.am + p.lm for p in paths), reverse=True)
 
@@ -59,36 +63,55 @@ def test_sampling_is_repeatable(small):
 def test_span_score_equals_brute_force():
     ratio = torch.randn(7, 2, generator=torch.Generator().manual_seed(1))
     path = Path((5, 9), 0.0, 0.0, (2, 8), 14)  # times at twice the head's rate: words enter at frames 1 and 4 of 7
-    score, = span_scores(ratio, [path], {5: 0, 9: 1}, 0.5)
+    (score,) = span_scores(ratio, [path], {5: 0, 9: 1}, 0.5)
 
     def brute(column, start, end):
         start, end = max(0, start - MARGIN), min(7, end + MARGIN)
         return np.log(sum(np.exp(ratio[a:b, column].sum().item()) for a in range(start, end) for b in range(a + 1, end + 1)))
+
     assert score == pytest.approx(brute(0, 1, 4) + brute(1, 4, 7), abs=1e-4)
 
 
 def test_span_score_of_nothing_is_zero_and_prefers_the_word_that_is_there():
     ratio = torch.full((20, 2), -6.0)
     ratio[9:11, 0] = 5.0
-    nothing, right, wrong = span_scores(ratio, [Path((), 0, 0, (), 20), Path((1,), 0, 0, (9,), 20), Path((2,), 0, 0, (9,), 20)],
-                                        {1: 0, 2: 1}, 1.0)
+    nothing, right, wrong = span_scores(
+        ratio, [Path((), 0, 0, (), 20), Path((1,), 0, 0, (9,), 20), Path((2,), 0, 0, (9,), 20)], {1: 0, 2: 1}, 1.0
+    )
     assert nothing == 0.0 and right > 9 and wrong < 0
 
 
 def test_sequence_score_equals_brute_force():
     log_probs = torch.randn(5, 3, generator=torch.Generator().manual_seed(2)).log_softmax(-1)
-    score, impossible = sequence_scores(log_probs, [Path((4, 8), 0, 0, (0, 1), 5), Path((4,) * 6, 0, 0, (0,) * 6, 5)], {4: 0, 8: 1})
-    total = sum(np.exp(log_probs[range(5), labels].sum().item()) for labels in itertools.product(range(3), repeat=5)
-                if [label for label, _ in itertools.groupby(labels) if label] == [1, 2])
+    score, impossible = sequence_scores(
+        log_probs, [Path((4, 8), 0, 0, (0, 1), 5), Path((4,) * 6, 0, 0, (0,) * 6, 5)], {4: 0, 8: 1}
+    )
+    total = sum(
+        np.exp(log_probs[range(5), labels].sum().item())
+        for labels in itertools.product(range(3), repeat=5)
+        if [label for label, _ in itertools.groupby(labels) if label] == [1, 2]
+    )
     assert score == pytest.approx(np.log(total) - log_probs[:, 0].sum().item(), abs=1e-4)
     assert np.isfinite(impossible) and impossible < score - 10
 
 
 ROWS = [
-    {"id": "a", "ref": ["press", "one"], "paths": [{"words": ["press", "won"], "am": -5.0, "lm": -9.0, "word": 1.0},
-                                                  {"words": ["press", "one"], "am": -6.0, "lm": -4.0, "word": 6.0}]},
-    {"id": "b", "ref": ["two"], "paths": [{"words": ["two"], "am": -1.0, "lm": -1.0, "word": 3.0},
-                                          {"words": ["too"], "am": -1.5, "lm": -3.0, "word": 1.0}]},
+    {
+        "id": "a",
+        "ref": ["press", "one"],
+        "paths": [
+            {"words": ["press", "won"], "am": -5.0, "lm": -9.0, "word": 1.0},
+            {"words": ["press", "one"], "am": -6.0, "lm": -4.0, "word": 6.0},
+        ],
+    },
+    {
+        "id": "b",
+        "ref": ["two"],
+        "paths": [
+            {"words": ["two"], "am": -1.0, "lm": -1.0, "word": 3.0},
+            {"words": ["too"], "am": -1.5, "lm": -3.0, "word": 1.0},
+        ],
+    },
     {"id": "c", "ref": [], "paths": [{"words": [], "am": 0.0, "lm": 0.0, "word": 0.0}]},
 ]
 
@@ -97,7 +120,9 @@ def test_zero_weights_return_the_acoustic_order_and_first_pass_weights_the_first
     lists = flatten(ROWS)
     assert choose(lists, {"lm": 0.0}).tolist() == [0, 2, 4]
     assert lists.errors.tolist() == [1, 0, 0, 1, 0]
-    tied = flatten([{"id": "x", "ref": ["a"], "paths": [{"words": ["b"], "am": 0.0, "lm": 0.0}, {"words": ["a"], "am": 0.0, "lm": 0.0}]}])
+    tied = flatten(
+        [{"id": "x", "ref": ["a"], "paths": [{"words": ["b"], "am": 0.0, "lm": 0.0}, {"words": ["a"], "am": 0.0, "lm": 0.0}]}]
+    )
     assert choose(tied, {"lm": 1.0, "word": 1.0, "penalty": 1.0}).tolist() == [0]
 
 

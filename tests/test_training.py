@@ -1,4 +1,5 @@
 """Training on real prompts: exact resumption after a kill, damaged checkpoints, loss that is not finite, and that it learns."""
+
 import json
 import logging
 import os
@@ -22,9 +23,21 @@ from utils.lexicon import read_lexicon
 from utils.stages import plan
 from utils.training import Trainer
 
-SMALL = ["data.module=kaldi_dir", "lang.units=char", "lang.lm_order=2", "model.dim=32", "model.heads=2", "model.fine_layers=1",
-         "model.coarse_layers=1", "vectors.dim=16", "features.speed_perturb=[]", "train.batch_seconds=15", "train.checkpoint_every=1",
-         "train.epochs=3", "audit.max_infeasible=1.0"]
+SMALL = [
+    "data.module=kaldi_dir",
+    "lang.units=char",
+    "lang.lm_order=2",
+    "model.dim=32",
+    "model.heads=2",
+    "model.fine_layers=1",
+    "model.coarse_layers=1",
+    "vectors.dim=16",
+    "features.speed_perturb=[]",
+    "train.batch_seconds=15",
+    "train.checkpoint_every=1",
+    "train.epochs=3",
+    "audit.max_infeasible=1.0",
+]
 
 
 def options(source: Path, *more: str):
@@ -45,13 +58,22 @@ def prepared(kaldi_source, run_stages, exp):
 
 def trainer(prepared, out: Path, **train) -> Trainer:
     from steps.train import make_model
+
     torch.set_num_threads(1)
     torch.manual_seed(0)
     config = SimpleNamespace(**{**vars(prepared.config), "train": SimpleNamespace(**{**vars(prepared.config.train), **train})})
     lexicon = read_lexicon(prepared.inputs["lang"])
-    return Trainer(make_model(config.model, lexicon, prepared.inputs, 80), lexicon, Features(prepared.inputs["features"], 1.0),
-                   read_cuts(prepared.inputs["features"], "train"), read_cuts(prepared.inputs["features"], "dev"), config, out, "cpu",
-                   logging.getLogger("test"))
+    return Trainer(
+        make_model(config.model, lexicon, prepared.inputs, 80),
+        lexicon,
+        Features(prepared.inputs["features"], 1.0),
+        read_cuts(prepared.inputs["features"], "train"),
+        read_cuts(prepared.inputs["features"], "dev"),
+        config,
+        out,
+        "cpu",
+        logging.getLogger("test"),
+    )
 
 
 class Killed(Exception):
@@ -69,6 +91,7 @@ def test_stopped_training_resumes_to_the_same_weights(prepared, tmp_path, kill_a
         if len(seen) == kill_at + 1:  # the dry run is the first
             raise Killed
         return losses(batch)
+
     stopped.losses = failing
     with pytest.raises(Killed):
         stopped.run()
@@ -110,7 +133,7 @@ def test_a_loss_that_is_not_finite_names_the_utterance_and_saves_the_batch(prepa
     broken.features = lambda cut: features(cut) * (float("nan") if cut.id == name else 1)
     with pytest.raises(UserError, match=f"not finite.*{name}"):
         broken.run()
-    saved, = (tmp_path / "run").glob("failed-step-*.pt")
+    (saved,) = (tmp_path / "run").glob("failed-step-*.pt")
     assert name in torch.load(saved)["ids"]
 
 

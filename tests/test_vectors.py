@@ -1,4 +1,5 @@
 """Word-vector sources: right rows, unknown words marked, bad files refused with the line."""
+
 import gzip
 import struct
 from types import SimpleNamespace
@@ -57,14 +58,17 @@ def test_word2vec_binary_is_read(tmp_path):
     assert known.tolist() == [False, True, False] and rows[1].tolist() == [1, 2, 3]
 
 
-@pytest.mark.parametrize("text, message", [
-    ("call 1 2 3\nagent 1 2\n", "line 2: 2 numbers after the word, 3 expected"),
-    ("call 1 2 3\nagent 1 2 3 4\n", "line 2: 4 numbers after the word, 3 expected"),
-    ("call 1 two 3\n", "line 1: 'call' has something that is not a number"),
-    ("call 1 nan 3\n", "line 1: 'call' has a number that is not finite"),
-    ("other 1 2 3\n", "none of the 3 words is in it"),
-    ("", "none of the 3 words is in it"),
-])
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("call 1 2 3\nagent 1 2\n", "line 2: 2 numbers after the word, 3 expected"),
+        ("call 1 2 3\nagent 1 2 3 4\n", "line 2: 4 numbers after the word, 3 expected"),
+        ("call 1 two 3\n", "line 1: 'call' has something that is not a number"),
+        ("call 1 nan 3\n", "line 1: 'call' has a number that is not finite"),
+        ("other 1 2 3\n", "none of the 3 words is in it"),
+        ("", "none of the 3 words is in it"),
+    ],
+)
 def test_a_bad_text_file_is_refused_with_its_line(tmp_path, text, message):
     with pytest.raises(UserError, match=message):
         raw(tmp_path, text)
@@ -83,6 +87,6 @@ def test_a_text_file_that_is_not_utf8_or_gzip_cut_short_is_refused(tmp_path):
     with pytest.raises(UserError, match="not UTF-8"):
         vectors.from_file(WORDS, [], config(path=str(path)))
     whole = gzip.compress(b"call 1 2 3\n" * 1000)
-    (tmp_path / "w.txt.gz").write_bytes(whole[:len(whole) // 2])
+    (tmp_path / "w.txt.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match="can't be read"):
         vectors.from_file(WORDS, [], config(path=str(tmp_path / "w.txt.gz")))

@@ -1,4 +1,5 @@
 """A trained model as a folder that needs neither the recipe nor the training data."""
+
 import inspect
 import warnings
 from pathlib import Path
@@ -48,13 +49,25 @@ def export_onnx(model: Model, num_mel_bins: int, path: Path) -> float:
     old_exporter = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
     with atomic_path(path) as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(flat, (x, lengths), str(temporary), input_names=["x", "lengths"], output_names=names, opset_version=16,
-                          dynamic_axes={"x": {0: "n", 1: "t"}, "lengths": {0: "n"},
-                                        **{name: {0: "n"} if name.endswith("lengths") else {0: "n", 1: f"t_{name}"} for name in names}},
-                          **old_exporter)
+        torch.onnx.export(
+            flat,
+            (x, lengths),
+            str(temporary),
+            input_names=["x", "lengths"],
+            output_names=names,
+            opset_version=16,
+            dynamic_axes={
+                "x": {0: "n", 1: "t"},
+                "lengths": {0: "n"},
+                **{name: {0: "n"} if name.endswith("lengths") else {0: "n", 1: f"t_{name}"} for name in names},
+            },
+            **old_exporter,
+        )
     worst = difference(flat, num_mel_bins, path)
     if worst > TOLERANCE:
-        raise UserError(f"{path}: ONNX Runtime differs from torch by {worst:.2g}; export with --set export.onnx=false and report it")
+        raise UserError(
+            f"{path}: ONNX Runtime differs from torch by {worst:.2g}; export with --set export.onnx=false and report it"
+        )
     return worst
 
 
@@ -87,4 +100,6 @@ def save_word_vectors(model: Model, words: List[str], path: Path) -> None:
     with torch.no_grad():
         vectors, bias = model.word.table(torch.arange(len(words)))
     with atomic_path(path) as temporary:
-        save_file({"vectors": vectors.contiguous(), "bias": bias.contiguous()}, str(temporary), metadata={"words": "\n".join(words)})
+        save_file(
+            {"vectors": vectors.contiguous(), "bias": bias.contiguous()}, str(temporary), metadata={"words": "\n".join(words)}
+        )

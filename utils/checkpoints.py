@@ -1,4 +1,5 @@
 """Resumable training state: written atomically, read strictly, a file cut short passed over for the one before."""
+
 import logging
 import pickle
 import zipfile
@@ -32,7 +33,9 @@ def load(folder: Path, log: logging.Logger) -> Optional[Dict[str, Any]]:
         try:
             return torch.load(path, map_location="cpu")
         except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, pickle.UnpicklingError, KeyError) as error:
-            log.warning("%s is damaged (%s): passed over", path, str(error).splitlines()[0] if str(error) else type(error).__name__)
+            log.warning(
+                "%s is damaged (%s): passed over", path, str(error).splitlines()[0] if str(error) else type(error).__name__
+            )
     if files:
         raise UserError(f"no checkpoint in {folder} can be read; remove that folder to train from the start")
     return None

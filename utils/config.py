@@ -1,4 +1,5 @@
 """Configuration: base <- recipe <- corpus <- --set, every key known, every value of the type of its default."""
+
 import copy
 import difflib
 from contextlib import suppress

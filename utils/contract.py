@@ -3,6 +3,7 @@
 A folder with its final name is complete. Whatever happens before the rename leaves a `.partial` folder that the next run
 goes on with, because stages write each file atomically and skip the files that stand.
 """
+
 import fcntl
 import json
 import logging
@@ -117,20 +118,23 @@ def _remove_strays(partial: Path) -> None:
 
 def _publish(plan: Plan, job: Job) -> None:
     own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    write_json(plan.partial / "stage.json", {
-        "stage": plan.stage.name,
-        "stage_version": plan.stage.version,
-        "fingerprint": plan.fingerprint,
-        "inputs": {name: folder.name for name, folder in plan.inputs.items()},
-        "seconds": round(json.loads((plan.partial / "seconds.json").read_text()), 3),
-        "peak_memory_mb": round(max(own, children) / 1024),
-        "threads": job.threads,
-        "nj": job.nj,
-        "device": job.device,
-        "machine": machine(job.device),
-        "versions": {"python": platform.python_version(), **{tool: tool_version(tool) for tool in plan.stage.tools}},
-        **git_state(ROOT),
-    })
+    write_json(
+        plan.partial / "stage.json",
+        {
+            "stage": plan.stage.name,
+            "stage_version": plan.stage.version,
+            "fingerprint": plan.fingerprint,
+            "inputs": {name: folder.name for name, folder in plan.inputs.items()},
+            "seconds": round(json.loads((plan.partial / "seconds.json").read_text()), 3),
+            "peak_memory_mb": round(max(own, children) / 1024),
+            "threads": job.threads,
+            "nj": job.nj,
+            "device": job.device,
+            "machine": machine(job.device),
+            "versions": {"python": platform.python_version(), **{tool: tool_version(tool) for tool in plan.stage.tools}},
+            **git_state(ROOT),
+        },
+    )
     (plan.partial / "seconds.json").unlink()
     _remove_strays(plan.partial)
     _sync(plan.partial)

@@ -1,4 +1,5 @@
 """Training and validation batches from Lhotse cuts."""
+
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -66,8 +67,9 @@ def epoch_batches(cuts: CutSet, batch_seconds: float, seed: int, epoch: int) -> 
     """All batches of one epoch, cuts of like length together, in an order that depends on seed and epoch alone."""
     buckets = min(10, len(cuts) // 40)
     if buckets > 1:
-        sampler = DynamicBucketingSampler(cuts, max_duration=batch_seconds, num_buckets=buckets, shuffle=True, seed=seed,
-                                          world_size=1, rank=0)
+        sampler = DynamicBucketingSampler(
+            cuts, max_duration=batch_seconds, num_buckets=buckets, shuffle=True, seed=seed, world_size=1, rank=0
+        )
     else:
         sampler = SimpleCutSampler(cuts, max_duration=batch_seconds, shuffle=True, seed=seed, world_size=1, rank=0)
     sampler.set_epoch(epoch)
@@ -91,20 +93,30 @@ def collate(cuts: Sequence, features: Features, lexicon: Lexicon, augment: Optio
     if augment is not None:  # each utterance alone: masks are a share of its own length
         loaded = [augment(x[None])[0] for x in loaded]
     words = [[w for w in cut.supervisions[0].text.split() if w in lexicon.word_id] for cut in cuts]
-    return Batch([cut.id for cut in cuts], torch.nn.utils.rnn.pad_sequence(loaded, batch_first=True),
-                 torch.tensor([len(x) for x in loaded]), [lexicon.words_to_token_ids(ws) for ws in words],
-                 [lexicon.words_to_ids(ws) for ws in words])
+    return Batch(
+        [cut.id for cut in cuts],
+        torch.nn.utils.rnn.pad_sequence(loaded, batch_first=True),
+        torch.tensor([len(x) for x in loaded]),
+        [lexicon.words_to_token_ids(ws) for ws in words],
+        [lexicon.words_to_ids(ws) for ws in words],
+    )
 
 
 def spec_augment(config: SimpleNamespace) -> SpecAugment:
     """Lhotse's SpecAugment (Park et al. 2019) as the group `train` says."""
-    return SpecAugment(time_warp_factor=config.time_warp or None, num_feature_masks=config.freq_masks,
-                       features_mask_size=config.freq_width, num_frame_masks=config.time_masks,
-                       frames_mask_size=config.time_width, max_frames_mask_fraction=config.mask_fraction)
+    return SpecAugment(
+        time_warp_factor=config.time_warp or None,
+        num_feature_masks=config.freq_masks,
+        features_mask_size=config.freq_width,
+        num_frame_masks=config.time_masks,
+        frames_mask_size=config.time_width,
+        max_frames_mask_fraction=config.mask_fraction,
+    )
 
 
-def training_batches(batches: Sequence[CutSet], first: int, features: Features, lexicon: Lexicon, augment: SpecAugment,
-                     seed: int) -> Iterator[Batch]:
+def training_batches(
+    batches: Sequence[CutSet], first: int, features: Features, lexicon: Lexicon, augment: SpecAugment, seed: int
+) -> Iterator[Batch]:
     """Batches `first`, `first + 1`, ... of an epoch. All random numbers of step n, the dropout of the model that gets the batch
     among them, follow from `seed` and n alone: a resumed run draws what an uninterrupted one would have drawn.
     """

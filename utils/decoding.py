@@ -1,4 +1,5 @@
 """First pass: network, greedy words, k2 lattices. One batch is one piece of work, whole on disk or absent."""
+
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,8 @@ from torch import Tensor
 
 from utils.dataset import Features
 from utils.files import atomic_path, read_json, write_json
-from utils.graphs import load_fsa
+from utils.graphs import load_fsa, need_k2
 from utils.lexicon import Lexicon
-from utils.losses import need_k2
 from utils.model import Model
 from utils.training import greedy
 
@@ -43,8 +43,10 @@ class Decoder:
         loaded = [self.features(cut) for cut in cuts]
         seconds: Dict[str, float] = {}
         with timed(seconds, "encoder"):
-            output = self.model(torch.nn.utils.rnn.pad_sequence(loaded, batch_first=True).to(self.device),
-                                torch.tensor([len(x) for x in loaded], device=self.device))
+            output = self.model(
+                torch.nn.utils.rnn.pad_sequence(loaded, batch_first=True).to(self.device),
+                torch.tensor([len(x) for x in loaded], device=self.device),
+            )
         hypotheses: Dict[str, List[List[str]]] = {}
         words = None
         if output.frames is not None:
@@ -54,18 +56,34 @@ class Decoder:
             normaliser = scores.logsumexp(-1, keepdim=True)
             words = scores - normaliser
             with atomic_path(out.with_name(out.name + "-scores.safetensors")) as temporary:
-                save_file({"frames": output.frames.half().cpu(), "blank": output.blank.float().cpu(),
-                           "normaliser": normaliser[..., 0].float().cpu(), "lengths": output.word_lengths.cpu()}, str(temporary))
+                save_file(
+                    {
+                        "frames": output.frames.half().cpu(),
+                        "blank": output.blank.float().cpu(),
+                        "normaliser": normaliser[..., 0].float().cpu(),
+                        "lengths": output.word_lengths.cpu(),
+                    },
+                    str(temporary),
+                )
         for name, graph in self.graphs.items():
-            log_probs, lengths = (words, output.word_lengths) if name == "word_lattice" else (output.subword, output.subword_lengths)
+            log_probs, lengths = (
+                (words, output.word_lengths) if name == "word_lattice" else (output.subword, output.subword_lengths)
+            )
             with timed(seconds, name):
                 found = lattices(log_probs, lengths, graph, self.config)
                 hypotheses[name] = [self.lexicon.ids_to_words(ids) for ids in best_paths(found)]
             with atomic_path(out.with_name(f"{out.name}-{name}.pt")) as temporary:
                 torch.save(found.to("cpu").as_dict(), temporary)
-        write_json(out.with_name(out.name + ".json"), {
-            "ids": [cut.id for cut in cuts], "refs": [cut.supervisions[0].text.split() for cut in cuts], "hyps": hypotheses,
-            "seconds": seconds, "audio_seconds": sum(cut.duration for cut in cuts)})
+        write_json(
+            out.with_name(out.name + ".json"),
+            {
+                "ids": [cut.id for cut in cuts],
+                "refs": [cut.supervisions[0].text.split() for cut in cuts],
+                "hyps": hypotheses,
+                "seconds": seconds,
+                "audio_seconds": sum(cut.duration for cut in cuts),
+            },
+        )
 
 
 class timed:
@@ -99,10 +117,16 @@ def lattices(log_probs: Tensor, lengths: Tensor, graph: Any, config: SimpleNames
     Returns:
       a k2.FsaVec of N lattices; a path has one arc a frame, and one more to the final state.
     """
-    k2 = need_k2("a lattice", "take the greedy decoding of a word-vector recipe")
+    k2 = need_k2()
     segments = torch.stack((torch.arange(len(lengths)), torch.zeros(len(lengths), dtype=torch.int64), lengths.cpu()), 1)
-    return k2.intersect_dense_pruned(graph, k2.DenseFsaVec(log_probs.float(), segments.to(torch.int32)), search_beam=config.beam,
-                                     output_beam=config.output_beam, min_active_states=30, max_active_states=config.max_active)
+    return k2.intersect_dense_pruned(
+        graph,
+        k2.DenseFsaVec(log_probs.float(), segments.to(torch.int32)),
+        search_beam=config.beam,
+        output_beam=config.output_beam,
+        min_active_states=30,
+        max_active_states=config.max_active,
+    )
 
 
 def best_paths(found: Any) -> List[List[int]]:

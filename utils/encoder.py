@@ -3,6 +3,7 @@
 Layer norm stands where the original has batch norm, and padding is masked before every convolution, so that an utterance's
 output depends neither on its batch nor on what lies behind its end.
 """
+
 from typing import Tuple
 
 import torch
@@ -20,15 +21,26 @@ class Encoder(nn.Module):
     half, and their output repeated and added to the 40 ms stream for the head that needs the finer times.
     """
 
-    def __init__(self, num_mel_bins: int, strides: Tuple[int, int], dim: int, fine_layers: int, coarse_layers: int, heads: int,
-                 kernel: int, dropout: float) -> None:
+    def __init__(
+        self,
+        num_mel_bins: int,
+        strides: Tuple[int, int],
+        dim: int,
+        fine_layers: int,
+        coarse_layers: int,
+        heads: int,
+        kernel: int,
+        dropout: float,
+    ) -> None:
         """strides: features a frame of the fine and of the coarse stream, (4, 8) unless configured otherwise."""
         super().__init__()
         fine, coarse = strides
         if coarse % fine:
             raise UserError(f"model.word_stride={coarse} must be a multiple of model.subword_stride={fine}")
-        self.convolutions = nn.ModuleList([nn.Conv1d(num_mel_bins, dim, 5, stride=2, padding=2)] + [
-            nn.Conv1d(dim, dim, 5, stride=2, padding=2) for _ in range(fine.bit_length() - 2)])
+        self.convolutions = nn.ModuleList(
+            [nn.Conv1d(num_mel_bins, dim, 5, stride=2, padding=2)]
+            + [nn.Conv1d(dim, dim, 5, stride=2, padding=2) for _ in range(fine.bit_length() - 2)]
+        )
         self.ratio = coarse // fine
         self.norm = nn.LayerNorm(dim)
         self.dropout = nn.Dropout(dropout)
@@ -57,7 +69,7 @@ class Encoder(nn.Module):
         down = self.down((fine * valid_frames(lengths, fine.shape[1])[..., None]).transpose(1, 2)).transpose(1, 2)
         coarse = self._blocks(self.coarse, down, coarse_lengths)
         n, t, c = coarse.shape
-        fine = fine + coarse[:, :, None].expand(n, t, self.ratio, c).reshape(n, self.ratio * t, c)[:, :fine.shape[1]]
+        fine = fine + coarse[:, :, None].expand(n, t, self.ratio, c).reshape(n, self.ratio * t, c)[:, : fine.shape[1]]
         return self.fine_norm(fine), lengths, self.coarse_norm(coarse), coarse_lengths
 
     def _blocks(self, blocks: nn.ModuleList, x: Tensor, lengths: Tensor) -> Tensor:

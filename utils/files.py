@@ -1,4 +1,5 @@
 """Files that are either whole or absent."""
+
 import errno
 import hashlib
 import json

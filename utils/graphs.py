@@ -2,6 +2,7 @@
 
 k2 is imported inside the functions: the rest of the project runs where there is no k2 for the machine.
 """
+
 import io
 import os
 import pickle
@@ -17,13 +18,14 @@ from utils.lexicon import Lexicon, disambiguate
 Fsa = Any  # k2.Fsa
 
 
-def need_k2() -> Any:
-    """The k2 module; raises UserError where it isn't installed."""
+def need_k2(what: str = "lattices", remedy: str = "install it as README says") -> Any:
+    """The k2 module; raises UserError, saying what needs it and how to do without, where it can't be imported."""
     try:
         import k2
     except ImportError as error:
-        raise UserError(f"lattices need k2, which can't be imported here ({error}); install it as README says, "
-                        "or decode greedily with the word head") from None
+        raise UserError(
+            f"{what} need k2, which can't be imported here ({error}); {remedy}, or run python -m steps.doctor"
+        ) from None
     return k2
 
 
@@ -48,6 +50,7 @@ def grammar(arpa: Path, words: Path) -> Fsa:
     """G of an ARPA model over words.txt: a transducer with #0 on the input side of back-off arcs; scores in natural log."""
     k2 = need_k2()
     import kaldilm
+
     with _quiet():
         text = kaldilm.arpa2fst(str(arpa), read_symbol_table=str(words), disambig_symbol="#0", max_arpa_warnings=0)
     return k2.Fsa.from_openfst(text, acceptor=False)

@@ -1,11 +1,12 @@
 """CTC (Graves et al. 2006) through k2 graphs, or through torch where k2 has no wheel."""
+
 from typing import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from utils.errors import UserError
+from utils.graphs import need_k2
 
 
 def ctc(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]], backend: str) -> Tensor:
@@ -23,7 +24,7 @@ def ctc(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]], ba
 
 
 def _k2_ctc(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
-    k2 = need_k2("loss.backend=k2", "set loss.backend=torch to train without it")
+    k2 = need_k2("k2 losses (loss.backend=k2)", "set loss.backend=torch to train without it")
     order = torch.argsort(lengths, descending=True, stable=True)  # k2 wants the longest first
     segments = torch.stack((order, torch.zeros_like(order), lengths[order]), 1).to(torch.int32).cpu()
     dense = k2.DenseFsaVec(log_probs.float(), segments)
@@ -36,14 +37,10 @@ def _k2_ctc(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]]
 
 def _torch_ctc(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
     symbols = torch.tensor([s for target in targets for s in target], device=log_probs.device)
-    return F.ctc_loss(log_probs.float().transpose(0, 1), symbols, lengths.to(log_probs.device),
-                      torch.tensor([len(target) for target in targets], device=log_probs.device), reduction="none")
-
-
-def need_k2(what: str, remedy: str):  # noqa: ANN201 - the module k2
-    """The module k2, or a UserError that says what needs it and how to do without."""
-    try:
-        import k2
-    except ImportError as error:
-        raise UserError(f"{what} needs k2, which can't be imported ({error}); {remedy}, or run python -m steps.doctor") from None
-    return k2
+    return F.ctc_loss(
+        log_probs.float().transpose(0, 1),
+        symbols,
+        lengths.to(log_probs.device),
+        torch.tensor([len(target) for target in targets], device=log_probs.device),
+        reduction="none",
+    )

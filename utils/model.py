@@ -1,4 +1,5 @@
 """The acoustic model of every recipe: one encoder, a sub-word head at 40 ms, a word head at 80 ms."""
+
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -59,7 +60,16 @@ def build(config: SimpleNamespace, num_mel_bins: int, units: int, words: int, ta
       table: the word-vector table's parts (stage vectors).
       vector_dim: width of the word-vector space.
     """
-    encoder = Encoder(num_mel_bins, (config.subword_stride, config.word_stride), config.dim, config.fine_layers, config.coarse_layers, config.heads, config.kernel, config.dropout)
+    encoder = Encoder(
+        num_mel_bins,
+        (config.subword_stride, config.word_stride),
+        config.dim,
+        config.fine_layers,
+        config.coarse_layers,
+        config.heads,
+        config.kernel,
+        config.dropout,
+    )
     word = None
     if config.word_head != "none":
         vectors = WordVectors(table, vector_dim) if config.word_head == "vectors" else SoftmaxTable(words, vector_dim)

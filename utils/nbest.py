@@ -1,4 +1,5 @@
 """n-best lists from lattices: word sequences with their scores and word times."""
+
 from dataclasses import dataclass
 from typing import Any, Dict, List, Tuple
 
@@ -40,7 +41,7 @@ def nbest(lattices: Any, paths: int, scale: float, lm_scale: float) -> List[List
     out = []
     for n in range(lattices.shape[0]):
         found: Dict[Tuple[int, ...], Path] = {}
-        candidates = [arcs[rows[p]:rows[p + 1]] for p in range(utterances[n], utterances[n + 1])]
+        candidates = [arcs[rows[p] : rows[p + 1]] for p in range(utterances[n], utterances[n + 1])]
         candidates.append(best[n].arc_number.numpy())
         for path in candidates:
             if not len(path):
@@ -80,7 +81,7 @@ def _words(arcs: np.ndarray, values: np.ndarray, splits: np.ndarray) -> Tuple[Tu
     places = np.nonzero(splits[arcs + 1] > splits[arcs])[0]
     words, frames = [], []
     for place in places.tolist():
-        said = values[splits[arcs[place]]:splits[arcs[place] + 1]].tolist()
+        said = values[splits[arcs[place]] : splits[arcs[place] + 1]].tolist()
         words += said
         frames += [place] * len(said)
     return tuple(words), tuple(frames)

@@ -1,4 +1,5 @@
 """Log-linear rescoring of n-best lists; every weight tuned on dev."""
+
 from dataclasses import dataclass
 from itertools import product
 from typing import Dict, List, Sequence, Tuple

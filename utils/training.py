@@ -1,11 +1,11 @@
 """The training loop, the same for every recipe."""
+
 import json
 import logging
 import math
-import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Sequence, Tuple
 
 import kaldialign
 import torch
@@ -19,7 +19,7 @@ from utils.errors import UserError
 from utils.files import write_json, write_jsonl
 from utils.lexicon import Lexicon
 from utils.losses import ctc
-from utils.model import Model, average, load, parameters, save
+from utils.model import Model, average, parameters, save
 
 
 class Trainer:
@@ -31,14 +31,25 @@ class Trainer:
       out: the stage's partial folder.
     """
 
-    def __init__(self, model: Model, lexicon: Lexicon, features: Features, train_cuts: CutSet, dev_cuts: CutSet,
-                 config: SimpleNamespace, out: Path, device: str, log: logging.Logger) -> None:
+    def __init__(
+        self,
+        model: Model,
+        lexicon: Lexicon,
+        features: Features,
+        train_cuts: CutSet,
+        dev_cuts: CutSet,
+        config: SimpleNamespace,
+        out: Path,
+        device: str,
+        log: logging.Logger,
+    ) -> None:
         self.model, self.lexicon, self.features = model.to(device), lexicon, features
         self.train_cuts, self.dev_cuts = train_cuts, dev_cuts
         self.config, self.out, self.device, self.log = config, out, torch.device(device), log
         self.augment = spec_augment(config.train)
-        self.optimizer = torch.optim.AdamW(weight_decay_groups(model, config.train.weight_decay), lr=config.train.learning_rate,
-                                           betas=(0.9, 0.98), foreach=True)
+        self.optimizer = torch.optim.AdamW(
+            weight_decay_groups(model, config.train.weight_decay), lr=config.train.learning_rate, betas=(0.9, 0.98), foreach=True
+        )
         precision = config.train.precision
         if precision != "fp32" and self.device.type != "cuda":
             raise UserError(f"train.precision={precision} needs a GPU (--device cuda); on {device} take fp32")
@@ -66,9 +77,16 @@ class Trainer:
         averaged = average([self.out / "checkpoints" / name for _, name in self.best])
         self.model.load_state_dict(averaged)
         save(self.model, self.out / "model.safetensors")
-        write_json(self.out / "summary.json", {
-            "parameters": parameters(self.model), "parameters_trained": parameters(self.model), "steps": self.step,
-            "epochs": self.config.train.epochs, "best": [{"dev_error": e, "file": n} for e, n in self.best]})
+        write_json(
+            self.out / "summary.json",
+            {
+                "parameters": parameters(self.model),
+                "parameters_trained": parameters(self.model),
+                "steps": self.step,
+                "epochs": self.config.train.epochs,
+                "best": [{"dev_error": e, "file": n} for e, n in self.best],
+            },
+        )
 
     def dry_run(self) -> None:
         """Forward and backward over the batch with the longest utterances: what can't fit in memory fails now, not in hours."""
@@ -78,8 +96,10 @@ class Trainer:
         except (RuntimeError, MemoryError) as error:
             if "memory" not in str(error).lower() and not isinstance(error, MemoryError):
                 raise
-            raise UserError(f"the batch of the longest utterances ({len(longest)} of up to {longest[0].duration:.1f} s) does not fit in "
-                            f"memory; lower train.batch_seconds (now {self.config.train.batch_seconds:g}) or data.max_duration") from None
+            raise UserError(
+                f"the batch of the longest utterances ({len(longest)} of up to {longest[0].duration:.1f} s) does not fit in "
+                f"memory; lower train.batch_seconds (now {self.config.train.batch_seconds:g}) or data.max_duration"
+            ) from None
         self.model.zero_grad(set_to_none=True)
 
     def losses(self, batch: Batch) -> Tuple[Tensor, Dict[str, Tensor]]:
@@ -110,11 +130,19 @@ class Trainer:
         settings = self.config.train
         self.model.train()
         batches = epoch_batches(self.train_cuts, settings.batch_seconds, self.config.seed, self.epoch)
-        stream = training_batches(batches, self.batch, self.features, self.lexicon, self.augment,
-                                  self.config.seed * 1009 + self.epoch * 10_007)
+        stream = training_batches(
+            batches, self.batch, self.features, self.lexicon, self.augment, self.config.seed * 1009 + self.epoch * 10_007
+        )
         total = settings.epochs * len(batches)
-        with tqdm(stream, desc=f"epoch {self.epoch + 1}/{settings.epochs}", total=total, initial=self.epoch * len(batches) + self.batch,
-                  unit="step", mininterval=1, leave=False) as bar:
+        with tqdm(
+            stream,
+            desc=f"epoch {self.epoch + 1}/{settings.epochs}",
+            total=total,
+            initial=self.epoch * len(batches) + self.batch,
+            unit="step",
+            mininterval=1,
+            leave=False,
+        ) as bar:
             for batch in bar:
                 rate = learning_rate(settings, (self.epoch + self.batch / len(batches)) / settings.epochs)
                 for group in self.optimizer.param_groups:
@@ -128,8 +156,14 @@ class Trainer:
                 self.optimizer.zero_grad(set_to_none=True)
                 self.step += 1
                 self.batch += 1
-                row = {"step": self.step, "epoch": self.epoch + 1, "loss": loss.item(), "learning_rate": rate, "gradient_norm": float(norm),
-                       **{f"{head}_loss": mean.item() for head, mean in means.items()}}
+                row = {
+                    "step": self.step,
+                    "epoch": self.epoch + 1,
+                    "loss": loss.item(),
+                    "learning_rate": rate,
+                    "gradient_norm": float(norm),
+                    **{f"{head}_loss": mean.item() for head, mean in means.items()},
+                }
                 self.curve.append(row)
                 for key in row.keys() - {"step", "epoch"}:
                     board.add_scalar(f"train/{key}", row[key], self.step)
@@ -171,13 +205,23 @@ class Trainer:
         name = f"epoch-{self.epoch + 1:04d}.safetensors"
         save(self.model, self.out / "checkpoints" / name)
         ranked = sorted(self.best + [(error, name)], key=lambda item: (item[0], -int(item[1][6:10])))
-        self.best = ranked[:self.config.train.average]
+        self.best = ranked[: self.config.train.average]
 
     def _save(self, epoch: int) -> None:
-        checkpoints.save(self.out / "checkpoints", self.step, {
-            "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict(),
-            "epoch": epoch, "batch": self.batch if epoch == self.epoch else 0, "step": self.step, "best": self.best,
-            "curve": json.dumps(self.curve)})
+        checkpoints.save(
+            self.out / "checkpoints",
+            self.step,
+            {
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "epoch": epoch,
+                "batch": self.batch if epoch == self.epoch else 0,
+                "step": self.step,
+                "best": self.best,
+                "curve": json.dumps(self.curve),
+            },
+        )
         write_jsonl(self.out / "curves.jsonl", self.curve)
         kept = {name for _, name in self.best}
         for path in (self.out / "checkpoints").glob("epoch-*.safetensors"):  # only after the checkpoint that no longer names them
@@ -195,11 +239,24 @@ class Trainer:
     def _stop_at_nan(self, batch: Batch, head: str, loss: Tensor) -> None:
         wrong = [n for n in range(len(batch.ids)) if not math.isfinite(loss[n].item())]
         path = self.out / f"failed-step-{self.step}.pt"
-        torch.save({"ids": batch.ids, "x": batch.x, "lengths": batch.lengths, "subwords": batch.subwords, "words": batch.words,
-                    "loss": loss.detach().cpu(), "head": head, "model": self.model.state_dict()}, path)
+        torch.save(
+            {
+                "ids": batch.ids,
+                "x": batch.x,
+                "lengths": batch.lengths,
+                "subwords": batch.subwords,
+                "words": batch.words,
+                "loss": loss.detach().cpu(),
+                "head": head,
+                "model": self.model.state_dict(),
+            },
+            path,
+        )
         names = ", ".join(batch.ids[n] for n in wrong[:10])
-        raise UserError(f"the {head} loss of {len(wrong)} utterance(s) is not finite at step {self.step}: {names}; the batch and the weights "
-                        f"are saved in {path}. Look at these utterances, or lower train.learning_rate; the last checkpoint is intact")
+        raise UserError(
+            f"the {head} loss of {len(wrong)} utterance(s) is not finite at step {self.step}: {names}; the batch and the weights "
+            f"are saved in {path}. Look at these utterances, or lower train.learning_rate; the last checkpoint is intact"
+        )
 
 
 def choose_words(transcripts: Sequence[Sequence[int]], vocabulary: int, negatives: int) -> Tuple[Tensor, List[List[int]]]:
@@ -234,7 +291,9 @@ def learning_rate(settings: SimpleNamespace, progress: float) -> float:
     """Linear rise, then a cosine to a hundredth of the peak; progress from 0 to 1."""
     if progress < settings.warmup:
         return settings.learning_rate * max(progress / settings.warmup, 0.01)
-    return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (progress - settings.warmup) / (1 - settings.warmup))))
+    return settings.learning_rate * (
+        0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (progress - settings.warmup) / (1 - settings.warmup)))
+    )
 
 
 def weight_decay_groups(model: Model, decay: float) -> List[Dict[str, Any]]:

@@ -4,6 +4,7 @@ A table is a dict of tensors, row = word id - 1:
   letters  (V, L) int64, ids from 1 padded with 0: what the letter encoder reads
   meaning  (V, D) float32, and known (V,) bool: whether the source has the word
 """
+
 import logging
 import zlib
 from pathlib import Path
@@ -25,7 +26,7 @@ def spelling(words: Sequence[str]) -> Tuple[Tensor, List[str]]:
     ids = {letter: n for n, letter in enumerate(alphabet, 1)}
     out = torch.zeros(len(words), max(map(len, words)), dtype=torch.int64)
     for row, word in enumerate(words):
-        out[row, :len(word)] = torch.tensor([ids[letter] for letter in word])
+        out[row, : len(word)] = torch.tensor([ids[letter] for letter in word])
     return out, alphabet
 
 
@@ -57,8 +58,18 @@ def fasttext(words: Sequence[str], sentences: Sequence[List[str]], config: Simpl
     from gensim.models import FastText
 
     logging.getLogger("gensim").setLevel(logging.WARNING)
-    model = FastText(sentences=list(sentences), vector_size=config.dim, window=5, min_count=1, sg=1, epochs=20,
-                     workers=1, seed=config.seed, hashfxn=lambda text: zlib.crc32(text.encode()), bucket=100_000)
+    model = FastText(
+        sentences=list(sentences),
+        vector_size=config.dim,
+        window=5,
+        min_count=1,
+        sg=1,
+        epochs=20,
+        workers=1,
+        seed=config.seed,
+        hashfxn=lambda text: zlib.crc32(text.encode()),
+        bucket=100_000,
+    )
     return np.stack([model.wv[word] for word in words]), np.ones(len(words), bool)
 
 
@@ -88,8 +99,10 @@ def _text(path: Path, words: Sequence[str]) -> Dict[str, np.ndarray]:
             continue
         dim = dim or len(parts) - 1
         if len(parts) < dim + 1 or dim < 1:
-            raise UserError(f"{path}, line {number}: {len(parts) - 1} numbers after the word, {dim} expected; the file is ragged "
-                            "or cut short: fetch it again")
+            raise UserError(
+                f"{path}, line {number}: {len(parts) - 1} numbers after the word, {dim} expected; the file is ragged "
+                "or cut short: fetch it again"
+            )
         word = " ".join(parts[:-dim])  # GloVe 840B has words with spaces
         if len(parts) > dim + 1 and _number(parts[-dim - 1]) and _number(parts[1]):
             raise UserError(f"{path}, line {number}: {len(parts) - 1} numbers after the word, {dim} expected; the file is ragged")

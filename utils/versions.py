@@ -1,4 +1,5 @@
 """State of the code and of the machine that made a result."""
+
 import os
 import platform
 import subprocess
@@ -11,14 +12,25 @@ def git_state(root: Path) -> Dict[str, Any]:
 
     Results and their tables don't count: a run that writes its record doesn't make the next run's tree dirty.
     """
+
     def git(*arguments: str) -> str:
         return subprocess.run(("git", "-C", str(root)) + arguments, check=True, capture_output=True, text=True).stdout.strip()
 
     try:
         commit = git("rev-parse", "HEAD")
         # every file by name: of a new folder git would print the folder alone, which no pattern below takes out
-        changed = git("status", "--porcelain", "--untracked-files=all", "--", ".", ":(exclude,glob)egs/*/results/**",
-                      ":(exclude,glob)egs/*/RESULTS.md", ":(exclude)RESULTS.md", ":(exclude)RESULTS.html", ":(exclude)README.md")
+        changed = git(
+            "status",
+            "--porcelain",
+            "--untracked-files=all",
+            "--",
+            ".",
+            ":(exclude,glob)egs/*/results/**",
+            ":(exclude,glob)egs/*/RESULTS.md",
+            ":(exclude)RESULTS.md",
+            ":(exclude)RESULTS.html",
+            ":(exclude)README.md",
+        )
     except (subprocess.CalledProcessError, FileNotFoundError):
         return {"git_commit": "unknown", "git_clean": False}
     return {"git_commit": commit, "git_clean": not changed}
@@ -28,7 +40,11 @@ def machine(device: str) -> str:
     """What the seconds were measured on: 'Xeon Gold 6230, 2 cores', and the GPU's name where `device` is one."""
     name = platform.machine()
     try:
-        models = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+        models = [
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ]
         name = models[0] if models else name
     except OSError:  # not Linux
         name = platform.processor() or name
@@ -36,5 +52,6 @@ def machine(device: str) -> str:
     text = f"{name}, {cores} cores"
     if device.startswith("cuda"):
         import torch
+
         text += f", {torch.cuda.get_device_name(torch.device(device))}"
     return text

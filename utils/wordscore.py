@@ -1,4 +1,5 @@
 """The word head's opinion of a hypothesis: each word in its time span, or the whole sequence."""
+
 from typing import Dict, List, Sequence, Tuple
 
 import torch
@@ -59,8 +60,13 @@ def sequence_scores(log_probs: Tensor, paths: Sequence[Path], rows: Dict[int, in
     """
     targets = [[rows[w] + 1 for w in path.words] for path in paths]
     frames, floor = len(log_probs), float(log_probs[:, 0].sum())
-    losses = F.ctc_loss(log_probs[:, None].expand(-1, len(paths), -1), torch.tensor([s for t in targets for s in t], dtype=torch.int64),
-                        torch.full((len(paths),), frames), torch.tensor([len(t) for t in targets]), reduction="none")
+    losses = F.ctc_loss(
+        log_probs[:, None].expand(-1, len(paths), -1),
+        torch.tensor([s for t in targets for s in t], dtype=torch.int64),
+        torch.full((len(paths),), frames),
+        torch.tensor([len(t) for t in targets]),
+        reduction="none",
+    )
     finite = losses[torch.isfinite(losses)]
     losses = torch.where(torch.isfinite(losses), losses, finite.max() + 20 if len(finite) else torch.tensor(0.0))
     return (-losses - floor).tolist()

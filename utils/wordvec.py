@@ -4,6 +4,7 @@
 
 g_w is 0 where the meaning of w is not known, and for a random share of the words in each training step.
 """
+
 from typing import Dict, Optional, Tuple, Union
 
 import torch
@@ -21,16 +22,22 @@ class LetterEncoder(nn.Module):
         self.letter = nn.Embedding(letters + 1, width, padding_idx=0)
         self.from_start = nn.Embedding(self.places, width)
         self.from_end = nn.Embedding(self.places, width)
-        self.convolutions = nn.ModuleList([nn.Conv1d(width, 2 * width, 5, padding=2), nn.Conv1d(2 * width, 2 * width, 3, padding=1)])
+        self.convolutions = nn.ModuleList(
+            [nn.Conv1d(width, 2 * width, 5, padding=2), nn.Conv1d(2 * width, 2 * width, 3, padding=1)]
+        )
         self.output = nn.Linear(4 * width, dim)
 
     def forward(self, letters: Tensor) -> Tensor:
         """letters: (W, L), ids from 1, padded with 0 -> (W, dim)."""
-        letters = letters[:, :max(1, int((letters > 0).sum(1).max()))]  # the longest of these words
+        letters = letters[:, : max(1, int((letters > 0).sum(1).max()))]  # the longest of these words
         valid = (letters > 0).float()
         place = torch.arange(letters.shape[1], device=letters.device).expand_as(letters)
         behind = (valid.sum(1, keepdim=True).long() - 1 - place).clamp(min=0)
-        x = self.letter(letters) + self.from_start(place.clamp(max=self.places - 1)) + self.from_end(behind.clamp(max=self.places - 1))
+        x = (
+            self.letter(letters)
+            + self.from_start(place.clamp(max=self.places - 1))
+            + self.from_end(behind.clamp(max=self.places - 1))
+        )
         x = (x * valid[..., None]).transpose(1, 2)
         for convolution in self.convolutions:
             x = F.silu(convolution(x)) * valid[:, None]
@@ -75,7 +82,7 @@ class SoftmaxTable(nn.Module):
 
     def __init__(self, words: int, dim: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(words, dim) * dim ** -0.5)
+        self.weight = nn.Parameter(torch.randn(words, dim) * dim**-0.5)
         self.bias = nn.Parameter(torch.zeros(words))
 
 
