@@ -258,10 +258,22 @@ def test_a_cuda_that_the_usual_index_lacks_asks_for_an_index(setup, tools):
     assert "--index-url https://index.example/cu126" in planned
 
 
-def test_a_page_of_wheels_out_of_reach_is_said(copy, setup, tools):
+@pytest.fixture
+def nowhere(copy):
+    """An address where nobody answers, which the table now gives for k2's wheels; and this Python as the one to use."""
+    address, this = "http://127.0.0.1:9/cpu.html", "%d.%d" % sys.version_info[:2]
     table = copy / "utils" / "requirements" / "stacks.txt"
-    nowhere, this = "http://127.0.0.1:9/cpu.html", "%d.%d" % sys.version_info[:2]
-    table.write_text(re.sub(r"https://\S+/cpu.html", nowhere, table.read_text()).replace("3.10,3.11,3.12", this))
+    table.write_text(re.sub(r"https://\S+/cpu.html", address, table.read_text()).replace("3.10,3.11,3.12", this))
+    return address
+
+
+def test_a_page_of_wheels_out_of_reach_leaves_the_present_environment_alone(copy, setup, nowhere):
+    complete(copy, setup)
+    said = one_error(setup("--modern", "cpu", NUPTSE_PYTHON=sys.executable))
+    assert f"{nowhere}, is out of reach; .venv stays as it was" in said and setup("--check").returncode == 0
+
+
+def test_a_page_of_wheels_out_of_reach_is_said(setup, nowhere):
     done = setup("--modern", "cpu", NUPTSE_PYTHON=sys.executable)
     assert done.returncode == 1 and f"k2's wheel could not be had (is {nowhere} within reach?)" in done.stderr, done.stderr
     assert setup("--check").returncode == 1

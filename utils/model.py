@@ -39,7 +39,7 @@ class Model(nn.Module):
         fine, fine_lengths, coarse, coarse_lengths = self.encoder(x, lengths)
         subword = frames = blank = None
         if self.subword is not None:
-            subword = self.subword(fine).log_softmax(-1)
+            subword = self.subword(fine).float().log_softmax(-1)
         if self.word is not None:
             frames, blank = self.word(coarse)
         return Output(subword, fine_lengths, frames, blank, coarse_lengths)

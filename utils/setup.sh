@@ -103,6 +103,7 @@ make_venv() {
     local started=$SECONDS words steps=3 number=0
     check_machine
     find_python
+    check_page
     [[ "$STACK" == tested ]] || steps=$((2 + $(pip_steps | wc -l)))
     say "setting up .venv: stack $STACK, Python at $PYTHON (about 2 minutes; interrupting is safe, the next run goes on)"
     prepare_folder
@@ -148,6 +149,13 @@ check_machine() {
         fail "torch for ${STACK#modern-} is not on the usual index:" \
             "set NUPTSE_TORCH_INDEX to PyTorch's own for it (see pytorch.org), or take modern-cu128"
     fi
+}
+
+# A .venv that stands is not given up for one that can't be made.
+check_page() {
+    [[ "$PAGE" != - && -f "$STAMP" ]] || return 0
+    "$PYTHON" -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=30).read(1)' "$PAGE" 2>/dev/null ||
+        fail "the page of k2's wheels, $PAGE, is out of reach; .venv stays as it was (move it away to try all the same)"
 }
 
 # Set PYTHON to a Python of a version in PYTHONS that really answers and can make environments.

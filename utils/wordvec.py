@@ -98,10 +98,10 @@ class WordHead(nn.Module):
 
     def forward(self, h: Tensor) -> Tuple[Tensor, Tensor]:
         """h: (N, T, C) -> frame vectors (N, T, dim), times the scale, and blank scores (N, T)."""
-        z = self.output(h)
+        z, blank = self.output(h).float(), self.blank(h)[..., 0].float()  # cosines and their softmax are not for half precision
         if isinstance(self.words, WordVectors):
             z = F.normalize(z, dim=-1) * self.log_scale.exp()
-        return z, self.blank(h)[..., 0]
+        return z, blank
 
     def table(self, words: Tensor, meaning_dropout: float = 0.0) -> Tuple[Tensor, Tensor]:
         """words: (W,), row numbers -> vectors (W, dim) and biases (W,)."""
