@@ -31,7 +31,7 @@ def test_the_frames_needed_are_those_where_ctc_becomes_finite(symbols):
 
 def test_the_encoder_gives_as_many_frames_as_the_audit_counts():
     from utils.encoder import Encoder
-    encoder = Encoder(80, 8, 0, 0, 1, 3, 0.0)
+    encoder = Encoder(80, (4, 8), 8, 0, 0, 1, 3, 0.0)
     for n in [*range(1, 35), 100, 101]:
         fine, fine_lengths, coarse, coarse_lengths = encoder(torch.zeros(1, n, 80), torch.tensor([n]))
         assert fine.shape[1] == fine_lengths == output_frames(n, 4) and coarse.shape[1] == coarse_lengths == output_frames(n, 8)
@@ -70,13 +70,13 @@ def train_cuts(stage):
 
 def test_infeasible_cuts_are_those_that_torch_cannot_align(stage):
     # strides at which some of these utterances no longer fit
-    folder = stage("model.subword_stride=8", "model.word_stride=40", "audit.max_infeasible=1.0")
+    folder = stage("model.subword_stride=16", "model.word_stride=48", "audit.max_infeasible=1.0")
     listed = {tuple(line.split("\t")) for line in (folder / "infeasible.tsv").read_text().splitlines()}
     lexicon, expected = read_lexicon(stage.inputs["lang"]), set()
     for split in ("train", "dev"):
         for cut in CutSet.from_file(stage.inputs["features"] / f"cuts_{split}.jsonl.gz"):
             words = [w for w in cut.supervisions[0].text.split() if w in lexicon.word_id]
-            targets = (("subword", 11, lexicon.words_to_token_ids(words)), ("word", 36, lexicon.words_to_ids(words)))
+            targets = (("subword", 16, lexicon.words_to_token_ids(words)), ("word", 48, lexicon.words_to_ids(words)))
             for head, stride, ids in targets:
                 frames = -(-len(cut.load_features()) // stride)
                 if ids and math.isinf(ctc_loss(ids, frames)):

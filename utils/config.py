@@ -21,7 +21,7 @@ CHOICES: Dict[str, Sequence] = {
     "features.normalise": ("global", "speaker", "none"),
     "lang.units": ("unigram", "bpe", "char", "phone"),
     "vectors.meaning.source": ("none", "random", "fasttext", "file"),
-    "model.subword_stride": (2, 4, 8),
+    "model.subword_stride": (2, 4, 8, 16),
     "model.word_head": ("vectors", "softmax", "none"),
     "loss.backend": ("k2", "torch"),
     "train.precision": ("fp32", "bf16", "fp16"),
