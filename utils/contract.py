@@ -78,6 +78,7 @@ def make(plan: Plan, **run: Any) -> bool:
         job = Job(config=configuration.view(plan.config), out=plan.partial, inputs=plan.inputs, plan=plan, **run)
         write_text(plan.partial / "config.yaml", yaml.safe_dump(plan.config, sort_keys=False))
         handler = logging.FileHandler(plan.partial / "log.txt")
+        handler.handleError = lambda record: None  # a full disk: the terminal has the message, and the stage's own write will tell
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         job.log.addHandler(handler)
         started = time.perf_counter()
