@@ -1,5 +1,6 @@
 """Training and validation batches from Lhotse cuts."""
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -65,6 +66,8 @@ def read_cuts(folder: Path, split: str, leave_out: Sequence[str] = ()) -> CutSet
 
 def epoch_batches(cuts: CutSet, batch_seconds: float, seed: int, epoch: int) -> List[CutSet]:
     """All batches of one epoch, cuts of like length together, in an order that depends on seed and epoch alone."""
+    # Lhotse warns of cuts in memory (ours are) and of a single cut that is longer than a batch should be (it is a batch then).
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"lhotse\.dataset\.sampling")
     buckets = min(10, len(cuts) // 40)
     if buckets > 1:
         sampler = DynamicBucketingSampler(
