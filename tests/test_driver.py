@@ -133,8 +133,7 @@ def words(cmdline):
         return []
 
 
-@pytest.mark.parametrize("number, everybody", [(signal.SIGINT, True), (signal.SIGINT, False), (signal.SIGTERM, False),
-                                               (signal.SIGHUP, False)])
+@pytest.mark.parametrize("number, everybody", [(signal.SIGINT, True), (signal.SIGTERM, False)])
 def test_stopped_it_ends_with_all_it_started_and_the_printed_command_goes_on(number, everybody, waiting, exp):
     process = begin(waiting, exp)
     (os.killpg if everybody else os.kill)(process.pid, number)

@@ -105,7 +105,7 @@ make_venv() {
     find_python
     check_page
     [[ "$STACK" == tested ]] || steps=$((2 + $(pip_steps | wc -l)))
-    say "setting up .venv: stack $STACK, Python at $PYTHON (about 2 minutes; interrupting is safe, the next run goes on)"
+    say "setting up .venv: stack $STACK, Python at $PYTHON (about 2 minutes; interrupting is safe)"
     prepare_folder
     trap 'stop 130' INT
     trap 'stop 143' TERM HUP
