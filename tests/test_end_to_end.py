@@ -139,5 +139,6 @@ def test_yesno_is_recognised(run_stages, exp, tmp_path):
     (corpus / "corpus.yaml").write_text((ROOT / "egs/yesno/corpus.yaml").read_text(), encoding="utf-8")
     source = tmp_path / "yesno" / "waves_yesno"
     assert run_stages("--corpus", str(corpus), "--set", f"data.source={source}", "--stop-stage", "8", "--threads", "1") == 0
-    record = next(r for r in read_all([corpus / "results"]) if r["decoding"] == "wordvec" and r["split"] == "test")
-    assert record["words"] == 240 and record["wer"] <= 1.25
+    records = {r["decoding"]: r for r in read_all([corpus / "results"]) if r["split"] == "test"}
+    assert records["greedy"]["words"] == 240 and records["greedy"]["wer"] <= 1.25  # the word-vector head
+    assert records["wordvec"]["wer"] <= 6  # of lattices over letters, which learn more slowly

@@ -107,6 +107,8 @@ def collate(cuts: Sequence, features: Features, lexicon: Lexicon, augment: Optio
 
 def spec_augment(config: SimpleNamespace) -> SpecAugment:
     """Lhotse's SpecAugment (Park et al. 2019) as the group `train` says."""
+    if config.time_masks < 1:
+        raise UserError("train.time_masks must be at least 1 (Lhotse divides by it); train.time_width=1 leaves next to nothing masked")
     return SpecAugment(
         time_warp_factor=config.time_warp or None,
         num_feature_masks=config.freq_masks,
