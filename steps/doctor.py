@@ -15,6 +15,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Tuple
 
+from utils.versions import git_state
+
 ROOT = Path(__file__).resolve().parent.parent
 LISTS = ROOT / "utils" / "requirements"
 SETUP = "utils/setup.sh"
@@ -161,8 +163,7 @@ def git() -> Iterator[Finding]:
     if not commit:
         yield Finding("git", "not a checkout, or no git: results are marked as of an unknown commit")
         return
-    changed = _output("git", "-C", str(ROOT), "status", "--porcelain").splitlines()
-    state = f"{len(changed)} files changed: results are marked .dirty" if changed else "clean"
+    state = "clean" if git_state(ROOT)["git_clean"] else "changed files: results are marked .dirty"
     yield Finding("git", f"commit {commit}, {state}")
 
 
