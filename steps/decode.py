@@ -5,10 +5,11 @@ from typing import Any, Dict, Tuple
 import torch
 from safetensors.torch import save_file
 
-from steps.train import make_model, trained_config
+from steps.train import make_model
+from utils.config import made_with
 from utils.contract import Job
 from utils.dataset import Features, ordered_batches, read_cuts
-from utils.decoding import BATCH_SECONDS, Decoder, first_pass_graph, pieces
+from utils.decoding import BATCH_SECONDS, Decoder, first_pass_graph, pieces, sum_timing
 from utils.files import atomic_path, write_json, write_jsonl
 from utils.graphs import need_k2
 from utils.lexicon import read_lexicon
@@ -29,7 +30,6 @@ def run(job: Job) -> None:
                 work.append((cuts, path))
     if work:
         run_all(make_decoder(job).decode, work, 1 if job.device.startswith("cuda") else job.nj, "decode")
-    timing: Dict[str, Dict[str, float]] = {}
     for split in SPLITS:
         done = pieces(job.out, split)
         for decoding in done[0]["hyps"]:
@@ -37,19 +37,15 @@ def run(job: Job) -> None:
                 job.out / f"hyps-{decoding}-{split}.jsonl",
                 ({"id": i, "ref": r, "hyp": h} for p in done for i, r, h in zip(p["ids"], p["refs"], p["hyps"][decoding])),
             )
-        for piece in done:
-            for link, seconds in piece["seconds"].items():
-                entry = timing.setdefault(link, {"seconds": 0.0, "audio_seconds": 0.0})
-                entry["seconds"] += seconds
-                entry["audio_seconds"] += piece["audio_seconds"]
-    write_json(job.out / "timing.json", timing)
+    every = (piece for split in SPLITS for piece in pieces(job.out, split))
+    write_json(job.out / "timing.json", sum_timing((piece["seconds"], piece["audio_seconds"]) for piece in every))
 
 
 def make_decoder(job: Job) -> Decoder:
     """Model, graphs and composed word-vector table, from the finished folders; the table is written beside the lattices."""
     need_k2("lattices", "decode on a machine that has a wheel: training needs it not (loss.backend=torch)")
     lexicon = read_lexicon(job.inputs["lang"])
-    config = trained_config(job.inputs["train"])
+    config = made_with(job.inputs["train"])
     features = Features(job.inputs["features"], cache_gb=0.0)
     bins = next(iter(read_cuts(job.inputs["features"], "dev"))).num_features
     model = make_model(config.model, lexicon, job.inputs, bins)

@@ -4,8 +4,9 @@ import shutil
 
 import torch
 
-from steps.train import make_model, trained_config
+from steps.train import make_model
 from utils.bundle import export_onnx, save_word_vectors
+from utils.config import made_with
 from utils.contract import Job
 from utils.dataset import read_cuts
 from utils.files import atomic_path, write_json
@@ -33,7 +34,7 @@ def run(job: Job) -> None:
         shutil.copyfile(job.inputs["features"] / "config.yaml", temporary)
     lexicon = read_lexicon(job.inputs["lang"])
     bins = next(iter(read_cuts(job.inputs["features"], "dev"))).num_features
-    model = make_model(trained_config(job.inputs["train"]).model, lexicon, job.inputs, bins)
+    model = make_model(made_with(job.inputs["train"]).model, lexicon, job.inputs, bins)
     load(model, job.inputs["train"] / "model.safetensors")
     if model.word is not None:
         save_word_vectors(model, lexicon.words, bundle / "word_vectors.safetensors")

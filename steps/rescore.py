@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional
 
 import torch
-import yaml
 from safetensors.torch import load_file
 
-from steps.train import trained_config
+from utils.config import made_with
 from utils.contract import Job
-from utils.decoding import pieces, timed
-from utils.files import read_jsonl, write_json, write_jsonl
+from utils.decoding import pieces, sum_timing, timed
+from utils.files import read_json, read_jsonl, write_json, write_jsonl
 from utils.graphs import load_fsa
 from utils.lexicon import read_lexicon
 from utils.nbest import nbest
@@ -26,8 +25,7 @@ def run(job: Job) -> None:
     torch.set_num_threads(1)
     decoded = job.inputs["decode"]
     graph = "lattice" if (decoded / "hyps-lattice-dev.jsonl").exists() else "word_lattice"
-    first_lm_scale = yaml.safe_load((decoded / "config.yaml").read_text())["decode"]["first_lm_scale"]
-    rescorer = Rescorer(job, graph, first_lm_scale)
+    rescorer = Rescorer(job, graph, made_with(decoded).decode.first_lm_scale)
     work = [(piece, job.out / "parts" / split / piece["path"].name) for split in SPLITS for piece in pieces(decoded, split)]
     run_all(rescorer.piece, [w for w in work if not w[1].with_suffix(".jsonl").exists()], job.nj, "rescore")
     rows = {
@@ -53,7 +51,8 @@ def run(job: Job) -> None:
     for split in SPLITS:
         write_jsonl(job.out / f"nbest-{split}.jsonl", rows[split])
     write_json(job.out / "weights.json", weights)
-    _write_timing(job.out, decoded)
+    seconds = ((read_json(out.with_suffix(".seconds.json")), piece["audio_seconds"]) for piece, out in work)
+    write_json(job.out / "timing.json", sum_timing(seconds))
 
 
 class Rescorer:
@@ -61,7 +60,7 @@ class Rescorer:
 
     def __init__(self, job: Job, graph: str, first_lm_scale: float) -> None:
         self.config, self.graph, self.first_lm_scale = job.config.rescore, graph, first_lm_scale
-        model = trained_config(job.inputs["train"]).model
+        model = made_with(job.inputs["train"]).model
         self.frame_ratio = (
             model.subword_stride / model.word_stride if graph == "lattice" else 1.0
         )  # word-head frames a lattice frame
@@ -104,18 +103,6 @@ class Rescorer:
         if self.config.word_score == "span":
             return span_scores(scores - blank, paths, rows, self.frame_ratio)
         return sequence_scores(torch.cat((blank, scores), 1) - kept["normaliser"][n, :length, None], paths, rows)
-
-
-def _write_timing(out: Path, decoded: Path) -> None:
-    timing: Dict[str, Dict[str, float]] = {}
-    for split in SPLITS:
-        for piece in pieces(decoded, split):
-            seconds = (out / "parts" / split / piece["path"].name).with_suffix(".seconds.json")
-            for link, value in yaml.safe_load(seconds.read_text()).items():
-                entry = timing.setdefault(link, {"seconds": 0.0, "audio_seconds": 0.0})
-                entry["seconds"] += value
-                entry["audio_seconds"] += piece["audio_seconds"]
-    write_json(out / "timing.json", timing)
 
 
 if __name__ == "__main__":

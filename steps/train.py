@@ -1,21 +1,18 @@
 """Stage 5: train the acoustic model."""
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import torch
-import yaml
 from lhotse.utils import fix_random_seed
 from safetensors.torch import load_file
 
-from utils.config import view
 from utils.contract import Job
+from utils.curves import draw
 from utils.dataset import Features, read_cuts
 from utils.files import read_json
 from utils.graphs import need_k2
 from utils.lexicon import Lexicon, read_lexicon
 from utils.model import Model, build
-from utils.curves import draw
 from utils.training import Trainer
 
 
@@ -45,6 +42,7 @@ def run(job: Job) -> None:
         job.device,
         job.log,
     ).run()
+    torch.set_flush_denormal(False)  # numpy warns of it where it is imported, and draw does
     draw(job.out / "curves.jsonl", job.out / "curves.svg")
 
 
@@ -53,11 +51,6 @@ def make_model(config: SimpleNamespace, lexicon: Lexicon, inputs, num_mel_bins: 
     table = load_file(str(inputs["vectors"] / "table.safetensors"))
     dim = read_json(inputs["vectors"] / "provenance.json")["dim"]
     return build(config, num_mel_bins, len(lexicon.tokens) + 1, len(lexicon.words), table, dim)
-
-
-def trained_config(folder: Path) -> SimpleNamespace:
-    """The configuration that a finished train folder was made with."""
-    return view(yaml.safe_load((folder / "config.yaml").read_text()))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,27 @@ from utils.manifests import Utterance  # noqa: E402
 THREADS = len(os.listdir("/proc/self/task")) if Path("/proc/self/task").is_dir() else 0
 IN_PROCESS = ("test_graphs", "test_losses", "test_model", "test_rescoring", "test_training")  # call k2 and torch in this process
 
+SENTENCES = [line.split() for line in """
+please enter your password followed by the pound key
+please enter the conference number followed by the pound key
+please enter the extension of the person you are looking for
+press one to hear the message again
+press one to mute or unmute yourself
+press two to hear the next message
+press two to lock or unlock the conference
+to hear the message again press one
+your call cannot be completed as dialed
+your call is now first in line and will be answered by the next available representative
+the number you have dialed is not in service
+the conference is now locked
+you are currently the only person in this conference
+there are currently to two too
+all circuits are busy now please try your call again later
+thank you
+thank you thank you for calling
+press press press
+""".strip().splitlines()]
+
 
 def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
     """Tests that start threads in this process come last: a fork (the driver's) after them would have to be a new process."""

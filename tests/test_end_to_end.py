@@ -141,4 +141,4 @@ def test_yesno_is_recognised(run_stages, exp, tmp_path):
     assert run_stages("--corpus", str(corpus), "--set", f"data.source={source}", "--stop-stage", "8", "--threads", "1") == 0
     records = {r["decoding"]: r for r in read_all([corpus / "results"]) if r["split"] == "test"}
     assert records["greedy"]["words"] == 240 and records["greedy"]["wer"] <= 1.25  # the word-vector head
-    assert records["wordvec"]["wer"] <= 6  # of lattices over letters, which learn more slowly
+    assert records["wordvec"]["wer"] <= 1.25  # lattices over letters, rescored

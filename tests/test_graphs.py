@@ -8,7 +8,7 @@ import pytest
 import torch
 from lhotse import CutSet
 
-from conftest import ROOT, drive
+from conftest import ROOT, SENTENCES, drive
 from utils import config as configuration
 from utils import contract, graphs, lexicon, ngram, stages, units
 from utils.errors import UserError
@@ -16,37 +16,19 @@ from utils.files import read_json
 
 k2 = pytest.importorskip("k2")
 
-TEXT = [line.split() for line in """
-please enter your password followed by the pound key
-please enter the conference number followed by the pound key
-please enter the extension of the person you are looking for
-press one to hear the message again
-press one to mute or unmute yourself
-press two to hear the next message
-press two to lock or unlock the conference
-to hear the message again press one
-your call cannot be completed as dialed
-your call is now first in line and will be answered by the next available representative
-the number you have dialed is not in service
-you are currently the only person in this conference
-there are currently to two too
-thank you thank you for calling
-press press press
-""".strip().splitlines()]
-
 
 @pytest.fixture(scope="module", params=["unigram", "bpe", "char", "phone"])
 def lang(request, tmp_path_factory):
-    """Lexicon, HLG (trigram), word graph (bigram) and both models of TEXT."""
+    """Lexicon, HLG (trigram), word graph (bigram) and both models of SENTENCES."""
     folder = tmp_path_factory.mktemp(request.param)
-    words = sorted({w for s in TEXT for w in s})
+    words = sorted({w for s in SENTENCES for w in s})
     if request.param == "phone":
         table, _ = units.pronounce(words)
         entries = [(w, p) for w in words for p in table[w]]
         tokens = sorted({u for _, p in entries for u in p})
     else:
         import sentencepiece
-        content, size = units.train_sentencepiece([" ".join(s) for s in TEXT], request.param, 60)
+        content, size = units.train_sentencepiece([" ".join(s) for s in SENTENCES], request.param, 60)
         (folder / "sp.model").write_bytes(content)
         spell = sentencepiece.SentencePieceProcessor(model_proto=content)
         tokens = [spell.id_to_piece(i) for i in range(1, size)]
@@ -57,7 +39,7 @@ def lang(request, tmp_path_factory):
     lexicon.write_entries(folder / "lexicon.txt", entries)
     lms = {}
     for order in (2, 3):
-        lms[order] = ngram.estimate(TEXT, order)
+        lms[order] = ngram.estimate(SENTENCES, order)
         ngram.write_arpa(lms[order], folder / f"{order}.arpa")
     g3, g2 = (graphs.grammar(folder / f"{order}.arpa", folder / "words.txt") for order in (3, 2))
     graphs.save_fsa(graphs.compile_hlg(lex, g3), folder / "HLG.pt")
@@ -82,7 +64,7 @@ def words_of(path, lex):
 
 
 def sentences():
-    return random.Random(0).sample(TEXT, 6) + [["press"] * 3]
+    return random.Random(0).sample(SENTENCES, 6) + [["press"] * 3]
 
 
 def test_hlg_gives_the_sentence_back_at_the_price_of_the_lm(lang):
@@ -140,12 +122,12 @@ def test_graphs_are_the_same_bytes_again(lang, tmp_path):
 def test_lexicon_round_trip(lang):
     again = lexicon.read_lexicon(lang.folder)
     assert (again.words, again.tokens, again.entries) == (lang.lexicon.words, lang.lexicon.tokens, lang.lexicon.entries)
-    ids = again.words_to_token_ids(TEXT[0])
+    ids = again.words_to_token_ids(SENTENCES[0])
     assert min(ids) > 0 and max(ids) <= len(again.tokens)
     if lang.units != "phone":
         assert again.spell("pressing") and again.spell("приём") is None
         symbols = lexicon.read_symbols(lang.folder / "tokens.txt")
-        assert "".join(symbols[i] for i in ids) == "".join("▁" + w for w in TEXT[0])
+        assert "".join(symbols[i] for i in ids) == "".join("▁" + w for w in SENTENCES[0])
 
 
 def test_words_of_one_symbol_each():

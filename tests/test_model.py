@@ -8,7 +8,8 @@ import torch
 from utils import vectors
 from utils.feasibility import output_frames
 from utils.model import build
-from utils.training import choose_words, greedy, learning_rate
+from utils.optimiser import learning_rate
+from utils.training import choose_words, greedy
 from utils.wordvec import WordVectors
 
 WORDS = ["zero", "one", "two", "to", "seventeen", "a"]

@@ -3,31 +3,10 @@ import math
 import random
 
 import pytest
+from conftest import SENTENCES
 
 from utils import ngram
 from utils.errors import UserError
-
-TEXT = [line.split() for line in """
-please enter your password followed by the pound key
-please enter the conference number followed by the pound key
-please enter the extension of the person you are looking for
-press one to hear the message again
-press one to mute or unmute yourself
-press two to hear the next message
-press two to lock or unlock the conference
-to hear the message again press one
-your call cannot be completed as dialed
-your call is now first in line and will be answered by the next available representative
-the number you have dialed is not in service
-the conference is now locked
-you are currently the only person in this conference
-there are currently
-all circuits are busy now please try your call again later
-thank you
-thank you for calling
-press press press
-""".strip().splitlines()]
-
 
 def probability(word, context, order, text):
     """P(word | context) by recursion over Chen and Goodman (1998), section 3: no back-off form, no shared tables."""
@@ -67,7 +46,7 @@ def probability(word, context, order, text):
 
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
 def test_every_context_sums_to_one(order):
-    model = ngram.estimate(TEXT, order)
+    model = ngram.estimate(SENTENCES, order)
     words = [g[0] for g in model.logp if len(g) == 1 and g[0] != "<s>"]
     for context in [(), ("never", "heard"), *model.backoff]:
         assert sum(10 ** model.word(context, w) for w in words) == pytest.approx(1.0, abs=1e-9)
@@ -75,21 +54,21 @@ def test_every_context_sums_to_one(order):
 
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_agrees_with_the_formula(order):
-    model = ngram.estimate(TEXT, order)
+    model = ngram.estimate(SENTENCES, order)
     draw = random.Random(order)
-    words = sorted({w for s in TEXT for w in s}) + ["</s>"]
-    seen = [("<s>", *s, "</s>") for s in TEXT]
+    words = sorted({w for s in SENTENCES for w in s}) + ["</s>"]
+    seen = [("<s>", *s, "</s>") for s in SENTENCES]
     for _ in range(12):
         sentence = draw.choice(seen)
         end = draw.randrange(order, len(sentence))
         context = tuple(sentence[end - order + 1:end])
         for word in (sentence[end], draw.choice(words)):
-            assert 10 ** model.word(context, word) == pytest.approx(probability(word, context, order, TEXT), rel=1e-9)
+            assert 10 ** model.word(context, word) == pytest.approx(probability(word, context, order, SENTENCES), rel=1e-9)
 
 
 def test_a_longer_context_explains_the_text_better():
-    perplexities = [ngram.estimate(TEXT, order).perplexity(TEXT) for order in (1, 2, 3)]
-    assert len({w for s in TEXT for w in s}) > perplexities[0] > perplexities[1] > perplexities[2] > 1
+    perplexities = [ngram.estimate(SENTENCES, order).perplexity(SENTENCES) for order in (1, 2, 3)]
+    assert len({w for s in SENTENCES for w in s}) > perplexities[0] > perplexities[1] > perplexities[2] > 1
 
 
 def test_two_words_are_enough():
@@ -99,17 +78,17 @@ def test_two_words_are_enough():
 
 
 def test_perplexity_skips_unknown_words():
-    model = ngram.estimate(TEXT, 3)
+    model = ngram.estimate(SENTENCES, 3)
     assert math.isfinite(model.perplexity([["please", "enter", "xyzzy", "now"]]))
 
 
 def test_arpa_round_trip(tmp_path):
-    model = ngram.estimate(TEXT, 3)
+    model = ngram.estimate(SENTENCES, 3)
     ngram.write_arpa(model, tmp_path / "a.arpa")
     again = ngram.read_arpa(tmp_path / "a.arpa")
     assert again.order == 3 and set(again.logp) == set(model.logp) and set(again.backoff) == set(model.backoff)
-    assert again.sentence(TEXT[0]) == pytest.approx(model.sentence(TEXT[0]), abs=1e-5)
-    ngram.write_arpa(ngram.estimate(list(reversed(TEXT)), 3), tmp_path / "b.arpa")
+    assert again.sentence(SENTENCES[0]) == pytest.approx(model.sentence(SENTENCES[0]), abs=1e-5)
+    ngram.write_arpa(ngram.estimate(list(reversed(SENTENCES)), 3), tmp_path / "b.arpa")
     assert (tmp_path / "a.arpa").read_bytes() == (tmp_path / "b.arpa").read_bytes()
 
 
@@ -117,7 +96,7 @@ def test_bad_input_is_named(tmp_path):
     with pytest.raises(UserError, match="no text"):
         ngram.estimate([], 2)
     with pytest.raises(UserError, match="order"):
-        ngram.estimate(TEXT, 0)
+        ngram.estimate(SENTENCES, 0)
     (tmp_path / "bad.arpa").write_text("\\data\\\nngram 1=1\n\n\\1-grams:\n-1.0 one two three\n")
     with pytest.raises(UserError, match="line 5"):
         ngram.read_arpa(tmp_path / "bad.arpa")

@@ -62,23 +62,22 @@ def test_work_cleans_up_once_when_stopped(number):
     assert process.communicate(timeout=10)[0].splitlines() == ["cleaned up", f"130 {int(number)}"]
 
 
-def test_work_that_does_not_end_is_killed_after_the_grace():
-    process = start("""
+DEAF = """
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         print("begun", flush=True)
         time.sleep(60)
-        """, grace=0.5)
+        """
+
+
+def test_work_that_does_not_end_is_killed_after_the_grace():
+    process = start(DEAF, grace=0.5)
     assert process.stdout.readline() == "begun\n"
     process.send_signal(signal.SIGTERM)
     assert process.communicate(timeout=10)[0].strip() == f"-9 {int(signal.SIGTERM)}"
 
 
 def test_a_second_ctrl_c_kills():
-    process = start("""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        print("begun", flush=True)
-        time.sleep(60)
-        """)
+    process = start(DEAF)
     assert process.stdout.readline() == "begun\n"
     process.send_signal(signal.SIGINT)
     time.sleep(0.2)

@@ -93,6 +93,11 @@ def view(config: Dict[str, Any]) -> SimpleNamespace:
     return _view(config, "")
 
 
+def made_with(folder: Path) -> SimpleNamespace:
+    """The configuration that a finished stage's folder was made with."""
+    return view(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """' (did you mean X?)' for the known name closest to `name`, or ''."""
     known = list(known)

@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 import torch
 from safetensors.torch import save_file
@@ -139,6 +139,21 @@ def best_paths(found: Any) -> List[List[int]]:
         labels = best[n].aux_labels
         out.append([w for w in (labels.values if isinstance(labels, k2.RaggedTensor) else labels).tolist() if w > 0])
     return out
+
+
+def sum_timing(measured: Iterable[Tuple[Dict[str, float], float]]) -> Dict[str, Dict[str, float]]:
+    """Seconds of each link over pieces, and the audio that took them: timing.json.
+
+    Args:
+      measured: seconds by link, and seconds of audio, of each piece.
+    """
+    timing: Dict[str, Dict[str, float]] = {}
+    for seconds, audio in measured:
+        for link, value in seconds.items():
+            entry = timing.setdefault(link, {"seconds": 0.0, "audio_seconds": 0.0})
+            entry["seconds"] += value
+            entry["audio_seconds"] += audio
+    return timing
 
 
 def pieces(folder: Path, split: str) -> List[Dict[str, Any]]:

@@ -20,6 +20,7 @@ from utils.files import write_json, write_jsonl
 from utils.lexicon import Lexicon
 from utils.losses import ctc
 from utils.model import Model, average, parameters, save
+from utils.optimiser import grad_scaler, learning_rate, weight_decay_groups
 
 
 class Trainer:
@@ -54,7 +55,7 @@ class Trainer:
         if precision != "fp32" and self.device.type != "cuda":
             raise UserError(f"train.precision={precision} needs a GPU (--device cuda); on {device} take fp32")
         self.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
-        self.scaler = torch.cuda.amp.GradScaler(enabled=precision == "fp16")
+        self.scaler = grad_scaler(precision == "fp16")
         self.epoch, self.batch, self.step = 0, 0, 0  # the next batch of the epoch, and steps done
         self.best: List[Tuple[float, str]] = []  # (error on dev, file), best first
         self.curve: List[Dict[str, float]] = []
@@ -285,22 +286,6 @@ def greedy(log_probs: Tensor, lengths: Tensor) -> List[List[int]]:
     """Best symbol a frame, repeats joined, blanks (0) removed. log_probs: (N, T, V)."""
     best = log_probs.argmax(-1).cpu()
     return [[s for s in torch.unique_consecutive(row[:n]).tolist() if s] for row, n in zip(best, lengths.tolist())]
-
-
-def learning_rate(settings: SimpleNamespace, progress: float) -> float:
-    """Linear rise, then a cosine to a hundredth of the peak; progress from 0 to 1."""
-    if progress < settings.warmup:
-        return settings.learning_rate * max(progress / settings.warmup, 0.01)
-    return settings.learning_rate * (
-        0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (progress - settings.warmup) / (1 - settings.warmup)))
-    )
-
-
-def weight_decay_groups(model: Model, decay: float) -> List[Dict[str, Any]]:
-    """Decay for matrices; none for biases, norms and scales."""
-    matrices = [p for p in model.parameters() if p.dim() > 1]
-    others = [p for p in model.parameters() if p.dim() <= 1]
-    return [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
 
 
 def _board(folder: Path, step: int) -> Any:
