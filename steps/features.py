@@ -1,4 +1,4 @@
-"""Stage 1: fbank of every cut, speed-perturbed copies of the training set, and normalisation statistics."""
+"""Stage 1: features of every cut, speed-perturbed copies of the training set, and normalisation statistics."""
 import shutil
 from typing import Any, Dict, List
 
@@ -8,6 +8,7 @@ from utils import features
 from utils.contract import Job
 from utils.errors import UserError
 from utils.files import atomic_path, write_lines
+from utils.front_end import make
 from utils.manifests import SPLITS
 from utils.parallel import run_all
 
@@ -15,14 +16,15 @@ from utils.parallel import run_all
 def run(job: Job) -> None:
     """Write the features folder; chunks that an interrupted run finished are kept."""
     if not (job.out / "cmvn.safetensors").exists():  # the last file
-        config, rate = job.config.features, job.config.data.sampling_rate
-        features.extractor(config, rate)  # refuses bad settings before the work starts
+        config = job.config.features
+        front_end = make(config, job.config.data.sampling_rate, job.device)  # refuses bad settings before the work starts
         splits = {split: list(CutSet.from_file(job.inputs["data"] / f"cuts_{split}.jsonl.gz")) for split in SPLITS}
         work = features.chunks(splits, config.speed_perturb)
         missing = [(i,) for i, chunk in enumerate(work) if features.done(chunk, job.out) is None]
         if len(missing) < len(work):
             job.log.info("going on: %d of %d chunks stand", len(work) - len(missing), len(work))
-        run_all(lambda i: features.compute(work[i], config, rate, job.out, job.plan.out), missing, job.nj, "features")
+        nj = 1 if job.device.startswith("cuda") and config.front_end == "whisper" else job.nj
+        run_all(lambda i: features.compute(work[i], config, front_end, job.out, job.plan.out), missing, nj, "features")
         _finish(job, work)
     shutil.rmtree(job.out / "parts", ignore_errors=True)
 

@@ -24,6 +24,17 @@ def test_later_layers_win(corpus):
     assert resolved["model"]["word_head"] == "vectors"
 
 
+def test_a_corpus_may_say_something_of_one_recipe(corpus):
+    folder = corpus("data: {module: yesno}\ntrain: {epochs: 7}\nrecipes: {bpe_ctc: {train: {epochs: 9}}}\n")
+    assert config.load("bpe_ctc", folder)["train"]["epochs"] == 9 and config.load("word_ctc", folder)["train"]["epochs"] == 7
+    assert config.load("bpe_ctc", folder, ["train.epochs=2"])["train"]["epochs"] == 2
+    for wrong in ("recipes: {bpe_ct: {train: {epochs: 9}}}", "recipes: {bpe_ctc: 5}", "recipes: [bpe_ctc]"):
+        with pytest.raises(UserError, match=r"corpus.yaml: recipes must map recipes \(bpe_ctc, .*\) to settings"):
+            config.load("word_ctc", corpus(f"data: {{module: yesno}}\n{wrong}\n"))
+    with pytest.raises(UserError, match=r"recipes.bpe_ctc: unknown key 'train.epoch'"):
+        config.load("bpe_ctc", corpus("recipes: {bpe_ctc: {train: {epoch: 9}}}"))
+
+
 @pytest.mark.parametrize("recipe", config.recipe_names())
 @pytest.mark.parametrize("folder", sorted(p.parent for p in (ROOT / "egs").glob("*/corpus.yaml")), ids=lambda p: p.name)
 def test_every_recipe_resolves_with_every_corpus_to_the_types_of_the_defaults(recipe, folder):

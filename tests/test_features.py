@@ -18,7 +18,7 @@ from safetensors.numpy import load_file
 
 from conftest import ROOT, drive, write_kaldi
 from utils import config as configuration
-from utils import contract, features, stages
+from utils import contract, features, front_end, stages
 from utils.errors import UserError
 from utils.files import digest
 from utils.manifests import SPLITS, write_manifest
@@ -155,9 +155,9 @@ def test_audio_of_another_rate_is_resampled(corpus, tmp_path):
 
 def test_denoising_lowers_the_pauses_more_than_the_speech(corpus):
     pytest.importorskip("noisereduce")
-    fbank = features.extractor(configuration.view(corpus.plan.config).features, 16000)
+    fbank = front_end.make(configuration.view(corpus.plan.config).features, 16000)
     for cut in cuts(corpus.data, "dev")[:3]:
-        x, y = (fbank.extract(features.audio(cut, 16000, denoise), 16000).mean(1) for denoise in ("none", "noisereduce"))
+        x, y = (fbank.extract([features.audio(cut, 16000, denoise)])[0].mean(1) for denoise in ("none", "noisereduce"))
         assert np.quantile(x, 0.05) - np.quantile(y, 0.05) > max(0.0, x.max() - y.max())
 
 

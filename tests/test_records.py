@@ -264,6 +264,10 @@ def test_overrides_that_name_a_system():
         "a.b=2",
         "train.epochs=5",
     ]
+    assert named_overrides(["features.model=/a/b/base", "vectors.meaning.path=../glove.txt"]) == [
+        "features.model=base",
+        "vectors.meaning.path=glove.txt",
+    ]
     long = record(overrides=[f"model.option{i}=value" for i in range(20)])
     other = record(overrides=[f"model.option{i}=value" for i in range(21)])
     assert len(file_name(long, "asterisk")) < 130 and file_name(long, "asterisk") != file_name(other, "asterisk")

@@ -1,4 +1,7 @@
-"""Configuration: base <- recipe <- corpus <- --set, every key known, every value of the type of its default."""
+"""Configuration: base <- recipe <- corpus <- what the corpus says of that recipe <- --set.
+
+Every key is known, every value of the type of its default.
+"""
 
 import copy
 import difflib
@@ -12,10 +15,13 @@ import yaml
 from utils.errors import UserError
 from utils.files import ROOT
 
+RECIPES = "recipes"  # of corpus.yaml: recipe -> settings of the corpus for this recipe alone
+PATHS = ("data.source", "features.model", "vectors.meaning.path")  # keys that may name what lies outside the repository
 OPEN = "data.options"  # the one mapping whose keys corpus.yaml defines
 
 # Keys that take one of a few words.
 CHOICES: Dict[str, Sequence] = {
+    "features.front_end": ("fbank", "whisper"),
     "features.denoise": ("none", "noisereduce"),
     "features.window": ("povey", "hanning", "hamming", "rectangular", "blackman"),
     "features.normalise": ("global", "speaker", "none"),
@@ -48,7 +54,12 @@ def load(recipe: str, corpus_dir: Path, overrides: Sequence[str] = ()) -> Dict[s
         if not isinstance(options, dict):
             raise UserError(f"{where}: {OPEN} must hold a mapping of keys to values")
         config["data"]["options"] = copy.deepcopy(options)
+    own = corpus.pop(RECIPES, None) or {}
+    for name in own:
+        if not isinstance(own, dict) or not (isinstance(own[name], dict) and name in recipe_names()):
+            raise UserError(f"{where}: {RECIPES} must map recipes ({', '.join(recipe_names())}) to settings")
     _merge(config, corpus, where)
+    _merge(config, own.get(recipe, {}), f"{where}: {RECIPES}.{recipe}")
     for item in overrides:
         key, equals, value = item.partition("=")
         if not equals:

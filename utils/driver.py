@@ -21,7 +21,6 @@ from utils.process import apart
 from utils.stages import BY_NAME, STAGES, Plan, Stage, plan
 
 DEFAULT_RECIPE = "wordvec_hybrid"
-PATHS = ("data.source", "vectors.meaning.path")
 log = logging.getLogger("nuptse")
 
 
@@ -227,7 +226,7 @@ def _corpus_dir(name: Optional[str], here: Path) -> Path:
 def _from(here: Path, item: str) -> str:
     """A --set of a path, which the user means from where he stands; the stages run in the repository's root."""
     key, _, value = item.partition("=")
-    if key.strip() in PATHS and value and (here / value).exists():
+    if key.strip() in configuration.PATHS and value and (here / value).exists():
         return f"{key}={relative(here / value)}"
     return item
 

@@ -1,14 +1,14 @@
-"""Features: log-mel filter banks through Lhotse, in chunks that several processes make, and normalisation statistics."""
+"""Features of cuts by a front end, in chunks that several processes make, and normalisation statistics."""
 import errno
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
-from lhotse import Fbank, FbankConfig, Features, LilcomChunkyWriter
+from lhotse import Features, LilcomChunkyWriter
 from lhotse.cut import MonoCut
 from lhotse.utils import compute_num_frames, fastcopy
 from safetensors.numpy import save
@@ -18,6 +18,7 @@ from utils.files import atomic_path, read_json, relative, write_bytes, write_jso
 from utils.manifests import write_manifest
 
 CHUNK = 200  # cuts a chunk
+GROUP = 300.0  # seconds of audio that the front end gets at once
 SMALLEST_STD = 0.1  # a filter that never leaves the floor (8 kHz audio at 16 kHz) isn't blown up
 Sums = Dict[str, List[Any]]  # speaker -> [frames, sum (C,), sum of squares (C,)]
 
@@ -30,23 +31,6 @@ class Chunk:
     split: str
     speed: float
     cuts: List[MonoCut]
-
-
-def extractor(config: SimpleNamespace, rate: int) -> Fbank:
-    """Lhotse's fbank as the group `features` says; without dither, so that the same audio gives the same numbers.
-
-    Energies are floored at float32's epsilon for audio in [-1, 1]. Raises UserError where no such filter bank can be made.
-    """
-    if config.frame_length <= 0 or config.frame_shift <= 0:
-        raise UserError("features.frame_length and features.frame_shift are seconds above 0")
-    try:
-        return Fbank(FbankConfig(
-            sampling_rate=rate, num_mel_bins=config.num_mel_bins, frame_length=config.frame_length,
-            frame_shift=config.frame_shift, low_freq=config.low_freq, high_freq=config.high_freq,
-            preemph_coeff=config.preemphasis, window_type=config.window, dither=0.0))
-    except (AssertionError, ValueError, RuntimeError) as error:
-        raise UserError(f"no filter bank can be made at data.sampling_rate={rate} with the settings of the group features: "
-                        f"{error}") from None
 
 
 def audio(cut: MonoCut, rate: int, denoise: str) -> np.ndarray:
@@ -75,28 +59,28 @@ def chunks(splits: Dict[str, Sequence[MonoCut]], speeds: Sequence[float]) -> Lis
     return out
 
 
-def compute(chunk: Chunk, config: SimpleNamespace, rate: int, out: Path, final: Path) -> None:
+def compute(chunk: Chunk, config: SimpleNamespace, front_end: Any, out: Path, final: Path) -> None:
     """Make one chunk: `feats/NAME.lca`, `parts/NAME.jsonl.gz` (its cuts), and last `parts/NAME.json`: what was left out; sums.
 
     The features are lilcom's (1/64 of a natural log off at most): a third of the size of float32, and read 4000 times faster than
     real time, where a file an utterance is only twice as fast to read.
     """
     torch.set_num_threads(1)  # threads could change the last bit
-    fbank = extractor(config, rate)
+    rate = front_end.sampling_rate
     kept: List[MonoCut] = []
     left_out: List[Tuple[str, str]] = []
     sums: Sums = {}
     path = out / "feats" / f"{chunk.name}.lca"
     with atomic_path(path) as temporary, LilcomChunkyWriter(temporary) as storage:
-        for original in chunk.cuts:
-            cut, features, problem = _features(original, chunk.speed, fbank, rate, config.denoise)
+        for original, cut, features, problem in _features(chunk, front_end, config.denoise):
             if problem:
                 left_out.append((_name(original, chunk.speed), problem))
                 continue
             _add(sums, cut.supervisions[0].speaker, features)
             kept.append(fastcopy(cut, features=Features(
-                type=fbank.name, num_frames=features.shape[0], num_features=features.shape[1], frame_shift=config.frame_shift,
-                sampling_rate=rate, start=cut.start, duration=cut.duration, channels=cut.channel, storage_type=storage.name,
+                type=front_end.name, num_frames=features.shape[0], num_features=features.shape[1],
+                frame_shift=front_end.frame_shift, sampling_rate=rate, start=cut.start, duration=cut.duration,
+                channels=cut.channel, storage_type=storage.name,
                 storage_path=relative(final / "feats" / path.name), storage_key=storage.write(cut.id, features))))
     write_manifest(out / "parts" / f"{chunk.name}.jsonl.gz", kept)
     write_json(out / "parts" / f"{chunk.name}.json", {
@@ -133,31 +117,55 @@ def write_cmvn(sums: Sums, per_speaker: bool, path: Path) -> None:
     write_bytes(path, save(table))
 
 
-def _features(original: MonoCut, speed: float, fbank: Fbank, rate: int, denoise: str) -> Tuple[MonoCut, Any, str]:
-    """The cut at `speed`, its features (T, C) float32, and why it can't be used ('' where it can)."""
+def _features(chunk: Chunk, front_end: Any, denoise: str) -> Iterator[Tuple[MonoCut, MonoCut, Any, str]]:
+    """Every cut of a chunk: as it was, at the chunk's speed, its features (T, C) float32, and why it has none ('' where it has)."""
+    group: List[Tuple[MonoCut, MonoCut, Any, str]] = []
+    for n, original in enumerate(chunk.cuts, 1):
+        group.append((original, *_samples(original, chunk.speed, front_end.sampling_rate, denoise)))
+        if n == len(chunk.cuts) or sum(samples.shape[1] for _, _, samples, _ in group) >= GROUP * front_end.sampling_rate:
+            extracted = iter(front_end.extract([samples for _, _, samples, problem in group if not problem]))
+            for before, cut, _, problem in group:
+                features = None if problem else next(extracted)
+                yield before, cut, features, problem or _unfit(cut, features, front_end)
+            group = []
+
+
+def _samples(original: MonoCut, speed: float, rate: int, denoise: str) -> Tuple[MonoCut, np.ndarray, str]:
+    """The cut at `speed`, its samples (1, S), and why they can't be used ('' where they can)."""
+    none = np.zeros((1, 0), np.float32)
     missing = [s.source for s in original.recording.sources if s.type == "file" and not Path(s.source).is_file()]
     if missing:
-        return original, None, f"no audio file {missing[0]}"
+        return original, none, f"no audio file {missing[0]}"
     if original.duration <= 0:
-        return original, None, f"zero length ({original.duration:g} s)"
+        return original, none, f"zero length ({original.duration:g} s)"
     try:
         cut = original if speed == 1.0 else original.perturb_speed(speed)
         samples = audio(cut, rate, denoise)
-        features = fbank.extract(samples, rate)
     except (MemoryError, UserError):
         raise
     except Exception as error:  # whatever a decoder throws at bad audio: the cut is left out and listed with it
         if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
             raise
-        return original, None, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        return original, none, _said(error)
     if not np.isfinite(samples).all():
-        return cut, None, "samples that are not numbers (NaN or infinite)"
+        return cut, none, "samples that are not numbers (NaN or infinite)"
+    return cut, samples, ""
+
+
+def _unfit(cut: MonoCut, features: Any, front_end: Any) -> str:
+    """Why what the front end made of a cut can't be used, or ''."""
+    if isinstance(features, Exception):
+        return _said(features)
     if not np.isfinite(features).all():
-        return cut, None, "features that are not numbers (NaN or infinite)"
-    expected = compute_num_frames(cut.duration, fbank.frame_shift, rate)
+        return "features that are not numbers (NaN or infinite)"
+    expected = compute_num_frames(cut.duration, front_end.frame_shift, front_end.sampling_rate)
     if features.shape[0] == 0 or abs(features.shape[0] - expected) > 1:
-        return cut, None, f"{features.shape[0]} frames instead of {expected}"
-    return cut, features, ""
+        return f"{features.shape[0]} frames instead of {expected}"
+    return ""
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def _add(sums: Sums, speaker: str, features: np.ndarray) -> None:

@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Sequence, Tuple
 
-from utils.config import nearest
+from utils.config import PATHS, nearest
 from utils.errors import UserError
 from utils.files import write_text
 
@@ -159,14 +159,15 @@ def publish(record: Record, corpus_dir: Path) -> Path:
 def named_overrides(overrides: Sequence[str]) -> List[str]:
     """The --set strings that make a different system; the last of a key counts.
 
-    Neither the seed is one, nor where the corpus is and what is taken of it: the record's `corpus` says that.
+    Neither the seed is one, nor where the corpus is and what is taken of it: the record's `corpus` says that. Of a file or folder
+    only the name is kept.
     """
     kept = {}
     for item in overrides:
         key, _, value = item.partition("=")
         key = key.strip()
         if key not in ("seed", "data.source", "data.language") and not key.startswith("data.options"):
-            kept[key] = f"{key}={value.strip()}"
+            kept[key] = f"{key}={Path(value.strip()).name if key in PATHS else value.strip()}"
     return sorted(kept.values())
 
 

@@ -42,11 +42,11 @@ STAGES: List[Stage] = [
     Stage(
         1,
         "features",
-        "fbank of every cut; speed perturbation; optional denoising",
+        "features of every cut: fbank or a speech encoder; speed perturbation; optional denoising",
         1,
         ("features", "data.sampling_rate", "data.max_left_out"),
         ("data",),
-        ("lhotse", "lilcom", "torch", "torchaudio", "noisereduce"),
+        ("lhotse", "lilcom", "torch", "torchaudio", "noisereduce", "ctranslate2"),
     ),
     Stage(
         2,
@@ -169,7 +169,7 @@ def tool_version(tool: str) -> str:
 
 
 def _sources(stage: Stage, config: Dict[str, Any]) -> Dict[str, str]:
-    """Content of what the user keeps outside: tables of a local corpus, a vectors file. Changed content, new fingerprint."""
+    """Content of what the user keeps outside (corpus, speech encoder, vectors file): changed content, new fingerprint."""
     if stage.name == "data" and config["data"]["source"]:
         source = Path(config["data"]["source"])
         if not source.is_dir():
@@ -178,6 +178,9 @@ def _sources(stage: Stage, config: Dict[str, Any]) -> Dict[str, str]:
             )
         corpus = import_module(f"local.{config['data']['module']}") if _is_local(config["data"]["module"]) else None
         return {str(p.relative_to(source)): digest(p) for p in getattr(corpus, "tables", lambda _: [])(source)}
+    model = Path(config["features"]["model"])
+    if stage.name == "features" and config["features"]["front_end"] != "fbank" and config["features"]["model"] and model.is_dir():
+        return {p.name: f"{p.stat().st_size} bytes, {p.stat().st_mtime_ns}" for p in sorted(model.iterdir()) if p.is_file()}
     path = config["vectors"]["meaning"]["path"]
     if stage.name == "vectors" and path:
         if not Path(path).is_file():

@@ -1,0 +1,222 @@
+"""Front ends of stage 1: samples -> features. Log-mel filter banks through Lhotse, or the frozen encoder of a Whisper model."""
+
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Dict, List, Sequence, Union
+
+import numpy as np
+from lhotse import Fbank, FbankConfig
+from lhotse.utils import compute_num_frames
+
+from utils.errors import UserError
+
+Extracted = List[Union[np.ndarray, Exception]]  # features (T, C) float32 of each utterance, or why it has none
+
+# Whisper (Radford et al. 2022): 30 s windows of log-mel frames at 10 ms, of which the encoder makes frames at 20 ms.
+RATE = 16000
+WINDOW = 3000  # mel frames that the encoder takes at most
+OVERLAP = 200  # mel frames that two windows of a longer recording share
+PAD = RATE  # samples: recordings are filled up with silence to a multiple, so that those of a like length share a batch
+MODEL_FILES = ("model.bin", "config.json")
+
+
+class FbankFrontEnd:
+    """Lhotse's fbank as the group `features` says; without dither, so that the same audio gives the same numbers.
+
+    Energies are floored at float32's epsilon for audio in [-1, 1].
+    """
+
+    name = "fbank"
+
+    def __init__(self, config: SimpleNamespace, rate: int) -> None:
+        """Raises UserError where no such filter bank can be made."""
+        if config.frame_length <= 0 or config.frame_shift <= 0:
+            raise UserError("features.frame_length and features.frame_shift are seconds above 0")
+        self.sampling_rate, self.frame_shift = rate, config.frame_shift
+        try:
+            self.fbank = Fbank(
+                FbankConfig(
+                    sampling_rate=rate,
+                    num_mel_bins=config.num_mel_bins,
+                    frame_length=config.frame_length,
+                    frame_shift=config.frame_shift,
+                    low_freq=config.low_freq,
+                    high_freq=config.high_freq,
+                    preemph_coeff=config.preemphasis,
+                    window_type=config.window,
+                    dither=0.0,
+                )
+            )
+        except (AssertionError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"no filter bank can be made at data.sampling_rate={rate} with the settings of the group features: {error}"
+            ) from None
+
+    def extract(self, samples: Sequence[np.ndarray]) -> Extracted:
+        """samples: (1, S) float32 in [-1, 1] of each utterance -> features (T, num_mel_bins)."""
+        out: Extracted = []
+        for one in samples:
+            try:
+                out.append(self.fbank.extract(one, self.sampling_rate))
+            except (ValueError, AssertionError, RuntimeError, IndexError) as error:  # too short for one window
+                out.append(error)
+        return out
+
+
+class WhisperFrontEnd:
+    """The frozen encoder of a Whisper model, through CTranslate2: (T, model width) at 20 ms a frame.
+
+    A recording is not filled up to 30 s, only to whole seconds, and shares a batch with those of the same length alone: its
+    features depend on nothing but itself. One longer than 30 s is encoded in windows that overlap, joined in the middle of what
+    they share. The model is loaded with the first utterance, so after the fork of a worker process.
+    """
+
+    name = "whisper"
+    sampling_rate, frame_shift = RATE, 0.02
+
+    def __init__(self, config: SimpleNamespace, device: str) -> None:
+        """Raises UserError: the model is not there, it is of another kind, or `compute_type` is not for this device."""
+        if config.frame_shift != self.frame_shift:
+            raise UserError(f"Whisper's frames are 20 ms apart: set features.frame_shift=0.02, not {config.frame_shift:g}")
+        ctranslate2 = _ctranslate2()
+        self.device, _, number = device.partition(":")
+        self.index, self.compute_type = int(number or 0), config.compute_type
+        if self.device == "cuda" and not ctranslate2.get_cuda_device_count():
+            raise UserError("CTranslate2 sees no GPU, which --device cuda of the front end whisper needs; use --device cpu")
+        able = sorted(ctranslate2.get_supported_compute_types(self.device))
+        if self.compute_type not in able:
+            raise UserError(f"features.compute_type={self.compute_type}: on {self.device} there are {', '.join(able)}")
+        self.folder = whisper_folder(config.model)
+        self.model: Any = None
+        self.mel: Any = None
+
+    def extract(self, samples: Sequence[np.ndarray]) -> Extracted:
+        """samples: (1, S) float32 in [-1, 1] at 16 kHz of each utterance -> features (T, C), T frames of 20 ms."""
+        self._load()
+        windows = [self._windows(one[0]) for one in samples]
+        by_length: Dict[int, List[np.ndarray]] = {}
+        for cut in windows:
+            for window in cut:
+                by_length.setdefault(window.shape[1], []).append(window)
+        encoded = {length: iter(self._encode(same)) for length, same in by_length.items()}
+        out: Extracted = []
+        for one, cut in zip(samples, windows):
+            joined = _join([next(encoded[window.shape[1]]) for window in cut])
+            frames = compute_num_frames(one.shape[1] / RATE, self.frame_shift, RATE)
+            out.append(np.ascontiguousarray(joined[:frames]))
+        return out
+
+    def _windows(self, samples: np.ndarray) -> List[np.ndarray]:
+        """Log-mel windows (bins, at most WINDOW) of one recording, each but the last WINDOW long."""
+        padded = np.pad(samples, (0, -len(samples) % PAD or (PAD if not len(samples) else 0)))
+        mel = self.mel(padded, padding=0).astype(np.float32)
+        step = WINDOW - OVERLAP
+        starts = range(0, max(mel.shape[1] - OVERLAP, 1), step)
+        return [mel[:, start : start + WINDOW] for start in starts]
+
+    def _encode(self, windows: Sequence[np.ndarray]) -> List[np.ndarray]:
+        import ctranslate2
+
+        out: List[np.ndarray] = []
+        room = max(1, 2 * WINDOW // windows[0].shape[1])  # a minute of audio a batch
+        for start in range(0, len(windows), room):
+            batch = np.ascontiguousarray(np.stack(windows[start : start + room]))
+            out += list(np.array(self.model.encode(ctranslate2.StorageView.from_array(batch), to_cpu=True)).astype(np.float32))
+        return out
+
+    def _load(self) -> None:
+        if self.model is not None:
+            return
+        import ctranslate2
+        from faster_whisper.feature_extractor import FeatureExtractor
+
+        try:
+            self.model = ctranslate2.models.Whisper(
+                str(self.folder),
+                device=self.device,
+                device_index=self.index,
+                compute_type=self.compute_type,
+                intra_threads=1,
+                inter_threads=1,
+            )
+        except (RuntimeError, ValueError) as error:
+            raise UserError(f"features.model={self.folder} is not a Whisper model that CTranslate2 can read: {error}") from None
+        self.mel = FeatureExtractor(feature_size=self.model.n_mels)
+
+
+def make(config: SimpleNamespace, rate: int, device: str = "cpu") -> Union[FbankFrontEnd, WhisperFrontEnd]:
+    """The front end that the group `features` names; its `sampling_rate` is that of the samples it takes.
+
+    Raises:
+      UserError: settings that it can't work with.
+    """
+    return WhisperFrontEnd(config, device) if config.front_end == "whisper" else FbankFrontEnd(config, rate)
+
+
+def whisper_folder(model: str) -> Path:
+    """Where a Whisper model in CTranslate2's format lies: a folder, or a size (tiny, base.en, small ...), downloaded once.
+
+    Raises:
+      UserError: no such folder or size, files missing from the folder, another kind of model, or it can't be downloaded.
+    """
+    path = Path(model)
+    if model and path.is_dir():
+        return check_whisper(path)
+    _ctranslate2()
+    from faster_whisper.utils import available_models, download_model
+
+    if not model or model not in available_models():
+        raise UserError(
+            f"features.model={model or '(empty)'} is neither a folder with a Whisper model in CTranslate2's format "
+            f"({', '.join(MODEL_FILES)}) nor a size: {', '.join(available_models())}"
+        )
+    target = Path(os.environ.get("NUPTSE_DOWNLOAD", "download")) / f"whisper-{model}"
+    if not all((target / name).exists() for name in MODEL_FILES):
+        try:
+            download_model(model, output_dir=str(target))
+        except Exception as error:  # whatever the hub's client throws
+            first = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"the Whisper model {model} can't be downloaded ({type(error).__name__}: {first}); run again to go on, or copy "
+                f"its folder here and name it by --set features.model=FOLDER"
+            ) from None
+    return check_whisper(target)
+
+
+def check_whisper(folder: Path) -> Path:
+    """`folder` again, if it has the files of a Whisper model; raises UserError where not."""
+    missing = [name for name in MODEL_FILES if not (folder / name).is_file()]
+    if missing:
+        raise UserError(
+            f"features.model={folder} has no {' and no '.join(missing)}: it is no model in CTranslate2's format "
+            f"(ct2-transformers-converter makes one of a Hugging Face folder)"
+        )
+    try:
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{folder / 'config.json'} is not JSON: {error}") from None
+    if "suppress_ids" not in settings and "alignment_heads" not in settings:
+        raise UserError(f"features.model={folder} is a model of another kind: its config.json is not Whisper's")
+    return folder
+
+
+def _join(windows: List[np.ndarray]) -> np.ndarray:
+    """Frames (T, C) of overlapping windows, each used up to the middle of what it shares with its neighbours."""
+    half = OVERLAP // 4  # frames of the encoder are two mel frames
+    parts = []
+    for n, window in enumerate(windows):
+        parts.append(window[half if n else 0 : len(window) - half if n + 1 < len(windows) else None])
+    return np.concatenate(parts)
+
+
+def _ctranslate2() -> Any:
+    try:
+        import ctranslate2
+        import faster_whisper  # noqa: F401 - mel filters and the names of sizes
+    except ImportError as error:
+        raise UserError(
+            f"the front end whisper needs the packages ctranslate2 and faster-whisper ({error}); utils/setup.sh installs them"
+        ) from None
+    return ctranslate2
