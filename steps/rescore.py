@@ -6,6 +6,7 @@ from typing import Any, Dict, List, Optional
 import torch
 from safetensors.torch import load_file
 
+from utils.candidates import Candidates
 from utils.config import made_with
 from utils.contract import Job
 from utils.decoding import pieces, sum_timing, timed
@@ -25,7 +26,8 @@ def run(job: Job) -> None:
     torch.set_num_threads(1)
     decoded = job.inputs["decode"]
     graph = "lattice" if (decoded / "hyps-lattice-dev.jsonl").exists() else "word_lattice"
-    rescorer = Rescorer(job, graph, made_with(decoded).decode.first_lm_scale)
+    both = job.config.rescore.candidates == "both" and (decoded / "hyps-word_lattice-dev.jsonl").exists()
+    rescorer = Rescorer(job, graph, both and graph == "lattice", made_with(decoded).decode.first_lm_scale)
     work = [(piece, job.out / "parts" / split / piece["path"].name) for split in SPLITS for piece in pieces(decoded, split)]
     run_all(rescorer.piece, [w for w in work if not w[1].with_suffix(".jsonl").exists()], job.nj, "rescore")
     rows = {
@@ -58,30 +60,33 @@ def run(job: Job) -> None:
 class Rescorer:
     """Turns one decoded batch into scored n-best lists."""
 
-    def __init__(self, job: Job, graph: str, first_lm_scale: float) -> None:
-        self.config, self.graph, self.first_lm_scale = job.config.rescore, graph, first_lm_scale
+    def __init__(self, job: Job, graph: str, both: bool, first_lm_scale: float) -> None:
+        self.config, self.graph, self.both, self.first_lm_scale = job.config.rescore, graph, both, first_lm_scale
+        self.lang, self.candidates = job.inputs["lang"], None
         model = made_with(job.inputs["train"]).model
         self.frame_ratio = (
             model.subword_stride / model.word_stride if graph == "lattice" else 1.0
         )  # word-head frames a lattice frame
-        self.words = read_lexicon(job.inputs["lang"]).words
+        self.lexicon = read_lexicon(self.lang)
         table = job.inputs["decode"] / "words.safetensors"
         self.vectors: Optional[Dict[str, torch.Tensor]] = load_file(str(table)) if table.exists() else None
 
     def piece(self, piece: Dict[str, Any], out: Path) -> None:
         """Write `<out>.jsonl` (a row an utterance), and before it `<out>.seconds.json`."""
         seconds: Dict[str, float] = {}
-        lattices = load_fsa(piece["path"].with_name(f"{piece['path'].name}-{self.graph}.pt"))
-        with timed(seconds, "nbest"):
-            lists = nbest(lattices, self.config.paths, self.config.lattice_scale, self.first_lm_scale)
+        kept = load_file(str(piece["path"].with_name(piece["path"].name + "-scores.safetensors")))
+        lists = self.lists(piece["path"], self.graph, seconds)
+        if self.both:
+            others = self.lists(piece["path"], "word_lattice", seconds)
+            with timed(seconds, "nbest"):
+                lists = [self.join(kept, n, *pair) for n, pair in enumerate(zip(lists, others))]
         word_scores: List[List[float]] = [[] for _ in lists]
         if self.vectors is not None:
-            kept = load_file(str(piece["path"].with_name(piece["path"].name + "-scores.safetensors")))
             with timed(seconds, "word_score"):
                 word_scores = [self.score(kept, n, paths) for n, paths in enumerate(lists)]
         rows = []
         for utterance, reference, paths, scored in zip(piece["ids"], piece["refs"], lists, word_scores):
-            listed = [{"words": [self.words[w - 1] for w in p.words], "am": round(p.am, 4), "lm": round(p.lm, 4)} for p in paths]
+            listed = [{"words": [self.lexicon.words[w - 1] for w in p.words], "am": round(p.am, 4), "lm": round(p.lm, 4)} for p in paths]
             for path, score in zip(listed, scored):
                 path["word"] = round(score, 4)
             rows.append(
@@ -89,6 +94,19 @@ class Rescorer:
             )
         write_json(out.with_suffix(".seconds.json"), seconds)
         write_jsonl(out.with_suffix(".jsonl"), rows)
+
+    def lists(self, path: Path, graph: str, seconds: Dict[str, float]) -> List[List[Any]]:
+        """n-best lists of one kind of a decoded batch's lattices."""
+        lattices = load_fsa(path.with_name(f"{path.name}-{graph}.pt"))
+        with timed(seconds, "nbest"):
+            return nbest(lattices, self.config.paths, self.config.lattice_scale, self.first_lm_scale)
+
+    def join(self, kept: Dict[str, torch.Tensor], n: int, subword: List[Any], word: List[Any]) -> List[Any]:
+        """The hypotheses of both lattices of utterance n of the batch, scored alike."""
+        if self.candidates is None:
+            self.candidates = Candidates(self.lang, self.lexicon)
+        log_probs = kept["subword"][n, : int(kept["subword_lengths"][n])].float()
+        return self.candidates.join(subword, word, log_probs, self.frame_ratio, self.first_lm_scale)
 
     def score(self, kept: Dict[str, torch.Tensor], n: int, paths: List[Any]) -> List[float]:
         """The word head's score of each path of utterance n of the batch."""

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from utils import graphs, lexicon, ngram
+from utils.candidates import Candidates
 from utils.decoding import best_paths, lattices
 from utils.nbest import Path, nbest
 from utils.rescoring import choose, flatten, tune
@@ -131,3 +133,43 @@ def test_tuning_finds_weights_without_errors_where_there_are_some():
     weights, errors = tune(lists, ("lm", "word", "penalty"))
     assert errors == 0 and set(weights) == {"lm", "word", "penalty"}
     assert choose(lists, weights).tolist() == [1, 2, 4]
+
+
+@pytest.fixture(scope="module")
+def joined(tmp_path_factory):
+    """A lang folder of three words, one with two pronunciations, and its Candidates."""
+    folder = tmp_path_factory.mktemp("lang")
+    entries = [("a", ("A",)), ("a", ("E", "I")), ("bee", ("B", "I")), ("an", ("A", "N"))]
+    words, units = ["a", "an", "bee"], ["A", "B", "E", "I", "N"]
+    lex = lexicon.Lexicon(words, units, entries, folder)
+    graphs.save_fsa(graphs.lexicon_fst(lex, disambiguation=False), folder / "L.pt")
+    ngram.write_arpa(ngram.estimate([["a", "bee"], ["an", "a"], ["bee"]], 2), folder / "lm.arpa")
+    return Candidates(folder, lex), lex
+
+
+def test_totals_sum_over_alignments_and_pronunciations(joined):
+    candidates, lex = joined
+    log_probs = torch.randn(6, 6, generator=torch.Generator().manual_seed(3)).log_softmax(-1)
+    hypotheses = [(1,), (1, 3), (), (2, 2), (3, 1, 3)]
+    for words, total in zip(hypotheses, candidates.totals(log_probs, hypotheses)):
+        said = {tuple(u for units in choice for u in units) for choice in itertools.product(
+            *([e[1] for e in lex.entries if e[0] == lex.words[w - 1]] for w in words))}
+        targets = [[lex.token_id[u] for u in units] for units in said]
+        each = [-torch.nn.functional.ctc_loss(log_probs[:, None], torch.tensor([t], dtype=torch.int64), torch.tensor([6]),
+                                              torch.tensor([len(t)]), reduction="none") for t in targets]
+        assert total == pytest.approx(torch.logsumexp(torch.cat(each), 0).item(), abs=2e-2)
+    assert candidates.totals(log_probs[:2], [(3, 3)]) == [-np.inf]  # four units, two frames
+
+
+def test_hypotheses_of_both_lattices_are_scored_alike(joined):
+    candidates, lex = joined
+    log_probs = torch.randn(8, 6, generator=torch.Generator().manual_seed(4)).log_softmax(-1)
+    subword = [Path((1, 3), -3.0, -1.0, (0, 4), 8), Path((3,), -4.0, -2.0, (2,), 8)]
+    word = [Path((1, 3), -9.0, -1.0, (1, 2), 4), Path((2,), -9.0, -1.0, (3,), 4)]
+    paths = candidates.join(subword, word, log_probs, 0.5, 1.0)
+    assert {p.words: p.starts for p in paths} == {(1, 3): (0, 4), (3,): (2,), (2,): (6,)}  # times in sub-word frames
+    for path in paths:
+        assert path.lm == pytest.approx(candidates.lm.sentence(lex.ids_to_words(path.words)))
+        assert path.am == candidates.totals(log_probs, [path.words])[0]
+    assert [p.am + p.lm for p in paths] == sorted((p.am + p.lm for p in paths), reverse=True)
+    assert candidates.join([Path((3, 3), -1.0, -1.0, (0, 1), 2)], [], log_probs[:2], 0.5, 1.0)[0].words == (3, 3)

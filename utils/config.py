@@ -31,6 +31,7 @@ CHOICES: Dict[str, Sequence] = {
     "model.word_head": ("vectors", "softmax", "none"),
     "loss.backend": ("k2", "torch"),
     "train.precision": ("fp32", "bf16", "fp16"),
+    "rescore.candidates": ("subword", "both"),
     "rescore.word_score": ("span", "sequence"),
 }
 

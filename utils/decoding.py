@@ -37,7 +37,8 @@ class Decoder:
     def decode(self, cuts: Sequence[Any], out: Path) -> None:
         """Decode a batch, longest utterance first, and write what later stages read; `<out>.json` comes last.
 
-        Files: `<out>-<graph>.pt` lattices; `<out>-scores.safetensors` frame vectors; `<out>.json` ids, references, hypotheses and
+        Files: `<out>-<graph>.pt` lattices; `<out>-scores.safetensors` frame vectors and
+        log-probabilities of sub-word units; `<out>.json` ids, references, hypotheses and
         seconds of one core for each link.
         """
         loaded = [self.features(cut) for cut in cuts]
@@ -49,22 +50,23 @@ class Decoder:
             )
         hypotheses: Dict[str, List[List[str]]] = {}
         words = None
+        scores_kept: Dict[str, Tensor] = {}
+        if output.subword is not None:
+            scores_kept.update(subword=output.subword.half().cpu(), subword_lengths=output.subword_lengths.cpu())
         if output.frames is not None:
             with timed(seconds, "greedy"):
                 scores = torch.cat((output.blank[..., None], output.frames @ self.vectors.T + self.bias), -1)
                 hypotheses["greedy"] = [self.lexicon.ids_to_words(ids) for ids in greedy(scores, output.word_lengths)]
             normaliser = scores.logsumexp(-1, keepdim=True)
             words = scores - normaliser
-            with atomic_path(out.with_name(out.name + "-scores.safetensors")) as temporary:
-                save_file(
-                    {
-                        "frames": output.frames.half().cpu(),
-                        "blank": output.blank.float().cpu(),
-                        "normaliser": normaliser[..., 0].float().cpu(),
-                        "lengths": output.word_lengths.cpu(),
-                    },
-                    str(temporary),
-                )
+            scores_kept.update(
+                frames=output.frames.half().cpu(),
+                blank=output.blank.float().cpu(),
+                normaliser=normaliser[..., 0].float().cpu(),
+                lengths=output.word_lengths.cpu(),
+            )
+        with atomic_path(out.with_name(out.name + "-scores.safetensors")) as temporary:
+            save_file(scores_kept, str(temporary))
         for name, graph in self.graphs.items():
             log_probs, lengths = (
                 (words, output.word_lengths) if name == "word_lattice" else (output.subword, output.subword_lengths)

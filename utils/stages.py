@@ -80,7 +80,7 @@ STAGES: List[Stage] = [
         6,
         "decode",
         "greedy words, k2 lattices, 1-best",
-        1,
+        2,
         ("decode",),
         ("features", "lang", "vectors", "train"),
         ("torch", "k2"),
