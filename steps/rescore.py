@@ -86,7 +86,9 @@ class Rescorer:
                 word_scores = [self.score(kept, n, paths) for n, paths in enumerate(lists)]
         rows = []
         for utterance, reference, paths, scored in zip(piece["ids"], piece["refs"], lists, word_scores):
-            listed = [{"words": [self.lexicon.words[w - 1] for w in p.words], "am": round(p.am, 4), "lm": round(p.lm, 4)} for p in paths]
+            listed = [
+                {"words": self.lexicon.ids_to_words(p.words), "am": round(p.am, 4), "lm": round(p.lm, 4)} for p in paths
+            ]
             for path, score in zip(listed, scored):
                 path["word"] = round(score, 4)
             rows.append(
