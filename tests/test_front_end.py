@@ -10,9 +10,7 @@ from lhotse import CutSet
 from lhotse.utils import compute_num_frames
 from safetensors.numpy import load_file
 
-from conftest import ROOT
-from utils import config as configuration
-from utils import front_end, stages
+from utils import front_end
 from utils.errors import UserError
 
 ctranslate2 = pytest.importorskip("ctranslate2", reason="needs the package ctranslate2")
@@ -109,12 +107,11 @@ def test_stage_1_with_whisper(kaldi_source, model, exp, run_stages):
     command = ["--corpus", "kaldi_dir", "--recipe", "whisper_wordvec", "--set", f"data.source={kaldi_source}",
                "--set", f"features.model={model}"]
     assert run_stages(*command, "--stop-stage", "1", "--nj", "2") == 0
-    overrides = [f"data.source={kaldi_source}", f"features.model={model}"]
-    plan = stages.plan(configuration.load("whisper_wordvec", ROOT / "egs" / "kaldi_dir", overrides), exp / "kaldi_dir")["features"]
-    cuts = list(CutSet.from_file(plan.out / "cuts_train.jsonl.gz"))
+    (made,) = exp.glob("kaldi_dir/features-*")
+    cuts = list(CutSet.from_file(made / "cuts_train.jsonl.gz"))
     assert len(cuts) == 40 and {(c.num_features, c.frame_shift) for c in cuts} == {(384, 0.02)}
     x = np.concatenate([c.load_features() for c in cuts]).astype(np.float64)
-    stats = load_file(str(plan.out / "cmvn.safetensors"))
+    stats = load_file(str(made / "cmvn.safetensors"))
     np.testing.assert_allclose(stats["mean"], x.mean(0), atol=0.02)
-    made = (plan.out / "cuts_train.jsonl.gz").stat().st_mtime_ns
-    assert run_stages(*command, "--stop-stage", "1") == 0 and (plan.out / "cuts_train.jsonl.gz").stat().st_mtime_ns == made
+    written = (made / "cuts_train.jsonl.gz").stat().st_mtime_ns
+    assert run_stages(*command, "--stop-stage", "1") == 0 and (made / "cuts_train.jsonl.gz").stat().st_mtime_ns == written
