@@ -30,15 +30,16 @@ def run(job: Job) -> None:
                 work.append((cuts, path))
     if work:
         run_all(make_decoder(job).decode, work, 1 if job.device.startswith("cuda") else job.nj, "decode")
+    measured = []
     for split in SPLITS:
         done = pieces(job.out, split)
+        measured += [(piece["seconds"], piece["audio_seconds"]) for piece in done]
         for decoding in done[0]["hyps"]:
             write_jsonl(
                 job.out / f"hyps-{decoding}-{split}.jsonl",
                 ({"id": i, "ref": r, "hyp": h} for p in done for i, r, h in zip(p["ids"], p["refs"], p["hyps"][decoding])),
             )
-    every = (piece for split in SPLITS for piece in pieces(job.out, split))
-    write_json(job.out / "timing.json", sum_timing((piece["seconds"], piece["audio_seconds"]) for piece in every))
+    write_json(job.out / "timing.json", sum_timing(measured))
 
 
 def make_decoder(job: Job) -> Decoder:

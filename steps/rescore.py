@@ -25,9 +25,9 @@ def run(job: Job) -> None:
     """Write nbest-<split>.jsonl, hyps-<decoding>-<split>.jsonl, weights.json, timing.json."""
     torch.set_num_threads(1)
     decoded = job.inputs["decode"]
-    graph = "lattice" if (decoded / "hyps-lattice-dev.jsonl").exists() else "word_lattice"
-    both = job.config.rescore.candidates == "both" and (decoded / "hyps-word_lattice-dev.jsonl").exists()
-    rescorer = Rescorer(job, graph, both and graph == "lattice", made_with(decoded).decode.first_lm_scale)
+    graphs = [graph for graph in ("lattice", "word_lattice") if (decoded / f"hyps-{graph}-dev.jsonl").exists()]
+    graph, both = graphs[0], job.config.rescore.candidates == "both" and len(graphs) == 2
+    rescorer = Rescorer(job, graph, both, made_with(decoded).decode.first_lm_scale)
     work = [(piece, job.out / "parts" / split / piece["path"].name) for split in SPLITS for piece in pieces(decoded, split)]
     run_all(rescorer.piece, [w for w in work if not w[1].with_suffix(".jsonl").exists()], job.nj, "rescore")
     rows = {
@@ -74,7 +74,8 @@ class Rescorer:
     def piece(self, piece: Dict[str, Any], out: Path) -> None:
         """Write `<out>.jsonl` (a row an utterance), and before it `<out>.seconds.json`."""
         seconds: Dict[str, float] = {}
-        kept = load_file(str(piece["path"].with_name(piece["path"].name + "-scores.safetensors")))
+        if self.vectors is not None:
+            kept = load_file(str(piece["path"].with_name(piece["path"].name + "-scores.safetensors")))
         lists = self.lists(piece["path"], self.graph, seconds)
         if self.both:
             others = self.lists(piece["path"], "word_lattice", seconds)

@@ -20,7 +20,7 @@ log = logging.getLogger("nuptse.data")
 
 
 def folder(corpus: str) -> Path:
-    """Where downloads of a corpus go: $NUPTSE_DOWNLOAD/<corpus>, else download/<corpus>."""
+    """Where downloads of a corpus (or a model) go: $NUPTSE_DOWNLOAD/<corpus>, else download/<corpus>."""
     return Path(os.environ.get("NUPTSE_DOWNLOAD", "download")) / corpus
 
 

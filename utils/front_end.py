@@ -1,7 +1,6 @@
 """Front ends of stage 1: samples -> features. Log-mel filter banks through Lhotse, or the frozen encoder of a Whisper model."""
 
 import json
-import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Dict, List, Sequence, Union
@@ -10,6 +9,7 @@ import numpy as np
 from lhotse import Fbank, FbankConfig
 from lhotse.utils import compute_num_frames
 
+from utils import download
 from utils.errors import UserError
 
 Extracted = List[Union[np.ndarray, Exception]]  # features (T, C) float32 of each utterance, or why it has none
@@ -110,7 +110,7 @@ class WhisperFrontEnd:
 
     def _windows(self, samples: np.ndarray) -> List[np.ndarray]:
         """Log-mel windows (bins, at most WINDOW) of one recording, each but the last WINDOW long."""
-        padded = np.pad(samples, (0, -len(samples) % PAD or (PAD if not len(samples) else 0)))
+        padded = np.pad(samples, (0, max(-len(samples) % PAD, PAD - len(samples))))
         mel = self.mel(padded, padding=0).astype(np.float32)
         step = WINDOW - OVERLAP
         starts = range(0, max(mel.shape[1] - OVERLAP, 1), step)
@@ -172,7 +172,7 @@ def whisper_folder(model: str) -> Path:
             f"features.model={model or '(empty)'} is neither a folder with a Whisper model in CTranslate2's format "
             f"({', '.join(MODEL_FILES)}) nor a size: {', '.join(available_models())}"
         )
-    target = Path(os.environ.get("NUPTSE_DOWNLOAD", "download")) / f"whisper-{model}"
+    target = download.folder(f"whisper-{model}")
     if not all((target / name).exists() for name in MODEL_FILES):
         try:
             download_model(model, output_dir=str(target))

@@ -180,13 +180,18 @@ def _sources(stage: Stage, config: Dict[str, Any]) -> Dict[str, str]:
         return {str(p.relative_to(source)): digest(p) for p in getattr(corpus, "tables", lambda _: [])(source)}
     model = Path(config["features"]["model"])
     if stage.name == "features" and config["features"]["front_end"] != "fbank" and config["features"]["model"] and model.is_dir():
-        return {p.name: f"{p.stat().st_size} bytes, {p.stat().st_mtime_ns}" for p in sorted(model.iterdir()) if p.is_file()}
+        return {p.name: _stamp(p) for p in sorted(model.iterdir()) if p.is_file()}
     path = config["vectors"]["meaning"]["path"]
     if stage.name == "vectors" and path:
         if not Path(path).is_file():
             raise UserError(f"vectors.meaning.path={path} is not a file")
-        return {"vectors": f"{Path(path).stat().st_size} bytes, {Path(path).stat().st_mtime_ns}"}
+        return {"vectors": _stamp(Path(path))}
     return {}
+
+
+def _stamp(path: Path) -> str:
+    """Size and time of a file that is too large to read for every plan."""
+    return f"{path.stat().st_size} bytes, {path.stat().st_mtime_ns}"
 
 
 def _is_local(module: str) -> bool:
