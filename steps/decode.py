@@ -9,12 +9,13 @@ from steps.train import make_model
 from utils.config import made_with
 from utils.contract import Job
 from utils.dataset import Features, ordered_batches, read_cuts
-from utils.decoding import BATCH_SECONDS, Decoder, first_pass_graph, pieces, sum_timing
+from utils.decoding import BATCH_SECONDS, Decoder, first_pass_graph, pieces
 from utils.files import atomic_path, write_json, write_jsonl
 from utils.graphs import need_k2
 from utils.lexicon import read_lexicon
 from utils.model import Model, load
 from utils.parallel import run_all
+from utils.timing import sum_timing
 
 SPLITS = ("dev", "test")
 

@@ -7,10 +7,11 @@ from lhotse import CutSet
 from utils import features
 from utils.contract import Job
 from utils.errors import UserError
-from utils.files import atomic_path, write_lines
+from utils.files import atomic_path, write_json, write_lines
 from utils.front_end import make
 from utils.manifests import SPLITS
 from utils.parallel import run_all
+from utils.timing import sum_timing
 
 
 def run(job: Job) -> None:
@@ -37,6 +38,8 @@ def _finish(job: Job, work: List[features.Chunk]) -> None:
             for chunk in work:  # gzip files one behind the other are a gzip file
                 if chunk.split == split:
                     stream.write((job.out / "parts" / f"{chunk.name}.jsonl.gz").read_bytes())
+    heard = [records[chunk.name] for chunk in work if chunk.split != "train"]  # what decoding reads
+    write_json(job.out / "timing.json", sum_timing((r["seconds"], r["audio_seconds"]) for r in heard))
     kind = job.config.features.normalise
     # global: what the model sees in training. By speaker: all that a speaker says, in whichever split, at its own speed.
     used = [c for c in work if (c.split == "train" if kind == "global" else c.speed == 1.0) and kind != "none"]

@@ -9,13 +9,14 @@ from safetensors.torch import load_file
 from utils.candidates import Candidates
 from utils.config import made_with
 from utils.contract import Job
-from utils.decoding import pieces, sum_timing, timed
+from utils.decoding import pieces
 from utils.files import read_json, read_jsonl, write_json, write_jsonl
 from utils.graphs import load_fsa
 from utils.lexicon import read_lexicon
 from utils.nbest import nbest
 from utils.parallel import run_all
 from utils.rescoring import best_words, choose, flatten, tune
+from utils.timing import sum_timing, timed
 from utils.wordscore import sequence_scores, span_scores
 
 SPLITS = ("dev", "test")
@@ -35,7 +36,7 @@ def run(job: Job) -> None:
         for split in SPLITS
     }
     lists = {split: flatten(rows[split]) for split in SPLITS}
-    weights: Dict[str, Any] = {"graph": graph}
+    weights: Dict[str, Any] = {"graph": "+".join(graphs if both else graphs[:1])}
     schemes = {"lm": ("lm", "penalty")}
     if rescorer.vectors is not None and graph == "lattice":
         schemes["wordvec"] = ("lm", "word", "penalty")

@@ -123,7 +123,9 @@ def finished(
         rescore / "weights.json",
         {"graph": "lattice", "lm": {"lm": 0.5, "dev_wer": 20.0}, "wordvec": {"lm": 0.5, "word": 0.3, "dev_wer": 15.0}},
     )
-    for folder, timed in ((decode, ("encoder", "greedy", "lattice")), (rescore, ("nbest", "word_score"))):
+    features = plans["features"].out
+    links = ((features, ("front_end",)), (decode, ("encoder", "greedy", "lattice")), (rescore, ("nbest", "word_score")))
+    for folder, timed in links:
         write_json(folder / "timing.json", {link: {"seconds": 2.0, "audio_seconds": 100.0} for link in timed})
     return plans
 

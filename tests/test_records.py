@@ -68,7 +68,7 @@ def test_the_record_says_what_the_stage_folders_say(scored):
     assert made["oov_words"] == sum(w not in HEARD for s in SENTENCES.values() for w in s.split()) > 0
     assert made["utterance_set"] == set_digest(SENTENCES) and made["by_language"] == {} and made["cer"] is None
     assert made["weights"] == {"graph": "lattice", "lm": 0.5, "word": 0.3, "dev_wer": 15.0}
-    assert made["rtf"] == dict.fromkeys(("encoder", "lattice", "nbest", "word_score"), 0.02)
+    assert made["rtf"] == dict.fromkeys(("front_end", "encoder", "lattice", "nbest", "word_score"), 0.02)
     assert (
         made["seconds"]["features"] == 10.5
         and made["peak_memory_mb"]["audit"] == 900
@@ -76,7 +76,7 @@ def test_the_record_says_what_the_stage_folders_say(scored):
     )
     assert made["git_clean"] and made["git_commit"] == "d" * 40 and made["git_commits"]["train"] == "c" * 40
     greedy = read(plans["score"].out / "test-greedy.json")
-    assert greedy["weights"] == {} and greedy["oracle_wer"] is None and set(greedy["rtf"]) == {"encoder", "greedy"}
+    assert greedy["weights"] == {} and greedy["oracle_wer"] is None and set(greedy["rtf"]) == {"front_end", "encoder", "greedy"}
     assert made["oracle_wer"] is not None and greedy["wer"] > made["wer"]
 
 
@@ -250,11 +250,8 @@ def test_the_result_is_the_last_decoding_of_the_chain():
     shuffled = random.Random(0).sample(CHAIN, len(CHAIN))
     assert result_decoding(shuffled) == "wordvec" and result_decoding(["greedy", "lm", "lattice"]) == "lm"
     assert result_decoding(["word_lattice", "lattice", "greedy"]) == "lattice" and result_decoding(["greedy"]) == "greedy"
-    assert all(links(d, "lattice")[0] == "encoder" for d in CHAIN) and links("lm", "word_lattice") == (
-        "encoder",
-        "word_lattice",
-        "nbest",
-    )
+    assert all(links(d, "lattice")[:2] == ("front_end", "encoder") for d in CHAIN)
+    assert links("lm", "lattice+word_lattice") == ("front_end", "encoder", "lattice", "word_lattice", "nbest")
     with pytest.raises(UserError):
         decoding_rank("beam")
 

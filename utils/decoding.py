@@ -1,10 +1,9 @@
 """First pass: network, greedy words, k2 lattices. One batch is one piece of work, whole on disk or absent."""
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 from safetensors.torch import save_file
@@ -15,6 +14,7 @@ from utils.files import atomic_path, read_json, write_json
 from utils.graphs import load_fsa, need_k2
 from utils.lexicon import Lexicon
 from utils.model import Model
+from utils.timing import timed
 from utils.training import greedy
 
 BATCH_SECONDS = 60.0
@@ -88,19 +88,6 @@ class Decoder:
         )
 
 
-class timed:
-    """Add a block's processor seconds to `table[name]`: what one core spends, however busy the machine is."""
-
-    def __init__(self, table: Dict[str, float], name: str) -> None:
-        self.table, self.name = table, name
-
-    def __enter__(self) -> None:
-        self.started = time.process_time()
-
-    def __exit__(self, *_: Any) -> None:
-        self.table[self.name] = self.table.get(self.name, 0.0) + time.process_time() - self.started
-
-
 def first_pass_graph(path: Path, lm_scale: float, device: str) -> Any:
     """A decoding graph with its LM scores times `lm_scale`; the attribute `lm_scores` keeps them as they were."""
     graph = load_fsa(path)
@@ -141,21 +128,6 @@ def best_paths(found: Any) -> List[List[int]]:
         labels = best[n].aux_labels
         out.append([w for w in (labels.values if isinstance(labels, k2.RaggedTensor) else labels).tolist() if w > 0])
     return out
-
-
-def sum_timing(measured: Iterable[Tuple[Dict[str, float], float]]) -> Dict[str, Dict[str, float]]:
-    """Seconds of each link over pieces, and the audio that took them: timing.json.
-
-    Args:
-      measured: seconds by link, and seconds of audio, of each piece.
-    """
-    timing: Dict[str, Dict[str, float]] = {}
-    for seconds, audio in measured:
-        for link, value in seconds.items():
-            entry = timing.setdefault(link, {"seconds": 0.0, "audio_seconds": 0.0})
-            entry["seconds"] += value
-            entry["audio_seconds"] += audio
-    return timing
 
 
 def pieces(folder: Path, split: str) -> List[Dict[str, Any]]:

@@ -19,7 +19,7 @@ from utils.errors import UserError
 from utils.files import write_text
 
 DECODINGS = ("greedy", "word_lattice", "lattice", "lm", "wordvec")  # along the chain: a recipe's result is its last one
-LINKS = ("encoder", "greedy", "word_lattice", "lattice", "nbest", "word_score")  # timed on one core
+LINKS = ("front_end", "encoder", "greedy", "word_lattice", "lattice", "nbest", "word_score")  # timed on one core
 MEASURED = ("data", "features", "lang", "vectors", "audit", "train", "decode", "rescore")  # stages with seconds and memory
 
 NULL = type(None)
@@ -187,14 +187,15 @@ def links(decoding: str, graph: str) -> Tuple[str, ...]:
     """The timed links that a decoding consists of; the sum of their `rtf` is its real-time factor.
 
     Args:
-      graph: of the lattices that rescoring read: lattice or word_lattice.
+      graph: the lattices that rescoring read: lattice, word_lattice, or lattice+word_lattice.
     """
+    rescored = ("front_end", "encoder", *graph.split("+"), "nbest")
     return {
-        "greedy": ("encoder", "greedy"),
-        "lattice": ("encoder", "lattice"),
-        "word_lattice": ("encoder", "word_lattice"),
-        "lm": ("encoder", graph, "nbest"),
-        "wordvec": ("encoder", graph, "nbest", "word_score"),
+        "greedy": ("front_end", "encoder", "greedy"),
+        "lattice": ("front_end", "encoder", "lattice"),
+        "word_lattice": ("front_end", "encoder", "word_lattice"),
+        "lm": rescored,
+        "wordvec": (*rescored, "word_score"),
     }[decoding]
 
 

@@ -1,0 +1,32 @@
+"""Processor seconds of the links of decoding, from which real-time factors are made."""
+
+import time
+from typing import Any, Dict, Iterable, Tuple
+
+
+class timed:
+    """Add a block's processor seconds to `table[name]`: what one core spends, however busy the machine is."""
+
+    def __init__(self, table: Dict[str, float], name: str) -> None:
+        self.table, self.name = table, name
+
+    def __enter__(self) -> None:
+        self.started = time.process_time()
+
+    def __exit__(self, *_: Any) -> None:
+        self.table[self.name] = self.table.get(self.name, 0.0) + time.process_time() - self.started
+
+
+def sum_timing(measured: Iterable[Tuple[Dict[str, float], float]]) -> Dict[str, Dict[str, float]]:
+    """Seconds of each link over pieces, and the audio that took them: timing.json.
+
+    Args:
+      measured: seconds by link, and seconds of audio, of each piece.
+    """
+    timing: Dict[str, Dict[str, float]] = {}
+    for seconds, audio in measured:
+        for link, value in seconds.items():
+            entry = timing.setdefault(link, {"seconds": 0.0, "audio_seconds": 0.0})
+            entry["seconds"] += value
+            entry["audio_seconds"] += audio
+    return timing
