@@ -9,13 +9,12 @@ from steps.train import make_model
 from utils.config import made_with
 from utils.contract import Job
 from utils.dataset import Features, ordered_batches, read_cuts
-from utils.decoding import BATCH_SECONDS, Decoder, first_pass_graph, pieces
-from utils.files import atomic_path, write_json, write_jsonl
+from utils.decoding import BATCH_SECONDS, Decoder, first_pass_graph, write_hypotheses
+from utils.files import atomic_path
 from utils.graphs import need_k2
 from utils.lexicon import read_lexicon
 from utils.model import Model, load
 from utils.parallel import run_all
-from utils.timing import sum_timing
 
 SPLITS = ("dev", "test")
 
@@ -31,16 +30,7 @@ def run(job: Job) -> None:
                 work.append((cuts, path))
     if work:
         run_all(make_decoder(job).decode, work, 1 if job.device.startswith("cuda") else job.nj, "decode")
-    measured = []
-    for split in SPLITS:
-        done = pieces(job.out, split)
-        measured += [(piece["seconds"], piece["audio_seconds"]) for piece in done]
-        for decoding in done[0]["hyps"]:
-            write_jsonl(
-                job.out / f"hyps-{decoding}-{split}.jsonl",
-                ({"id": i, "ref": r, "hyp": h} for p in done for i, r, h in zip(p["ids"], p["refs"], p["hyps"][decoding])),
-            )
-    write_json(job.out / "timing.json", sum_timing(measured))
+    write_hypotheses(job.out, SPLITS)
 
 
 def make_decoder(job: Job) -> Decoder:

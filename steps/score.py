@@ -9,11 +9,12 @@ import os
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Tuple
 
 from lhotse import CutSet
 
-from utils import plots
+from utils import front_end, plots
+from utils.config import made_with
 from utils.contract import Job
 from utils.errors import UserError
 from utils.files import ROOT, read_json, read_jsonl, write_lines, write_text
@@ -57,7 +58,8 @@ def judged(job: Job, split: str, shared: Dict[str, Any]) -> List[Record]:
       UserError: no decoding, or decodings of different utterances.
     """
     cuts, heard = read_split(job.inputs["data"], split), read_json(job.inputs["lang"] / "word_counts.json")
-    oracle = oracle_rate(job.inputs["rescore"] / f"nbest-{split}.jsonl", cuts)
+    listed = job.inputs.get("rescore", Path()) / f"nbest-{split}.jsonl"
+    oracle = oracle_rate(listed, cuts) if listed.exists() else None
     records: List[Record] = []
     for decoding, path in hypotheses(job, split):
         scores, measured = measure(read_jsonl(path), cuts, heard, job.config.score.bootstrap, path)
@@ -66,7 +68,7 @@ def judged(job: Job, split: str, shared: Dict[str, Any]) -> List[Record]:
         write(job.out / f"{split}-{decoding}.json", records[-1])
     if len({r["utterance_set"] for r in records}) != 1:
         raise UserError(f"the decodings of {split} are of different utterances, or there are none; delete {job.inputs['decode']} "
-                        f"and {job.inputs['rescore']} and run both stages again")
+                        f"and {job.inputs.get('rescore', 'what follows it')} and run again")
     if records[0]["utterances_left_out"]:
         job.log.warning("%d utterances of %s were not decoded: see left_out.tsv of the features stage",
                         records[0]["utterances_left_out"], split)
@@ -82,20 +84,30 @@ def identity(job: Job) -> Dict[str, Any]:
         "overrides": named_overrides(job.overrides),
         "seed": job.config.seed,
         "normaliser": data["normaliser"],
-        "parameters": read_json(job.inputs["train"] / "summary.json")["parameters"],
+        "parameters": read_json(job.inputs["train"] / "summary.json")["parameters"] if "train" in job.inputs else 0,
+        "model_mb": round(model_bytes(job.inputs) / 1e6, 3),
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
 
 
+def model_bytes(inputs: Mapping[str, Path]) -> int:
+    """Size of the models that recognising loads: what training made, the front end's, or a ready-made recogniser's."""
+    if "train" not in inputs:
+        return read_json(inputs["decode"] / "summary.json")["model_bytes"]
+    trained = sum(path.stat().st_size for path in inputs["train"].glob("model.*"))
+    return trained + front_end.model_bytes(made_with(inputs["features"]).features)
+
+
 def rescored(job: Job, decoding: str, oracle: Any) -> Dict[str, Any]:
     """The keys that differ between first pass and rescoring: weights, oracle, links."""
-    weights = read_json(job.inputs["rescore"] / "weights.json")
-    factors = real_time_factors(job.inputs)
+    path = job.inputs.get("rescore", job.inputs["decode"]) / "weights.json"  # a system without rescoring may tune its decoding
+    weights = read_json(path) if path.exists() else {}
+    graph, factors = weights.get("graph", ""), real_time_factors(job.inputs)
     again = decoding in weights
     return {
-        "weights": {"graph": weights["graph"], **weights[decoding]} if again else {},
+        "weights": {"graph": graph, **weights[decoding]} if again else {},
         "oracle_wer": oracle if again else None,
-        "rtf": {link: factors[link] for link in links(decoding, weights["graph"]) if link in factors},
+        "rtf": {link: factors[link] for link in links(decoding, graph) if link in factors},
     }
 
 
@@ -104,6 +116,7 @@ def hypotheses(job: Job, split: str) -> List[Tuple[str, Path]]:
     found = {
         path.name[len("hyps-") : -len(f"-{split}.jsonl")]: path
         for stage in ("decode", "rescore")
+        if stage in job.inputs
         for path in job.inputs[stage].glob(f"hyps-*-{split}.jsonl")
     }
     return sorted(found.items(), key=lambda item: decoding_rank(item[0]))

@@ -84,6 +84,7 @@ def finished(
                     "git_clean": True,
                 },
             )
+    (plans["features"].out / "config.yaml").write_text(yaml.safe_dump(plans["features"].config))
     data, decode, rescore = (plans[n].out for n in ("data", "decode", "rescore"))
     rng = random.Random(seed)
     sets = {
@@ -177,6 +178,7 @@ def record(**changes: Any) -> Dict[str, Any]:
         "utterance_errors": list(errors),
         "weights": {},
         "parameters": 3_000_000,
+        "model_mb": 12.0,
         "normaliser": "basic-en-1",
         "seconds": dict.fromkeys(STAGES, 10.5),
         "peak_memory_mb": dict.fromkeys(STAGES, 900),

@@ -15,7 +15,7 @@ from utils import config, contract, files, stages
 from utils.errors import UserError
 
 
-def snapshot(folder, skip=("log.txt", "stage.json")):
+def snapshot(folder, skip=("log.txt", "stage.json", "timing.json")):
     """Path -> bytes of everything below `folder` that two runs must have in common."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*"))
             if p.is_file() and p.name not in skip and not p.name.endswith(".lock")}

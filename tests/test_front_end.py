@@ -99,7 +99,7 @@ def test_a_size_that_cannot_be_downloaded_says_what_to_do(monkeypatch, tmp_path)
     monkeypatch.setenv("NUPTSE_DOWNLOAD", str(tmp_path))
     monkeypatch.setattr(faster_whisper.utils, "download_model", offline)
     with pytest.raises(UserError, match=r"tiny can't be downloaded \(ConnectionError: no route to host\).*features.model=FOLDER"):
-        front_end.whisper_folder("tiny")
+        front_end.whisper_folder("tiny", "features")
 
 
 def test_stage_1_with_whisper(kaldi_source, model, exp, run_stages):

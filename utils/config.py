@@ -16,11 +16,13 @@ from utils.errors import UserError
 from utils.files import ROOT
 
 RECIPES = "recipes"  # of corpus.yaml: recipe -> settings of the corpus for this recipe alone
-PATHS = ("data.source", "features.model", "vectors.meaning.path")  # keys that may name what lies outside the repository
+# Keys that may name what lies outside the repository.
+PATHS = ("data.source", "features.model", "ready.model", "vectors.meaning.path")
 OPEN = "data.options"  # the one mapping whose keys corpus.yaml defines
 
 # Keys that take one of a few words.
 CHOICES: Dict[str, Sequence] = {
+    "system": ("network", "whisper", "pocketsphinx"),
     "features.front_end": ("fbank", "whisper"),
     "features.denoise": ("none", "noisereduce"),
     "features.window": ("povey", "hanning", "hamming", "rectangular", "blackman"),

@@ -10,11 +10,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from utils.dataset import Features
-from utils.files import atomic_path, read_json, write_json
+from utils.files import atomic_path, read_json, write_json, write_jsonl
 from utils.graphs import load_fsa, need_k2
 from utils.lexicon import Lexicon
 from utils.model import Model
-from utils.timing import timed
+from utils.timing import sum_timing, timed
 from utils.training import greedy
 
 BATCH_SECONDS = 60.0
@@ -133,3 +133,17 @@ def best_paths(found: Any) -> List[List[int]]:
 def pieces(folder: Path, split: str) -> List[Dict[str, Any]]:
     """The finished pieces of a split in order; each has also its `path` without ending."""
     return [{**read_json(path), "path": path.with_suffix("")} for path in sorted((folder / split).glob("*.json"))]
+
+
+def write_hypotheses(folder: Path, splits: Sequence[str]) -> None:
+    """From the finished pieces: hyps-<decoding>-<split>.jsonl of every decoding and split, and timing.json."""
+    measured = []
+    for split in splits:
+        done = pieces(folder, split)
+        measured += [(piece["seconds"], piece["audio_seconds"]) for piece in done]
+        for decoding in done[0]["hyps"]:
+            write_jsonl(
+                folder / f"hyps-{decoding}-{split}.jsonl",
+                ({"id": i, "ref": r, "hyp": h} for p in done for i, r, h in zip(p["ids"], p["refs"], p["hyps"][decoding])),
+            )
+    write_json(folder / "timing.json", sum_timing(measured))

@@ -93,6 +93,9 @@ def main(arguments: Optional[Sequence[str]] = None, only: Optional[str] = None) 
     stage = STAGES[first]
     try:
         for stage in STAGES[first:last + 1]:
+            if stage.name not in plans:
+                log.info("stage %d %s: the recipe %s has none", stage.number, stage.name, options.recipe)
+                continue
             status = _run_stage(plans[stage.name], options, corpus_dir)
             if status:
                 break
@@ -182,10 +185,10 @@ def _need_earlier(plans: Dict[str, Plan], first: int, last: int, command: Callab
         for name in stage.reads:
             if BY_NAME[name].number < first and not plans[name].complete and name not in missing:
                 missing.add(name)
-                look(BY_NAME[name])  # to make it, what it reads is needed too
-    for stage in STAGES[first:last + 1]:
-        if not plans[stage.name].complete:
-            look(stage)
+                look(plans[name].stage)  # to make it, what it reads is needed too
+    for planned in plans.values():
+        if first <= planned.stage.number <= last and not planned.complete:
+            look(planned.stage)
     if missing:
         stages = [stage for stage in STAGES if stage.name in missing]
         names = ", ".join(f"{s.number} {s.name}" for s in stages)

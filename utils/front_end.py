@@ -80,15 +80,8 @@ class WhisperFrontEnd:
         """Raises UserError: the model is not there, it is of another kind, or `compute_type` is not for this device."""
         if config.frame_shift != self.frame_shift:
             raise UserError(f"Whisper's frames are 20 ms apart: set features.frame_shift=0.02, not {config.frame_shift:g}")
-        ctranslate2 = _ctranslate2()
-        self.device, _, number = device.partition(":")
-        self.index, self.compute_type = int(number or 0), config.compute_type
-        if self.device == "cuda" and not ctranslate2.get_cuda_device_count():
-            raise UserError("CTranslate2 sees no GPU, which --device cuda of the front end whisper needs; use --device cpu")
-        able = sorted(ctranslate2.get_supported_compute_types(self.device))
-        if self.compute_type not in able:
-            raise UserError(f"features.compute_type={self.compute_type}: on {self.device} there are {', '.join(able)}")
-        self.folder = whisper_folder(config.model)
+        self.place = Placement(config.compute_type, device, "features")
+        self.folder = whisper_folder(config.model, "features")
         self.model: Any = None
         self.mel: Any = None
 
@@ -133,17 +126,25 @@ class WhisperFrontEnd:
         from faster_whisper.feature_extractor import FeatureExtractor
 
         try:
-            self.model = ctranslate2.models.Whisper(
-                str(self.folder),
-                device=self.device,
-                device_index=self.index,
-                compute_type=self.compute_type,
-                intra_threads=1,
-                inter_threads=1,
-            )
+            self.model = ctranslate2.models.Whisper(str(self.folder), **self.place.arguments, intra_threads=1, inter_threads=1)
         except (RuntimeError, ValueError) as error:
             raise UserError(f"features.model={self.folder} is not a Whisper model that CTranslate2 can read: {error}") from None
         self.mel = FeatureExtractor(feature_size=self.model.n_mels)
+
+
+class Placement:
+    """Where and in which arithmetic CTranslate2 runs a model; `arguments` are those of its constructors."""
+
+    def __init__(self, compute_type: str, device: str, group: str) -> None:
+        """Raises UserError, in terms of the config's `group`: CTranslate2 has no such device, or not this type on it."""
+        ctranslate2 = _ctranslate2()
+        kind, _, number = device.partition(":")
+        if kind == "cuda" and not ctranslate2.get_cuda_device_count():
+            raise UserError("CTranslate2 sees no GPU, which Whisper with --device cuda needs; use --device cpu")
+        able = sorted(ctranslate2.get_supported_compute_types(kind))
+        if compute_type not in able:
+            raise UserError(f"{group}.compute_type={compute_type}: on {kind} there are {', '.join(able)}")
+        self.arguments = {"device": kind, "device_index": int(number or 0), "compute_type": compute_type}
 
 
 def make(config: SimpleNamespace, rate: int, device: str = "cpu") -> Union[FbankFrontEnd, WhisperFrontEnd]:
@@ -155,21 +156,28 @@ def make(config: SimpleNamespace, rate: int, device: str = "cpu") -> Union[Fbank
     return WhisperFrontEnd(config, device) if config.front_end == "whisper" else FbankFrontEnd(config, rate)
 
 
-def whisper_folder(model: str) -> Path:
+def model_bytes(config: SimpleNamespace) -> int:
+    """Size of the model that the group `features` names; 0 for filter banks."""
+    return (whisper_folder(config.model, "features") / "model.bin").stat().st_size if config.front_end == "whisper" else 0
+
+
+def whisper_folder(model: str, group: str) -> Path:
     """Where a Whisper model in CTranslate2's format lies: a folder, or a size (tiny, base.en, small ...), downloaded once.
 
+    Args:
+      model: the key `model` of the config's `group`.
     Raises:
       UserError: no such folder or size, files missing from the folder, another kind of model, or it can't be downloaded.
     """
     path = Path(model)
     if model and path.is_dir():
-        return check_whisper(path)
+        return check_whisper(path, group)
     _ctranslate2()
     from faster_whisper.utils import available_models, download_model
 
     if not model or model not in available_models():
         raise UserError(
-            f"features.model={model or '(empty)'} is neither a folder with a Whisper model in CTranslate2's format "
+            f"{group}.model={model or '(empty)'} is neither a folder with a Whisper model in CTranslate2's format "
             f"({', '.join(MODEL_FILES)}) nor a size: {', '.join(available_models())}"
         )
     target = download.folder(f"whisper-{model}")
@@ -180,17 +188,17 @@ def whisper_folder(model: str) -> Path:
             first = " ".join(str(error).split())[:200]
             raise UserError(
                 f"the Whisper model {model} can't be downloaded ({type(error).__name__}: {first}); run again to go on, or copy "
-                f"its folder here and name it by --set features.model=FOLDER"
+                f"its folder here and name it by --set {group}.model=FOLDER"
             ) from None
-    return check_whisper(target)
+    return check_whisper(target, group)
 
 
-def check_whisper(folder: Path) -> Path:
+def check_whisper(folder: Path, group: str) -> Path:
     """`folder` again, if it has the files of a Whisper model; raises UserError where not."""
     missing = [name for name in MODEL_FILES if not (folder / name).is_file()]
     if missing:
         raise UserError(
-            f"features.model={folder} has no {' and no '.join(missing)}: it is no model in CTranslate2's format "
+            f"{group}.model={folder} has no {' and no '.join(missing)}: it is no model in CTranslate2's format "
             f"(ct2-transformers-converter makes one of a Hugging Face folder)"
         )
     try:
@@ -198,7 +206,7 @@ def check_whisper(folder: Path) -> Path:
     except ValueError as error:
         raise UserError(f"{folder / 'config.json'} is not JSON: {error}") from None
     if "suppress_ids" not in settings and "alignment_heads" not in settings:
-        raise UserError(f"features.model={folder} is a model of another kind: its config.json is not Whisper's")
+        raise UserError(f"{group}.model={folder} is a model of another kind: its config.json is not Whisper's")
     return folder
 
 
@@ -217,6 +225,6 @@ def _ctranslate2() -> Any:
         import faster_whisper  # noqa: F401 - mel filters and the names of sizes
     except ImportError as error:
         raise UserError(
-            f"the front end whisper needs the packages ctranslate2 and faster-whisper ({error}); utils/setup.sh installs them"
+            f"Whisper needs the packages ctranslate2 and faster-whisper ({error}); utils/setup.sh installs them"
         ) from None
     return ctranslate2

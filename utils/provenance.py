@@ -42,21 +42,21 @@ def describe(stages: Mapping[str, Mapping[str, Any]], here: Mapping[str, Any], f
       here: `git_state` at scoring.
       fingerprint: of the score stage.
     """
-    train = stages["train"]
-    everything = {**{name: stages[name] for name in MEASURED}, "score": here}
+    made = {name: stages[name] for name in MEASURED if name in stages}
+    train = stages.get("train", stages["decode"])  # a ready-made system is not trained
     versions: Dict[str, List[str]] = {}
     for stage in stages.values():
         for tool, version in stage["versions"].items():
             versions.setdefault(tool, []).append(version)
     return {
-        "seconds": {name: stages[name]["seconds"] for name in MEASURED},
-        "peak_memory_mb": {name: stages[name]["peak_memory_mb"] for name in MEASURED},
-        "stage_threads": {name: stages[name]["threads"] for name in MEASURED},
-        "fingerprints": {**{name: stages[name]["fingerprint"] for name in MEASURED}, "score": fingerprint},
+        "seconds": {name: stage["seconds"] for name, stage in made.items()},
+        "peak_memory_mb": {name: stage["peak_memory_mb"] for name, stage in made.items()},
+        "stage_threads": {name: stage["threads"] for name, stage in made.items()},
+        "fingerprints": {**{name: stage["fingerprint"] for name, stage in made.items()}, "score": fingerprint},
         "versions": {tool: ", ".join(sorted(set(seen))) for tool, seen in sorted(versions.items())},
         "git_commit": here["git_commit"],
-        "git_commits": {name: stage["git_commit"] for name, stage in everything.items()},
-        "git_clean": all(stage["git_clean"] for stage in everything.values()),
+        "git_commits": {name: stage["git_commit"] for name, stage in {**made, "score": here}.items()},
+        "git_clean": all(stage["git_clean"] for stage in (*made.values(), here)),
         "device": train["device"],
         "machine": train["machine"],
         "threads": train["threads"],
@@ -65,14 +65,14 @@ def describe(stages: Mapping[str, Mapping[str, Any]], here: Mapping[str, Any], f
 
 def dirty_stages(stages: Mapping[str, Mapping[str, Any]]) -> List[str]:
     """The stages that ran on a tree with uncommitted changes, or outside git."""
-    return [name for name in MEASURED if not stages[name]["git_clean"]]
+    return [name for name in MEASURED if name in stages and not stages[name]["git_clean"]]
 
 
 def real_time_factors(inputs: Mapping[str, Path]) -> Dict[str, float]:
     """Link -> seconds of work a second of audio, on one core, from the timing.json of features, decode and rescore."""
     out: Dict[str, float] = {}
     for stage in ("features", "decode", "rescore"):
-        path = inputs[stage] / "timing.json"
+        path = inputs.get(stage, Path()) / "timing.json"
         for link, timing in (read_json(path) if path.exists() else {}).items():
             if timing["audio_seconds"] > 0:
                 out[link] = round(timing["seconds"] / timing["audio_seconds"], 6)

@@ -18,8 +18,8 @@ from utils.config import PATHS, nearest
 from utils.errors import UserError
 from utils.files import write_text
 
-DECODINGS = ("greedy", "word_lattice", "lattice", "lm", "wordvec")  # along the chain: a recipe's result is its last one
-LINKS = ("front_end", "encoder", "greedy", "word_lattice", "lattice", "nbest", "word_score")  # timed on one core
+DECODINGS = ("beam", "greedy", "word_lattice", "lattice", "lm", "wordvec")  # along the chain: a recipe's result is its last one
+LINKS = ("front_end", "encoder", "greedy", "word_lattice", "lattice", "nbest", "word_score", "beam")  # timed on one core
 MEASURED = ("data", "features", "lang", "vectors", "audit", "train", "decode", "rescore")  # stages with seconds and memory
 
 NULL = type(None)
@@ -51,7 +51,8 @@ SCHEMA: Dict[str, Any] = {
     "utterance_words": [int],
     "utterance_errors": [int],
     "weights": {},
-    "parameters": int,
+    "parameters": int,  # learned in training
+    "model_mb": (float, NULL),  # of all models that recognising loads; null in records older than the key
     "normaliser": str,
     "seconds": {str: float},
     "peak_memory_mb": {str: float},
@@ -184,13 +185,14 @@ def decoding_rank(decoding: str) -> int:
 
 
 def links(decoding: str, graph: str) -> Tuple[str, ...]:
-    """The timed links that a decoding consists of; the sum of their `rtf` is its real-time factor.
+    """The timed links that a decoding may consist of; the sum of their `rtf` is its real-time factor.
 
     Args:
       graph: the lattices that rescoring read: lattice, word_lattice, or lattice+word_lattice.
     """
     rescored = ("front_end", "encoder", *graph.split("+"), "nbest")
     return {
+        "beam": ("front_end", "beam"),
         "greedy": ("front_end", "encoder", "greedy"),
         "lattice": ("front_end", "encoder", "lattice"),
         "word_lattice": ("front_end", "encoder", "word_lattice"),

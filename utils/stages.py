@@ -1,8 +1,12 @@
-"""The numbered stages: what each reads, which config keys it depends on, and its fingerprint."""
+"""The numbered stages: what each reads, which config keys it depends on, and its fingerprint.
+
+A recipe's `system` says what recognises. The network has every stage; the other systems, which the recipes are compared with,
+have those that apply to them, some with a module of their own.
+"""
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
@@ -23,10 +27,11 @@ class Stage:
     keys: Tuple[str, ...]  # config keys and groups of keys that it may read
     reads: Tuple[str, ...]  # stages whose output it reads
     tools: Tuple[str, ...]  # packages whose version changes its output
+    module: str = ""  # of steps/, where it isn't `name`
 
     def run(self, job: Any) -> None:
-        """Run `steps.<name>.run(job)`; imported here, so that looking at stages costs no heavy import."""
-        import_module(f"steps.{self.name}").run(job)
+        """Run `steps.<module>.run(job)`; imported here, so that looking at stages costs no heavy import."""
+        import_module(f"steps.{self.module or self.name}").run(job)
 
 
 STAGES: List[Stage] = [
@@ -116,6 +121,26 @@ STAGES: List[Stage] = [
 BY_NAME: Dict[str, Stage] = {stage.name: stage for stage in STAGES}
 
 
+def _system(*own: Stage) -> Dict[str, Stage]:
+    """A system that shares the stages data, lang and score with the network and has `own` ones; name -> stage, in order."""
+    shared = (BY_NAME[name] for name in ("data", "lang", "score"))
+    stages = {stage.name: stage for stage in sorted((*shared, *own), key=lambda stage: stage.number)}
+    return {name: replace(stage, reads=tuple(r for r in stage.reads if r in stages)) for name, stage in stages.items()}
+
+
+def _ready_made(*tools: str) -> Dict[str, Stage]:
+    """A recogniser that is not trained here."""
+    keys = ("system", "ready", "data.normaliser")
+    return _system(Stage(6, "decode", "words of a ready-made recogniser", 1, keys, ("data",), tools, "decode_ready"))
+
+
+SYSTEMS: Dict[str, Dict[str, Stage]] = {
+    "network": BY_NAME,
+    "whisper": _ready_made("ctranslate2", "faster-whisper"),
+    "pocketsphinx": _ready_made("pocketsphinx"),
+}
+
+
 @dataclass(frozen=True)
 class Plan:
     """A stage with the configuration, fingerprint and folders it has in one run."""
@@ -141,10 +166,11 @@ def plan(config: Dict[str, Any], exp: Path) -> Dict[str, Plan]:
     """Fingerprint every stage of a resolved configuration.
 
     A fingerprint hashes the stage's version, its declared config, the fingerprints of the stages that it reads, the versions
-    of the tools that matter, and the content of files outside the repository that the config names.
+    of the tools that matter, and the content of files outside the repository that the config names. Stages that the configured
+    system doesn't have are not planned.
     """
     plans: Dict[str, Plan] = {}
-    for stage in STAGES:
+    for stage in SYSTEMS[config["system"]].values():
         declared = configuration.subset(config, stage.keys)
         identity = {
             "stage": stage.name,
@@ -178,9 +204,10 @@ def _sources(stage: Stage, config: Dict[str, Any]) -> Dict[str, str]:
             )
         corpus = import_module(f"local.{config['data']['module']}") if _is_local(config["data"]["module"]) else None
         return {str(p.relative_to(source)): digest(p) for p in getattr(corpus, "tables", lambda _: [])(source)}
-    model = Path(config["features"]["model"])
-    if stage.name == "features" and config["features"]["front_end"] != "fbank" and config["features"]["model"] and model.is_dir():
-        return {p.name: _stamp(p) for p in sorted(model.iterdir()) if p.is_file()}
+    for name, group in (("features", "features"), ("decode_ready", "ready")):
+        model = Path(config[group]["model"] or ".")
+        if name == (stage.module or stage.name) and config[group]["model"] and model.is_dir():
+            return {p.name: _stamp(p) for p in sorted(model.iterdir()) if p.is_file()}
     path = config["vectors"]["meaning"]["path"]
     if stage.name == "vectors" and path:
         if not Path(path).is_file():
