@@ -12,9 +12,9 @@ from utils.dataset import Features, ordered_batches, read_cuts
 from utils.decoding import BATCH_SECONDS, Decoder, first_pass_graph, write_hypotheses
 from utils.files import atomic_path
 from utils.graphs import need_k2
-from utils.lexicon import read_lexicon
 from utils.model import Model, load
 from utils.parallel import run_all
+from utils.unknown import language_model, lexicon_with_unknown, make_graph
 
 SPLITS = ("dev", "test")
 
@@ -36,7 +36,7 @@ def run(job: Job) -> None:
 def make_decoder(job: Job) -> Decoder:
     """Model, graphs and composed word-vector table, from the finished folders; the table is written beside the lattices."""
     need_k2("lattices", "decode on a machine that has a wheel: training needs it not (loss.backend=torch)")
-    lexicon = read_lexicon(job.inputs["lang"])
+    lexicon = lexicon_with_unknown(job.inputs["lang"], job.config.decode.unknown)
     config = made_with(job.inputs["train"])
     features = Features(job.inputs["features"], cache_gb=0.0)
     bins = next(iter(read_cuts(job.inputs["features"], "dev"))).num_features
@@ -46,7 +46,10 @@ def make_decoder(job: Job) -> Decoder:
     vectors = bias = None
     graphs: Dict[str, Any] = {}
     if model.subword is not None:
-        graphs["lattice"] = first_pass_graph(job.inputs["lang"] / "HLG.pt", job.config.decode.first_lm_scale, job.device)
+        hlg = job.inputs["lang"] / "HLG.pt"
+        if job.config.decode.unknown:
+            hlg = make_graph(lexicon, language_model(job.inputs["lang"], True), job.out / "unknown")
+        graphs["lattice"] = first_pass_graph(hlg, job.config.decode.first_lm_scale, job.device)
     if model.word is not None:
         vectors, bias = composed_table(model, len(lexicon.words), job.device)
         graphs["word_lattice"] = first_pass_graph(

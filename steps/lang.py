@@ -33,7 +33,7 @@ def _write_lexicon(job: Job, text: List[List[str]]) -> None:
     options = job.config.lang
     counts = Counter(word for words in text for word in words)
     words = sorted(counts)
-    reserved = {lexicon.EPS, ngram.BOS, ngram.EOS}.intersection(words) or [w for w in words if w.startswith("#")]
+    reserved = {lexicon.EPS, lexicon.UNKNOWN, ngram.BOS, ngram.EOS}.intersection(words) or [w for w in words if w.startswith("#")]
     if reserved:
         raise UserError(f"the training text has '{min(reserved)}', that the graphs use as a symbol of their own; "
                         "mend the text, or choose a data.normaliser that drops it")

@@ -1,6 +1,7 @@
 """Stage 7: n-best lists from the stored lattices, rescored; weights tuned on dev."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Dict, List, Optional
 
 import torch
@@ -12,11 +13,11 @@ from utils.contract import Job
 from utils.decoding import pieces
 from utils.files import read_json, read_jsonl, write_json, write_jsonl
 from utils.graphs import load_fsa
-from utils.lexicon import read_lexicon
 from utils.nbest import nbest
 from utils.parallel import run_all
 from utils.rescoring import best_words, choose, flatten, tune
 from utils.timing import sum_timing, timed
+from utils.unknown import lexicon_with_unknown
 from utils.wordscore import sequence_scores, span_scores
 
 SPLITS = ("dev", "test")
@@ -28,7 +29,7 @@ def run(job: Job) -> None:
     decoded = job.inputs["decode"]
     graphs = [graph for graph in ("lattice", "word_lattice") if (decoded / f"hyps-{graph}-dev.jsonl").exists()]
     graph, both = graphs[0], job.config.rescore.candidates == "both" and len(graphs) == 2
-    rescorer = Rescorer(job, graph, both, made_with(decoded).decode.first_lm_scale)
+    rescorer = Rescorer(job, graph, both, made_with(decoded).decode)
     work = [(piece, job.out / "parts" / split / piece["path"].name) for split in SPLITS for piece in pieces(decoded, split)]
     run_all(rescorer.piece, [w for w in work if not w[1].with_suffix(".jsonl").exists()], job.nj, "rescore")
     rows = {
@@ -37,9 +38,10 @@ def run(job: Job) -> None:
     }
     lists = {split: flatten(rows[split]) for split in SPLITS}
     weights: Dict[str, Any] = {"graph": "+".join(graphs if both else graphs[:1])}
-    schemes = {"lm": ("lm", "penalty")}
+    unknown = ("unknown",) if rescorer.lexicon.unknown and graph == "lattice" else ()
+    schemes = {"lm": ("lm", "penalty", *unknown)}
     if rescorer.vectors is not None and graph == "lattice":
-        schemes["wordvec"] = ("lm", "word", "penalty")
+        schemes["wordvec"] = ("lm", "word", "penalty", *unknown)
     reference_words = sum(len(row["ref"]) for row in rows["dev"])
     for name, free in schemes.items():
         found, errors = tune(lists["dev"], free)
@@ -61,14 +63,15 @@ def run(job: Job) -> None:
 class Rescorer:
     """Turns one decoded batch into scored n-best lists."""
 
-    def __init__(self, job: Job, graph: str, both: bool, first_lm_scale: float) -> None:
-        self.config, self.graph, self.both, self.first_lm_scale = job.config.rescore, graph, both, first_lm_scale
+    def __init__(self, job: Job, graph: str, both: bool, decode: SimpleNamespace) -> None:
+        """decode: the group that the lattices were made with."""
+        self.config, self.graph, self.both, self.first_lm_scale = job.config.rescore, graph, both, decode.first_lm_scale
         self.lang, self.candidates = job.inputs["lang"], None
         model = made_with(job.inputs["train"]).model
         self.frame_ratio = (
             model.subword_stride / model.word_stride if graph == "lattice" else 1.0
         )  # word-head frames a lattice frame
-        self.lexicon = read_lexicon(self.lang)
+        self.lexicon = lexicon_with_unknown(self.lang, decode.unknown)
         table = job.inputs["decode"] / "words.safetensors"
         self.vectors: Optional[Dict[str, torch.Tensor]] = load_file(str(table)) if table.exists() else None
 
@@ -116,7 +119,7 @@ class Rescorer:
         """The word head's score of each path of utterance n of the batch."""
         if not paths:
             return []
-        occurring = sorted({w for path in paths for w in path.words})
+        occurring = sorted({w for path in paths for w in path.words} - {self.lexicon.unknown_id})
         rows = {word: column for column, word in enumerate(occurring)}
         chosen = torch.tensor(occurring, dtype=torch.int64) - 1
         length = int(kept["lengths"][n])

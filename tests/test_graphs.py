@@ -1,7 +1,9 @@
 """Lang folder and decoding graphs: what goes in as tokens comes out as words, at the language model's price."""
+import math
 import random
 import shutil
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +12,7 @@ from lhotse import CutSet
 
 from conftest import ROOT, SENTENCES, drive
 from utils import config as configuration
-from utils import contract, graphs, lexicon, ngram, stages, units
+from utils import contract, graphs, lexicon, ngram, stages, units, unknown
 from utils.errors import UserError
 from utils.files import read_json
 
@@ -95,6 +97,26 @@ def test_hlg_has_no_symbol_that_is_not_a_frame(lang):
     assert hlg.labels.min() == -1 and hlg.labels.max() <= len(lang.lexicon.tokens)
     assert hlg.aux_labels.values.max() <= len(lang.lexicon.words)
     assert torch.equal(hlg.lm_scores, hlg.scores)
+
+
+def test_an_unknown_word_spares_its_neighbours(lang, tmp_path):
+    """Units that no word has give <unk> between the words around it, at the price of the LM and of the units; others don't."""
+    lex, lm = replace(lang.lexicon, unknown=True), lang.lms[3].with_unknown(lexicon.UNKNOWN, 0.05)
+    hlg = graphs.load_fsa(unknown.make_graph(lex, lm, tmp_path))
+    classes = len(lex.tokens) + 1
+    assert hlg.labels.max() < classes and set(hlg.aux_labels.values.tolist()) == {*range(1, len(lex.words) + 1), lex.unknown_id}
+    units, end = lex.unit_model
+    whole = {lex.token_id[u[0]] for _, u in lex.entries if len(u) == 1}  # units that are words
+    strange = sorted((u for u in units if u not in whole), key=units.get)[:3] * 2
+    before, behind = "please enter".split(), "the pound key".split()
+    path = best_path(hlg, [*lex.words_to_token_ids(before), *strange, *lex.words_to_token_ids(behind)], classes)
+    heard = words_of(path, lex)
+    assert heard == [*before, lexicon.UNKNOWN, *behind]
+    spelled = sum(units[unit] for unit in strange) + 5 * math.log1p(-math.exp(end)) + end
+    assert path.lm_scores.sum().item() == pytest.approx(lm.sentence(heard) + spelled, abs=1e-3)
+    for words in sentences():
+        assert lexicon.UNKNOWN not in words_of(best_path(hlg, lex.words_to_token_ids(words), classes), lex)
+    assert math.exp(end) + sum(math.exp(p) for p in units.values()) * (1 - math.exp(end)) == pytest.approx(1.0)
 
 
 def test_word_graph_gives_the_sentence_back_at_the_price_of_the_bigram(lang):

@@ -44,9 +44,13 @@ def probability(word, context, order, text):
     return p(context)[word]
 
 
+@pytest.mark.parametrize("unknown", [False, True])
 @pytest.mark.parametrize("order", [1, 2, 3, 4])
-def test_every_context_sums_to_one(order):
+def test_every_context_sums_to_one(order, unknown):
     model = ngram.estimate(SENTENCES, order)
+    if unknown:
+        model = model.with_unknown("<unk>", 0.05)
+        assert model.word(("please", "enter"), "<unk>") <= model.word((), "<unk>") == pytest.approx(math.log10(0.05))
     words = [g[0] for g in model.logp if len(g) == 1 and g[0] != "<s>"]
     for context in [(), ("never", "heard"), *model.backoff]:
         assert sum(10 ** model.word(context, w) for w in words) == pytest.approx(1.0, abs=1e-9)

@@ -10,6 +10,7 @@ import torch
 from utils import graphs, lexicon, ngram
 from utils.candidates import Candidates
 from utils.decoding import best_paths, lattices
+from utils.files import write_json
 from utils.nbest import Path, nbest
 from utils.rescoring import choose, flatten, tune
 from utils.wordscore import MARGIN, sequence_scores, span_scores
@@ -144,6 +145,7 @@ def joined(tmp_path_factory):
     lex = lexicon.Lexicon(words, units, entries, folder)
     graphs.save_fsa(graphs.lexicon_fst(lex, disambiguation=False), folder / "L.pt")
     ngram.write_arpa(ngram.estimate([["a", "bee"], ["an", "a"], ["bee"]], 2), folder / "lm.arpa")
+    write_json(folder / "word_counts.json", {"a": 2, "an": 1, "bee": 2})
     return Candidates(folder, lex), lex
 
 
@@ -159,6 +161,34 @@ def test_totals_sum_over_alignments_and_pronunciations(joined):
                                               torch.tensor([len(t)]), reduction="none") for t in targets]
         assert total == pytest.approx(torch.logsumexp(torch.cat(each), 0).item(), abs=1e-4)
     assert candidates.totals(log_probs[:2], [(3, 3)]) == [-np.inf]  # four units, two frames
+
+
+def test_an_unknown_word_sums_over_all_sequences_of_units(joined):
+    """Each with the probability that the model of units gives it, between the words around."""
+    _, known = joined
+    lex = lexicon.Lexicon(known.words, known.tokens, known.entries, known.folder, unknown=True)
+    units, end = lex.unit_model
+    log_probs = torch.randn(4, 6, generator=torch.Generator().manual_seed(5)).log_softmax(-1)
+    total = -np.inf
+    for length in (1, 2, 3):
+        for spelled in itertools.product(units, repeat=length):
+            target = torch.tensor([[*spelled, lex.token_id["A"], lex.token_id["N"]]])
+            spoken = -torch.nn.functional.ctc_loss(log_probs[:, None], target, torch.tensor([4]), torch.tensor([length + 2]))
+            price = sum(units[u] for u in spelled) + (length - 1) * np.log1p(-np.exp(end)) + end
+            total = np.logaddexp(total, spoken.item() * (length + 2) + price)
+    found = Candidates(known.folder, lex).totals(log_probs, [(lex.unknown_id, lex.word_id["an"])])[0]
+    assert found == pytest.approx(total, abs=1e-4)
+
+
+def test_unknown_words_are_weighed_and_count_nothing_for_the_word_head():
+    paths = [{"words": ["<unk>"], "am": -1.0, "lm": 0.0}, {"words": ["press"], "am": -2.0, "lm": 0.0}]
+    lists = flatten([{"id": "a", "ref": ["press"], "paths": paths}])
+    assert choose(lists, {}).tolist() == [0] and choose(lists, {"unknown": -2.0}).tolist() == [1]
+    ratio = torch.randn(6, 1, generator=torch.Generator().manual_seed(1))
+    with_unknown, without = Path((9, 1), 0.0, 0.0, (0, 3), 6), Path((1,), 0.0, 0.0, (3,), 6)
+    assert span_scores(ratio, [with_unknown], {1: 0}, 1.0) == span_scores(ratio, [without], {1: 0}, 1.0)
+    log_probs = torch.randn(6, 2, generator=torch.Generator().manual_seed(2)).log_softmax(-1)
+    assert sequence_scores(log_probs, [with_unknown], {1: 0}) == sequence_scores(log_probs, [without], {1: 0})
 
 
 def test_hypotheses_of_both_lattices_are_scored_alike(joined):

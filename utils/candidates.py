@@ -5,6 +5,7 @@ So each hypothesis gets the sub-word head's total CTC score, over all alignments
 the training text's n-gram model.
 """
 
+import math
 from pathlib import Path as File
 from typing import Dict, List, Sequence, Tuple
 
@@ -14,7 +15,9 @@ from torch import Tensor
 
 from utils.lexicon import Lexicon
 from utils.nbest import Path
-from utils.ngram import read_arpa
+from utils.unknown import language_model
+
+Ends = List[Tuple[int, float]]  # CTC states in which a hypothesis may end, each with the probability of ending there
 
 
 class Candidates:
@@ -23,8 +26,7 @@ class Candidates:
     def __init__(self, lang: File, lexicon: Lexicon) -> None:
         """lang: the folder of stage 2."""
         self.lexicon = lexicon
-        self.pronunciations = [[tuple(units) for units in lexicon.pronunciations[word]] for word in lexicon.words]
-        self.lm = read_arpa(lang / "lm.arpa")
+        self.lm = language_model(lang, lexicon.unknown)
 
     def join(
         self, subword: Sequence[Path], word: Sequence[Path], log_probs: Tensor, frame_ratio: float, lm_scale: float
@@ -59,7 +61,7 @@ class Candidates:
         Args:
           log_probs: (T, units), blank first.
         """
-        trie = Trie(self.pronunciations)
+        trie = Trie(self.lexicon)
         ends = [trie.ends(tuple(words)) for words in hypotheses]
         step, labels = trie.matrix(), np.array(trie.labels)
         probabilities = log_probs.double().exp().numpy()
@@ -72,42 +74,56 @@ class Candidates:
                 return [-np.inf] * len(ends)
             alpha, scale = alpha / mass, scale + np.log(mass)
         with np.errstate(divide="ignore"):
-            return [float(scale + np.log(alpha[states].sum())) for states in ends]
+            return [float(scale + np.log(sum(alpha[state] * share for state, share in found))) for found in ends]
 
 
 class Trie:
     """CTC states of several hypotheses, which share those of a common beginning. State 0 is the blank before the first word."""
 
-    def __init__(self, pronunciations: Sequence[Sequence[Tuple[int, ...]]]) -> None:
-        """pronunciations: of each word id, from 1."""
-        self.pronunciations = pronunciations
+    def __init__(self, lexicon: Lexicon) -> None:
+        self.lexicon = lexicon
         self.labels: List[int] = [0]
-        self.arcs: List[Tuple[int, int]] = [(0, 0)]  # to, from
-        self.nodes: Dict[Tuple[int, ...], List[int]] = {(): [0]}
+        self.arcs: List[Tuple[int, int, float]] = [(0, 0, 1.0)]  # to, from, probability
+        self.nodes: Dict[Tuple[int, ...], Ends] = {(): [(0, 1.0)]}
 
-    def ends(self, words: Tuple[int, ...]) -> List[int]:
-        """States in which these words have been said: the blank behind them, and the last unit of each pronunciation."""
+    def ends(self, words: Tuple[int, ...]) -> Ends:
+        """Where these words have been said: in the blank behind them, or in the last unit of one of the pronunciations."""
         if words not in self.nodes:
             before = self.ends(words[:-1])
-            last = [self._word(units, before) for units in dict.fromkeys(self.pronunciations[words[-1] - 1])]
-            self.nodes[words] = [self._state(0, last), *last]
+            if words[-1] == self.lexicon.unknown_id:
+                last = self._unknown(before)
+            else:
+                spoken = self.lexicon.pronunciations[self.lexicon.words[words[-1] - 1]]
+                last = [(self._word(units, before), 1.0) for units in dict.fromkeys(map(tuple, spoken))]
+            self.nodes[words] = [(self._state(0, last), 1.0), *last]
         return self.nodes[words]
 
     def matrix(self) -> csr_matrix:
-        """(states, states), 1 where the second may be followed by the first."""
-        rows, columns = zip(*self.arcs)
-        return csr_matrix((np.ones(len(rows)), (rows, columns)), (len(self.labels),) * 2)
+        """(states, states): with which probability the second may be followed by the first."""
+        rows, columns, values = zip(*self.arcs)
+        return csr_matrix((values, (rows, columns)), (len(self.labels),) * 2)
 
-    def _word(self, units: Tuple[int, ...], before: Sequence[int]) -> int:
-        """The states of one pronunciation behind the states `before`; returns that of its last unit."""
-        state = self._state(units[0], [b for b in before if self.labels[b] != units[0]])
-        for last, unit in zip(units, units[1:]):
-            blank = self._state(0, [state])
-            state = self._state(unit, [blank, state] if unit != last else [blank])
+    def _word(self, units: Tuple[int, ...], before: Ends) -> int:
+        """The states of one pronunciation behind those of `before`; returns that of its last unit."""
+        state = self._state(units[0], before)
+        for unit in units[1:]:
+            state = self._state(unit, [(self._state(0, [(state, 1.0)]), 1.0), (state, 1.0)])
         return state
 
-    def _state(self, label: int, before: Sequence[int]) -> int:
+    def _unknown(self, before: Ends) -> Ends:
+        """States of any sequence of units, as `Lexicon.unit_model` has it: one a unit, and a blank between any two."""
+        units, end = self.lexicon.unit_model
+        first, stop = len(self.labels), math.exp(end)
+        states = {unit: self._state(unit, [(b, share * math.exp(score)) for b, share in before]) for unit, score in units.items()}
+        blank = self._state(0, [(state, 1.0) for state in states.values()])
+        for unit, score in units.items():
+            others = (state for state in range(first, blank + 1) if self.labels[state] != unit)
+            self.arcs += [(states[unit], state, math.exp(score) * (1 - stop)) for state in others]
+        return [(state, stop) for state in states.values()]
+
+    def _state(self, label: int, before: Ends) -> int:
+        """A new state that may follow itself, and those of `before` that are of another label."""
         state = len(self.labels)
         self.labels.append(label)
-        self.arcs += [(state, state), *((state, b) for b in before)]
+        self.arcs += [(state, state, 1.0), *((state, b, share) for b, share in before if self.labels[b] != label)]
         return state

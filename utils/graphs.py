@@ -4,6 +4,7 @@ k2 is imported inside the functions: the rest of the project runs where there is
 """
 
 import io
+import math
 import os
 import pickle
 from pathlib import Path
@@ -60,10 +61,11 @@ def lexicon_fst(lexicon: Lexicon, disambiguation: bool) -> Fsa:
     """L: token sequences in, words out, any number of words.
 
     Args:
-      disambiguation: with #1, #2, ... on the input side and a loop that lets G's #0 through; token ids as in `lexicon_symbols`.
+      disambiguation: with #1, #2, ... on the input side, a loop that lets G's #0 through, and, where the lexicon has it, <unk>
+        as any sequence of units between two symbols of its own; token ids as in `lexicon_symbols`.
     """
     k2 = need_k2()
-    entries = disambiguate(lexicon.entries)[0] if disambiguation else lexicon.entries
+    entries, marks = disambiguate(lexicon.entries) if disambiguation else (lexicon.entries, 0)
     first = len(lexicon.tokens) + 1
     rows: List[Tuple[int, int, int, int]] = []  # source, destination, token, word
     state = 1
@@ -77,31 +79,42 @@ def lexicon_fst(lexicon: Lexicon, disambiguation: bool) -> Fsa:
             state += destination > 0
     if disambiguation:
         rows.append((0, 0, first, len(lexicon.words) + 1))
+    weights = [0.0] * len(rows)
+    if disambiguation and lexicon.unknown:
+        (units, end), loop = lexicon.unit_model, state + 1
+        rows += [(0, state, first + marks + 1, lexicon.unknown_id), (loop, 0, first + marks + 2, 0)]
+        weights += [0.0, end]
+        for unit, score in units.items():
+            rows += [(state, loop, unit, 0), (loop, loop, unit, 0)]
+            weights += [score, score + math.log1p(-math.exp(end))]
+        state += 2
     rows.append((0, state, -1, -1))
-    return _fsa(k2, rows)
+    return _fsa(k2, rows, [*weights, 0.0])
 
 
 def lexicon_symbols(lexicon: Lexicon) -> List[str]:
     """tokens.txt: `<blk>`, the units, then `#0`, `#1`, ... as `lexicon_fst` numbers them."""
-    return ["<blk>", *lexicon.tokens, *(f"#{i}" for i in range(disambiguate(lexicon.entries)[1] + 1))]
+    marks = disambiguate(lexicon.entries)[1] + 2 * lexicon.unknown
+    return ["<blk>", *lexicon.tokens, *(f"#{i}" for i in range(marks + 1))]
 
 
 def compile_hlg(lexicon: Lexicon, g: Fsa) -> Fsa:
     """HLG: frames of the sub-word head to words, as icefall's compile_hlg.py.
 
     Labels are token ids (0 blank; -1 on final arcs), `aux_labels` word ids, ragged: an arc may carry none or several words.
-    `lm_scores` holds G's part of the scores, which at first is all of them: `hlg.scores = scale * hlg.lm_scores` rescales the LM.
+    `lm_scores` holds G's part of the scores (and that of an unknown word's units), which at first is all of them:
+    `hlg.scores = scale * hlg.lm_scores` rescales the LM.
     No disambiguation symbol and no epsilon is left: label 0 is always a frame of blank.
     """
     k2 = need_k2()
-    first_token, first_word = len(lexicon.tokens) + 1, len(lexicon.words) + 1
+    first_token = len(lexicon.tokens) + 1
     lg = k2.connect(k2.compose(k2.arc_sort(lexicon_fst(lexicon, disambiguation=True)), k2.arc_sort(g)))
     lg = k2.connect(k2.determinize(lg))
     labels = lg.labels.clone()  # k2 refuses a change in place
     labels[labels >= first_token] = 0
     lg.labels = labels
     words = _ragged(k2, lg.aux_labels)
-    words.values[words.values >= first_word] = 0
+    words.values[words.values == len(lexicon.words) + 1] = 0  # #0
     lg.aux_labels = words
     lg = k2.connect(k2.remove_epsilon(lg))
     lg.aux_labels = _ragged(k2, lg.aux_labels).remove_values_eq(0)

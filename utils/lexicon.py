@@ -1,4 +1,6 @@
 """Words, sub-word units, and which units spell or pronounce which word."""
+import math
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -7,18 +9,34 @@ from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 from utils.errors import UserError
 from utils.files import write_lines
 
-EPS, BLANK, DISAMBIG = "<eps>", "<blk>", "#0"
+EPS, BLANK, DISAMBIG, UNKNOWN = "<eps>", "<blk>", "#0", "<unk>"
 Entry = Tuple[str, Tuple[str, ...]]  # a word and one of its unit sequences
 
 
 @dataclass(frozen=True)
 class Lexicon:
-    """The lang folder's tables. Word ids are 1..V, token ids 1..M; 0 is epsilon for words, the CTC blank for tokens."""
+    """The lang folder's tables. Word ids are 1..V, token ids 1..M; 0 is epsilon for words, the CTC blank for tokens.
+
+    V + 1 is #0; V + 2 is <unk>, where unknown words are modelled: any units, as likely as in the lexicon (see `unit_model`).
+    """
 
     words: List[str]  # words[i] has id i + 1
     tokens: List[str]  # tokens[i] has id i + 1
     entries: List[Entry]
     folder: Path
+    unknown: bool = False  # whether <unk> is a word too
+
+    @property
+    def unknown_id(self) -> int:
+        """Word id of <unk>."""
+        return len(self.words) + 2
+
+    @cached_property
+    def unit_model(self) -> Tuple[Dict[int, float], float]:
+        """What an unknown word is made of: natural log-probability of each token id, and that of a word's end behind a unit."""
+        counts = Counter(self.token_id[unit] for _, units in self.entries for unit in units)
+        total = sum(counts.values())
+        return {unit: math.log(n / total) for unit, n in sorted(counts.items())}, math.log(len(self.entries) / total)
 
     @cached_property
     def word_id(self) -> Dict[str, int]:
@@ -63,7 +81,7 @@ class Lexicon:
 
     def ids_to_words(self, ids: Iterable[int]) -> List[str]:
         """Words of ids, epsilons (0) skipped."""
-        return [self.words[i - 1] for i in ids if i > 0]
+        return [UNKNOWN if i == self.unknown_id else self.words[i - 1] for i in ids if i > 0]
 
     @cached_property
     def _sentencepiece(self) -> Any:

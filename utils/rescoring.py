@@ -8,12 +8,15 @@ import kaldialign
 import numpy as np
 from scipy.ndimage import uniform_filter
 
+from utils.lexicon import UNKNOWN
+
 GRID: Dict[str, Sequence[float]] = {  # what tuning tries; the acoustic score has weight 1
     "lm": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0),
     "word": (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0),
     "penalty": (-4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0),
+    "unknown": (-12.0, -9.0, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 9.0, 12.0),
 }
-USUAL = {"lm": 1.0, "word": 0.6, "penalty": 0.0}
+USUAL = {"lm": 1.0, "word": 0.6, "penalty": 0.0, "unknown": 0.0}
 Row = Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word}]
 
 
@@ -21,7 +24,7 @@ Row = Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word}]
 class Lists:
     """All paths of a split, flat."""
 
-    scores: np.ndarray  # (P, 4): am, lm, word, number of words
+    scores: np.ndarray  # (P, 5): am, lm, word, number of words, of which unknown
     splits: np.ndarray  # (U + 1,): paths of utterance u are splits[u] .. splits[u + 1]
     errors: np.ndarray  # (P,): word errors against the reference
 
@@ -31,14 +34,15 @@ def flatten(rows: Sequence[Row]) -> Lists:
     scores, errors, splits = [], [], [0]
     for row in rows:
         for path in row["paths"]:
-            scores.append((path["am"], path["lm"], path.get("word", 0.0), len(path["words"])))
+            words = path["words"]
+            scores.append((path["am"], path["lm"], path.get("word", 0.0), len(words), words.count(UNKNOWN)))
             errors.append(kaldialign.edit_distance(row["ref"], path["words"])["total"])
         splits.append(len(scores))
-    return Lists(np.array(scores).reshape(-1, 4), np.array(splits), np.array(errors))
+    return Lists(np.array(scores).reshape(-1, 5), np.array(splits), np.array(errors))
 
 
 def tune(lists: Lists, names: Sequence[str]) -> Tuple[Dict[str, float], int]:
-    """Weights with the fewest errors, over the grid of `names` (of lm, word, penalty; others are 0, but lm 1).
+    """Weights with the fewest errors, over the grid of `names` (keys of GRID; others are 0, but lm 1).
 
     Errors are smoothed over neighbouring weights before the choice, so that a lucky point on a small dev set is not taken; of all
     weights within one error of the best, those nearest to the usual ones are.
@@ -59,7 +63,7 @@ def tune(lists: Lists, names: Sequence[str]) -> Tuple[Dict[str, float], int]:
 
 def choose(lists: Lists, weights: Dict[str, float]) -> np.ndarray:
     """Index of the best path of each utterance; the first among equals, which is the first pass's."""
-    total = lists.scores @ np.array([1.0, weights.get("lm", 1.0), weights.get("word", 0.0), weights.get("penalty", 0.0)])
+    total = lists.scores @ np.array([1.0, weights.get("lm", 1.0), *(weights.get(k, 0.0) for k in ("word", "penalty", "unknown"))])
     best = np.maximum.reduceat(total, lists.splits[:-1])
     hits = np.nonzero(total >= np.repeat(best, np.diff(lists.splits)))[0]
     return hits[np.unique(np.searchsorted(lists.splits, hits, side="right"), return_index=True)[1]]

@@ -20,7 +20,7 @@ def span_scores(ratio: Tensor, paths: Sequence[Path], rows: Dict[int, int], fram
     Args:
       ratio: (T, W), log p(w|t) - log p(blank|t) of the words that occur in the paths.
       paths: hypotheses of one utterance.
-      rows: word id -> column of `ratio`.
+      rows: word id -> column of `ratio`; a word without one (<unk>) counts 0: as if nothing were there.
       frame_ratio: frames of the word head a frame of the path's times.
     Returns:
       a score a path, natural log.
@@ -32,6 +32,8 @@ def span_scores(ratio: Tensor, paths: Sequence[Path], rows: Dict[int, int], fram
         edges = [int(s * frame_ratio) for s in path.starts] + [frames]
         member = []
         for word, start, end in zip(path.words, edges, edges[1:]):
+            if word not in rows:
+                continue
             key = (rows[word], max(0, min(start, frames - 1) - MARGIN), min(frames, max(end, start + 1) + MARGIN))
             member.append(spans.setdefault(key, len(spans)))
         members.append(member)
@@ -56,9 +58,9 @@ def sequence_scores(log_probs: Tensor, paths: Sequence[Path], rows: Dict[int, in
 
     Args:
       log_probs: (T, 1 + W), blank first, then the words that occur in the paths.
-      rows: word id -> column of the words in `log_probs`, from 0.
+      rows: word id -> column of the words in `log_probs`, from 0; a word without one (<unk>) is passed over.
     """
-    targets = [[rows[w] + 1 for w in path.words] for path in paths]
+    targets = [[rows[w] + 1 for w in path.words if w in rows] for path in paths]
     frames, floor = len(log_probs), float(log_probs[:, 0].sum())
     losses = F.ctc_loss(
         log_probs[:, None].expand(-1, len(paths), -1),
