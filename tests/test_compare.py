@@ -64,6 +64,40 @@ def test_numbers_of_the_tables_are_those_of_the_records(repository):
     assert float(greedy[4]) == pytest.approx(np.mean([r["wer"] for r in records if r["decoding"] == "greedy"]), abs=0.005)
 
 
+def test_cost_is_one_row_a_system_and_shows_what_is_absent():
+    ready = record(
+        recipe="ready",
+        decoding="beam",
+        parameters=0,
+        model_mb=None,
+        seconds={"data": 1.0, "decode": 4.0},
+        peak_memory_mb={"data": 100, "decode": 700},
+        rtf={"beam": 0.5},
+        fingerprints={"data": "01234567", "decode": "01234567", "score": "01234567"},
+    )
+    whole = hybrid(peak_memory_mb={"train": 999, "decode": 300, "rescore": 400}, model_mb=9.25)
+    seeds = [record(recipe="seeds", seed=s, seconds={"train": t}, model_mb=1.0) for s, t in ((0, 10.0), (1, 20.0))]
+    costs = table(report([ready, whole, *seeds], "test"), "Cost on test")
+    rows = {row[1]: dict(zip(costs.header, row)) for row in costs.rows}
+    assert [rows["ready"][k] for k in ("training s", "after front end", "model MB")] == ["–", "–", "–"]
+    assert [rows["ready"][k] for k in ("M learned", "RTF", "peak MB")] == ["0.00", "0.5000", "700"]
+    hybrid_row = rows["wordvec_hybrid"]
+    assert (hybrid_row["RTF"], hybrid_row["after front end"]) == ("0.0500", "0.0400")
+    assert (hybrid_row["peak MB"], hybrid_row["model MB"], hybrid_row["M learned"]) == ("400", "9.2", "3.00")
+    assert (rows["seeds"]["training s"], rows["seeds"]["model MB"]) == ("15.0", "1.0")
+    assert "≥" not in costs.caption
+
+
+def test_a_factor_without_its_front_end_is_marked_as_a_lower_bound():
+    old = record(rtf={"encoder": 0.01, "lattice": 0.01, "nbest": 0.01})
+    page = report([old, hybrid()], "test")
+    for title in ("Cost", "All decodings"):
+        shown = table(page, title)
+        factors = {row[1]: row[list(shown.header).index("RTF")] for row in shown.rows}
+        assert factors == {"bpe_ctc": "≥0.0300", "wordvec_hybrid": "0.0500"}
+        assert "≥: the front end was not timed" in shown.caption
+
+
 def test_the_difference_is_of_the_seeds_that_both_have():
     ours = [hybrid(seed=s, utterance_errors=e) for s, e in ((0, [0, 0, 1, 0]), (1, [0, 0, 0, 0]), (2, [9, 9, 9, 9]))]
     theirs = [record(seed=s) for s in (0, 1)]

@@ -41,18 +41,34 @@ class Cell:
 
     def mean(self, key: str) -> Optional[float]:
         """Mean over the seeds of a figure; None where a record has none."""
-        values = [r[key] for r in self.records]
-        return None if None in values else float(np.mean(values))
+        return _mean([r[key] for r in self.records])
 
     def mean_of(self, key: str, item: str) -> Optional[float]:
         """Mean over the seeds of one item of a mapping, such as the seconds of a stage."""
-        values = [r[key].get(item) for r in self.records]
-        return None if None in values else float(np.mean(values))
+        return _mean([r[key].get(item) for r in self.records])
 
     @property
     def rtf(self) -> Optional[float]:
-        """Mean over the seeds of the sum over the links."""
-        return float(np.mean([sum(r["rtf"].values()) for r in self.records])) if all(r["rtf"] for r in self.records) else None
+        """Mean over the seeds of the sum over the links; a lower bound where `untimed`."""
+        return _mean([sum(r["rtf"].values()) or None for r in self.records])
+
+    @property
+    def rtf_after_front_end(self) -> Optional[float]:
+        """The same without the front end; None where that isn't apart, as in a recogniser that reads audio itself."""
+        if any("front_end" not in r["rtf"] and "features" not in r["fingerprints"] for r in self.records):
+            return None
+        return _mean([sum(v for link, v in r["rtf"].items() if link != "front_end") or None for r in self.records])
+
+    @property
+    def untimed(self) -> bool:
+        """Whether a record has a features stage whose front end was not timed, so that its links don't make a whole."""
+        return any(r["rtf"] and "features" in r["fingerprints"] and "front_end" not in r["rtf"] for r in self.records)
+
+    @property
+    def recognising_mb(self) -> Optional[float]:
+        """Peak memory of recognising, MB: the largest of decode and rescore, mean over the seeds."""
+        stages = [[r["peak_memory_mb"].get(stage) for stage in ("decode", "rescore")] for r in self.records]
+        return _mean([max((mb for mb in both if mb is not None), default=None) for both in stages])
 
     @property
     def interval(self) -> Tuple[float, float]:
@@ -150,6 +166,10 @@ def notes(shown: Sequence[Cell], given: Sequence[Record]) -> List[str]:
             f"Up to {lost} utterance{'s' * (lost > 1)} of a split could not be scored; see left_out.tsv of the features stage."
         )
     return out
+
+
+def _mean(values: Sequence[Optional[float]]) -> Optional[float]:
+    return None if None in values else float(np.mean(values))
 
 
 def _conditions(records: Sequence[Record]) -> str:
