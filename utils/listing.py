@@ -1,6 +1,7 @@
 """The aligned error listing of one decoding, the way icefall writes it: `(REF->HYP)` inline, then tables of confusions."""
 
 from collections import Counter
+from itertools import groupby
 from typing import Dict, Iterator, List, Mapping, Tuple
 
 from utils.scoring import GAP, Alignment, Scores
@@ -17,7 +18,7 @@ def listing(scores: Scores, trained: Mapping[str, int]) -> Iterator[str]:
     """
     words, errors = int(scores.words.sum()), int(scores.errors.sum())
     pairs = Counter(pair for pairs in scores.alignments for pair in pairs)
-    kinds = _kinds(pairs)
+    kinds = confusions(pairs)
     yield f"WER {100.0 * errors / words:.2f}% = {errors}/{words}"
     yield (
         f"{scores.insertions.sum()} insertions, {scores.deletions.sum()} deletions, {scores.substitutions.sum()} substitutions; "
@@ -32,7 +33,7 @@ def listing(scores: Scores, trained: Mapping[str, int]) -> Iterator[str]:
     for title, columns in (("SUBSTITUTIONS", "count REF -> HYP"), ("DELETIONS", "count REF"), ("INSERTIONS", "count HYP")):
         yield ""
         yield f"{title}: {columns}"
-        for (reference, recognised), count in sorted(kinds[title].items(), key=lambda item: (-item[1], item[0])):
+        for (reference, recognised), count in kinds[title]:
             yield f"{count:5d}  " + " -> ".join(w for w in (reference, recognised) if w != GAP)
     yield ""
     yield "PER-WORD STATS: word, correct, errors, in reference, in output, in training text"
@@ -43,32 +44,22 @@ def listing(scores: Scores, trained: Mapping[str, int]) -> Iterator[str]:
 
 def inline(alignment: Alignment) -> str:
     """One utterance: right words plain, each run of wrong ones as `(REF REF->HYP)`, `*` for nothing."""
-    out: List[str] = []
-    reference: List[str] = []
-    recognised: List[str] = []
-
-    def close() -> None:
-        if reference or recognised:
-            out.append(f"({' '.join(reference) or NOTHING}->{' '.join(recognised) or NOTHING})")
-            reference.clear()
-            recognised.clear()
-
-    for r, h in alignment:
-        if r == h:
-            close()
-            out.append(r)
-        else:
-            reference.extend([r] if r != GAP else [])
-            recognised.extend([h] if h != GAP else [])
-    close()
-    return " ".join(out)
+    return " ".join(r if right else f"({r or NOTHING}->{h or NOTHING})" for right, r, h in runs(alignment))
 
 
-def _kinds(pairs: Mapping[Tuple[str, str], int]) -> Dict[str, Dict[Tuple[str, str], int]]:
-    out: Dict[str, Dict[Tuple[str, str], int]] = {"SUBSTITUTIONS": {}, "DELETIONS": {}, "INSERTIONS": {}}
-    for (r, h), count in pairs.items():
+def runs(alignment: Alignment) -> Iterator[Tuple[bool, str, str]]:
+    """Runs of right and of wrong words: (whether right, what was said, what was recognised), either '' for nothing."""
+    for right, pairs in groupby(alignment, lambda pair: pair[0] == pair[1]):
+        said, recognised = ([w for w in side if w != GAP] for side in zip(*pairs))
+        yield right, " ".join(said), " ".join(recognised)
+
+
+def confusions(pairs: Mapping[Tuple[str, str], int]) -> Dict[str, List[Tuple[Tuple[str, str], int]]]:
+    """Counted (reference, recognised) pairs that differ, by kind of error, the most frequent first."""
+    out: Dict[str, List[Tuple[Tuple[str, str], int]]] = {"SUBSTITUTIONS": [], "DELETIONS": [], "INSERTIONS": []}
+    for (r, h), count in sorted(pairs.items(), key=lambda item: (-item[1], item[0])):
         if r != h:
-            out["INSERTIONS" if r == GAP else "DELETIONS" if h == GAP else "SUBSTITUTIONS"][r, h] = count
+            out["INSERTIONS" if r == GAP else "DELETIONS" if h == GAP else "SUBSTITUTIONS"].append(((r, h), count))
     return out
 
 
