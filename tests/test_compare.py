@@ -249,3 +249,23 @@ def test_a_faultless_system_can_be_drawn():
     assert ElementTree.fromstring(svg) is not None
     ElementTree.fromstring(plots.scatter("x", [plots.Point("r", "greedy", 0.01, 0.0)]))
     ElementTree.fromstring(plots.stacked("x", [("r", {"training": 0.0})]))
+
+
+def test_names_in_a_scatter_of_many_systems_cover_neither_marks_nor_each_other():
+    points = [plots.Point(f"recipe_{i}", "lm", 0.01 * 1.04**i, 30 + 0.1 * (i % 3), result=True) for i in range(12)]
+    svg = ElementTree.fromstring(plots.scatter("x", points))
+    boxes = []
+    for text in svg.iter("{http://www.w3.org/2000/svg}text"):
+        if text.get("class") == "name":
+            x, y = float(text.get("x")), float(text.get("y"))
+            boxes.append((x, y - 10, x + 6.1 * len(text.text), y + 2))
+    assert len(boxes) == 12
+    assert not any(plots._overlap(a, b) for i, a in enumerate(boxes) for b in boxes[:i])
+    colours = {p.get("fill") for p in svg.iter("{http://www.w3.org/2000/svg}rect")}
+    assert len(colours) == 12
+
+
+def test_curves_leave_out_what_is_not_finite():
+    series = [plots.Series("a", [(1, float("inf")), (2, 3.0), (3, float("nan"))]), plots.Series("b", [])]
+    assert "nan" not in plots.curves("x", series) and "inf" not in plots.curves("x", series)
+    ElementTree.fromstring(plots.curves("x", series))

@@ -8,18 +8,20 @@ from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 # Colours of light and dark pages; pages and stand-alone pictures share them.
 LIGHT = (
     "--ink:#1c1e21;--soft:#5c636e;--rule:#d5d9df;--page:#ffffff;"
-    "--c0:#2f6db3;--c1:#c2611f;--c2:#2e8b62;--c3:#7d5bab;--c4:#a8892c;--c5:#64707f"
+    "--c0:#2f6db3;--c1:#c2611f;--c2:#2e8b62;--c3:#7d5bab;--c4:#a8892c;--c5:#64707f;"
+    "--c6:#c2478d;--c7:#0f8591;--c8:#b3343c;--c9:#6b7d1e;--c10:#8a5a3c;--c11:#4a4fc4;--missed:#a4262c;--put:#1c6b3c"
 )
 DARK = (
     "--ink:#e6e8eb;--soft:#9aa2ad;--rule:#3a4048;--page:#16181c;"
-    "--c0:#6ba6e8;--c1:#e8945a;--c2:#5fbf92;--c3:#b395dd;--c4:#d3b45c;--c5:#9aa7b8"
+    "--c0:#6ba6e8;--c1:#e8945a;--c2:#5fbf92;--c3:#b395dd;--c4:#d3b45c;--c5:#9aa7b8;"
+    "--c6:#ea86bd;--c7:#4fc4cf;--c8:#ee7f83;--c9:#b3c45a;--c10:#cf9f7c;--c11:#9a9ef0;--missed:#ff9d9d;--put:#8fdcae"
 )
 RULES = (
     "svg text{font:12px system-ui,sans-serif;fill:var(--ink)}svg .soft{fill:var(--soft);font-size:11px}"
     "svg .title{font-weight:600}svg .rule{stroke:var(--rule)}svg .whisker{stroke:var(--ink);stroke-width:1.3;fill:none}"
-    "svg .end{text-anchor:end}svg .mid{text-anchor:middle}"
+    "svg .end{text-anchor:end}svg .mid{text-anchor:middle}svg .name{font-size:11px}svg .curve{fill:none;stroke-width:1.6}"
 )
-COLOURS = 6
+COLOURS = 12
 ROW = 22  # px a bar
 
 
@@ -42,6 +44,18 @@ class Point:
     decoding: str
     x: float
     y: float
+    result: bool = False  # the recipe's last decoding, which is named beside its mark
+    bound: bool = False  # x is a lower bound
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line: (epoch, value) by rising epoch."""
+
+    name: str
+    points: Sequence[Tuple[float, float]]
+    colour: int = 0
+    dashed: bool = False
 
 
 def bars(title: str, items: Sequence[Bar], width: int = 560) -> str:
@@ -83,16 +97,12 @@ def stacked(title: str, rows: Sequence[Tuple[str, Dict[str, float]]], width: int
     return _svg(width, bottom + 34, title, body)
 
 
-def scatter(title: str, points: Sequence[Point], width: int = 560, height: int = 270) -> str:
-    """Error rate against real-time factor (logarithmic): a colour a recipe, a shape a decoding.
-
-    Args:
-      height: of the field; the legend is added.
-    """
+def scatter(title: str, points: Sequence[Point], width: int = 1120) -> str:
+    """Error rate against real-time factor (logarithmic): a colour a recipe, a shape a decoding, hollow where x is a lower bound."""
     recipes, decodings = sorted({p.recipe for p in points}), list(dict.fromkeys(p.decoding for p in points))
     legend, y = _legend([(name, _bar(0, -4, 10, i, 10)) for i, name in enumerate(recipes)], 32, width)
     shapes, top = _legend([(name, _mark(i, 5, -4, "var(--soft)")) for i, name in enumerate(decodings)], y + 2, width)
-    left, right, bottom = 44, width - 16, top + height - 44
+    left, right, bottom = 44, width - 16, top + 170 + 26 * min(len(recipes), 10)
     low, high = math.log10(min(p.x for p in points)) - 0.08, math.log10(max(p.x for p in points)) + 0.08
     axis = _ticks(min(p.y for p in points), max(p.y for p in points))
 
@@ -110,9 +120,41 @@ def scatter(title: str, points: Sequence[Point], width: int = 560, height: int =
     body.append(_text((left + right) / 2, bottom + 36, "real-time factor on one core", "soft mid"))
     for p in points:
         colour = f"var(--c{recipes.index(p.recipe) % COLOURS})"
-        tip = f"{p.recipe} {p.decoding}: {p.y:.2f}%, {p.x:.4f}"
-        body.append(_mark(decodings.index(p.decoding), across(p.x), up(p.y), colour, tip))
-    return _svg(width, bottom + 44, title, body)
+        tip = f"{p.recipe} {p.decoding}: {p.y:.2f}%, {'at least ' * p.bound}{p.x:.4f}"
+        body.append(_mark(decodings.index(p.decoding), across(p.x), up(p.y), colour, tip, p.bound))
+    marks = [(across(p.x), up(p.y)) for p in points]
+    named = [(_label(p.recipe), mark) for p, mark in zip(points, marks) if p.result]
+    return _svg(width, bottom + 44, title, body + _names(named, marks, (left, top, right, bottom)))
+
+
+def curves(title: str, rows: Sequence[Series], width: int = 270, height: int = 130) -> str:
+    """Lines over epochs, from 0 up; what is not finite is left out.
+
+    Args:
+      height: of the field; the legend is added.
+    """
+    signs = [f'<path class="curve" d="M-1 -4h13" {_stroke(r)}/>' for r in rows]
+    legend, top = _legend([(r.name, sign) for r, sign in zip(rows, signs)], 32, width)
+    rows = [Series(r.name, [(x, y) for x, y in r.points if math.isfinite(y)], r.colour, r.dashed) for r in rows]
+    axis = _axis(max((y for r in rows for _, y in r.points), default=1.0))
+    last = max((x for r in rows for x, _ in r.points), default=1)
+    left, right, bottom = 44, width - 12, top + height
+    first, across, up = (1, (right - left) / max(last - 1, 1), height / axis[-1])
+    body = [_text(0, 14, title, "title"), *legend]
+    for tick in axis:
+        y = bottom - tick * up
+        body += [_line(left, y, right, y), _text(left - 8, y + 4, f"{tick:g}", "soft end")]
+    for tick in sorted({first, *(t for t in _axis(last) if first < t <= last and t == int(t))}):
+        body.append(_text(left + (tick - first) * across, bottom + 16, f"{tick:g}", "soft mid"))
+    body.append(_text((left + right) / 2, bottom + 32, "epoch", "soft mid"))
+    for r in rows:
+        places = [(left + (x - first) * across, bottom - y * up) for x, y in r.points]
+        if len(places) == 1:
+            body.append(_mark(0, *places[0], f"var(--c{r.colour % COLOURS})", r.name))
+        elif places:
+            path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+            body.append(f'<path class="curve" d="M{path}" {_stroke(r)}><title>{escape(r.name)}</title></path>')
+    return _svg(width, bottom + 40, title, body)
 
 
 def standalone(svg: str) -> str:
@@ -151,7 +193,7 @@ def _bar(x: float, middle: float, width: float, colour: int, height: float = ROW
     return f'<rect {where} fill="var(--c{colour % COLOURS})"><title>{escape(tip)}</title></rect>'
 
 
-def _mark(kind: int, x: float, y: float, colour: str, tip: str = "") -> str:
+def _mark(kind: int, x: float, y: float, colour: str, tip: str = "", hollow: bool = False) -> str:
     """Circle, triangle, square, diamond, cross, turned triangle, about 10 px wide."""
     shape = (
         f"M{x - 4.5:.1f} {y:.1f}a4.5 4.5 0 1 0 9 0a4.5 4.5 0 1 0 -9 0z",
@@ -161,7 +203,49 @@ def _mark(kind: int, x: float, y: float, colour: str, tip: str = "") -> str:
         f"M{x - 1.7:.1f} {y - 5:.1f}h3.4v3.3h3.3v3.4h-3.3v3.3h-3.4v-3.3h-3.3v-3.4h3.3z",
         f"M{x:.1f} {y + 5.5:.1f}l5.2 -9h-10.4z",
     )[kind % 6]
-    return f'<path d="{shape}" fill="{colour}"><title>{escape(tip)}</title></path>'
+    fill = f'fill="var(--page)" stroke="{colour}" stroke-width="1.8"' if hollow else f'fill="{colour}"'
+    return f'<path d="{shape}" {fill}><title>{escape(tip)}</title></path>'
+
+
+def _stroke(series: Series) -> str:
+    return f'stroke="var(--c{series.colour % COLOURS})"' + ' stroke-dasharray="5 3"' * series.dashed
+
+
+def _names(
+    named: Sequence[Tuple[str, Tuple[float, float]]], marks: Sequence[Tuple[float, float]], field: Tuple[float, float, float, float]
+) -> List[str]:
+    """Names beside their marks, each at the nearest place that covers no mark and no other name; a line leads to a far one.
+
+    Args:
+      marks: (x, y) of every mark.
+      field: left, top, right, bottom that names must stay within.
+    """
+    taken, out = [(x - 6, y - 6, x + 6, y + 6) for x, y in marks], []
+    for name, (x, y) in named:
+        width = 6.1 * len(name)
+        places = [
+            (x + side * (9 + far) - (width if side < 0 else 0), y + rise)
+            for far, rises in ((0, (0,)), (0, (-12, 12)), (6, (-24, 24)), (12, (-36, 36, -48, 48, -60, 60, -72, 72)))
+            for rise in rises
+            for side in (1, -1)
+        ]
+        boxes = [(a, b - 6, a + width, b + 6) for a, b in places]
+        free = [box for box in boxes if _within(box, field) and not any(_overlap(box, other) for other in taken)]
+        box = (free or boxes)[0]
+        taken.append(box)
+        if abs(box[1] + 6 - y) > 13:
+            end = box[0] if box[0] > x else box[2]
+            out.append(f'<path d="M{x:.1f} {y:.1f}L{end:.1f} {box[1] + 6:.1f}" stroke="var(--soft)" stroke-width=".7"/>')
+        out.append(_text(box[0], box[1] + 10, name, "name"))
+    return out
+
+
+def _within(box: Tuple[float, float, float, float], field: Tuple[float, float, float, float]) -> bool:
+    return box[0] >= field[0] and box[1] >= field[1] - 8 and box[2] <= field[2] + 14 and box[3] <= field[3]
+
+
+def _overlap(a: Tuple[float, float, float, float], b: Tuple[float, float, float, float]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
 def _across(axis: Sequence[float], left: float, scale: float, top: float, bottom: float, unit: str) -> List[str]:

@@ -110,8 +110,10 @@ def _pictures(every: Sequence[Cell], final: Sequence[Cell], baseline: str) -> Di
         out[corpus] = [plots.bars("WER by recipe", rates), plots.stacked("Time by stage", [(c.system, _time(c)) for c in here])]
         timed = sorted((c for c in every if c.corpus == corpus and c.rtf), key=lambda c: decoding_rank(c.decoding))
         if timed:
-            points = [plots.Point(c.system, c.decoding, c.rtf, c.mean("wer")) for c in timed]
-            out[corpus].append(plots.scatter("WER (%) against real-time factor, all decodings", points))
+            points = [plots.Point(c.system, c.decoding, c.rtf, c.mean("wer"), c in here, c.untimed) for c in timed]
+            title = "WER (%) against real-time factor, all decodings, each recipe's last one named"
+            bound = " (hollow: at least this, the front end was not timed)" if any(p.bound for p in points) else ""
+            out[corpus].append(plots.scatter(title + bound, points))
     return out
 
 
