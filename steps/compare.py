@@ -1,19 +1,23 @@
 """Draw the table of corpora x recipes from all results records: `python -m steps.compare`.
 
-Prints it, and writes RESULTS.md and RESULTS.html at the root unless only a part was asked for. Needs neither torch nor k2.
+Prints it, and writes RESULTS.md and RESULTS.html at the root unless only a part was asked for. What is printed, RESULTS.md and
+README come from the records alone. The page also shows what the runs' folders in exp hold, with speech, and stays out of git.
+Needs neither torch nor k2, but where the page gets speech Lhotse brings torch in.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import List, Optional, Sequence
 
 from utils.comparison import system_name
 from utils.config import nearest
+from utils.details_page import WORST, details
 from utils.driver import Parser
 from utils.errors import UserError
 from utils.files import ROOT, write_text
 from utils.records import Record, read_all
-from utils.report import BASELINE, html_page, markdown_page, readme_block, report, terminal
+from utils.report import BASELINE, Report, html_page, markdown_page, readme_block, report, terminal
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
@@ -37,14 +41,29 @@ def main(arguments: Optional[Sequence[str]] = None, root: Path = ROOT) -> int:
         "--baseline", default=BASELINE, metavar="NAME", help=f"recipe that the others are tested against (default {BASELINE})"
     )
     p.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="default RESULTS.md, written where nothing but --baseline is given"
+        "--markdown", type=Path, metavar="FILE", help="default RESULTS.md, written where nothing but --baseline or --worst is given"
     )
-    p.add_argument("--html", type=Path, metavar="FILE", help="default RESULTS.html, likewise")
+    p.add_argument(
+        "--html",
+        type=Path,
+        metavar="FILE",
+        help="default RESULTS.html, likewise; the page has curves, confusions and speech from exp/ (or NUPTSE_EXP) besides, "
+        "so keep it out of git as RESULTS.html is",
+    )
+    p.add_argument(
+        "--worst",
+        type=int,
+        default=WORST,
+        metavar="N",
+        help=f"utterances of each system with the most errors to show and play on the page (default {WORST}; 0 for none)",
+    )
     p.add_argument(
         "--readme", action="store_true", help="redraw the block of README.md between its results markers, and nothing else"
     )
     options = p.parse_args(arguments)
     try:
+        if options.worst < 0:
+            raise UserError(f"--worst {options.worst}: a number of utterances, or 0 for none")
         records = chosen(root, options.split, options.corpus, options.recipe)
         if options.baseline != BASELINE:
             _known("recipe", [options.baseline], {system_name(r) for r in records})
@@ -54,10 +73,10 @@ def main(arguments: Optional[Sequence[str]] = None, root: Path = ROOT) -> int:
             return 0
         page = report(records, options.split, options.baseline)
         print(terminal(page))
-        whole = options == p.parse_args(["--baseline", options.baseline])
+        whole = options == p.parse_args(["--baseline", options.baseline, "--worst", str(options.worst)])
         for path, default, text in (
             (options.markdown, "RESULTS.md", lambda: markdown_page([page], f"Results on {options.split}")),
-            (options.html, "RESULTS.html", lambda: html_page(page, f"Nuptse: results on {options.split}")),
+            (options.html, "RESULTS.html", lambda: _html(page, root, options.worst)),
         ):
             path = path or (root / default if whole else None)
             if path:
@@ -107,6 +126,12 @@ def redraw(readme: Path, text: str) -> None:
     if not begin or not end:
         raise UserError(f"{readme} has no block between {BEGIN} and {END}; put both lines where the results belong")
     write_text(readme, f"{head}{BEGIN}\n\n{text.strip()}\n\n{END}{tail}")
+
+
+def _html(page: Report, root: Path, worst: int) -> str:
+    """The page with what the runs' folders hold."""
+    exp = Path(os.environ.get("NUPTSE_EXP") or root / "exp")
+    return html_page(page, f"Nuptse: results on {page.split}", details(page, exp, worst))
 
 
 def _known(what: str, asked: Optional[Sequence[str]], names: set) -> None:

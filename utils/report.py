@@ -37,6 +37,23 @@ th{{font-weight:600;text-align:left;border-bottom:1px solid var(--ink)}}
 th,td{{padding:.25rem .7rem;white-space:nowrap}}
 .n{{text-align:right;font-variant-numeric:tabular-nums}}
 .first td{{border-top:1px solid var(--rule)}}
+h3{{font-size:1rem;margin:1.6rem 0 .4rem}}
+h4{{font-size:.8rem;margin:0 0 .4rem}}
+summary{{cursor:pointer;padding:.3rem 0}}
+details{{border-top:1px solid var(--rule)}}
+.side{{display:flex;flex-wrap:wrap;gap:.5rem 1.6rem;margin:.5rem 0 1.2rem}}
+.side p{{margin:.2rem 0;font-size:13.5px}}
+.side td{{padding:.1rem .5rem .1rem 0;border:0}}
+.side table,.worst table{{border:0}}
+.worst{{border-top:1px solid var(--rule);padding:.7rem 0 1rem}}
+.worst p{{margin:.2rem 0;color:var(--ink);max-width:none}}
+.worst th{{border:0;padding:.15rem .9rem .15rem 0;font-weight:400;color:var(--soft)}}
+.worst td{{vertical-align:top;white-space:normal;padding:.15rem .9rem .15rem 0}}
+.worst .who{{color:var(--soft);width:17rem}}
+.worst audio{{display:block;height:2.2rem;margin:.4rem 0;max-width:100%}}
+.soft{{color:var(--soft)}}
+del{{color:var(--missed)}}
+ins{{color:var(--put);font-weight:600}}
 .pictures{{display:flex;flex-wrap:wrap;gap:1rem 3rem}}
 .pictures svg{{display:block;max-width:100%;height:auto;margin-bottom:1.4rem}}
 """
@@ -50,6 +67,7 @@ class Report:
     tables: List[Table]
     notes: List[str]
     pictures: Dict[str, List[str]]  # corpus -> SVG
+    final: List[Cell]  # each system's last decoding
 
 
 def report(records: Sequence[Record], split: str, baseline: str = BASELINE) -> Report:
@@ -57,7 +75,8 @@ def report(records: Sequence[Record], split: str, baseline: str = BASELINE) -> R
     records = [r for r in records if r["split"] == split]
     every = cells(records)
     final = results(every)
-    return Report(split, all_tables(every, final, split, baseline), notes(every, records), _pictures(every, final, baseline))
+    tables, pictures = all_tables(every, final, split, baseline), _pictures(every, final, baseline)
+    return Report(split, tables, notes(every, records), pictures, final)
 
 
 def terminal(page: Report) -> str:
@@ -75,13 +94,16 @@ def readme_block(page: Report) -> str:
     return "\n".join(_blocks(page, [t for t in page.tables if t.title.startswith("Recipes")]))
 
 
-def html_page(page: Report, title: str) -> str:
-    """One self-contained page, light or dark as the reader's system is."""
+def html_page(page: Report, title: str, details: str = "") -> str:
+    """One self-contained page, light or dark as the reader's system is.
+
+    Args:
+      details: HTML of what the records don't hold (`utils.details_page`).
+    """
     tables = [as_html(t) for t in page.tables]
-    lead = 1 + next(i for i, t in enumerate(page.tables) if t.title.startswith("Recipes"))
+    lead = 1 + next(i for i, t in enumerate(page.tables) if t.title.startswith("Cost"))
     pictures = "\n".join(
-        f'<section><h2>{escape(corpus)}, {page.split}</h2><div class="pictures"><div>{"".join(svgs[:2])}</div>'
-        f"<div>{''.join(svgs[2:])}</div></div></section>"
+        f'<section><h2>{escape(corpus)}, {page.split}</h2><div class="pictures">{"".join(svgs)}</div></section>'
         for corpus, svgs in page.pictures.items()
     )
     return "\n".join([
@@ -89,10 +111,12 @@ def html_page(page: Report, title: str) -> str:
         '<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">',
         f"<title>{escape(title)}</title><style>{STYLE}</style></head>",
         f"<body><h1>{escape(title)}</h1>",
-        "<p>Drawn from the records in egs/*/results by <code>python -m steps.compare</code>.</p>",
+        "<p>Drawn from the records in egs/*/results by <code>python -m steps.compare</code>."
+        + " What follows the tables comes from the runs' own folders." * bool(details) + "</p>",
         *tables[:lead],
         pictures,
         *tables[lead:],
+        details,
         "<ul>" + "".join(f"<li>{escape(n)}</li>" for n in page.notes) + "</ul></body></html>\n",
     ])
 
