@@ -103,7 +103,7 @@ STAGES: List[Stage] = [
         8,
         "score",
         "WER/CER, OOV recall, oracle, real-time factor, errors, plots, records",
-        1,
+        2,
         ("score", "seed", "data.language", "data.normaliser"),
         ("data", "features", "lang", "vectors", "train", "decode", "rescore"),
         ("kaldialign",),
