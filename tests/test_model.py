@@ -104,11 +104,12 @@ def test_the_softmax_control_has_no_spelling():
 
 def test_negatives_are_sampled_and_targets_follow_them():
     torch.manual_seed(0)
-    rows, targets = choose_words([[7, 3], [3]], vocabulary=50, negatives=10)
+    rows, targets, offsets = choose_words([[7, 3], [3]], vocabulary=50, negatives=10)
     assert len(rows) == 12 and len(set(rows.tolist())) == 12
+    assert offsets[[t - 1 for t in targets[0]]].tolist() == [0, 0] and offsets.exp().sum().item() == pytest.approx(50)
     assert [[rows[t - 1].item() + 1 for t in target] for target in targets] == [[7, 3], [3]]
-    rows, targets = choose_words([[7, 3], [3]], vocabulary=50, negatives=48)
-    assert rows.tolist() == list(range(50)) and targets == [[7, 3], [3]]
+    rows, targets, offsets = choose_words([[7, 3], [3]], vocabulary=50, negatives=48)
+    assert rows.tolist() == list(range(50)) and targets == [[7, 3], [3]] and not offsets.any()
 
 
 def test_greedy_joins_repeats_and_drops_blanks():

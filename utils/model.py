@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Union
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -44,9 +44,12 @@ class Model(nn.Module):
             frames, blank = self.word(coarse)
         return Output(subword, fine_lengths, frames, blank, coarse_lengths)
 
-    def word_log_probs(self, output: Output, words: Tensor, meaning_dropout: float = 0.0) -> Tensor:
-        """Log-probabilities (N, T2, 1 + W) of blank and the words whose table rows are `words`: (W,)."""
-        return word_log_probs(output.frames, output.blank, *self.word.table(words, meaning_dropout))
+    def word_log_probs(
+        self, output: Output, words: Tensor, meaning_dropout: float = 0.0, offsets: Union[Tensor, float] = 0.0
+    ) -> Tensor:
+        """Log-probabilities (N, T2, 1 + W) of blank and the words whose table rows are `words`: (W,), `offsets` added to scores."""
+        vectors, bias = self.word.table(words, meaning_dropout)
+        return word_log_probs(output.frames, output.blank, vectors, bias + offsets)
 
 
 def build(config: SimpleNamespace, num_mel_bins: int, units: int, words: int, table: Dict[str, Tensor], vector_dim: int) -> Model:

@@ -76,7 +76,7 @@ STAGES: List[Stage] = [
         5,
         "train",
         "k2 training; checkpoints; curves",
-        1,
+        2,
         ("model", "loss", "train", "seed"),
         ("features", "lang", "vectors", "audit"),
         ("torch", "k2", "lhotse"),

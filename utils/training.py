@@ -117,8 +117,10 @@ class Trainer:
         if output.subword is not None:
             per_head["subword"] = ctc(output.subword, output.subword_lengths, batch.subwords, weights.backend)
         if output.frames is not None:
-            chosen, targets = choose_words(batch.words, len(self.lexicon.words), weights.negatives if self.model.training else -1)
-            log_probs = self.model.word_log_probs(output, chosen.to(self.device), weights.meaning_dropout)
+            negatives = weights.negatives if self.model.training else -1
+            chosen, targets, offsets = choose_words(batch.words, len(self.lexicon.words), negatives)
+            chosen, offsets = chosen.to(self.device), offsets.to(self.device)
+            log_probs = self.model.word_log_probs(output, chosen, weights.meaning_dropout, offsets)
             per_head["word"] = ctc(log_probs, output.word_lengths, targets, weights.backend)
         for head, loss in per_head.items():
             if not torch.isfinite(loss).all():
@@ -260,26 +262,31 @@ class Trainer:
         )
 
 
-def choose_words(transcripts: Sequence[Sequence[int]], vocabulary: int, negatives: int) -> Tuple[Tensor, List[List[int]]]:
-    """The words that one step's softmax runs over: those of the batch, and sampled others.
+def choose_words(
+    transcripts: Sequence[Sequence[int]], vocabulary: int, negatives: int
+) -> Tuple[Tensor, List[List[int]], Tensor]:
+    """The words that one step's softmax runs over: those of the batch, and sampled others, each for as many as were left out.
 
     Args:
       transcripts: word ids from 1.
       vocabulary: number of words.
       negatives: others to sample; all of them where negative, or where they are few.
     Returns:
-      table rows (W,), ascending, and the transcripts as positions in them from 1.
+      table rows (W,), ascending; the transcripts as positions in them from 1; and what to add to the rows' scores (W,): the log of
+      how many words a sampled one stands for, 0 for those of the batch. Without it the softmax is too small a sum, and words
+      fire too easily once all are in it (importance sampling of the partition function: Bengio and Senecal 2008).
     """
     present = sorted({w for transcript in transcripts for w in transcript})
     if negatives < 0 or len(present) + negatives >= vocabulary:
-        return torch.arange(vocabulary), [list(t) for t in transcripts]
+        return torch.arange(vocabulary), [list(t) for t in transcripts], torch.zeros(vocabulary)
     absent = torch.ones(vocabulary, dtype=torch.bool)
     absent[torch.tensor(present, dtype=torch.int64) - 1] = False
     others = torch.nonzero(absent)[:, 0]
+    stands_for = len(others) / max(negatives, 1)
     others = others[torch.randperm(len(others))[:negatives]]
     rows = torch.cat((torch.tensor(present, dtype=torch.int64) - 1, others)).sort().values
     place = {row + 1: n for n, row in enumerate(rows.tolist(), 1)}
-    return rows, [[place[w] for w in t] for t in transcripts]
+    return rows, [[place[w] for w in t] for t in transcripts], absent[rows] * math.log(stands_for)
 
 
 def greedy(log_probs: Tensor, lengths: Tensor) -> List[List[int]]:
