@@ -8,7 +8,7 @@ from utils import features
 from utils.contract import Job
 from utils.errors import UserError
 from utils.files import atomic_path, write_json, write_lines
-from utils.front_end import make
+from utils.front_end import DESCRIPTION, make
 from utils.manifests import SPLITS
 from utils.parallel import run_all
 from utils.timing import sum_timing
@@ -24,13 +24,15 @@ def run(job: Job) -> None:
         missing = [(i,) for i, chunk in enumerate(work) if features.done(chunk, job.out) is None]
         if len(missing) < len(work):
             job.log.info("going on: %d of %d chunks stand", len(work) - len(missing), len(work))
-        nj = 1 if job.device.startswith("cuda") and config.front_end == "whisper" else job.nj
+        nj = 1 if job.device.startswith("cuda") and config.front_end in ("whisper", "ssl") else job.nj
         run_all(lambda i: features.compute(work[i], config, front_end, job.out, job.plan.out), missing, nj, "features")
-        _finish(job, work)
+        if config.front_end == "ssl":
+            write_json(job.out / DESCRIPTION, front_end.description)
+        _finish(job, work, getattr(front_end, "smallest_std", features.SMALLEST_STD))
     shutil.rmtree(job.out / "parts", ignore_errors=True)
 
 
-def _finish(job: Job, work: List[features.Chunk]) -> None:
+def _finish(job: Job, work: List[features.Chunk], smallest: float) -> None:
     records = {chunk.name: features.done(chunk, job.out) for chunk in work}
     _account(job, work, records)
     for split in SPLITS:
@@ -43,7 +45,8 @@ def _finish(job: Job, work: List[features.Chunk]) -> None:
     kind = job.config.features.normalise
     # global: what the model sees in training. By speaker: all that a speaker says, in whichever split, at its own speed.
     used = [c for c in work if (c.split == "train" if kind == "global" else c.speed == 1.0) and kind != "none"]
-    features.write_cmvn(features.total([records[c.name]["sums"] for c in used]), kind == "speaker", job.out / "cmvn.safetensors")
+    sums = features.total([records[c.name]["sums"] for c in used])
+    features.write_cmvn(sums, kind == "speaker", job.out / "cmvn.safetensors", smallest)
 
 
 def _account(job: Job, work: List[features.Chunk], records: Dict[str, Any]) -> None:

@@ -95,6 +95,8 @@ def model_bytes(inputs: Mapping[str, Path]) -> int:
     if "train" not in inputs:
         return read_json(inputs["decode"] / "summary.json")["model_bytes"]
     trained = sum(path.stat().st_size for path in inputs["train"].glob("model.*"))
+    if (inputs["features"] / front_end.DESCRIPTION).exists():
+        return trained + read_json(inputs["features"] / front_end.DESCRIPTION)["model_bytes"]
     return trained + front_end.model_bytes(made_with(inputs["features"]).features)
 
 

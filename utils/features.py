@@ -63,8 +63,8 @@ def chunks(splits: Dict[str, Sequence[MonoCut]], speeds: Sequence[float]) -> Lis
 def compute(chunk: Chunk, config: SimpleNamespace, front_end: Any, out: Path, final: Path) -> None:
     """Make one chunk: `feats/NAME.lca`, `parts/NAME.jsonl.gz` (its cuts), and last `parts/NAME.json`: left out, sums, time.
 
-    The features are lilcom's (1/64 of a natural log off at most): a third of the size of float32, and read 4000 times faster than
-    real time, where a file an utterance is only twice as fast to read.
+    The features are lilcom's (1/64 off at most, a natural log's in fbank; less where the front end asks for finer ticks): a third
+    of the size of float32, and read 4000 times faster than real time, where a file an utterance is only twice as fast to read.
     """
     torch.set_num_threads(1)  # threads could change the last bit
     rate = front_end.sampling_rate
@@ -73,7 +73,8 @@ def compute(chunk: Chunk, config: SimpleNamespace, front_end: Any, out: Path, fi
     sums: Sums = {}
     seconds: Dict[str, float] = {}
     path = out / "feats" / f"{chunk.name}.lca"
-    with atomic_path(path) as temporary, LilcomChunkyWriter(temporary) as storage:
+    ticks = getattr(front_end, "tick_power", -5)
+    with atomic_path(path) as temporary, LilcomChunkyWriter(temporary, tick_power=ticks) as storage:
         for original, cut, features, problem in _features(chunk, front_end, config.denoise, seconds):
             if problem:
                 left_out.append((_name(original, chunk.speed), problem))
@@ -106,14 +107,17 @@ def total(records: Sequence[Sums]) -> Sums:
     return out
 
 
-def write_cmvn(sums: Sums, per_speaker: bool, path: Path) -> None:
-    """Write mean and standard deviation, (C,) float32 each: of everything in `sums`, or `<speaker>/mean` of each speaker."""
+def write_cmvn(sums: Sums, per_speaker: bool, path: Path, smallest: float = SMALLEST_STD) -> None:
+    """Write mean and standard deviation, (C,) float32 each: of everything in `sums`, or `<speaker>/mean` of each speaker.
+
+    No deviation is below `smallest`.
+    """
     table: Dict[str, np.ndarray] = {}
     if not per_speaker and sums:
         sums = total([{"": value} for value in sums.values()])
     for speaker, (frames, first, second) in sums.items():
         mean = first / frames
-        std = np.sqrt(np.maximum(second / frames - mean**2, SMALLEST_STD**2))
+        std = np.sqrt(np.maximum(second / frames - mean**2, smallest**2))
         prefix = f"{speaker}/" if per_speaker else ""
         table[prefix + "mean"], table[prefix + "std"] = mean.astype(np.float32), std.astype(np.float32)
     write_bytes(path, save(table))

@@ -1,4 +1,6 @@
-"""Front ends of stage 1: samples -> features. Log-mel filter banks through Lhotse, or the frozen encoder of a Whisper model."""
+"""Front ends of stage 1: samples -> features. Log-mel filter banks through Lhotse, or a frozen encoder: Whisper's here, a
+self-supervised one in utils/ssl_front_end.py.
+"""
 
 import json
 from pathlib import Path
@@ -12,6 +14,7 @@ from lhotse.utils import compute_num_frames
 from utils import download
 from utils.errors import UserError
 
+DESCRIPTION = "front_end.json"  # beside features of ssl: their layers, the shape and the size of the model that made them
 Extracted = List[Union[np.ndarray, Exception]]  # features (T, C) float32 of each utterance, or why it has none
 
 # Whisper (Radford et al. 2022): 30 s windows of log-mel frames at 10 ms, of which the encoder makes frames at 20 ms.
@@ -65,7 +68,34 @@ class FbankFrontEnd:
         return out
 
 
-class WhisperFrontEnd:
+class Windowed:
+    """Frames of recordings of any length, by an encoder that takes only so much at once: in windows that overlap, each used up
+    to the middle of what it shares with its neighbours. Windows of one length share a batch.
+    """
+
+    sampling_rate: int
+    frame_shift: float
+    overlap: int  # frames that two windows share
+
+    def extract(self, samples: Sequence[np.ndarray]) -> Extracted:
+        """samples: (1, S) float32 in [-1, 1] at `sampling_rate` of each utterance -> features (T, C), as many as Lhotse counts."""
+        self._load()
+        windows = [self._windows(one[0]) for one in samples]
+        by_length: Dict[int, List[np.ndarray]] = {}
+        for cut in windows:
+            for window in cut:
+                by_length.setdefault(window.shape[-1], []).append(window)
+        encoded = {length: iter(self._encode(same)) for length, same in by_length.items()}
+        out: Extracted = []
+        for one, cut in zip(samples, windows):
+            joined = _join([next(encoded[window.shape[-1]]) for window in cut], self.overlap // 2)
+            frames = compute_num_frames(one.shape[1] / self.sampling_rate, self.frame_shift, self.sampling_rate)
+            short = max(frames - len(joined), 0)
+            out.append(np.concatenate((joined, joined[-1:].repeat(short, 0))) if short else np.ascontiguousarray(joined[:frames]))
+        return out
+
+
+class WhisperFrontEnd(Windowed):
     """The frozen encoder of a Whisper model, through CTranslate2: (T, model width) at 20 ms a frame.
 
     A recording is not filled up to 30 s, only to whole seconds, and shares a batch with those of the same length alone: its
@@ -74,7 +104,7 @@ class WhisperFrontEnd:
     """
 
     name = "whisper"
-    sampling_rate, frame_shift = RATE, 0.02
+    sampling_rate, frame_shift, overlap = RATE, 0.02, OVERLAP // 2  # two mel frames are a frame
 
     def __init__(self, config: SimpleNamespace, device: str) -> None:
         """Raises UserError: the model is not there, it is of another kind, or `compute_type` is not for this device."""
@@ -85,29 +115,11 @@ class WhisperFrontEnd:
         self.model: Any = None
         self.mel: Any = None
 
-    def extract(self, samples: Sequence[np.ndarray]) -> Extracted:
-        """samples: (1, S) float32 in [-1, 1] at 16 kHz of each utterance -> features (T, C), T frames of 20 ms."""
-        self._load()
-        windows = [self._windows(one[0]) for one in samples]
-        by_length: Dict[int, List[np.ndarray]] = {}
-        for cut in windows:
-            for window in cut:
-                by_length.setdefault(window.shape[1], []).append(window)
-        encoded = {length: iter(self._encode(same)) for length, same in by_length.items()}
-        out: Extracted = []
-        for one, cut in zip(samples, windows):
-            joined = _join([next(encoded[window.shape[1]]) for window in cut])
-            frames = compute_num_frames(one.shape[1] / RATE, self.frame_shift, RATE)
-            out.append(np.ascontiguousarray(joined[:frames]))
-        return out
-
     def _windows(self, samples: np.ndarray) -> List[np.ndarray]:
         """Log-mel windows (bins, at most WINDOW) of one recording, each but the last WINDOW long."""
         padded = np.pad(samples, (0, max(-len(samples) % PAD, PAD - len(samples))))
         mel = self.mel(padded, padding=0).astype(np.float32)
-        step = WINDOW - OVERLAP
-        starts = range(0, max(mel.shape[1] - OVERLAP, 1), step)
-        return [mel[:, start : start + WINDOW] for start in starts]
+        return [mel[:, start : start + WINDOW] for start in window_starts(mel.shape[1], WINDOW, OVERLAP)]
 
     def _encode(self, windows: Sequence[np.ndarray]) -> List[np.ndarray]:
         import ctranslate2
@@ -147,12 +159,16 @@ class Placement:
         self.arguments = {"device": kind, "device_index": int(number or 0), "compute_type": compute_type}
 
 
-def make(config: SimpleNamespace, rate: int, device: str = "cpu") -> Union[FbankFrontEnd, WhisperFrontEnd]:
+def make(config: SimpleNamespace, rate: int, device: str = "cpu") -> Union[FbankFrontEnd, Windowed]:
     """The front end that the group `features` names; its `sampling_rate` is that of the samples it takes.
 
     Raises:
       UserError: settings that it can't work with.
     """
+    if config.front_end == "ssl":
+        from utils.ssl_front_end import SslFrontEnd  # imports torchaudio
+
+        return SslFrontEnd(config, device)
     return WhisperFrontEnd(config, device) if config.front_end == "whisper" else FbankFrontEnd(config, rate)
 
 
@@ -210,9 +226,13 @@ def check_whisper(folder: Path, group: str) -> Path:
     return folder
 
 
-def _join(windows: List[np.ndarray]) -> np.ndarray:
-    """Frames (T, C) of overlapping windows, each used up to the middle of what it shares with its neighbours."""
-    half = OVERLAP // 4  # frames of the encoder are two mel frames
+def window_starts(length: int, window: int, overlap: int) -> range:
+    """Where windows of a recording begin, each but the last `window` long."""
+    return range(0, max(length - overlap, 1), window - overlap)
+
+
+def _join(windows: List[np.ndarray], half: int) -> np.ndarray:
+    """Frames (T, C) of overlapping windows, without the `half` of what two share that is the other's."""
     parts = []
     for n, window in enumerate(windows):
         parts.append(window[half if n else 0 : len(window) - half if n + 1 < len(windows) else None])
