@@ -15,7 +15,7 @@ from utils.model import load
 
 COPIES = {
     "train": ("model.safetensors", "config.yaml", "summary.json"),
-    "features": ("cmvn.safetensors",),
+    "features": ("cmvn.safetensors", "front_end.json"),
     "lang": ("words.txt", "tokens.txt", "lexicon.txt", "sp.model", "lm.arpa", "HLG.pt", "word_graph.pt"),
 }
 

@@ -11,6 +11,7 @@ from utils.curves import draw
 from utils.dataset import Features, read_cuts
 from utils.files import read_json
 from utils.graphs import need_k2
+from utils.hidden_states import load_pretrained, make_front
 from utils.lexicon import Lexicon, read_lexicon
 from utils.model import Model, build
 from utils.training import Trainer
@@ -31,6 +32,8 @@ def run(job: Job) -> None:
     lexicon = read_lexicon(job.inputs["lang"])
     fix_random_seed(config.seed)
     model = make_model(config.model, lexicon, job.inputs, next(iter(train_cuts)).num_features)
+    if config.model.finetune:
+        load_pretrained(model.front, job.inputs["features"])
     Trainer(
         model,
         lexicon,
@@ -50,7 +53,8 @@ def make_model(config: SimpleNamespace, lexicon: Lexicon, inputs, num_mel_bins: 
     """A fresh model for the word-vector table and the units in the folders `inputs`."""
     table = load_file(str(inputs["vectors"] / "table.safetensors"))
     dim = read_json(inputs["vectors"] / "provenance.json")["dim"]
-    return build(config, num_mel_bins, len(lexicon.tokens) + 1, len(lexicon.words), table, dim)
+    front, width = make_front(inputs["features"], num_mel_bins, config.finetune, config.dropout)
+    return build(config, width, len(lexicon.tokens) + 1, len(lexicon.words), table, dim, front)
 
 
 if __name__ == "__main__":

@@ -75,6 +75,7 @@ def load(recipe: str, corpus_dir: Path, overrides: Sequence[str] = ()) -> Dict[s
         if isinstance(leaves(config).get(key), str) and not isinstance(parsed, str):
             parsed = value.strip()  # text needs no quotes here: language=no (Norwegian), an empty source=
         _set(config, key, parsed, "--set")
+    _check_finetune(config)
     return config
 
 
@@ -184,6 +185,21 @@ def _set(config: Dict[str, Any], key: str, value: Any, where: str) -> None:
     if key in CHOICES and value not in CHOICES[key]:
         choices = [str(choice) for choice in CHOICES[key]]
         raise UserError(f"{where}: {key}={value}{nearest(str(value), choices)}: it takes one of {', '.join(choices)}")
+
+
+def _check_finetune(config: Dict[str, Any]) -> None:
+    """What fine-tuning needs of stage 1, said before it runs."""
+    features = config["features"]
+    if not config["model"]["finetune"]:
+        return
+    if features["front_end"] != "ssl":
+        why = ": that encoder runs in CTranslate2, which can't train" if features["front_end"] == "whisper" else ""
+        raise UserError(f"model.finetune=true needs features.front_end=ssl, not {features['front_end']}{why}")
+    if len(features["layers"]) != 1 or features["normalise"] != "none":
+        raise UserError(
+            "model.finetune=true goes on from one hidden state as it is: set features.layers=[N] (the layers above N are trained, "
+            "N and those below frozen) and features.normalise=none"
+        )
 
 
 def _typed(key: str, value: Any, default: Any, where: str) -> Any:

@@ -28,14 +28,19 @@ class Output:
 class Model(nn.Module):
     """See `build`."""
 
-    def __init__(self, encoder: Encoder, subword: Optional[nn.Linear], word: Optional[WordHead]) -> None:
+    def __init__(
+        self, encoder: Encoder, subword: Optional[nn.Linear], word: Optional[WordHead], front: Optional[nn.Module] = None
+    ) -> None:
         super().__init__()
+        self.front = front
         self.encoder = encoder
         self.subword = subword
         self.word = word
 
     def forward(self, x: Tensor, lengths: Tensor) -> Output:
-        """x: (N, T, num_mel_bins), normalised fbank; lengths: (N,), frames."""
+        """x: (N, T, num_mel_bins), normalised fbank, or hidden states as `front` takes them; lengths: (N,), frames."""
+        if self.front is not None:
+            x = self.front(x, lengths)
         fine, fine_lengths, coarse, coarse_lengths = self.encoder(x, lengths)
         subword = frames = blank = None
         if self.subword is not None:
@@ -52,16 +57,25 @@ class Model(nn.Module):
         return word_log_probs(output.frames, output.blank, vectors, bias + offsets)
 
 
-def build(config: SimpleNamespace, num_mel_bins: int, units: int, words: int, table: Dict[str, Tensor], vector_dim: int) -> Model:
+def build(
+    config: SimpleNamespace,
+    num_mel_bins: int,
+    units: int,
+    words: int,
+    table: Dict[str, Tensor],
+    vector_dim: int,
+    front: Optional[nn.Module] = None,
+) -> Model:
     """Make a model with fresh weights.
 
     Args:
       config: the group `model`.
-      num_mel_bins: of the features.
+      num_mel_bins: of the features, or of what `front` makes of them.
       units: sub-word symbols, blank among them.
       words: rows of the word-vector table.
       table: the word-vector table's parts (stage vectors).
       vector_dim: width of the word-vector space.
+      front: stands before the encoder (utils.hidden_states).
     """
     encoder = Encoder(
         num_mel_bins,
@@ -77,7 +91,7 @@ def build(config: SimpleNamespace, num_mel_bins: int, units: int, words: int, ta
     if config.word_head != "none":
         vectors = WordVectors(table, vector_dim) if config.word_head == "vectors" else SoftmaxTable(words, vector_dim)
         word = WordHead(config.dim, vector_dim, vectors)
-    return Model(encoder, nn.Linear(config.dim, units) if config.subword_head else None, word)
+    return Model(encoder, nn.Linear(config.dim, units) if config.subword_head else None, word, front)
 
 
 def parameters(model: nn.Module) -> int:

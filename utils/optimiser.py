@@ -1,4 +1,6 @@
-"""What drives the weights: the learning rate over a training, which weights decay, the scale of losses in half precision."""
+"""What drives the weights: the learning rate over a training and over layers, which weights decay, the scale of losses in half
+precision.
+"""
 
 import math
 from types import SimpleNamespace
@@ -17,11 +19,18 @@ def learning_rate(settings: SimpleNamespace, progress: float) -> float:
     )
 
 
-def weight_decay_groups(model: nn.Module, decay: float) -> List[Dict[str, Any]]:
-    """Decay for matrices; none for biases, norms and scales."""
-    matrices = [p for p in model.parameters() if p.dim() > 1]
-    others = [p for p in model.parameters() if p.dim() <= 1]
-    return [{"params": matrices, "weight_decay": decay}, {"params": others, "weight_decay": 0.0}]
+def parameter_groups(model: nn.Module, settings: SimpleNamespace) -> List[Dict[str, Any]]:
+    """Weight decay for matrices, none for biases, norms and scales; `scale`, of the learning rate, is `layer_decay` to the power of
+    how far a pre-trained layer is below the heads (Howard and Ruder 2018, section 3.2: discriminative fine-tuning), 1 elsewhere.
+    """
+    depths = getattr(model.front, "depths", dict)()
+    groups = []
+    for depth in sorted({0, *depths.values()}):
+        here = [p for p in model.parameters() if depths.get(p, 0) == depth]
+        for matrices, decay in ((True, settings.weight_decay), (False, 0.0)):
+            chosen = [p for p in here if (p.dim() > 1) == matrices]
+            groups.append({"params": chosen, "weight_decay": decay, "scale": settings.layer_decay**depth})
+    return groups
 
 
 def grad_scaler(enabled: bool) -> Any:

@@ -20,7 +20,7 @@ from utils.files import write_json, write_jsonl
 from utils.lexicon import Lexicon
 from utils.losses import ctc
 from utils.model import Model, average, parameters, save
-from utils.optimiser import grad_scaler, learning_rate, weight_decay_groups
+from utils.optimiser import grad_scaler, learning_rate, parameter_groups
 
 
 class Trainer:
@@ -49,7 +49,7 @@ class Trainer:
         self.config, self.out, self.device, self.log = config, out, torch.device(device), log
         self.augment = spec_augment(config.train)
         self.optimizer = torch.optim.AdamW(
-            weight_decay_groups(model, config.train.weight_decay), lr=config.train.learning_rate, betas=(0.9, 0.98), foreach=True
+            parameter_groups(model, config.train), lr=config.train.learning_rate, betas=(0.9, 0.98), foreach=True
         )
         precision = config.train.precision
         if precision != "fp32" and self.device.type != "cuda":
@@ -149,7 +149,7 @@ class Trainer:
             for batch in bar:
                 rate = learning_rate(settings, (self.epoch + self.batch / len(batches)) / settings.epochs)
                 for group in self.optimizer.param_groups:
-                    group["lr"] = rate
+                    group["lr"] = rate * group["scale"]
                 loss, means = self.losses(batch)
                 self.scaler.scale(loss).backward()
                 self.scaler.unscale_(self.optimizer)
