@@ -1,5 +1,5 @@
-"""Front ends of stage 1: samples -> features. Log-mel filter banks through Lhotse, or a frozen encoder: Whisper's here, a
-self-supervised one in utils/ssl_front_end.py.
+"""Front ends of stage 1: samples -> features. Log-mel filter banks or MFCC through Lhotse, or a frozen encoder: Whisper's here,
+a self-supervised one in utils/ssl_front_end.py.
 """
 
 import json
@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any, Dict, List, Sequence, Union
 
 import numpy as np
-from lhotse import Fbank, FbankConfig
+from lhotse import Fbank, FbankConfig, Mfcc, MfccConfig
 from lhotse.utils import compute_num_frames
 
 from utils import download
@@ -16,6 +16,8 @@ from utils.errors import UserError
 
 DESCRIPTION = "front_end.json"  # beside features of ssl: their layers, the shape and the size of the model that made them
 Extracted = List[Union[np.ndarray, Exception]]  # features (T, C) float32 of each utterance, or why it has none
+
+CEPSTRA = 13  # of MFCC, the 0th among them, as Kaldi's defaults
 
 # Whisper (Radford et al. 2022): 30 s windows of log-mel frames at 10 ms, of which the encoder makes frames at 20 ms.
 RATE = 16000
@@ -26,43 +28,41 @@ MODEL_FILES = ("model.bin", "config.json")
 
 
 class FbankFrontEnd:
-    """Lhotse's fbank as the group `features` says; without dither, so that the same audio gives the same numbers.
+    """Lhotse's fbank, or MFCC of it, as the group `features` says; without dither, so that the same audio gives the same numbers.
 
     Energies are floored at float32's epsilon for audio in [-1, 1].
     """
-
-    name = "fbank"
 
     def __init__(self, config: SimpleNamespace, rate: int) -> None:
         """Raises UserError where no such filter bank can be made."""
         if config.frame_length <= 0 or config.frame_shift <= 0:
             raise UserError("features.frame_length and features.frame_shift are seconds above 0")
-        self.sampling_rate, self.frame_shift = rate, config.frame_shift
+        self.name, self.sampling_rate, self.frame_shift = config.front_end, rate, config.frame_shift
+        settings = dict(
+            sampling_rate=rate,
+            num_mel_bins=config.num_mel_bins,
+            frame_length=config.frame_length,
+            frame_shift=config.frame_shift,
+            low_freq=config.low_freq,
+            high_freq=config.high_freq,
+            preemph_coeff=config.preemphasis,
+            window_type=config.window,
+            dither=0.0,
+        )
         try:
-            self.fbank = Fbank(
-                FbankConfig(
-                    sampling_rate=rate,
-                    num_mel_bins=config.num_mel_bins,
-                    frame_length=config.frame_length,
-                    frame_shift=config.frame_shift,
-                    low_freq=config.low_freq,
-                    high_freq=config.high_freq,
-                    preemph_coeff=config.preemphasis,
-                    window_type=config.window,
-                    dither=0.0,
-                )
-            )
+            mfcc = config.front_end == "mfcc"
+            self.extractor = Mfcc(MfccConfig(num_ceps=CEPSTRA, **settings)) if mfcc else Fbank(FbankConfig(**settings))
         except (AssertionError, ValueError, RuntimeError) as error:
             raise UserError(
                 f"no filter bank can be made at data.sampling_rate={rate} with the settings of the group features: {error}"
             ) from None
 
     def extract(self, samples: Sequence[np.ndarray]) -> Extracted:
-        """samples: (1, S) float32 in [-1, 1] of each utterance -> features (T, num_mel_bins)."""
+        """samples: (1, S) float32 in [-1, 1] of each utterance -> features (T, num_mel_bins), or (T, CEPSTRA)."""
         out: Extracted = []
         for one in samples:
             try:
-                out.append(self.fbank.extract(one, self.sampling_rate))
+                out.append(self.extractor.extract(one, self.sampling_rate))
             except (ValueError, AssertionError, RuntimeError, IndexError) as error:  # too short for one window
                 out.append(error)
         return out
