@@ -22,8 +22,8 @@ OPEN = "data.options"  # the one mapping whose keys corpus.yaml defines
 
 # Keys that take one of a few words.
 CHOICES: Dict[str, Sequence] = {
-    "system": ("network", "whisper", "pocketsphinx"),
-    "features.front_end": ("fbank", "whisper", "ssl"),
+    "system": ("network", "gmm", "whisper", "pocketsphinx"),
+    "features.front_end": ("fbank", "mfcc", "whisper", "ssl"),
     "features.denoise": ("none", "noisereduce"),
     "features.window": ("povey", "hanning", "hamming", "rectangular", "blackman"),
     "features.normalise": ("global", "speaker", "none"),

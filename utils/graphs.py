@@ -52,7 +52,7 @@ def grammar(arpa: Path, words: Path) -> Fsa:
     k2 = need_k2()
     import kaldilm
 
-    with _quiet():
+    with quiet():
         text = kaldilm.arpa2fst(str(arpa), read_symbol_table=str(words), disambig_symbol="#0", max_arpa_warnings=0)
     return k2.Fsa.from_openfst(text, acceptor=False)
 
@@ -190,8 +190,8 @@ def _fsa(k2: Any, rows: Sequence[Sequence[int]], weights: Optional[Sequence[floa
     return k2.Fsa(arcs.contiguous(), aux_labels=table[:, 3].contiguous() if table.shape[1] == 4 else None)
 
 
-class _quiet:
-    """kaldilm logs from C++, straight to file descriptor 2."""
+class quiet:
+    """No messages from C++, which kaldilm and kaldi-hmm-gmm send straight to file descriptor 2."""
 
     def __enter__(self) -> None:
         self._kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)

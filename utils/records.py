@@ -19,7 +19,7 @@ from utils.errors import UserError
 from utils.files import write_text
 
 DECODINGS = ("beam", "greedy", "word_lattice", "lattice", "lm", "wordvec")  # along the chain: a recipe's result is its last one
-LINKS = ("front_end", "encoder", "greedy", "word_lattice", "lattice", "nbest", "word_score", "beam")  # timed on one core
+LINKS = ("front_end", "encoder", "greedy", "word_lattice", "lattice", "nbest", "word_score", "gmm", "beam")  # timed on one core
 MEASURED = ("data", "features", "lang", "vectors", "audit", "train", "decode", "rescore")  # stages with seconds and memory
 
 NULL = type(None)
@@ -194,7 +194,7 @@ def links(decoding: str, graph: str) -> Tuple[str, ...]:
     return {
         "beam": ("front_end", "beam"),
         "greedy": ("front_end", "encoder", "greedy"),
-        "lattice": ("front_end", "encoder", "lattice"),
+        "lattice": ("front_end", "encoder", "lattice", "gmm"),
         "word_lattice": ("front_end", "encoder", "word_lattice"),
         "lm": rescored,
         "wordvec": (*rescored, "word_score"),

@@ -134,8 +134,32 @@ def _ready_made(*tools: str) -> Dict[str, Stage]:
     return _system(Stage(6, "decode", "words of a ready-made recogniser", 1, keys, ("data",), tools, "decode_ready"))
 
 
+GMM = (
+    BY_NAME["features"],
+    Stage(
+        5,
+        "train",
+        "monophone, then triphone GMM-HMM",
+        1,
+        ("gmm", "train.cache_gb", "data.max_left_out", "seed"),
+        ("features", "lang"),
+        ("kaldi-hmm-gmm", "kaldifst", "numpy"),
+        "train_gmm",
+    ),
+    Stage(
+        6,
+        "decode",
+        "words of Kaldi's lattice decoder; the LM's weight tuned on dev",
+        1,
+        ("gmm.lm_weights", "decode"),
+        ("features", "lang", "train"),
+        ("kaldi-hmm-gmm", "kaldifst"),
+        "decode_gmm",
+    ),
+)
 SYSTEMS: Dict[str, Dict[str, Stage]] = {
     "network": BY_NAME,
+    "gmm": _system(*GMM),
     "whisper": _ready_made("ctranslate2", "faster-whisper"),
     "pocketsphinx": _ready_made("pocketsphinx"),
 }

@@ -1,0 +1,41 @@
+"""Stage 6 of the system gmm: the words of dev and test; the LM's weight is the best on dev."""
+
+from pathlib import Path
+
+from utils.contract import Job
+from utils.dataset import Features, read_cuts
+from utils.decoding import write_hypotheses
+from utils.files import read_json, write_json
+from utils.gmm_decoding import Recogniser, errors
+from utils.gmm_training import Model
+from utils.lexicon import read_lexicon
+from utils.parallel import run_all
+
+PIECE = 25  # utterances
+
+
+def run(job: Job) -> None:
+    """Write hyps-lattice-<split>.jsonl, weights.json, timing.json."""
+    features = Features(job.inputs["features"], cache_gb=0.0)
+    lang, model = job.inputs["lang"], Model.load(job.inputs["train"] / "model.safetensors")
+    recogniser = Recogniser(model, read_lexicon(lang), lang, features, job.config.decode)
+    path = job.out / "weights.json"
+    if not path.exists():
+        wrong = {}
+        for weight in job.config.gmm.lm_weights:
+            decode(job, recogniser, "dev", weight, job.out / f"dev-{weight:g}")
+            wrong[weight] = errors(job.out / f"dev-{weight:g}")
+            job.log.info("LM weight %g: %d errors on dev", weight, wrong[weight])
+        write_json(path, {"lattice": {"lm": min(wrong, key=wrong.get)}, "dev_errors": wrong})
+    weight = read_json(path)["lattice"]["lm"]
+    for split in ("dev", "test"):
+        decode(job, recogniser, split, weight, job.out / split)
+    write_hypotheses(job.out, ("dev", "test"))
+
+
+def decode(job: Job, recogniser: Recogniser, split: str, weight: float, folder: Path) -> None:
+    """Decode what is missing of a split with one LM weight."""
+    cuts = list(read_cuts(job.inputs["features"], split))
+    work = [(cuts[start : start + PIECE], folder / f"{start // PIECE:05d}") for start in range(0, len(cuts), PIECE)]
+    missing = [(batch, weight, out) for batch, out in work if not out.with_suffix(".json").exists()]
+    run_all(recogniser.decode, missing, job.nj, f"decode {split}")

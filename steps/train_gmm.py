@@ -1,0 +1,13 @@
+"""Stage 5 of the system gmm: monophone, then triphone models."""
+
+from utils.contract import Job
+from utils.dataset import Features, read_cuts
+from utils.gmm_training import Trainer
+from utils.lexicon import read_lexicon
+
+
+def run(job: Job) -> None:
+    """Write model.safetensors, summary.json, curves.jsonl, unaligned.tsv."""
+    lexicon, features = read_lexicon(job.inputs["lang"]), Features(job.inputs["features"], job.config.train.cache_gb)
+    cuts = list(read_cuts(job.inputs["features"], "train"))
+    Trainer(lexicon, features, cuts, job.config, job.out, job.nj, job.log).run()
