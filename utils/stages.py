@@ -134,6 +134,7 @@ def _ready_made(*tools: str) -> Dict[str, Stage]:
     return _system(Stage(6, "decode", "words of a ready-made recogniser", 1, keys, ("data",), tools, "decode_ready"))
 
 
+GMM_TRAINING = ("mono_passes", "mono_gaussians", "leaves", "tri_passes", "tri_gaussians", "align_beam")
 GMM = (
     BY_NAME["features"],
     Stage(
@@ -141,7 +142,7 @@ GMM = (
         "train",
         "monophone, then triphone GMM-HMM",
         1,
-        ("gmm", "train.cache_gb", "data.max_left_out", "seed"),
+        (*(f"gmm.{key}" for key in GMM_TRAINING), "train.cache_gb", "data.max_left_out", "seed"),
         ("features", "lang"),
         ("kaldi-hmm-gmm", "kaldifst", "numpy"),
         "train_gmm",
