@@ -63,7 +63,7 @@ class Trainer:
     """Trains on `cuts`; what a resumed run needs is in `out/passes.safetensors`.
 
     Args:
-      config: the group gmm, seed, and data.max_left_out.
+      config: of the group gmm what training takes, seed, data.max_left_out.
       nj: parallel processes; their number changes nothing but the time.
     """
 
@@ -88,7 +88,7 @@ class Trainer:
             if getattr(config.gmm, key) < least:
                 raise UserError(f"gmm.{key}={getattr(config.gmm, key)} must be at least {least} with {len(lexicon.tokens)} units")
 
-    def run(self) -> Model:
+    def run(self) -> None:
         """Train to the last pass; writes model.safetensors, curves.jsonl, unaligned.tsv, summary.json."""
         path = self.out / "passes.safetensors"
         model = Model.load(path) if path.exists() else self._nothing()
@@ -111,9 +111,8 @@ class Trainer:
         )
         rows = zip(self.phases, model.curve.tolist())
         write_jsonl(self.out / "curves.jsonl", ({"pass": n, "phase": p, "score": r[1]} for n, (p, r) in enumerate(rows)))
+        shutil.rmtree(self.out / "sums", ignore_errors=True)
         path.unlink()
-        shutil.rmtree(self.out / "sums")
-        return model
 
     def _nothing(self) -> Model:
         dim, pdfs = frames(self.features, self.pieces[0][0]).shape[1], STATES * (len(self.lexicon.tokens) + 1)
