@@ -24,7 +24,7 @@ Fst = Any  # kaldifst.StdVectorFst
 def libraries() -> Tuple[Any, Any]:
     """(kaldi_hmm_gmm, kaldifst below 1.8, whose OpenFST is the other's too); raises UserError where they are missing."""
     if "kaldilm" in sys.modules:
-        raise RuntimeError("kaldilm and kaldi_hmm_gmm can't share a process: the one that is imported last hangs")
+        raise RuntimeError("kaldilm can't share a process with kaldi_hmm_gmm and kaldifst: what is imported last hangs")
     try:
         import kaldi_hmm_gmm
         import kaldifst
