@@ -40,11 +40,10 @@ def settings(recipe, *changes):
 
 
 @pytest.mark.parametrize("recipe, most", [("whisper_zero", 25.0), ("pocketsphinx", 60.0)])
-def test_from_data_to_records(recipe, most, sentences, model, exp, run_stages, caplog):
+def test_from_data_to_records(recipe, most, sentences, model, exp, run_stages):
     """Studio speech is recognised, and the record says what applies; stages that the system doesn't have are not run."""
     command = ["--corpus", str(sentences), "--recipe", recipe, "--set", f"data.source={sentences.parent / 'source'}"]
     assert run_stages(*command, "--set", f"ready.model={model}", "--nj", "2") == 0
-    assert f"stage 5 train: the recipe {recipe} has none" in caplog.text
     made = {folder.name.rpartition("-")[0] for folder in exp.glob("sentences/[!.]*")}
     assert made == {"data", "lang", "decode", "score"}
     (score,), (decode,) = exp.glob("sentences/score-*"), exp.glob("sentences/decode-*")
