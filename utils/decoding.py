@@ -76,16 +76,7 @@ class Decoder:
                 hypotheses[name] = [self.lexicon.ids_to_words(ids) for ids in best_paths(found)]
             with atomic_path(out.with_name(f"{out.name}-{name}.pt")) as temporary:
                 torch.save(found.to("cpu").as_dict(), temporary)
-        write_json(
-            out.with_name(out.name + ".json"),
-            {
-                "ids": [cut.id for cut in cuts],
-                "refs": [cut.supervisions[0].text.split() for cut in cuts],
-                "hyps": hypotheses,
-                "seconds": seconds,
-                "audio_seconds": sum(cut.duration for cut in cuts),
-            },
-        )
+        write_piece(out, cuts, hypotheses, seconds)
 
 
 def first_pass_graph(path: Path, lm_scale: float, device: str) -> Any:
@@ -128,6 +119,20 @@ def best_paths(found: Any) -> List[List[int]]:
         labels = best[n].aux_labels
         out.append([w for w in (labels.values if isinstance(labels, k2.RaggedTensor) else labels).tolist() if w > 0])
     return out
+
+
+def write_piece(out: Path, cuts: Sequence[Any], hypotheses: Dict[str, List[List[str]]], seconds: Dict[str, float]) -> None:
+    """Write `<out>.json`: ids and references of some cuts, their words by decoding, and seconds of one core by link."""
+    write_json(
+        out.with_name(out.name + ".json"),
+        {
+            "ids": [cut.id for cut in cuts],
+            "refs": [cut.supervisions[0].text.split() for cut in cuts],
+            "hyps": hypotheses,
+            "seconds": seconds,
+            "audio_seconds": sum(cut.duration for cut in cuts),
+        },
+    )
 
 
 def pieces(folder: Path, split: str) -> List[Dict[str, Any]]:

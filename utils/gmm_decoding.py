@@ -7,8 +7,7 @@ from typing import Any, Dict, List, Sequence
 import kaldialign
 
 from utils.dataset import Features
-from utils.decoding import pieces
-from utils.files import write_json
+from utils.decoding import pieces, write_piece
 from utils.gmm_training import Model, frames
 from utils.graphs import quiet
 from utils.hmm import Hmm, libraries
@@ -35,16 +34,7 @@ class Recogniser:
         """Recognise some cuts and write `<out>.json`: ids, references, hypotheses, seconds of one core."""
         seconds: Dict[str, float] = {}
         found = [self.words(cut, lm_weight, seconds) for cut in cuts]
-        write_json(
-            out.with_name(out.name + ".json"),
-            {
-                "ids": [cut.id for cut in cuts],
-                "refs": [cut.supervisions[0].text.split() for cut in cuts],
-                "hyps": {"lattice": found},
-                "seconds": seconds,
-                "audio_seconds": sum(cut.duration for cut in cuts),
-            },
-        )
+        write_piece(out, cuts, {"lattice": found}, seconds)
 
     def words(self, cut: Any, lm_weight: float, seconds: Dict[str, float]) -> List[str]:
         """The best path's words; none where nothing is found. The LM's weight divides the acoustic scores, as in Kaldi."""

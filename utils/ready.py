@@ -6,9 +6,9 @@ from typing import Any, Callable, Dict, List, Sequence, Set
 
 import numpy as np
 
+from utils.decoding import write_piece
 from utils.errors import UserError
 from utils.features import audio
-from utils.files import write_json
 from utils.front_end import RATE, Placement, whisper_folder
 from utils.text import normaliser
 from utils.timing import timed
@@ -110,13 +110,4 @@ def recognise(recogniser: Any, cuts: Sequence[Any], normaliser_name: str, out: P
         language = cut.supervisions[0].language
         text = recogniser.words(audio(cut, RATE, "none")[0], language, seconds)
         found.append(normaliser(normaliser_name, language)(text).split())
-    write_json(
-        out.with_name(out.name + ".json"),
-        {
-            "ids": [cut.id for cut in cuts],
-            "refs": [cut.supervisions[0].text.split() for cut in cuts],
-            "hyps": {"beam": found},
-            "seconds": seconds,
-            "audio_seconds": sum(cut.duration for cut in cuts),
-        },
-    )
+    write_piece(out, cuts, {"beam": found}, seconds)
