@@ -9,7 +9,7 @@ from steps.train import make_model
 from utils.config import made_with
 from utils.contract import Job
 from utils.dataset import Features, ordered_batches, read_cuts
-from utils.decoding import BATCH_SECONDS, Decoder, first_pass_graph, write_hypotheses
+from utils.decoding import BATCH_SECONDS, Decoder, first_pass_graph, unfinished, write_hypotheses
 from utils.files import atomic_path
 from utils.graphs import need_k2
 from utils.model import Model, load
@@ -24,10 +24,7 @@ def run(job: Job) -> None:
     torch.set_num_threads(1)  # real-time factors are of one core; parallel processes take a batch each
     work = []
     for split in SPLITS:
-        for n, cuts in enumerate(ordered_batches(read_cuts(job.inputs["features"], split), BATCH_SECONDS)):
-            path = job.out / split / f"{n:05d}"
-            if not path.with_suffix(".json").exists():
-                work.append((cuts, path))
+        work += unfinished(ordered_batches(read_cuts(job.inputs["features"], split), BATCH_SECONDS), job.out / split)
     if work:
         run_all(make_decoder(job).decode, work, 1 if job.device.startswith("cuda") else job.nj, "decode")
     write_hypotheses(job.out, SPLITS)

@@ -4,14 +4,14 @@ from pathlib import Path
 
 from utils.contract import Job
 from utils.dataset import Features, read_cuts
-from utils.decoding import write_hypotheses
+from utils.decoding import in_order, unfinished, write_hypotheses
 from utils.files import read_json, write_json
 from utils.gmm_decoding import Recogniser, errors
 from utils.gmm_training import Model
 from utils.lexicon import read_lexicon
 from utils.parallel import run_all
 
-PIECE = 25  # utterances
+SPLITS = ("dev", "test")
 
 
 def run(job: Job) -> None:
@@ -28,14 +28,12 @@ def run(job: Job) -> None:
             job.log.info("LM weight %g: %d errors on dev", weight, wrong[weight])
         write_json(path, {"lattice": {"lm": min(wrong, key=wrong.get)}, "dev_errors": wrong})
     weight = read_json(path)["lattice"]["lm"]
-    for split in ("dev", "test"):
+    for split in SPLITS:
         decode(job, recogniser, split, weight, job.out / split)
-    write_hypotheses(job.out, ("dev", "test"))
+    write_hypotheses(job.out, SPLITS)
 
 
 def decode(job: Job, recogniser: Recogniser, split: str, weight: float, folder: Path) -> None:
     """Decode what is missing of a split with one LM weight."""
-    cuts = list(read_cuts(job.inputs["features"], split))
-    work = [(cuts[start : start + PIECE], folder / f"{start // PIECE:05d}") for start in range(0, len(cuts), PIECE)]
-    missing = [(batch, weight, out) for batch, out in work if not out.with_suffix(".json").exists()]
-    run_all(recogniser.decode, missing, job.nj, f"decode {split}")
+    batches = in_order(list(read_cuts(job.inputs["features"], split)))
+    run_all(recogniser.decode, [(cuts, weight, out) for cuts, out in unfinished(batches, folder)], job.nj, f"decode {split}")

@@ -3,13 +3,12 @@
 from lhotse import CutSet
 
 from utils.contract import Job
-from utils.decoding import write_hypotheses
+from utils.decoding import in_order, unfinished, write_hypotheses
 from utils.files import write_json
 from utils.parallel import run_all
 from utils.ready import SYSTEMS, recognise
 
 SPLITS = ("dev", "test")
-PIECE = 25  # utterances
 
 
 def run(job: Job) -> None:
@@ -17,13 +16,8 @@ def run(job: Job) -> None:
     splits = {split: list(CutSet.from_file(job.inputs["data"] / f"cuts_{split}.jsonl.gz")) for split in SPLITS}
     languages = {cut.supervisions[0].language for cuts in splits.values() for cut in cuts}
     recogniser = SYSTEMS[job.config.system](job.config.ready, job.device, languages)
-    work = [
-        (cuts[start : start + PIECE], job.out / split / f"{start // PIECE:05d}")
-        for split, cuts in splits.items()
-        for start in range(0, len(cuts), PIECE)
-    ]
-    missing = [(cuts, path) for cuts, path in work if not path.with_suffix(".json").exists()]
+    work = [item for split, cuts in splits.items() for item in unfinished(in_order(cuts), job.out / split)]
     nj = 1 if job.device.startswith("cuda") else job.nj
-    run_all(lambda cuts, path: recognise(recogniser, cuts, job.config.data.normaliser, path), missing, nj, "decode")
+    run_all(lambda cuts, path: recognise(recogniser, cuts, job.config.data.normaliser, path), work, nj, "decode")
     write_hypotheses(job.out, SPLITS)
     write_json(job.out / "summary.json", {"model_bytes": recogniser.bytes})

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
 
 import torch
 from safetensors.torch import save_file
@@ -18,6 +18,7 @@ from utils.timing import sum_timing, timed
 from utils.training import greedy
 
 BATCH_SECONDS = 60.0
+BATCH_CUTS = 25
 
 
 @dataclass
@@ -119,6 +120,17 @@ def best_paths(found: Any) -> List[List[int]]:
         labels = best[n].aux_labels
         out.append([w for w in (labels.values if isinstance(labels, k2.RaggedTensor) else labels).tolist() if w > 0])
     return out
+
+
+def unfinished(batches: Iterable[Sequence[Any]], folder: Path) -> List[Tuple[Sequence[Any], Path]]:
+    """Batches of cuts whose piece is not in `folder` yet, each with the piece's path without ending."""
+    numbered = ((cuts, folder / f"{n:05d}") for n, cuts in enumerate(batches))
+    return [(cuts, path) for cuts, path in numbered if not path.with_suffix(".json").exists()]
+
+
+def in_order(cuts: Sequence[Any]) -> List[Sequence[Any]]:
+    """Batches of cuts as they come, for recognisers that take one at a time."""
+    return [cuts[start : start + BATCH_CUTS] for start in range(0, len(cuts), BATCH_CUTS)]
 
 
 def write_piece(out: Path, cuts: Sequence[Any], hypotheses: Dict[str, List[List[str]]], seconds: Dict[str, float]) -> None:
