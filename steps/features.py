@@ -24,11 +24,11 @@ def run(job: Job) -> None:
         missing = [(i,) for i, chunk in enumerate(work) if features.done(chunk, job.out) is None]
         if len(missing) < len(work):
             job.log.info("going on: %d of %d chunks stand", len(work) - len(missing), len(work))
-        nj = 1 if job.device.startswith("cuda") and config.front_end in ("whisper", "ssl") else job.nj
+        nj = 1 if job.device.startswith("cuda") and front_end.encoder else job.nj
         run_all(lambda i: features.compute(work[i], config, front_end, job.out, job.plan.out), missing, nj, "features")
-        if config.front_end == "ssl":
+        if front_end.description:
             write_json(job.out / DESCRIPTION, front_end.description)
-        _finish(job, work, getattr(front_end, "smallest_std", features.SMALLEST_STD))
+        _finish(job, work, front_end.smallest_std)
     shutil.rmtree(job.out / "parts", ignore_errors=True)
 
 

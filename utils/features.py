@@ -20,7 +20,6 @@ from utils.timing import timed
 
 CHUNK = 200  # cuts a chunk
 GROUP = 300.0  # seconds of audio that the front end gets at once
-SMALLEST_STD = 0.1  # a filter that never leaves the floor (8 kHz audio at 16 kHz) isn't blown up
 Sums = Dict[str, List[Any]]  # speaker -> [frames, sum (C,), sum of squares (C,)]
 
 
@@ -73,8 +72,7 @@ def compute(chunk: Chunk, config: SimpleNamespace, front_end: Any, out: Path, fi
     sums: Sums = {}
     seconds: Dict[str, float] = {}
     path = out / "feats" / f"{chunk.name}.lca"
-    ticks = getattr(front_end, "tick_power", -5)
-    with atomic_path(path) as temporary, LilcomChunkyWriter(temporary, tick_power=ticks) as storage:
+    with atomic_path(path) as temporary, LilcomChunkyWriter(temporary, tick_power=front_end.tick_power) as storage:
         for original, cut, features, problem in _features(chunk, front_end, config.denoise, seconds):
             if problem:
                 left_out.append((_name(original, chunk.speed), problem))
@@ -107,7 +105,7 @@ def total(records: Sequence[Sums]) -> Sums:
     return out
 
 
-def write_cmvn(sums: Sums, per_speaker: bool, path: Path, smallest: float = SMALLEST_STD) -> None:
+def write_cmvn(sums: Sums, per_speaker: bool, path: Path, smallest: float) -> None:
     """Write mean and standard deviation, (C,) float32 each: of everything in `sums`, or `<speaker>/mean` of each speaker.
 
     No deviation is below `smallest`.

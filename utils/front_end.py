@@ -27,7 +27,16 @@ PAD = RATE  # samples: recordings are filled up with silence to a multiple, so t
 MODEL_FILES = ("model.bin", "config.json")
 
 
-class FbankFrontEnd:
+class FrontEnd:
+    """What stage 1 asks of a front end beside `extract`."""
+
+    encoder = False  # whether it is a network, one process of which a GPU takes
+    tick_power = -5  # the cache rounds to two to the power of it
+    smallest_std = 0.1  # normalisation divides by no less: a filter that stays on the floor (8 kHz audio at 16 kHz) isn't blown up
+    description: Dict[str, Any] = {}  # for later stages; written as DESCRIPTION where there is any
+
+
+class FbankFrontEnd(FrontEnd):
     """Lhotse's fbank, or MFCC of it, as the group `features` says; without dither, so that the same audio gives the same numbers.
 
     Energies are floored at float32's epsilon for audio in [-1, 1].
@@ -68,11 +77,12 @@ class FbankFrontEnd:
         return out
 
 
-class Windowed:
+class Windowed(FrontEnd):
     """Frames of recordings of any length, by an encoder that takes only so much at once: in windows that overlap, each used up
     to the middle of what it shares with its neighbours. Windows of one length share a batch.
     """
 
+    encoder = True
     sampling_rate: int
     frame_shift: float
     overlap: int  # frames that two windows share
