@@ -48,8 +48,12 @@ class Clip:
 
 def find(cell: Cell, exp: Path) -> Run:
     """The run behind a cell, from the folders in `exp`."""
-    runs = [_run(cell, record, exp) for record in cell.records]
-    return next((r for r in runs if r.alignments), None) or next((r for r in runs if r.curve), runs[0])
+    runs: List[Run] = []
+    for record in cell.records:
+        runs.append(_run(cell, record, exp))
+        if runs[-1].alignments:
+            return runs[-1]
+    return next((r for r in runs if r.curve), runs[0])
 
 
 def worst(runs: Sequence[Run], count: int) -> List[str]:
@@ -102,7 +106,8 @@ def _cuts(manifest: Path, ids: Sequence[str]) -> Dict[str, Any]:
         return {}
     from lhotse import CutSet
 
-    return {cut.id: cut.with_recording_path_prefix(ROOT) for cut in CutSet.from_file(manifest) if cut.id in set(ids)}
+    wanted = set(ids)
+    return {cut.id: cut.with_recording_path_prefix(ROOT) for cut in CutSet.from_file(manifest) if cut.id in wanted}
 
 
 def _clip(cut: Any) -> Clip:

@@ -229,10 +229,10 @@ def _sources(stage: Stage, config: Dict[str, Any]) -> Dict[str, str]:
             )
         corpus = import_module(f"local.{config['data']['module']}") if _is_local(config["data"]["module"]) else None
         return {str(p.relative_to(source)): digest(p) for p in getattr(corpus, "tables", lambda _: [])(source)}
-    for name, group in (("features", "features"), ("decode_ready", "ready")):
-        model = Path(config[group]["model"] or ".")
-        if name == (stage.module or stage.name) and config[group]["model"] and model.is_dir():
-            return {p.name: _stamp(p) for p in sorted(model.iterdir()) if p.is_file()}
+    group = {"features": "features", "decode_ready": "ready"}.get(stage.module or stage.name, "")
+    model = config[group]["model"] if group else ""
+    if model and Path(model).is_dir():
+        return {p.name: _stamp(p) for p in sorted(Path(model).iterdir()) if p.is_file()}
     path = config["vectors"]["meaning"]["path"]
     if stage.name == "vectors" and path:
         if not Path(path).is_file():
