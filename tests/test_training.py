@@ -7,16 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from lhotse.utils import fix_random_seed
 from safetensors.torch import load_file
 
 from utils import checkpoints
 from utils.config import load, view
-from utils.dataset import Features, read_cuts
+from utils.dataset import Features, collate, read_cuts
 from utils.errors import UserError
 from utils.files import ROOT
 from utils.lexicon import read_lexicon
@@ -80,8 +82,9 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("kill_at", [2, 5])
-def test_stopped_training_resumes_to_the_same_weights(prepared, tmp_path, kill_at):
+@pytest.mark.parametrize("kill_at, consistency", [(2, 0.0), (5, 0.0), (5, 0.2)])
+def test_stopped_training_resumes_to_the_same_weights(prepared, tmp_path, kill_at, consistency):
+    prepared.config.loss.consistency = consistency
     trainer(prepared, tmp_path / "whole").run()
     stopped = trainer(prepared, tmp_path / "stopped")
     losses, seen = stopped.losses, []
@@ -99,6 +102,27 @@ def test_stopped_training_resumes_to_the_same_weights(prepared, tmp_path, kill_a
     whole, resumed = (load_file(str(tmp_path / name / "model.safetensors")) for name in ("whole", "stopped"))
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
     assert (tmp_path / "whole/curves.jsonl").read_bytes() == (tmp_path / "stopped/curves.jsonl").read_bytes()
+
+
+def test_two_views_have_the_same_words_and_times_and_other_masks(prepared, tmp_path):
+    prepared.config.loss.consistency = 0.2
+    made = trainer(prepared, tmp_path / "views", mask_fraction=0.5)
+    cuts = list(made.train_cuts)[:3]
+    fix_random_seed(1)
+    batch = collate(cuts, made.features, made.lexicon, made.augment, made.views)
+    assert batch.ids == 2 * [cut.id for cut in cuts] and batch.words[:3] == batch.words[3:]
+    assert torch.equal(batch.lengths[:3], batch.lengths[3:]) and not torch.equal(batch.x[:3], batch.x[3:])
+    made.model.eval()  # no dropout: masks alone tell the views apart
+    made.config.loss.consistency = 0.0
+    alone = made.losses(batch)[1]
+    made.config.loss.consistency = 10.0
+    with_it = made.losses(batch)[1]
+    alike = made.losses(replace(batch, x=batch.x[:3].repeat(2, 1, 1)))[1]
+    made.config.loss.consistency = 0.0
+    alike_alone = made.losses(replace(batch, x=batch.x[:3].repeat(2, 1, 1)))[1]
+    for head in ("subword", "word"):
+        assert with_it[head] > alone[head]
+        torch.testing.assert_close(alike[head], alike_alone[head])
 
 
 def test_a_checkpoint_cut_short_is_passed_over(prepared, tmp_path, caplog):

@@ -89,12 +89,36 @@ def ordered_batches(cuts: CutSet, batch_seconds: float) -> List[List]:
     return out
 
 
-def collate(cuts: Sequence, features: Features, lexicon: Lexicon, augment: Optional[SpecAugment] = None) -> Batch:
-    """Load, augment and pad a batch."""
+class Augment:
+    """Lhotse's SpecAugment (Park et al. 2019) as the group `train` says: `warp` moves times, `mask` leaves them where they are."""
+
+    def __init__(self, config: SimpleNamespace) -> None:
+        if config.time_masks < 1:
+            raise UserError(
+                "train.time_masks must be at least 1 (Lhotse divides by it); train.time_width=1 leaves next to nothing masked"
+            )
+        # one mask of the width drawn from [0, 1): none
+        self.warp = SpecAugment(config.time_warp, num_feature_masks=0, num_frame_masks=1, frames_mask_size=1, max_frames_mask_fraction=1.0)
+        self.mask = SpecAugment(
+            None,
+            num_feature_masks=config.freq_masks,
+            features_mask_size=config.freq_width,
+            num_frame_masks=config.time_masks,
+            frames_mask_size=config.time_width,
+            max_frames_mask_fraction=config.mask_fraction,
+        )
+
+
+def collate(
+    cuts: Sequence, features: Features, lexicon: Lexicon, augment: Optional[Augment] = None, views: int = 1
+) -> Batch:
+    """Load, augment and pad a batch; with several views, all utterances once more for each, in the same order, masked anew."""
     cuts = list(cuts)
     loaded = [features(cut) for cut in cuts]
     if augment is not None:  # each utterance alone: masks are a share of its own length
-        loaded = [augment(x[None])[0] for x in loaded]
+        loaded = [augment.warp(x[None])[0] for x in loaded]
+        loaded = [augment.mask(x[None])[0] for _ in range(views) for x in loaded]
+        cuts *= views
     words = [[w for w in cut.supervisions[0].text.split() if w in lexicon.word_id] for cut in cuts]
     return Batch(
         [cut.id for cut in cuts],
@@ -105,26 +129,12 @@ def collate(cuts: Sequence, features: Features, lexicon: Lexicon, augment: Optio
     )
 
 
-def spec_augment(config: SimpleNamespace) -> SpecAugment:
-    """Lhotse's SpecAugment (Park et al. 2019) as the group `train` says."""
-    if config.time_masks < 1:
-        raise UserError("train.time_masks must be at least 1 (Lhotse divides by it); train.time_width=1 leaves next to nothing masked")
-    return SpecAugment(
-        time_warp_factor=config.time_warp or None,
-        num_feature_masks=config.freq_masks,
-        features_mask_size=config.freq_width,
-        num_frame_masks=config.time_masks,
-        frames_mask_size=config.time_width,
-        max_frames_mask_fraction=config.mask_fraction,
-    )
-
-
 def training_batches(
-    batches: Sequence[CutSet], first: int, features: Features, lexicon: Lexicon, augment: SpecAugment, seed: int
+    batches: Sequence[CutSet], first: int, features: Features, lexicon: Lexicon, augment: Augment, views: int, seed: int
 ) -> Iterator[Batch]:
     """Batches `first`, `first + 1`, ... of an epoch. All random numbers of step n, the dropout of the model that gets the batch
     among them, follow from `seed` and n alone: a resumed run draws what an uninterrupted one would have drawn.
     """
     for n in range(first, len(batches)):
         fix_random_seed((seed * 100_003 + n) % 2**31)
-        yield collate(batches[n], features, lexicon, augment)
+        yield collate(batches[n], features, lexicon, augment, views)

@@ -14,11 +14,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from utils import checkpoints
-from utils.dataset import Batch, Features, collate, epoch_batches, ordered_batches, spec_augment, training_batches
+from utils.dataset import Augment, Batch, Features, collate, epoch_batches, ordered_batches, training_batches
 from utils.errors import UserError
 from utils.files import write_json, write_jsonl
 from utils.lexicon import Lexicon
-from utils.losses import ctc
+from utils.losses import consistency, ctc
 from utils.model import Model, average, parameters, save
 from utils.optimiser import grad_scaler, learning_rate, parameter_groups
 
@@ -47,7 +47,8 @@ class Trainer:
         self.model, self.lexicon, self.features = model.to(device), lexicon, features
         self.train_cuts, self.dev_cuts = train_cuts, dev_cuts
         self.config, self.out, self.device, self.log = config, out, torch.device(device), log
-        self.augment = spec_augment(config.train)
+        self.augment = Augment(config.train)
+        self.views = 2 if config.loss.consistency else 1
         self.optimizer = torch.optim.AdamW(
             parameter_groups(model, config.train), lr=config.train.learning_rate, betas=(0.9, 0.98), foreach=True
         )
@@ -91,9 +92,9 @@ class Trainer:
 
     def dry_run(self) -> None:
         """Forward and backward over the batch with the longest utterances: what can't fit in memory fails now, not in hours."""
-        longest = ordered_batches(self.train_cuts, self.config.train.batch_seconds)[0]
+        longest = ordered_batches(self.train_cuts, self.config.train.batch_seconds / self.views)[0]
         try:
-            self.losses(collate(longest, self.features, self.lexicon))[0].backward()
+            self.losses(collate(longest, self.features, self.lexicon, self.augment, self.views))[0].backward()
         except (RuntimeError, MemoryError) as error:
             if "memory" not in str(error).lower() and not isinstance(error, MemoryError):
                 raise
@@ -104,7 +105,7 @@ class Trainer:
         self.model.zero_grad(set_to_none=True)
 
     def losses(self, batch: Batch) -> Tuple[Tensor, Dict[str, Tensor]]:
-        """The weighted loss a token, and each head's loss a token (natural log).
+        """The weighted loss a token, and each head's loss a token (natural log), which has the weighted consistency in it.
 
         Raises:
           UserError: a loss that is not finite; names the utterances, which are saved for inspection.
@@ -113,29 +114,31 @@ class Trainer:
         x, lengths = batch.x.to(self.device), batch.lengths.to(self.device)
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             output = self.model(x, lengths)
-        per_head: Dict[str, Tensor] = {}
+        heads: Dict[str, Tuple[Tensor, Tensor, List[List[int]]]] = {}
         if output.subword is not None:
-            per_head["subword"] = ctc(output.subword, output.subword_lengths, batch.subwords, weights.backend)
+            heads["subword"] = (output.subword, output.subword_lengths, batch.subwords)
         if output.frames is not None:
             negatives = weights.negatives if self.model.training else -1
             chosen, targets, offsets = choose_words(batch.words, len(self.lexicon.words), negatives)
             chosen, offsets = chosen.to(self.device), offsets.to(self.device)
-            log_probs = self.model.word_log_probs(output, chosen, weights.meaning_dropout, offsets)
-            per_head["word"] = ctc(log_probs, output.word_lengths, targets, weights.backend)
+            heads["word"] = (self.model.word_log_probs(output, chosen, weights.meaning_dropout, offsets), output.word_lengths, targets)
+        per_head = {head: ctc(*said, weights.backend) for head, said in heads.items()}
         for head, loss in per_head.items():
             if not torch.isfinite(loss).all():
                 self._stop_at_nan(batch, head, loss)
         tokens = {"subword": sum(map(len, batch.subwords)), "word": sum(map(len, batch.words))}
+        if self.views == 2:
+            for head, (log_probs, lengths, _) in heads.items():
+                per_head[head] = per_head[head] + weights.consistency * consistency(log_probs, lengths).repeat(2)
         means = {head: loss.sum() / max(tokens[head], 1) for head, loss in per_head.items()}
         return sum(getattr(weights, head) * mean for head, mean in means.items()), means
 
     def _train_epoch(self, board: Any) -> None:
         settings = self.config.train
         self.model.train()
-        batches = epoch_batches(self.train_cuts, settings.batch_seconds, self.config.seed, self.epoch)
-        stream = training_batches(
-            batches, self.batch, self.features, self.lexicon, self.augment, self.config.seed * 1009 + self.epoch * 10_007
-        )
+        batches = epoch_batches(self.train_cuts, settings.batch_seconds / self.views, self.config.seed, self.epoch)
+        seed = self.config.seed * 1009 + self.epoch * 10_007
+        stream = training_batches(batches, self.batch, self.features, self.lexicon, self.augment, self.views, seed)
         total = settings.epochs * len(batches)
         with tqdm(
             stream,
