@@ -17,7 +17,12 @@ from utils.lexicon import Lexicon
 from utils.nbest import Path
 from utils.unknown import language_model
 
-Ends = List[Tuple[int, float]]  # CTC states in which a hypothesis may end, each with the probability of ending there
+Ends = List[Tuple[int, int, float]]  # CTC states in which a hypothesis may end, their labels, the probability of ending there
+Block = Tuple[np.ndarray, np.ndarray, np.ndarray]  # states in a row: labels, whether the one before leads here, and the one before that
+SCALED_EVERY = 8  # frames; with the two bounds below, no number gets so small that arithmetic on it is slow
+FLOOR = -40.0  # of a frame's log-probabilities
+NEGLIGIBLE = 1e-60  # share of the whole probability that counts as none
+BLANK: Block = (np.array([0]), np.array([False]), np.array([False]))
 
 
 class Candidates:
@@ -27,6 +32,7 @@ class Candidates:
         """lang: the folder of stage 2."""
         self.lexicon = lexicon
         self.lm = language_model(lang, lexicon.unknown)
+        self.blocks: Dict[int, List[Block]] = {}
 
     def join(
         self, subword: Sequence[Path], word: Sequence[Path], log_probs: Tensor, frame_ratio: float, lm_scale: float
@@ -61,30 +67,37 @@ class Candidates:
         Args:
           log_probs: (T, units), blank first.
         """
-        trie = Trie(self.lexicon)
+        trie = Trie(self.lexicon, self.blocks)
         ends = [trie.ends(tuple(words)) for words in hypotheses]
-        step, labels = trie.matrix(), np.array(trie.labels)
-        probabilities = log_probs.double().exp().numpy()
+        labels, step = trie.steps()
+        probabilities = log_probs.double().clamp(min=FLOOR).exp().numpy()
         alpha, scale = np.zeros(len(labels)), 0.0
         alpha[0] = 1.0
-        for row in probabilities:
-            alpha = (step @ alpha) * row[labels]
-            mass = alpha.sum()
-            if mass == 0.0:
-                return [-np.inf] * len(ends)
-            alpha, scale = alpha / mass, scale + np.log(mass)
-        with np.errstate(divide="ignore"):
-            return [float(scale + np.log(sum(alpha[state] * share for state, share in found))) for found in ends]
+        for t, row in enumerate(probabilities):
+            alpha = step @ alpha
+            alpha *= row[labels]
+            if t % SCALED_EVERY == 0 or t + 1 == len(probabilities):
+                mass = alpha.sum()
+                if mass == 0.0:
+                    return [-np.inf] * len(ends)
+                alpha /= mass
+                alpha[alpha < NEGLIGIBLE] = 0.0
+                scale += math.log(mass)
+        shares = (sum(alpha[state] * share for state, _, share in found) for found in ends)
+        return [float(scale + math.log(share)) if share > 0 else -np.inf for share in shares]
 
 
 class Trie:
     """CTC states of several hypotheses, which share those of a common beginning. State 0 is the blank before the first word."""
 
-    def __init__(self, lexicon: Lexicon) -> None:
+    def __init__(self, lexicon: Lexicon, spoken: Dict[int, List[Block]]) -> None:
+        """spoken: pronunciations of words met so far, which grows."""
         self.lexicon = lexicon
-        self.labels: List[int] = [0]
-        self.arcs: List[Tuple[int, int, float]] = [(0, 0, 1.0)]  # to, from, probability
-        self.nodes: Dict[Tuple[int, ...], Ends] = {(): [(0, 1.0)]}
+        self.pronunciations = spoken
+        self.blocks: List[Block] = [BLANK]
+        self.size = 1
+        self.arcs: List[Tuple[int, int, float]] = []  # between blocks: to, from, probability
+        self.nodes: Dict[Tuple[int, ...], Ends] = {(): [(0, 0, 1.0)]}
 
     def ends(self, words: Tuple[int, ...]) -> Ends:
         """Where these words have been said: in the blank behind them, or in the last unit of one of the pronunciations."""
@@ -93,37 +106,54 @@ class Trie:
             if words[-1] == self.lexicon.unknown_id:
                 last = self._unknown(before)
             else:
-                spoken = self.lexicon.pronunciations[self.lexicon.words[words[-1] - 1]]
-                last = [(self._word(units, before), 1.0) for units in dict.fromkeys(map(tuple, spoken))]
-            self.nodes[words] = [(self._state(0, last), 1.0), *last]
+                last = [self._add(block, before) for block in self._spoken(words[-1])]
+            self.nodes[words] = [self._add(BLANK, last), *last]
         return self.nodes[words]
 
-    def matrix(self) -> csr_matrix:
-        """(states, states): with which probability the second may be followed by the first."""
-        rows, columns, values = zip(*self.arcs)
-        return csr_matrix((values, (rows, columns)), (len(self.labels),) * 2)
+    def steps(self) -> Tuple[np.ndarray, csr_matrix]:
+        """All states' labels, and with which probability the second state may be followed by the first: (states, states)."""
+        labels, one, two = (np.concatenate(part) for part in zip(*self.blocks))
+        every, ones, twos = np.arange(self.size), np.nonzero(one)[0], np.nonzero(two)[0]
+        to, source, shares = np.array(self.arcs, dtype=np.float64).reshape(-1, 3).T
+        rows = np.concatenate((every, ones, twos, to.astype(np.int64)))
+        columns = np.concatenate((every, ones - 1, twos - 2, source.astype(np.int64)))
+        values = np.concatenate((np.ones(len(rows) - len(shares)), shares))
+        return labels, csr_matrix((values, (rows, columns)), (self.size,) * 2)
 
-    def _word(self, units: Tuple[int, ...], before: Ends) -> int:
-        """The states of one pronunciation behind those of `before`; returns that of its last unit."""
-        state = self._state(units[0], before)
-        for unit in units[1:]:
-            state = self._state(unit, [(self._state(0, [(state, 1.0)]), 1.0), (state, 1.0)])
-        return state
+    def _spoken(self, word: int) -> List[Block]:
+        """The word's pronunciations: units with a blank between any two."""
+        if word not in self.pronunciations:
+            spoken = self.lexicon.pronunciations[self.lexicon.words[word - 1]]
+            self.pronunciations[word] = [_block(units) for units in dict.fromkeys(map(tuple, spoken))]
+        return self.pronunciations[word]
 
     def _unknown(self, before: Ends) -> Ends:
         """States of any sequence of units, as `Lexicon.unit_model` has it: one a unit, and a blank between any two."""
         units, end = self.lexicon.unit_model
-        first, stop = len(self.labels), math.exp(end)
-        states = {unit: self._state(unit, [(b, share * math.exp(score)) for b, share in before]) for unit, score in units.items()}
-        blank = self._state(0, [(state, 1.0) for state in states.values()])
-        for unit, score in units.items():
-            others = (state for state in range(first, blank + 1) if self.labels[state] != unit)
-            self.arcs += [(states[unit], state, math.exp(score) * (1 - stop)) for state in others]
-        return [(state, stop) for state in states.values()]
+        stop = math.exp(end)
+        states = [
+            self._add(_block((unit,)), [(state, label, share * math.exp(score)) for state, label, share in before])
+            for unit, score in units.items()
+        ]
+        blank = self._add(BLANK, states)
+        for state, unit, _ in states:
+            others = (other for other, label, _ in (*states, blank) if label != unit)
+            self.arcs += [(state, other, math.exp(units[unit]) * (1 - stop)) for other in others]
+        return [(state, unit, stop) for state, unit, _ in states]
 
-    def _state(self, label: int, before: Ends) -> int:
-        """A new state that may follow itself, and those of `before` that are of another label."""
-        state = len(self.labels)
-        self.labels.append(label)
-        self.arcs += [(state, state, 1.0), *((state, b, share) for b, share in before if self.labels[b] != label)]
-        return state
+    def _add(self, block: Block, before: Ends) -> Tuple[int, int, float]:
+        """New states, the first of which may follow those of `before` that are of another label; returns the last one."""
+        labels = block[0]
+        first, last = int(labels[0]), int(labels[-1])
+        self.arcs += [(self.size, state, share) for state, label, share in before if label != first]
+        self.blocks.append(block)
+        self.size += len(labels)
+        return self.size - 1, last, 1.0
+
+
+def _block(units: Sequence[int]) -> Block:
+    labels = np.zeros(2 * len(units) - 1, dtype=np.int64)
+    labels[::2] = units
+    one, two = np.arange(len(labels)) > 0, np.zeros(len(labels), dtype=bool)
+    two[2::2] = labels[2::2] != labels[:-2:2]  # no blank is needed between units that differ
+    return labels, one, two

@@ -1,7 +1,7 @@
 """n-best lists from lattices: word sequences with their scores and word times."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Iterator, List, Tuple
 
 import numpy as np
 import torch
@@ -41,14 +41,13 @@ def nbest(lattices: Any, paths: int, scale: float, lm_scale: float) -> List[List
     out = []
     for n in range(lattices.shape[0]):
         found: Dict[Tuple[int, ...], Path] = {}
-        candidates = [arcs[rows[p] : rows[p + 1]] for p in range(utterances[n], utterances[n + 1])]
-        candidates.append(best[n].arc_number.numpy())
-        for path in candidates:
-            if not len(path):
+        first, last = utterances[n], utterances[n + 1]
+        chosen = np.concatenate((arcs[rows[first] : rows[last]], best[n].arc_number.numpy()))
+        starts = np.concatenate((rows[first : last + 1] - rows[first], [len(chosen)]))
+        for length, words, frames, total, lm_score in _paths(chosen, starts, scores, lm, values, splits):
+            if not length:
                 continue
-            words, starts = _words(path, values, splits)
-            lm_score = float(lm[path].sum())
-            one = Path(words, float(scores[path].sum()) - lm_scale * lm_score, lm_score, starts, len(path) - 1)
+            one = Path(words, total - lm_scale * lm_score, lm_score, frames, length - 1)
             kept = found.get(one.words)
             if kept is None or one.am + lm_scale * one.lm > kept.am + lm_scale * kept.lm:
                 found[one.words] = one
@@ -76,12 +75,23 @@ def _labels(lattices: Any) -> Tuple[np.ndarray, np.ndarray]:
     return values[keep], np.concatenate(([0], np.cumsum(keep)))[splits]
 
 
-def _words(arcs: np.ndarray, values: np.ndarray, splits: np.ndarray) -> Tuple[Tuple[int, ...], Tuple[int, ...]]:
-    """The words on a path of arcs, and the frame of each."""
-    places = np.nonzero(splits[arcs + 1] > splits[arcs])[0]
-    words, frames = [], []
-    for place in places.tolist():
-        said = values[splits[arcs[place]] : splits[arcs[place] + 1]].tolist()
-        words += said
-        frames += [place] * len(said)
-    return tuple(words), tuple(frames)
+def _paths(
+    arcs: np.ndarray, starts: np.ndarray, scores: np.ndarray, lm: np.ndarray, values: np.ndarray, splits: np.ndarray
+) -> Iterator[Tuple[int, Tuple[int, ...], Tuple[int, ...], float, float]]:
+    """Of each path: number of arcs, words, the frame of each, score, LM score.
+
+    Args:
+      arcs: all paths' arcs, one after the other; those of path n are starts[n] .. starts[n + 1].
+      scores, lm: (num_arcs,), of the lattices.
+      values, splits: as `_labels` gives them.
+    """
+    counts = splits[arcs + 1] - splits[arcs]
+    places = np.repeat(np.arange(len(arcs)), counts)  # of each word
+    first = np.repeat(splits[arcs] - (np.cumsum(counts) - counts), counts)
+    words = values[first + np.arange(len(places))].tolist()
+    edges = np.searchsorted(places, starts).tolist()
+    frames = (places - np.repeat(starts[:-1], np.diff(edges))).tolist()
+    totals, lms = (np.concatenate(([0.0], np.cumsum(part[arcs])))[starts] for part in (scores, lm))
+    for n, length in enumerate(np.diff(starts).tolist()):
+        part = slice(edges[n], edges[n + 1])
+        yield length, tuple(words[part]), tuple(frames[part]), float(totals[n + 1] - totals[n]), float(lms[n + 1] - lms[n])

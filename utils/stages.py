@@ -94,7 +94,7 @@ STAGES: List[Stage] = [
         7,
         "rescore",
         "n-best rescored with word vectors and the LM; weights tuned on dev",
-        3,
+        4,
         ("rescore",),
         ("lang", "train", "decode"),
         ("torch", "k2"),
