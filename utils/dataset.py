@@ -97,8 +97,8 @@ class Augment:
             raise UserError(
                 "train.time_masks must be at least 1 (Lhotse divides by it); train.time_width=1 leaves next to nothing masked"
             )
-        # one mask of the width drawn from [0, 1): none
-        self.warp = SpecAugment(config.time_warp, num_feature_masks=0, num_frame_masks=1, frames_mask_size=1, max_frames_mask_fraction=1.0)
+        nothing = dict(num_feature_masks=0, num_frame_masks=1, frames_mask_size=1, max_frames_mask_fraction=1.0)  # width 0
+        self.warp = SpecAugment(config.time_warp, **nothing)
         self.mask = SpecAugment(
             None,
             num_feature_masks=config.freq_masks,

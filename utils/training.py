@@ -121,7 +121,8 @@ class Trainer:
             negatives = weights.negatives if self.model.training else -1
             chosen, targets, offsets = choose_words(batch.words, len(self.lexicon.words), negatives)
             chosen, offsets = chosen.to(self.device), offsets.to(self.device)
-            heads["word"] = (self.model.word_log_probs(output, chosen, weights.meaning_dropout, offsets), output.word_lengths, targets)
+            log_probs = self.model.word_log_probs(output, chosen, weights.meaning_dropout, offsets)
+            heads["word"] = (log_probs, output.word_lengths, targets)
         per_head = {head: ctc(*said, weights.backend) for head, said in heads.items()}
         for head, loss in per_head.items():
             if not torch.isfinite(loss).all():
