@@ -2,7 +2,6 @@
 
 import json
 
-import torch
 from lhotse import CutSet
 from safetensors.torch import save_file
 
@@ -14,7 +13,9 @@ from utils.stages import tool_version
 
 
 def run(job: Job) -> None:
-    """Write table.safetensors (word list and provenance in its metadata), letters.txt and provenance.json."""
+    """Write table.safetensors (word list and provenance in its metadata), letters.txt, provenance.json; of meaning also what was
+    done to the source's vectors (processing.safetensors) and the source's licence (licence.txt).
+    """
     config = job.config.vectors
     words = read_lexicon(job.inputs["lang"]).words
     table = {}
@@ -25,9 +26,12 @@ def run(job: Job) -> None:
     if config.meaning.source != "none":
         cuts = CutSet.from_file(job.inputs["data"] / "cuts_train.jsonl.gz")
         sentences = [cut.supervisions[0].text.split() for cut in cuts]
-        rows, known = vectors.meaning(words, sentences, config.meaning)
-        table["meaning"], table["known"] = torch.from_numpy(rows), torch.from_numpy(known)
-        provenance.update(known=int(known.sum()), gensim=tool_version("gensim"))
+        table["meaning"], known, processing, licence = vectors.meaning(words, sentences, config.meaning)
+        table["known"] = known
+        with atomic_path(job.out / "processing.safetensors") as temporary:
+            save_file(processing.tensors(), str(temporary))
+        write_lines(job.out / "licence.txt", [licence])
+        provenance.update(known=int(known.sum()), gensim=tool_version("gensim"), licence=licence.split("\n")[0])
         job.log.info("vectors: %d of %d words have a meaning vector (%s)", known.sum(), len(words), config.meaning.source)
     with atomic_path(job.out / "table.safetensors") as temporary:
         about = json.dumps({"words": words, "provenance": provenance}, ensure_ascii=False, sort_keys=True)

@@ -18,7 +18,7 @@ from utils.nbest import Path
 from utils.unknown import language_model
 
 Ends = List[Tuple[int, int, float]]  # CTC states in which a hypothesis may end, their labels, the probability of ending there
-Block = Tuple[np.ndarray, np.ndarray, np.ndarray]  # states in a row: labels, whether the one before leads here, or the second before
+Block = Tuple[np.ndarray, np.ndarray, np.ndarray]  # states in a row: labels, whether one before leads here, or two before
 SCALED_EVERY = 8  # frames; with the two bounds below, no number gets so small that arithmetic on it is slow
 FLOOR = -40.0  # of a frame's log-probabilities
 NEGLIGIBLE = 1e-60  # share of the whole probability that counts as none

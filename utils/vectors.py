@@ -3,10 +3,13 @@
 A table is a dict of tensors, row = word id - 1:
   letters  (V, L) int64, ids from 1 padded with 0: what the letter encoder reads
   meaning  (V, D) float32, and known (V,) bool: whether the source has the word
+
+A source gives raw vectors; `Processing` learns from the table's words what is done to them, and does it to words added later too.
 """
 
 import logging
 import zlib
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Callable, Dict, Iterator, List, Sequence, Tuple
@@ -16,8 +19,9 @@ import torch
 from torch import Tensor
 
 from utils.errors import UserError
+from utils.language_model import open_model
 
-Meaning = Tuple[np.ndarray, np.ndarray]  # (V, D) float32, (V,) bool
+Meaning = Tuple[np.ndarray, np.ndarray, str]  # (V, D), (V,) bool, licence
 
 
 def spelling(words: Sequence[str]) -> Tuple[Tensor, List[str]]:
@@ -30,27 +34,75 @@ def spelling(words: Sequence[str]) -> Tuple[Tensor, List[str]]:
     return out, alphabet
 
 
-def meaning(words: Sequence[str], sentences: Sequence[List[str]], config: SimpleNamespace) -> Meaning:
-    """Vectors of the source that the group `vectors.meaning` names, centred and of unit mean square length.
+@dataclass(frozen=True)
+class Processing:
+    """Centring, removal of the top components (Mu and Viswanath 2018, all-but-the-top), PCA, and a mean square length of 1."""
+
+    mean: Tensor  # (D,)
+    removed: Tensor  # (k, D), orthonormal: the strongest directions, which say how frequent a word is and little else
+    axes: Tensor  # (width, D), orthonormal: what PCA keeps; (0, D) where there is no PCA
+    scale: Tensor  # ()
+
+    @classmethod
+    def learn(cls, vectors: np.ndarray, remove: int, width: int) -> "Processing":
+        """From the words that the source has: (n, D).
+
+        Args:
+          remove: top components to take out.
+          width: dimensions that PCA keeps; 0 for all.
+        Raises:
+          UserError: more components than the words or the dimensions give.
+        """
+        if remove + width > min(vectors.shape):
+            raise UserError(
+                f"vectors.meaning.remove={remove} and vectors.meaning.width={width} want {remove + width} components; "
+                f"{vectors.shape[0]} words of {vectors.shape[1]} dimensions have {min(vectors.shape)}"
+            )
+        x = torch.from_numpy(vectors).double()
+        mean = x.mean(0)
+        axes = torch.linalg.svd(x - mean, full_matrices=False)[2] if remove or width else x[:0]
+        made = cls(mean, axes[:remove], axes[remove : remove + width], torch.tensor(1.0, dtype=torch.float64))
+        scale = made(vectors).square().sum(1).mean().sqrt().clamp(min=1e-8)
+        return cls(mean, made.removed, made.axes, scale.double())
+
+    def __call__(self, vectors: np.ndarray) -> Tensor:
+        """(n, D) -> (n, width or D), float32."""
+        x = torch.from_numpy(vectors).double() - self.mean
+        x = x - x @ self.removed.T @ self.removed
+        return ((x @ self.axes.T if len(self.axes) else x) / self.scale).float()
+
+    def tensors(self) -> Dict[str, Tensor]:
+        """For safetensors; `Processing(**tensors)` is this one again."""
+        return {name: value.contiguous() for name, value in asdict(self).items()}
+
+
+def meaning(
+    words: Sequence[str], sentences: Sequence[List[str]], config: SimpleNamespace
+) -> Tuple[Tensor, Tensor, Processing, str]:
+    """Vectors of the source that the group `vectors.meaning` names, processed: (V, width) float32, zero where it has none.
 
     Args:
       words: the table's words in order.
       sentences: training text, for the sources that learn from it.
       config: the group `vectors.meaning`.
+    Returns:
+      the vectors; which words the source has, (V,) bool; what was done to them; and the source's licence, as far as it is known.
     Raises:
-      UserError: a file that is missing, ragged or has none of the words.
+      UserError: a source that is missing, damaged or has none of the words.
     """
-    vectors, known = SOURCES[config.source](words, sentences, config)
-    mean = vectors[known].mean(0)
-    vectors = np.where(known[:, None], vectors - mean, 0)
-    scale = np.sqrt((vectors[known] ** 2).sum(1).mean())
-    return (vectors / max(scale, 1e-8)).astype(np.float32), known
+    vectors, known, licence = SOURCES[config.source](words, sentences, config)
+    if not known.any():
+        where = f"vectors.meaning.path={config.path}"
+        raise UserError(f"{where}: it has none of the {len(words)} words; is it of another language, or cased?")
+    processing = Processing.learn(np.asarray(vectors, dtype=np.float32)[known], config.remove, config.width)
+    kept = torch.from_numpy(known)
+    return processing(np.asarray(vectors, dtype=np.float32)) * kept[:, None], kept, processing, licence
 
 
 def random_vectors(words: Sequence[str], sentences: Sequence[List[str]], config: SimpleNamespace) -> Meaning:
     """The control: a normal vector that depends on nothing but the word's name and the seed."""
     rows = [np.random.default_rng([config.seed, zlib.crc32(word.encode())]).standard_normal(config.dim) for word in words]
-    return np.stack(rows), np.ones(len(words), bool)
+    return np.stack(rows), np.ones(len(words), bool), NO_LICENCE
 
 
 def fasttext(words: Sequence[str], sentences: Sequence[List[str]], config: SimpleNamespace) -> Meaning:
@@ -70,7 +122,7 @@ def fasttext(words: Sequence[str], sentences: Sequence[List[str]], config: Simpl
         hashfxn=lambda text: zlib.crc32(text.encode()),
         bucket=100_000,
     )
-    return np.stack([model.wv[word] for word in words]), np.ones(len(words), bool)
+    return np.stack([model.wv[word] for word in words]), np.ones(len(words), bool), NO_LICENCE
 
 
 def from_file(words: Sequence[str], sentences: Sequence[List[str]], config: SimpleNamespace) -> Meaning:
@@ -79,14 +131,27 @@ def from_file(words: Sequence[str], sentences: Sequence[List[str]], config: Simp
     if not config.path:
         raise UserError("vectors.meaning.source=file needs --set vectors.meaning.path=FILE (GloVe, word2vec or fastText)")
     found = _binary(path, words) if path.suffix == ".bin" else _text(path, words)
-    if not found:
-        raise UserError(f"{path}: none of the {len(words)} words is in it; is it of another language, or cased?")
-    dim = len(next(iter(found.values())))
+    dim = len(next(iter(found.values()))) if found else 1
     out = np.stack([found.get(word, np.zeros(dim)) for word in words])
-    return out, np.array([word in found for word in words])
+    return out, np.array([word in found for word in words]), "not stated in a vectors file: look where it came from"
 
 
-SOURCES: Dict[str, Callable[..., Meaning]] = {"random": random_vectors, "fasttext": fasttext, "file": from_file}
+def language_model(words: Sequence[str], sentences: Sequence[List[str]], config: SimpleNamespace) -> Meaning:
+    """The rows of a language model's table of token embeddings, those of a word's tokens pooled."""
+    if not config.path:
+        raise UserError("vectors.meaning.source=llm needs --set vectors.meaning.path=PATH, a Hugging Face folder or a GGUF file")
+    model = open_model(config.path)
+    vectors, known = model.vectors(words, config.pooling, sentences)
+    return vectors, known, model.licence
+
+
+NO_LICENCE = "made here"
+SOURCES: Dict[str, Callable[..., Meaning]] = {
+    "random": random_vectors,
+    "fasttext": fasttext,
+    "file": from_file,
+    "llm": language_model,
+}
 
 
 def _text(path: Path, words: Sequence[str]) -> Dict[str, np.ndarray]:
