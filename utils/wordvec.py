@@ -1,11 +1,12 @@
 """The word-vector space: word vectors from spelling and meaning, and the head that maps speech into it.
 
-    e_w = normalise(A spelling(w) + g_w C meaning(w))
+    e_w = normalise(A spelling(w) + B pronunciation(w) + g_w C meaning(w))
 
-g_w is 0 where the meaning of w is not known, and for a random share of the words in each training step.
+Of several pronunciations the mean is taken. g_w is 0 where the meaning of w is not known. In each training step a random share of the
+words goes without one of its parts, but never without both spelling and pronunciation.
 """
 
-from typing import Dict, Optional, Tuple, Union
+from typing import Dict, Mapping, Optional, Tuple, Union
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from torch.nn import functional as F
 
 
 class LetterEncoder(nn.Module):
-    """Letters of a word -> vector: embeddings of letter and place (from both ends), two convolutions, pooling."""
+    """Letters or phones of a word -> vector: embeddings of letter and place (from both ends), two convolutions, pooling."""
 
     places = 24  # beyond it letters share a place
 
@@ -29,7 +30,7 @@ class LetterEncoder(nn.Module):
 
     def forward(self, letters: Tensor) -> Tensor:
         """letters: (W, L), ids from 1, padded with 0 -> (W, dim)."""
-        letters = letters[:, : max(1, int((letters > 0).sum(1).max()))]  # the longest of these words
+        letters = letters[:, : max(1, int((letters > 0).sum(1).max()))].long()  # the longest of these words
         valid = (letters > 0).float()
         place = torch.arange(letters.shape[1], device=letters.device).expand_as(letters)
         behind = (valid.sum(1, keepdim=True).long() - 1 - place).clamp(min=0)
@@ -52,29 +53,74 @@ class WordVectors(nn.Module):
     def __init__(self, table: Dict[str, Tensor], dim: int) -> None:
         super().__init__()
         self.spelling: Optional[LetterEncoder] = None
+        self.pronunciation: Optional[LetterEncoder] = None
         self.meaning: Optional[nn.Linear] = None
         self.register_buffer("letters", table.get("letters"), persistent=False)
+        self.register_buffer("phones", table.get("phones"), persistent=False)
         self.register_buffer("vectors", table.get("meaning"), persistent=False)
         self.register_buffer("known", table["known"].float() if "known" in table else None, persistent=False)
         if self.letters is not None:
             self.spelling = LetterEncoder(int(self.letters.max()), dim)
+        if self.phones is not None:
+            self.pronunciation = LetterEncoder(int(self.phones.max()), dim)
         if self.vectors is not None:
             self.meaning = nn.Linear(self.vectors.shape[1], dim, bias=False)
 
-    def forward(self, words: Tensor, meaning_dropout: float = 0.0) -> Tensor:
+    @property
+    def rows(self) -> int:
+        """Words in the table, those of no utterance among them."""
+        return len(next(part for part in (self.letters, self.phones, self.vectors) if part is not None))
+
+    def forward(self, words: Tensor, dropout: Mapping[str, float] = {}) -> Tensor:
         """words: (W,), row numbers of the table -> (W, dim), unit length.
 
         A word that no part can place (meaning alone, and its meaning not known) gets the zero vector: cosine 0 with everything.
+
+        Args:
+          dropout: part (spelling, pronunciation, meaning) -> share of the words that go without it in training.
         """
-        parts = []
+        return self.compose(
+            None if self.letters is None else self.letters[words],
+            None if self.phones is None else self.phones[words],
+            None if self.vectors is None else self.vectors[words],
+            None if self.vectors is None else self.known[words],
+            dropout if self.training else {},
+        )
+
+    def compose(
+        self,
+        letters: Optional[Tensor],
+        phones: Optional[Tensor],
+        meaning: Optional[Tensor],
+        known: Optional[Tensor],
+        dropout: Mapping[str, float] = {},
+    ) -> Tensor:
+        """Vectors (W, dim) of any words from their letters (W, L), phones (W, K, P), meaning (W, D) and known (W,); None for
+        a part that the model doesn't have.
+        """
+        parts: Dict[str, Tensor] = {}
         if self.spelling is not None:
-            parts.append(self.spelling(self.letters[words]))
+            parts["spelling"] = self.spelling(letters)
+        if self.pronunciation is not None:
+            parts["pronunciation"] = self._pronounced(phones)
         if self.meaning is not None:
-            gate = self.known[words]
-            if self.training and self.spelling is not None and meaning_dropout > 0:
-                gate = gate * (torch.rand_like(gate) >= meaning_dropout)
-            parts.append(gate[:, None] * self.meaning(self.vectors[words]))
-        return F.normalize(sum(parts), dim=-1)
+            parts["meaning"] = known[:, None] * self.meaning(meaning)
+        some = next(iter(parts.values()))
+        one, two = torch.rand(2, len(some), 1, device=some.device)
+        shares = [dropout.get(part, 0.0) for part in ("spelling", "pronunciation")]
+        if len(parts.keys() & {"spelling", "pronunciation"}) == 2:  # at most one of the two
+            parts["spelling"] = parts["spelling"] * (one >= shares[0])
+            parts["pronunciation"] = parts["pronunciation"] * ((one < shares[0]) | (one >= sum(shares)))
+        if "meaning" in parts and len(parts) > 1:
+            parts["meaning"] = parts["meaning"] * (two >= dropout.get("meaning", 0.0))
+        return F.normalize(sum(parts.values()), dim=-1)
+
+    def _pronounced(self, phones: Tensor) -> Tensor:
+        """phones: (W, K, P) -> (W, dim), the mean over each word's pronunciations, zero where there are none."""
+        there = phones[:, :, 0] > 0 if phones.shape[2] else phones.new_zeros(phones.shape[:2], dtype=torch.bool)
+        encoded = self.pronunciation(phones[there])
+        total = encoded.new_zeros(len(phones), encoded.shape[1]).index_add(0, torch.nonzero(there)[:, 0], encoded)
+        return total / there.sum(1, keepdim=True).clamp(min=1)
 
 
 class SoftmaxTable(nn.Module):
@@ -103,10 +149,10 @@ class WordHead(nn.Module):
             z = F.normalize(z, dim=-1) * self.log_scale.exp()
         return z, blank
 
-    def table(self, words: Tensor, meaning_dropout: float = 0.0) -> Tuple[Tensor, Tensor]:
+    def table(self, words: Tensor, dropout: Mapping[str, float] = {}) -> Tuple[Tensor, Tensor]:
         """words: (W,), row numbers -> vectors (W, dim) and biases (W,)."""
         if isinstance(self.words, WordVectors):
-            return self.words(words, meaning_dropout), torch.zeros(len(words), device=words.device)
+            return self.words(words, dropout), torch.zeros(len(words), device=words.device)
         return self.words.weight[words], self.words.bias[words]
 
 
