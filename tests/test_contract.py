@@ -226,7 +226,7 @@ def test_a_changed_vectors_file_changes_the_fingerprint(tmp_path):
     def fingerprint():
         settings = ["vectors.meaning.source=file", f"vectors.meaning.path={table}"]
         return stages.plan(config.load("wordvec_hybrid", ROOT / "egs" / "yesno", settings), tmp_path)["vectors"].fingerprint
-    with pytest.raises(UserError, match="vectors.meaning.path=.* is not a file"):
+    with pytest.raises(UserError, match="vectors.meaning.path=.* is not there"):
         fingerprint()
     table.write_text("yes 1 2\n")
     first = fingerprint()

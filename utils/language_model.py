@@ -207,7 +207,7 @@ def _gguf_tokenizer(table: gguf_table.Gguf) -> Tuple[int, Tokenize]:
     about = table.metadata
     pieces, kind = about.get("tokenizer.ggml.tokens"), about.get("tokenizer.ggml.model")
     if not pieces or kind not in ("llama", "gpt2"):
-        raise UserError(f"{table.path}: its tokenizer is of the kind {kind}; llama (SentencePiece) and gpt2 (byte-level BPE) are known")
+        raise UserError(f"{table.path}: its tokenizer is of the kind {kind}; known are llama (SentencePiece) and gpt2 (bytes)")
     ids = {piece: n for n, piece in reversed(list(enumerate(pieces)))}
     if kind == "gpt2":
         from tokenizers import Tokenizer, models, pre_tokenizers

@@ -1,4 +1,4 @@
-"""Single tensors out of checkpoint files, read row by row from where they lie: safetensors, and torch's .bin, whose code is not run.
+"""Single tensors out of checkpoint files, read by rows from where they lie: safetensors, and torch's .bin, whose code is not run.
 
 A checkpoint of billions of weights is never loaded: its header says where the wanted tensor begins.
 """

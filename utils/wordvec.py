@@ -2,8 +2,8 @@
 
     e_w = normalise(A spelling(w) + B pronunciation(w) + g_w C meaning(w))
 
-Of several pronunciations the mean is taken. g_w is 0 where the meaning of w is not known. In each training step a random share of the
-words goes without one of its parts, but never without both spelling and pronunciation.
+Of several pronunciations the mean is taken. g_w is 0 where the meaning of w is not known. In each training step a random share of
+the words goes without one of its parts, but never without both spelling and pronunciation.
 """
 
 from typing import Dict, Mapping, Optional, Tuple, Union
