@@ -5,18 +5,22 @@ from typing import Any, Dict, Tuple
 import torch
 from safetensors.torch import save_file
 
-from steps.train import make_model
-from utils.config import made_with
+from steps.train import trained_model
 from utils.contract import Job
 from utils.dataset import Features, ordered_batches, read_cuts
 from utils.decoding import BATCH_SECONDS, Decoder, first_pass_graph, unfinished, write_hypotheses
 from utils.files import atomic_path
 from utils.graphs import need_k2
-from utils.model import Model, load
+from utils.lexicon import read_lexicon
+from utils.model import Model
+from utils.packs import joined, read_pack
 from utils.parallel import run_all
-from utils.unknown import language_model, lexicon_with_unknown, make_graph
+from utils.stages import pack_path
+from utils.vocabulary import make_lang, open_lexicon
+from utils.wordvec import SoftmaxTable
 
 SPLITS = ("dev", "test")
+NEVER = -1e4  # a score, natural log
 
 
 def run(job: Job) -> None:
@@ -31,30 +35,39 @@ def run(job: Job) -> None:
 
 
 def make_decoder(job: Job) -> Decoder:
-    """Model, graphs and composed word-vector table, from the finished folders; the table is written beside the lattices."""
+    """Model, graphs and composed word-vector table, from the finished folders and packs; the table is written with the lattices."""
     need_k2("lattices", "decode on a machine that has a wheel: training needs it not (loss.backend=torch)")
-    lexicon = lexicon_with_unknown(job.inputs["lang"], job.config.decode.unknown)
-    config = made_with(job.inputs["train"])
-    features = Features(job.inputs["features"], cache_gb=0.0)
-    bins = next(iter(read_cuts(job.inputs["features"], "dev"))).num_features
-    model = make_model(config.model, lexicon, job.inputs, bins)
-    load(model, job.inputs["train"] / "model.safetensors")
-    model.eval().to(job.device)
+    lang, settings = job.inputs["lang"], job.config.decode
+    trained = read_lexicon(lang)
+    model = trained_model(job.inputs["train"], job.inputs, trained).to(job.device)
+    added = None
+    if settings.packs:
+        fingerprint, exp = job.inputs["train"].name.rpartition("-")[2], job.inputs["train"].parent
+        added = joined([read_pack(pack_path(exp, fingerprint, name)) for name in settings.packs], trained.words)
+    if added or settings.unknown:
+        entries = added.entries if added else []
+        lang = make_lang(lang, entries, settings.unknown, model.word is not None, job.out / "lang")
+    lexicon = open_lexicon(lang, settings.unknown)
     vectors = bias = None
     graphs: Dict[str, Any] = {}
     if model.subword is not None:
-        hlg = job.inputs["lang"] / "HLG.pt"
-        if job.config.decode.unknown:
-            hlg = make_graph(lexicon, language_model(job.inputs["lang"], True), job.out / "unknown")
-        graphs["lattice"] = first_pass_graph(hlg, job.config.decode.first_lm_scale, job.device)
+        graphs["lattice"] = first_pass_graph(lang / "HLG.pt", settings.first_lm_scale, job.device)
     if model.word is not None:
-        vectors, bias = composed_table(model, len(lexicon.words), job.device)
-        graphs["word_lattice"] = first_pass_graph(
-            job.inputs["lang"] / "word_graph.pt", job.config.decode.first_lm_scale, job.device
-        )
+        vectors, bias = composed_table(model, len(trained.words), job.device)
+        if added:
+            vectors, bias = with_added(model, vectors, bias, added.vectors)
+        graphs["word_lattice"] = first_pass_graph(lang / "word_graph.pt", settings.first_lm_scale, job.device)
         with atomic_path(job.out / "words.safetensors") as temporary:
             save_file({"vectors": vectors.cpu().contiguous(), "bias": bias.cpu()}, str(temporary))
-    return Decoder(model, features, lexicon, graphs, vectors, bias, job.config.decode, job.device)
+    features = Features(job.inputs["features"], cache_gb=0.0)
+    return Decoder(model, features, lexicon, graphs, vectors, bias, settings, job.device)
+
+
+def with_added(model: Model, vectors: torch.Tensor, bias: torch.Tensor, added: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+    """The table with words added: (n, dim). A learned softmax has no vectors for them: they never fire."""
+    learned = isinstance(model.word.words, SoftmaxTable)
+    rows = vectors.new_zeros(len(added), vectors.shape[1]) if learned else added.to(vectors)
+    return torch.cat((vectors, rows)), torch.cat((bias, bias.new_full((len(added),), NEVER if learned else 0.0)))
 
 
 def composed_table(model: Model, words: int, device: str) -> Tuple[torch.Tensor, torch.Tensor]:

@@ -4,14 +4,12 @@ import shutil
 
 import torch
 
-from steps.train import make_model
+from steps.train import trained_model
 from utils.bundle import export_onnx, save_word_vectors
-from utils.config import made_with
 from utils.contract import Job
 from utils.dataset import read_cuts
 from utils.files import atomic_path, write_json
 from utils.lexicon import read_lexicon
-from utils.model import load
 
 COPIES = {
     "train": ("model.safetensors", "config.yaml", "summary.json"),
@@ -34,8 +32,7 @@ def run(job: Job) -> None:
         shutil.copyfile(job.inputs["features"] / "config.yaml", temporary)
     lexicon = read_lexicon(job.inputs["lang"])
     bins = next(iter(read_cuts(job.inputs["features"], "dev"))).num_features
-    model = make_model(made_with(job.inputs["train"]).model, lexicon, job.inputs, bins)
-    load(model, job.inputs["train"] / "model.safetensors")
+    model = trained_model(job.inputs["train"], job.inputs, lexicon)
     if model.word is not None:
         save_word_vectors(model, lexicon.words, bundle / "word_vectors.safetensors")
     manifest = {"num_mel_bins": bins, "corpus": job.corpus, "recipe": job.recipe, "train": job.inputs["train"].name}

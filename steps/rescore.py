@@ -17,7 +17,7 @@ from utils.nbest import nbest
 from utils.parallel import run_all
 from utils.rescoring import best_words, choose, flatten, tune
 from utils.timing import sum_timing, timed
-from utils.unknown import lexicon_with_unknown
+from utils.vocabulary import open_lexicon, used_lang
 from utils.wordscore import sequence_scores, span_scores
 
 SPLITS = ("dev", "test")
@@ -66,12 +66,12 @@ class Rescorer:
     def __init__(self, job: Job, graph: str, both: bool, decode: SimpleNamespace) -> None:
         """decode: the group that the lattices were made with."""
         self.config, self.graph, self.both, self.first_lm_scale = job.config.rescore, graph, both, decode.first_lm_scale
-        self.lang, self.candidates = job.inputs["lang"], None
+        self.lang, self.candidates = used_lang(job.inputs["lang"], job.inputs["decode"]), None
         model = made_with(job.inputs["train"]).model
         self.frame_ratio = (
             model.subword_stride / model.word_stride if graph == "lattice" else 1.0
         )  # word-head frames a lattice frame
-        self.lexicon = lexicon_with_unknown(self.lang, decode.unknown)
+        self.lexicon = open_lexicon(self.lang, decode.unknown)
         table = job.inputs["decode"] / "words.safetensors"
         self.vectors: Optional[Dict[str, torch.Tensor]] = load_file(str(table)) if table.exists() else None
 

@@ -3,7 +3,6 @@ import math
 import random
 import shutil
 import sys
-from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -12,9 +11,9 @@ from lhotse import CutSet
 
 from conftest import ROOT, SENTENCES, drive
 from utils import config as configuration
-from utils import contract, graphs, lexicon, ngram, stages, units, unknown
+from utils import contract, graphs, lexicon, ngram, stages, units, vocabulary
 from utils.errors import UserError
-from utils.files import read_json
+from utils.files import read_json, write_json
 
 k2 = pytest.importorskip("k2")
 
@@ -40,10 +39,11 @@ def lang(request, tmp_path_factory):
     lexicon.write_symbols(folder / "tokens.txt", graphs.lexicon_symbols(lex))
     lexicon.write_entries(folder / "lexicon.txt", entries)
     lms = {}
-    for order in (2, 3):
+    for order, name in ((2, "g.arpa"), (3, "lm.arpa")):
         lms[order] = ngram.estimate(SENTENCES, order)
-        ngram.write_arpa(lms[order], folder / f"{order}.arpa")
-    g3, g2 = (graphs.grammar(folder / f"{order}.arpa", folder / "words.txt") for order in (3, 2))
+        ngram.write_arpa(lms[order], folder / name)
+    write_json(folder / "word_counts.json", {word: 1 + n % 2 for n, word in enumerate(words)})
+    g3, g2 = (graphs.grammar(folder / name, folder / "words.txt") for name in ("lm.arpa", "g.arpa"))
     graphs.save_fsa(graphs.compile_hlg(lex, g3), folder / "HLG.pt")
     graphs.save_fsa(graphs.compile_word_graph(g2, len(words)), folder / "word_graph.pt")
     graphs.save_fsa(graphs.lexicon_fst(lex, disambiguation=False), folder / "L.pt")
@@ -99,10 +99,30 @@ def test_hlg_has_no_symbol_that_is_not_a_frame(lang):
     assert torch.equal(hlg.lm_scores, hlg.scores)
 
 
+def test_an_added_word_is_found_among_the_others_by_both_graphs(lang, tmp_path):
+    """At the price of an unseen word, a share of Good and Turing's; sentences without it cost what the shrunken LM says."""
+    spelled = lang.lexicon.words_to_token_ids(["press", "number"]) if lang.units == "phone" else lang.lexicon.spell("presser")
+    entry = ("presser", tuple(lang.lexicon.tokens[i - 1] for i in spelled))
+    made = vocabulary.make_lang(lang.folder, [entry], False, True, tmp_path)
+    lex, lm = vocabulary.open_lexicon(made, False), vocabulary.language_model(made, False)
+    assert lex.words[:-1] == lang.lexicon.words and lex.words[-1] == "presser"
+    counts = [1 + n % 2 for n in range(len(lang.lexicon.words))]
+    assert 10 ** lm.logp[("presser",)] == pytest.approx(counts.count(1) / (sum(counts) + 1), rel=1e-5)
+    sentence = "please enter presser followed by the pound key".split()
+    classes = len(lex.tokens) + 1
+    path = best_path(graphs.load_fsa(made / "HLG.pt"), lex.words_to_token_ids(sentence), classes)
+    assert path.lm_scores.sum().item() == pytest.approx(lm.sentence(words_of(path, lex)), abs=1e-3)
+    assert words_of(path, lex) == sentence
+    path = best_path(graphs.load_fsa(made / "word_graph.pt"), lex.words_to_ids(sentence), len(lex.words) + 1)
+    assert words_of(path, lex) == sentence
+    bigram = ngram.read_arpa(made / "g.arpa")
+    assert path.lm_scores.sum().item() == pytest.approx(bigram.sentence(sentence), abs=1e-3)
+
+
 def test_an_unknown_word_spares_its_neighbours(lang, tmp_path):
     """Units that no word has give <unk> between the words around it, at the price of the LM and of the units; others don't."""
-    lex, lm = replace(lang.lexicon, unknown=True), lang.lms[3].with_unknown(lexicon.UNKNOWN, 0.05)
-    hlg = graphs.load_fsa(unknown.make_graph(lex, lm, tmp_path))
+    made = vocabulary.make_lang(lang.folder, [], True, False, tmp_path)
+    lex, lm, hlg = vocabulary.open_lexicon(made, True), vocabulary.language_model(made, True), graphs.load_fsa(made / "HLG.pt")
     classes = len(lex.tokens) + 1
     assert hlg.labels.max() < classes and set(hlg.aux_labels.values.tolist()) == {*range(1, len(lex.words) + 1), lex.unknown_id}
     units, end = lex.unit_model
@@ -136,7 +156,7 @@ def test_word_graph_is_linear_in_the_bigrams(lang):
 
 
 def test_graphs_are_the_same_bytes_again(lang, tmp_path):
-    g = graphs.grammar(lang.folder / "3.arpa", lang.folder / "words.txt")
+    g = graphs.grammar(lang.folder / "lm.arpa", lang.folder / "words.txt")
     graphs.save_fsa(graphs.compile_hlg(lang.lexicon, g), tmp_path / "other.pt")
     assert (tmp_path / "other.pt").read_bytes() == (lang.folder / "HLG.pt").read_bytes()
 

@@ -49,7 +49,7 @@ def probability(word, context, order, text):
 def test_every_context_sums_to_one(order, unknown):
     model = ngram.estimate(SENTENCES, order)
     if unknown:
-        model = model.with_unknown("<unk>", 0.05)
+        model = model.with_words(["<unk>"], 0.05)
         assert model.word(("please", "enter"), "<unk>") <= model.word((), "<unk>") == pytest.approx(math.log10(0.05))
     words = [g[0] for g in model.logp if len(g) == 1 and g[0] != "<s>"]
     for context in [(), ("never", "heard"), *model.backoff]:

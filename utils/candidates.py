@@ -15,7 +15,7 @@ from torch import Tensor
 
 from utils.lexicon import Lexicon
 from utils.nbest import Path
-from utils.unknown import language_model
+from utils.vocabulary import language_model
 
 Ends = List[Tuple[int, int, float]]  # CTC states in which a hypothesis may end, their labels, the probability of ending there
 Block = Tuple[np.ndarray, np.ndarray, np.ndarray]  # states in a row: labels, whether one before leads here, or two before

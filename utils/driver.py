@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Callable, Dict, NoReturn, Optional, Sequence, Set
+from typing import Callable, Dict, NoReturn, Optional, Sequence, Set, Tuple
 
 from utils import config as configuration
 from utils import contract
@@ -65,24 +65,13 @@ def main(arguments: Optional[Sequence[str]] = None, only: Optional[str] = None) 
       only: the name of the one stage to run, for `python -m steps.<name>`.
     """
     options = parser(stages=only is None).parse_args(arguments)
-    here = Path(os.environ.get("NUPTSE_CWD") or os.getcwd())  # utils/run.sh left it for the repository's root
-    options.set = [_from(here, item) for item in options.set]
-    for name in ("NUPTSE_EXP", "NUPTSE_DOWNLOAD"):
-        if os.environ.get(name):
-            os.environ[name] = str(here / os.environ[name])
-    os.chdir(ROOT)
-    sys.path.insert(0, str(ROOT))
-    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
-    log.setLevel(logging.INFO)
+    here = _settle(options)
     try:
-        corpus_dir = _corpus_dir(options.corpus, here)
-        config = configuration.load(options.recipe, corpus_dir, options.set)
-        exp = Path(relative(Path(os.environ.get("NUPTSE_EXP") or "exp"))) / corpus_dir.name
+        corpus_dir, plans = planned_stages(options, here)
         first = _number(only or getattr(options, "stage", None), 0)
         last = first if only else _number(options.stop_stage, STAGES[-1].number)
         if last < first:
             raise UserError(f"--stop-stage {last} lies before --stage {first}")
-        plans = plan(config, exp)
 
         def command(begin: int, end: int) -> str:
             return _command(options, ROOT / corpus_dir, here, begin, end)
@@ -105,6 +94,46 @@ def main(arguments: Optional[Sequence[str]] = None, only: Optional[str] = None) 
         status = 130
     log.error("to go on: %s", command(stage.number, last))
     return status
+
+
+def with_plans(p: Parser, arguments: Optional[Sequence[str]], work: Callable[[argparse.Namespace, Dict[str, Plan]], None]) -> int:
+    """Run `work` with a parser's options and the planned stages, which need not be complete; returns the exit status."""
+    options = p.parse_args(arguments)
+    here = _settle(options)
+    for name in ("file", "audio"):  # paths as the user means them, from where he stands
+        value = getattr(options, name, None)
+        if isinstance(value, str):
+            setattr(options, name, str(here / value))
+        elif value:
+            setattr(options, name, [f"{word}={here / file}" for word, _, file in (item.partition("=") for item in value)])
+    try:
+        work(options, planned_stages(options, here)[1])
+    except UserError as error:
+        log.error("error: %s", error)
+        return 2
+    return 0
+
+
+def _settle(options: argparse.Namespace) -> Path:
+    """Go to the repository's root, set logging up, and make paths absolute; returns the folder that the user stands in."""
+    here = Path(os.environ.get("NUPTSE_CWD") or os.getcwd())  # utils/run.sh left it for the repository's root
+    options.set = [_from(here, item) for item in options.set]
+    for name in ("NUPTSE_EXP", "NUPTSE_DOWNLOAD"):
+        if os.environ.get(name):
+            os.environ[name] = str(here / os.environ[name])
+    os.chdir(ROOT)
+    sys.path.insert(0, str(ROOT))
+    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
+    log.setLevel(logging.INFO)
+    return here
+
+
+def planned_stages(options: argparse.Namespace, here: Path) -> Tuple[Path, Dict[str, Plan]]:
+    """The corpus's folder, and its stages as these options configure them. Raises UserError for what doesn't exist."""
+    corpus_dir = _corpus_dir(options.corpus, here)
+    config = configuration.load(options.recipe, corpus_dir, options.set)
+    exp = Path(relative(Path(os.environ.get("NUPTSE_EXP") or "exp"))) / corpus_dir.name
+    return corpus_dir, plan(config, exp)
 
 
 def _run_stage(planned: Plan, options: argparse.Namespace, corpus_dir: Path) -> int:

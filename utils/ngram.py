@@ -41,8 +41,8 @@ class NGram:
         tokens = (BOS, *words, EOS)
         return math.log(10) * sum(self.word(tokens[max(0, i - self.order + 1):i], tokens[i]) for i in range(1, len(tokens)))
 
-    def with_unknown(self, word: str, share: float) -> "NGram":
-        """The model with a word more, that stands for all that the text doesn't have: `share` of the unigrams' probability.
+    def with_words(self, words: Sequence[str], share: float) -> "NGram":
+        """The model with words more, that the text doesn't have: all alike, and together `share` of the unigrams' probability.
 
         What the n-grams got from the unigrams by interpolation shrinks with them, so that every context still sums to 1.
         """
@@ -53,7 +53,7 @@ class NGram:
             else:
                 change = 10 ** logp[gram[1:]] - 10 ** self.logp[gram[1:]]
                 logp[gram] = math.log10(10**old + 10 ** self.backoff[gram[:-1]] * change)
-        return NGram(self.order, {**logp, (word,): math.log10(share)}, self.backoff)
+        return NGram(self.order, {**logp, **{(word,): math.log10(share / len(words)) for word in words}}, self.backoff)
 
     def perplexity(self, sentences: Iterable[Sequence[str]]) -> float:
         """Perplexity, </s> counted. An unknown word is skipped and cuts the context, as in SRILM."""

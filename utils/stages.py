@@ -205,7 +205,7 @@ def plan(config: Dict[str, Any], exp: Path) -> Dict[str, Plan]:
             "config": declared,
             "reads": {name: plans[name].fingerprint for name in stage.reads},
             "tools": {tool: tool_version(tool) for tool in stage.tools},
-            "sources": _sources(stage, config),
+            "sources": {**_sources(stage, config), **_packs(stage, config, exp, plans)},
         }
         full = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
         out = exp / f"{stage.name}-{full[:8]}"
@@ -245,6 +245,19 @@ def _sources(stage: Stage, config: Dict[str, Any]) -> Dict[str, str]:
             files = sorted(p for p in path.iterdir() if p.is_file()) if value and path.is_dir() else [path] if value else []
             stamps.update({f"{key}/{p.name}": _stamp(p) for p in files})
     return stamps
+
+
+def pack_path(exp: Path, model: str, name: str) -> Path:
+    """Where a vocabulary pack lies that was made for the model of a training fingerprint, in the corpus's folder `exp`."""
+    return exp / "packs" / model / f"{name}.safetensors"
+
+
+def _packs(stage: Stage, config: Dict[str, Any], exp: Path, plans: Dict[str, Plan]) -> Dict[str, str]:
+    """Content of the packs that decoding takes: one that is missing is an error only where it is wanted."""
+    if stage.name != "decode" or "decode" not in stage.keys or "vectors" not in stage.reads:
+        return {}
+    paths = {name: pack_path(exp, plans["train"].fingerprint, name) for name in config["decode"]["packs"]}
+    return {f"packs/{name}": digest(path) if path.is_file() else "absent" for name, path in paths.items()}
 
 
 def _stamp(path: Path) -> str:

@@ -17,6 +17,7 @@ class LetterEncoder(nn.Module):
     """Letters or phones of a word -> vector: embeddings of letter and place (from both ends), two convolutions, pooling."""
 
     places = 24  # beyond it letters share a place
+    reach = 2  # of the wider kernel, to either side
 
     def __init__(self, letters: int, dim: int, width: int = 64) -> None:
         super().__init__()
@@ -29,21 +30,30 @@ class LetterEncoder(nn.Module):
         self.output = nn.Linear(4 * width, dim)
 
     def forward(self, letters: Tensor) -> Tensor:
-        """letters: (W, L), ids from 1, padded with 0 -> (W, dim)."""
-        letters = letters[:, : max(1, int((letters > 0).sum(1).max()))].long()  # the longest of these words
-        valid = (letters > 0).float()
+        """letters: (W, L), ids from 1, padded with 0 -> (W, dim).
+
+        The words stand one behind the other, with room for a kernel's reach between them: half the work of a padded batch.
+        """
+        lengths = (letters > 0).sum(1)
+        letters = letters[:, : max(1, int(lengths.max()))].long()  # the longest of these words
+        valid = letters > 0
         place = torch.arange(letters.shape[1], device=letters.device).expand_as(letters)
-        behind = (valid.sum(1, keepdim=True).long() - 1 - place).clamp(min=0)
+        behind = lengths[:, None] - 1 - place
+        ends = (lengths + self.reach).cumsum(0)
+        where = (ends - lengths - self.reach)[:, None] + place  # (W, L)
+        said = where[valid]
         x = (
-            self.letter(letters)
-            + self.from_start(place.clamp(max=self.places - 1))
-            + self.from_end(behind.clamp(max=self.places - 1))
+            self.letter(letters[valid])
+            + self.from_start(place[valid].clamp(max=self.places - 1))
+            + self.from_end(behind[valid].clamp(max=self.places - 1))
         )
-        x = (x * valid[..., None]).transpose(1, 2)
+        x = x.new_zeros(int(ends[-1]), x.shape[1]).index_copy(0, said, x).T[None]
+        there = x.new_zeros(x.shape[2]).index_fill(0, said, 1.0)
         for convolution in self.convolutions:
-            x = F.silu(convolution(x)) * valid[:, None]
-        mean = x.sum(2) / valid.sum(1, keepdim=True).clamp(min=1)
-        highest = x.masked_fill(valid[:, None] == 0, -1e4).amax(2)
+            x = F.silu(convolution(x)) * there
+        x = x[0].T[where.clamp(max=x.shape[2] - 1)] * valid[..., None]  # (W, L, 2 width)
+        mean = x.sum(1) / lengths.clamp(min=1)[:, None]
+        highest = x.masked_fill(~valid[..., None], -1e4).amax(1)
         return self.output(torch.cat((mean, highest), 1))
 
 
@@ -118,8 +128,9 @@ class WordVectors(nn.Module):
     def _pronounced(self, phones: Tensor) -> Tensor:
         """phones: (W, K, P) -> (W, dim), the mean over each word's pronunciations, zero where there are none."""
         there = phones[:, :, 0] > 0 if phones.shape[2] else phones.new_zeros(phones.shape[:2], dtype=torch.bool)
-        encoded = self.pronunciation(phones[there])
-        total = encoded.new_zeros(len(phones), encoded.shape[1]).index_add(0, torch.nonzero(there)[:, 0], encoded)
+        total = self.pronunciation.output.weight.new_zeros(len(phones), self.pronunciation.output.out_features)
+        if there.any():
+            total = total.index_add(0, torch.nonzero(there)[:, 0], self.pronunciation(phones[there]))
         return total / there.sum(1, keepdim=True).clamp(min=1)
 
 

