@@ -13,6 +13,7 @@ from utils.contract import Job
 from utils.decoding import pieces
 from utils.files import read_json, read_jsonl, write_json, write_jsonl
 from utils.graphs import load_fsa
+from utils.lexicon import read_lexicon
 from utils.nbest import nbest
 from utils.parallel import run_all
 from utils.rescoring import best_words, choose, flatten, tune
@@ -36,12 +37,14 @@ def run(job: Job) -> None:
         split: [row for path in sorted((job.out / "parts" / split).glob("*.jsonl")) for row in read_jsonl(path)]
         for split in SPLITS
     }
-    lists = {split: flatten(rows[split]) for split in SPLITS}
+    added = set(rescorer.lexicon.words[rescorer.trained :])
+    lists = {split: flatten(rows[split], added) for split in SPLITS}
     weights: Dict[str, Any] = {"graph": "+".join(graphs if both else graphs[:1])}
-    unknown = ("unknown",) if rescorer.lexicon.unknown and graph == "lattice" else ()
-    schemes = {"lm": ("lm", "penalty", *unknown)}
+    more = ("unknown",) if rescorer.lexicon.unknown and graph == "lattice" else ()
+    more += ("added",) if added else ()
+    schemes = {"lm": ("lm", "penalty", *more)}
     if rescorer.vectors is not None and graph == "lattice":
-        schemes["wordvec"] = ("lm", "word", "penalty", *unknown)
+        schemes["wordvec"] = ("lm", "word", "penalty", *more)
     reference_words = sum(len(row["ref"]) for row in rows["dev"])
     for name, free in schemes.items():
         found, errors = tune(lists["dev"], free)
@@ -72,6 +75,7 @@ class Rescorer:
             model.subword_stride / model.word_stride if graph == "lattice" else 1.0
         )  # word-head frames a lattice frame
         self.lexicon = open_lexicon(self.lang, decode.unknown)
+        self.trained = len(read_lexicon(job.inputs["lang"]).words)  # those behind were added
         table = job.inputs["decode"] / "words.safetensors"
         self.vectors: Optional[Dict[str, torch.Tensor]] = load_file(str(table)) if table.exists() else None
 

@@ -180,6 +180,14 @@ def test_an_unknown_word_sums_over_all_sequences_of_units(joined):
     assert found == pytest.approx(total, abs=1e-4)
 
 
+def test_added_words_are_weighed():
+    paths = [{"words": ["new"], "am": -1.0, "lm": 0.0}, {"words": ["press"], "am": -2.0, "lm": 0.0}]
+    rows = [{"id": "a", "ref": ["press"], "paths": paths}]
+    lists = flatten(rows, {"new"})
+    assert choose(lists, {}).tolist() == [0] and choose(lists, {"added": -2.0}).tolist() == [1]
+    assert choose(flatten(rows), {"added": -2.0}).tolist() == [0]
+
+
 def test_unknown_words_are_weighed_and_count_nothing_for_the_word_head():
     paths = [{"words": ["<unk>"], "am": -1.0, "lm": 0.0}, {"words": ["press"], "am": -2.0, "lm": 0.0}]
     lists = flatten([{"id": "a", "ref": ["press"], "paths": paths}])

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import product
-from typing import Dict, List, Sequence, Tuple
+from typing import Collection, Dict, List, Sequence, Tuple
 
 import kaldialign
 import numpy as np
@@ -15,8 +15,10 @@ GRID: Dict[str, Sequence[float]] = {  # what tuning tries; the acoustic score ha
     "word": (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0),
     "penalty": (-4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0),
     "unknown": (-12.0, -9.0, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 9.0, 12.0),
+    "added": (-12.0, -9.0, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 9.0, 12.0),
 }
-USUAL = {"lm": 1.0, "word": 0.6, "penalty": 0.0, "unknown": 0.0}
+USUAL = {"lm": 1.0, "word": 0.6, "penalty": 0.0, "unknown": 0.0, "added": 0.0}
+FEATURES = ("lm", "word", "penalty", "unknown", "added")  # of a path beside the acoustic score
 Row = Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word}]
 
 
@@ -24,21 +26,26 @@ Row = Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word}]
 class Lists:
     """All paths of a split, flat."""
 
-    scores: np.ndarray  # (P, 5): am, lm, word, number of words, of which unknown
+    scores: np.ndarray  # (P, 6): am, lm, word, number of words, of which unknown, of which added to the trained model
     splits: np.ndarray  # (U + 1,): paths of utterance u are splits[u] .. splits[u + 1]
     errors: np.ndarray  # (P,): word errors against the reference
 
 
-def flatten(rows: Sequence[Row]) -> Lists:
-    """Count every path's errors and stack the scores."""
+def flatten(rows: Sequence[Row], added: Collection[str] = ()) -> Lists:
+    """Count every path's errors and stack the scores.
+
+    Args:
+      added: words that were added to the trained model.
+    """
     scores, errors, splits = [], [], [0]
     for row in rows:
         for path in row["paths"]:
             words = path["words"]
-            scores.append((path["am"], path["lm"], path.get("word", 0.0), len(words), words.count(UNKNOWN)))
+            new = sum(word in added for word in words) if added else 0
+            scores.append((path["am"], path["lm"], path.get("word", 0.0), len(words), words.count(UNKNOWN), new))
             errors.append(kaldialign.edit_distance(row["ref"], path["words"])["total"])
         splits.append(len(scores))
-    return Lists(np.array(scores).reshape(-1, 5), np.array(splits), np.array(errors))
+    return Lists(np.array(scores).reshape(-1, 6), np.array(splits), np.array(errors))
 
 
 def tune(lists: Lists, names: Sequence[str]) -> Tuple[Dict[str, float], int]:
@@ -63,7 +70,7 @@ def tune(lists: Lists, names: Sequence[str]) -> Tuple[Dict[str, float], int]:
 
 def choose(lists: Lists, weights: Dict[str, float]) -> np.ndarray:
     """Index of the best path of each utterance; the first among equals, which is the first pass's."""
-    total = lists.scores @ np.array([1.0, weights.get("lm", 1.0), *(weights.get(k, 0.0) for k in ("word", "penalty", "unknown"))])
+    total = lists.scores @ np.array([1.0, *(weights.get(name, float(name == "lm")) for name in FEATURES)])
     best = np.maximum.reduceat(total, lists.splits[:-1])
     hits = np.nonzero(total >= np.repeat(best, np.diff(lists.splits)))[0]
     return hits[np.unique(np.searchsorted(lists.splits, hits, side="right"), return_index=True)[1]]
