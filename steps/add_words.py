@@ -99,6 +99,7 @@ class Adding:
     def __init__(self, plans: Dict[str, Plan]) -> None:
         from steps.decode import composed_table
         from steps.train import trained_model
+        from steps.vectors import source_config
 
         torch.set_num_threads(1)
         self.plans = plans
@@ -108,8 +109,8 @@ class Adding:
         self.composer: Optional[Composer] = None
         self.known = torch.zeros(0, 1)
         if self.model.word is not None and isinstance(self.model.word.words, WordVectors):
-            settings = made_with(inputs["vectors"]).vectors
-            self.composer = Composer(self.model.word.words, inputs["vectors"], settings, self._sentences)
+            source = source_config(made_with(inputs["vectors"]))
+            self.composer = Composer(self.model.word.words, inputs["vectors"], source, self._sentences)
             self.known, _ = composed_table(self.model, len(self.lexicon.words), "cpu")
         self.language = made_with(inputs["lang"]).data.language
 

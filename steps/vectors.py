@@ -1,6 +1,7 @@
 """Stage 3: the word-vector table."""
 
 import json
+from types import SimpleNamespace
 
 from lhotse import CutSet
 from safetensors.torch import save_file
@@ -10,6 +11,7 @@ from utils.contract import Job
 from utils.files import atomic_path, write_json, write_lines
 from utils.lexicon import read_lexicon
 from utils.stages import tool_version
+from utils.text import normaliser
 from utils.units import pronunciations
 
 
@@ -41,7 +43,8 @@ def run(job: Job) -> None:
     if config.meaning.source != "none":
         cuts = CutSet.from_file(job.inputs["data"] / "cuts_train.jsonl.gz")
         sentences = [cut.supervisions[0].text.split() for cut in cuts]
-        table["meaning"], known, processing, licence = vectors.meaning(words, sentences, config.meaning)
+        source = source_config(job.config)
+        table["meaning"], known, processing, licence = vectors.meaning(words, sentences, source)
         table["known"] = known
         with atomic_path(job.out / "processing.safetensors") as temporary:
             save_file(processing.tensors(), str(temporary))
@@ -52,6 +55,11 @@ def run(job: Job) -> None:
         about = json.dumps({"words": listed, "outside": outside, "provenance": provenance}, ensure_ascii=False, sort_keys=True)
         save_file(table, str(temporary), metadata={"about": about})  # one entry: safetensors writes several in a random order
     write_json(job.out / "provenance.json", provenance)
+
+
+def source_config(config: SimpleNamespace) -> SimpleNamespace:
+    """The group `vectors.meaning` with what its sources need beside, from the whole configuration of this stage."""
+    return SimpleNamespace(**vars(config.vectors.meaning), normalise=normaliser(config.data.normaliser, config.data.language))
 
 
 if __name__ == "__main__":

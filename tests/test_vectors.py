@@ -15,7 +15,7 @@ SENTENCES = [["call", "agent"], ["agent", "call", "zzyzx"]] * 5
 
 
 def config(**changes):
-    return SimpleNamespace(**{**dict(source="file", path="", pooling="mean", remove=0, width=0, dim=8, seed=0), **changes})
+    return SimpleNamespace(**{**dict(source="file", path="", pooling="mean", remove=0, width=0, dim=8, seed=0, workers=1, normalise=str.lower), **changes})
 
 
 def test_spelling_ids_are_padded_with_zero():
@@ -44,6 +44,22 @@ def test_made_vectors_are_the_same_each_time_and_change_with_the_seed(source):
     other, *_ = vectors.meaning(WORDS, SENTENCES, config(source=source, seed=1))
     assert first.shape == (3, 8) and known.all() and np.isfinite(first).all()
     assert np.array_equal(first, again) and not np.allclose(first, other)
+
+
+def test_fasttext_learns_from_more_text_than_the_transcripts(tmp_path):
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more/a.txt").write_text("The agent calls.\n\n" * 40)
+    with gzip.open(tmp_path / "more/b.txt.gz", "wt") as stream:
+        stream.write("an agent calls again\n" * 40)
+    text = vectors.Text(SENTENCES, str(tmp_path / "more"), str.lower)
+    for _ in range(2):  # gone through more than once
+        assert len(list(text)) == len(SENTENCES) + 80 and list(text)[len(SENTENCES)] == ["the", "agent", "calls."]
+    alone, *_ = vectors.meaning(WORDS, SENTENCES, config(source="fasttext"))
+    more, known, _, licence = vectors.meaning(WORDS, SENTENCES, config(source="fasttext", path=str(tmp_path / "more")))
+    assert known.all() and not np.allclose(alone, more) and "and " in licence
+    with pytest.raises(UserError, match="no file of text"):
+        (tmp_path / "empty").mkdir()
+        vectors.Text([], str(tmp_path / "empty"), str.lower)
 
 
 def test_a_random_vector_depends_on_its_word_alone():

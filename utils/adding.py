@@ -68,7 +68,7 @@ class Composer:
     Args:
       model: of the trained model's word head.
       folder: of stage 3.
-      config: the group `vectors`.
+      config: the group `vectors.meaning`, as its sources take it.
       sentences: training text, which some sources of meaning want.
     """
 
@@ -97,7 +97,7 @@ class Composer:
         for start in range(0, len(words), BATCH):
             part = slice(start, start + BATCH)
             out.append(self.model.compose(*(None if x is None else x[part] for x in (letters, phones, meaning, known))))
-        found = torch.cat(out) if out else torch.zeros(0, self.config.dim)
+        found = torch.cat(out)
         lost = [word for word, vector in zip(words, found) if not vector.any()]
         if lost:
             raise UserError(
@@ -123,7 +123,7 @@ class Composer:
     def _meaning(self, words: Sequence[str]) -> Tuple[Optional[Tensor], Optional[Tensor]]:
         if self.processing is None:
             return None, None
-        found, known, _ = vectors.SOURCES[self.config.meaning.source](words, self.sentences(), self.config.meaning)
+        found, known, _ = vectors.SOURCES[self.config.source](words, self.sentences(), self.config)
         there = torch.from_numpy(known)
         return self.processing(np.asarray(found, dtype=np.float32)) * there[:, None], there.float()
 

