@@ -2,12 +2,14 @@
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 
 from utils.candidates import Candidates
+from utils.confidence import SCALES, Calibration, calibrate, correct, posteriors
 from utils.config import made_with
 from utils.contract import Job
 from utils.decoding import pieces
@@ -16,7 +18,7 @@ from utils.graphs import load_fsa
 from utils.lexicon import read_lexicon
 from utils.nbest import nbest
 from utils.parallel import run_all
-from utils.rescoring import best_words, choose, flatten, tune
+from utils.rescoring import Lists, best_words, choose, flatten, totals, tune
 from utils.timing import sum_timing, timed
 from utils.vocabulary import open_lexicon, used_lang
 from utils.wordscore import sequence_scores, span_scores
@@ -50,17 +52,56 @@ def run(job: Job) -> None:
         found, errors = tune(lists["dev"], free)
         weights[name] = {**found, "dev_wer": 100 * errors / reference_words}
         job.log.info("%s: %s, dev WER %.2f%%", name, ", ".join(f"{k} {v:g}" for k, v in found.items()), weights[name]["dev_wer"])
+        sure = {split: Confidences(rows[split], lists[split], found) for split in SPLITS}
+        calibration = sure["dev"].calibrate()
+        weights[name]["confidence"] = calibration.weights()
         for split in SPLITS:
-            words = best_words(rows[split], choose(lists[split], found), lists[split].splits)
+            words = best_words(rows[split], sure[split].chosen, lists[split].splits)
             write_jsonl(
                 job.out / f"hyps-{name}-{split}.jsonl",
-                ({"id": r["id"], "ref": r["ref"], "hyp": w} for r, w in zip(rows[split], words)),
+                (
+                    {"id": r["id"], "ref": r["ref"], "hyp": w, "confidence": c}
+                    for r, w, c in zip(rows[split], words, sure[split].of_words(calibration))
+                ),
             )
     for split in SPLITS:
         write_jsonl(job.out / f"nbest-{split}.jsonl", rows[split])
     write_json(job.out / "weights.json", weights)
     seconds = ((read_json(out.with_suffix(".seconds.json")), piece["audio_seconds"]) for piece, out in work)
     write_json(job.out / "timing.json", sum_timing(seconds))
+
+
+class Confidences:
+    """How sure the words are that some weights choose in each utterance of a split."""
+
+    def __init__(self, rows: Sequence[Dict[str, Any]], lists: Lists, weights: Dict[str, float]) -> None:
+        self.rows, self.splits = rows, lists.splits
+        self.chosen, self.totals = choose(lists, weights), totals(lists, weights)
+
+    def calibrate(self) -> Calibration:
+        """On the references of these rows."""
+        words = best_words(self.rows, self.chosen, self.splits)
+        right = [hit for row, said in zip(self.rows, words) for hit in correct(row["ref"], said)]
+        if len(set(right)) < 2:  # all right or all wrong: nothing to learn from
+            return Calibration(1.0, 0.0, 1.0, 0.0)
+        return calibrate({scale: self._evidence(scale) for scale in SCALES}, np.array(right))
+
+    def of_words(self, calibration: Calibration) -> List[List[float]]:
+        """Of each utterance, each word's confidence from 0 to 1."""
+        flat = calibration(*self._evidence(calibration.scale)).round(4).tolist()
+        edges = np.cumsum([0] + [len(words) for words in best_words(self.rows, self.chosen, self.splits)])
+        return [flat[a:b] for a, b in zip(edges, edges[1:])]
+
+    def _evidence(self, scale: float) -> Tuple[np.ndarray, np.ndarray]:
+        """Posterior and the word head's score of all words."""
+        posterior: List[float] = []
+        heard: List[float] = []
+        for n, row in enumerate(self.rows):
+            first, last = self.splits[n], self.splits[n + 1]
+            path = int(self.chosen[n] - first)
+            posterior += posteriors(row, self.totals[first:last], path, scale)
+            heard += [row.get("heard", {}).get(word, 0.0) for word in row["paths"][path]["words"]]
+        return np.array(posterior), np.array(heard)
 
 
 class Rescorer:
@@ -89,19 +130,24 @@ class Rescorer:
             others = self.lists(piece["path"], "word_lattice", seconds)
             with timed(seconds, "nbest"):
                 lists = [self.join(kept, n, *pair) for n, pair in enumerate(zip(lists, others))]
-        word_scores: List[List[float]] = [[] for _ in lists]
+        views: List[Tuple[List[float], Dict[str, float]]] = [([], {}) for _ in lists]
         if self.vectors is not None:
             with timed(seconds, "word_score"):
-                word_scores = [self.score(kept, n, paths) for n, paths in enumerate(lists)]
+                views = [self.score(kept, n, paths) for n, paths in enumerate(lists)]
         rows = []
-        for utterance, reference, paths, scored in zip(piece["ids"], piece["refs"], lists, word_scores):
+        for utterance, reference, paths, (scored, heard) in zip(piece["ids"], piece["refs"], lists, views):
             listed = [
                 {"words": self.lexicon.ids_to_words(p.words), "am": round(p.am, 4), "lm": round(p.lm, 4)} for p in paths
             ]
             for path, score in zip(listed, scored):
                 path["word"] = round(score, 4)
             rows.append(
-                {"id": utterance, "ref": reference, "paths": listed or [{"words": [], "am": 0.0, "lm": 0.0, "word": 0.0}]}
+                {
+                    "id": utterance,
+                    "ref": reference,
+                    "paths": listed or [{"words": [], "am": 0.0, "lm": 0.0, "word": 0.0}],
+                    "heard": heard,
+                }
             )
         write_json(out.with_suffix(".seconds.json"), seconds)
         write_jsonl(out.with_suffix(".jsonl"), rows)
@@ -119,19 +165,24 @@ class Rescorer:
         log_probs = kept["subword"][n, : int(kept["subword_lengths"][n])].float()
         return self.candidates.join(subword, word, log_probs, self.frame_ratio, self.first_lm_scale)
 
-    def score(self, kept: Dict[str, torch.Tensor], n: int, paths: List[Any]) -> List[float]:
-        """The word head's score of each path of utterance n of the batch."""
+    def score(self, kept: Dict[str, torch.Tensor], n: int, paths: List[Any]) -> Tuple[List[float], Dict[str, float]]:
+        """The word head's score of each path of utterance n of the batch, and the highest log-probability that each word has in
+        any frame.
+        """
         if not paths:
-            return []
+            return [], {}
         occurring = sorted({w for path in paths for w in path.words} - {self.lexicon.unknown_id})
         rows = {word: column for column, word in enumerate(occurring)}
         chosen = torch.tensor(occurring, dtype=torch.int64) - 1
         length = int(kept["lengths"][n])
         scores = kept["frames"][n, :length].float() @ self.vectors["vectors"][chosen].T + self.vectors["bias"][chosen]  # (T, W)
         blank = kept["blank"][n, :length, None]
+        log_probs = torch.cat((blank, scores), 1) - kept["normaliser"][n, :length, None]
+        highest = log_probs[:, 1:].amax(0).tolist()
+        heard = {word: round(value, 3) for word, value in zip(self.lexicon.ids_to_words(occurring), highest)}
         if self.config.word_score == "span":
-            return span_scores(scores - blank, paths, rows, self.frame_ratio)
-        return sequence_scores(torch.cat((blank, scores), 1) - kept["normaliser"][n, :length, None], paths, rows)
+            return span_scores(scores - blank, paths, rows, self.frame_ratio), heard
+        return sequence_scores(log_probs, paths, rows), heard
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Stage 8: error rates, recall, oracle, real-time factors of every decoding; error listings, a picture, results records.
+"""Stage 8: error rates, recall, oracle, real-time factors of every decoding; error listings, pictures, results records.
 
 Records are published to egs/<corpus>/results and RESULTS.md there is redrawn before the stage counts as complete, so a complete
 stage has nothing left to do. To publish again, delete the stage's folder.
@@ -9,11 +9,13 @@ import os
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
+import numpy as np
 from lhotse import CutSet
 
 from utils import front_end, plots
+from utils.confidence import correct, quality, reliability
 from utils.config import made_with
 from utils.contract import Job
 from utils.errors import UserError
@@ -31,7 +33,9 @@ SPLITS = ("dev", "test")
 
 
 def run(job: Job) -> None:
-    """Write <split>-<decoding>.json, errors-<split>-<decoding>.txt, wer.svg; publish the records."""
+    """Write <split>-<decoding>.json, errors-<split>-<decoding>.txt, wer.svg, and where words have confidences
+    reliability-<split>-<decoding>.svg; publish the records.
+    """
     stages, here = stages_behind(job.inputs), git_state(ROOT)
     shared = {**identity(job), **describe(stages, here, job.plan.fingerprint)}
     records = [record for split in SPLITS for record in judged(job, split, shared)]
@@ -64,7 +68,8 @@ def judged(job: Job, split: str, shared: Dict[str, Any]) -> List[Record]:
     for decoding, path in hypotheses(job, split):
         scores, measured = measure(read_jsonl(path), cuts, heard, job.config.score.bootstrap, path)
         write_lines(job.out / f"errors-{split}-{decoding}.txt", listing(scores, heard))
-        records.append({**shared, **measured, **rescored(job, decoding, oracle), "split": split, "decoding": decoding})
+        sure = {"confidence": confidence(job, split, decoding, path)}
+        records.append({**shared, **measured, **rescored(job, decoding, oracle), **sure, "split": split, "decoding": decoding})
         write(job.out / f"{split}-{decoding}.json", records[-1])
     if len({r["utterance_set"] for r in records}) != 1:
         raise UserError(f"the decodings of {split} are of different utterances, or there are none; delete {job.inputs['decode']} "
@@ -73,6 +78,18 @@ def judged(job: Job, split: str, shared: Dict[str, Any]) -> List[Record]:
         job.log.warning("%d utterances of %s were not decoded: see left_out.tsv of the features stage",
                         records[0]["utterances_left_out"], split)
     return records
+
+
+def confidence(job: Job, split: str, decoding: str, path: Path) -> Optional[Dict[str, float]]:
+    """Quality of the words' confidences, where the decoding has some, and a picture of it: reliability-<split>-<decoding>.svg."""
+    said = [(c, hit) for row in read_jsonl(path) if "confidence" in row
+            for c, hit in zip(row["confidence"], correct(row["ref"], row["hyp"]))]
+    if not said:
+        return None
+    sure, right = (np.array(part, dtype=float) for part in zip(*said))
+    picture = plots.reliability(f"{decoding} on {split}", reliability(sure, right))
+    write_text(job.out / f"reliability-{split}-{decoding}.svg", plots.standalone(picture))
+    return quality(sure, right)
 
 
 def identity(job: Job) -> Dict[str, Any]:

@@ -179,6 +179,7 @@ def record(**changes: Any) -> Dict[str, Any]:
         "weights": {},
         "parameters": 3_000_000,
         "model_mb": 12.0,
+        "confidence": None,
         "normaliser": "basic-en-1",
         "seconds": dict.fromkeys(STAGES, 10.5),
         "peak_memory_mb": dict.fromkeys(STAGES, 900),

