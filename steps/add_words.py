@@ -27,6 +27,8 @@ from utils.stages import Plan, pack_path
 from utils.training import greedy
 from utils.wordvec import WordVectors
 
+HEARD = 2.0  # weight of a word's recordings beside its spelling and pronunciation
+
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run the command line; returns the exit status."""
@@ -139,7 +141,7 @@ class Adding:
             vectors = self.composer(words, phones)
             for n, word in enumerate(words):
                 if word in heard:
-                    vectors[n] = torch.nn.functional.normalize(vectors[n] + heard[word][0], dim=-1)
+                    vectors[n] = torch.nn.functional.normalize(vectors[n] + HEARD * heard[word][0], dim=-1)
         origin = {word: "recording" if word in heard else "pronunciation" if word in given else "text" for word in words}
         return Pack(self.plans["train"].fingerprint, words, vectors, {word: spoken[word] for word in words}, origin)
 

@@ -32,7 +32,7 @@ class LetterEncoder(nn.Module):
     def forward(self, letters: Tensor) -> Tensor:
         """letters: (W, L), ids from 1, padded with 0 -> (W, dim).
 
-        The words stand one behind the other, with room for a kernel's reach between them: half the work of a padded batch.
+        The words stand one behind the other, with room for a kernel's reach between them: less work than a padded batch.
         """
         lengths = (letters > 0).sum(1)
         letters = letters[:, : max(1, int(lengths.max()))].long()  # the longest of these words
