@@ -10,19 +10,27 @@ import hashlib
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Set
 
+import kaldialign
 from lhotse import CutSet
+from safetensors.torch import load_file
+from scipy.stats import spearmanr
 
 from steps import add_words
 from utils import driver
-from utils.files import ROOT, read_json, read_jsonl, write_json, write_lines
+from utils.files import ROOT, read_json, read_jsonl, write_json, write_lines, write_text
 from utils.lexicon import read_lexicon
+from utils.linter import confusions
 from utils.scoring import GAP, error_rate, interval, score
 from utils.stages import Plan
+from utils.tables import Table, as_markdown, as_text, grouped, number, span
+from utils.vocabulary import used_lang
 from utils.versions import git_state, machine
 
+OFTEN = 5  # occurrences of a word in test from which its rate of confusion means something
 DECODINGS = ("greedy", "lattice", "word_lattice", "lm", "wordvec")
 
 
@@ -59,22 +67,45 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         options.set.append(f"decode.packs=[{name}]")
         rows.append(measure(driver.planned_stages(options, ROOT)[1], set(added), size, seconds))
         options.set.pop()
-    show(rows)
-    corpus = plans["data"].out.parent.name
+    corpus = ROOT / "egs" / plans["data"].out.parent.name
     settings = "-".join([options.recipe, *(item.replace("/", "_") for item in options.set if not item.startswith("data.source"))])
-    write_json(
-        ROOT / "egs" / corpus / "open_vocabulary" / f"{settings}.json",
-        {
-            "corpus": corpus,
-            "recipe": options.recipe,
-            "overrides": options.set,
-            "unseen_types": len(unseen),
-            "model": plans["train"].fingerprint,
-            "machine": machine("cpu"),
-            "rows": rows,
-            **git_state(ROOT),
-        },
+    record = {
+        "corpus": corpus.name,
+        "recipe": options.recipe,
+        "overrides": options.set,
+        "unseen_types": len(unseen),
+        "model": plans["train"].fingerprint,
+        "machine": machine("cpu"),
+        "rows": rows,
+        **git_state(ROOT),
+    }
+    write_json(corpus / "open_vocabulary" / f"{settings}.json", record)
+    print(as_text(draw(corpus)))
+
+
+def draw(corpus: Path) -> Table:
+    """Write open_vocabulary/README.md of a corpus's folder from the records there; returns its table."""
+    cells: List[List[str]] = []
+    for path in sorted((corpus / "open_vocabulary").glob("*.json")):
+        record = read_json(path)
+        for row in record["rows"]:
+            for name, r in row["decodings"].items():
+                what = " ".join([record["recipe"], *(o for o in record["overrides"] if not o.startswith("data.source"))])
+                rates = [number(r["wer"], 2), span(*r["wer_interval"]), number(r["iv_wer"], 2), number(r["oov_recall"])]
+                cells.append([what, str(row["added"]), name, *rates, number(r["oov_precision"]), str(r["false_alarms"])])
+    table = Table(
+        f"Words added to trained models: test of {corpus.name}",
+        "Added without training: first the words of dev and test that the training text lacks, then with them words of cmudict that "
+        "nobody says. WER with its 95% interval; WER of the words that training has, insertions counted; recall of words that "
+        "the training text lacks; share of the added words in the output that are right, and how many are not. All but counts "
+        "in percent.",
+        ["recipe", "added", "decoding", "WER", "95% interval", "IV WER", "OOV recall", "precision", "false alarms"],
+        grouped(cells, 2),
+        3,
     )
+    drawn = "Drawn from the records by `python -m tests.bench.open_vocabulary`; do not edit."
+    write_text(corpus / "open_vocabulary" / "README.md", f"# {table.title}\n\n{drawn}\n\n{as_markdown(table)}\n")
+    return table
 
 
 def measure(plans: Dict[str, Plan], added: Set[str], distractors: Optional[int], seconds: float) -> Dict[str, Any]:
@@ -92,8 +123,35 @@ def measure(plans: Dict[str, Plan], added: Set[str], distractors: Optional[int],
         "added": len(added),
         "seconds_to_add": round(seconds, 2),
         "decodings": decodings,
+        "linter": linter_correlation(plans),
         "rtf": {link: round(t["seconds"] / t["audio_seconds"], 6) for link, t in timing.items()},
     }
+
+
+def linter_correlation(plans: Dict[str, Plan]) -> Optional[Dict[str, Any]]:
+    """Whether words fail that the linter says would: Spearman's correlation over the words of test that the model knows and that
+    are said at least `OFTEN` times, between the highest expected confusion with another word and the share recognised as another.
+    """
+    decoded = plans["decode"].out
+    if not (decoded / "words.safetensors").exists() or not (decoded / "hyps-greedy-test.jsonl").exists():
+        return None
+    words = read_lexicon(used_lang(plans["lang"].out, decoded)).words
+    vectors = load_file(str(decoded / "words.safetensors"))["vectors"]
+    scale = float(load_file(str(plans["train"].out / "model.safetensors"))["word.log_scale"].exp())
+    expected: Dict[str, float] = dict.fromkeys(words, 0.0)
+    for n, m, share in confusions(vectors, vectors, scale, least=1e-6):
+        if n != m:
+            expected[words[n]] = max(expected[words[n]], share)
+    said: Counter = Counter()
+    other: Counter = Counter()
+    for row in read_jsonl(decoded / "hyps-greedy-test.jsonl"):
+        for reference, recognised in kaldialign.align(row["ref"], row["hyp"], GAP):
+            if reference in expected:
+                said[reference] += 1
+                other[reference] += recognised not in (GAP, reference)
+    often = [word for word in said if said[word] >= OFTEN]
+    found = spearmanr([expected[w] for w in often], [other[w] / said[w] for w in often])
+    return {"words": len(often), "spearman": round(float(found[0]), 4), "p": float(f"{found[1]:.3g}")}
 
 
 def rates(rows: List[Dict[str, Any]], heard: Set[str], added: Set[str]) -> Dict[str, Any]:
@@ -119,16 +177,6 @@ def rates(rows: List[Dict[str, Any]], heard: Set[str], added: Set[str]) -> Dict[
         "false_alarms": alarms,
         "iv_wer": round(100 * wrong / max(known, 1), 3),
     }
-
-
-def show(rows: List[Dict[str, Any]]) -> None:
-    """Print a line a list and decoding."""
-    print("added   decoding       WER  OOV recall  precision  false alarms  in-vocabulary WER")
-    for row in rows:
-        for name, r in row["decodings"].items():
-            precision = "-" if r["oov_precision"] is None else f"{r['oov_precision']:.1f}"
-            print(f"{row['added']:6} {name:13} {r['wer']:5.2f} {r['oov_recall']:11.1f} {precision:>10} {r['false_alarms']:13} "
-                  f"{r['iv_wer']:18.2f}")
 
 
 def _must(status: int) -> None:
