@@ -24,6 +24,7 @@ from utils import driver
 from utils.files import ROOT, read_json, read_jsonl, write_json, write_lines, write_text
 from utils.lexicon import read_lexicon
 from utils.linter import confusions
+from utils.records import named_overrides
 from utils.scoring import GAP, error_rate, interval, score
 from utils.stages import Plan
 from utils.tables import Table, as_markdown, as_text, grouped, number, span
@@ -68,11 +69,12 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         rows.append(measure(driver.planned_stages(options, ROOT)[1], set(added), size, seconds))
         options.set.pop()
     corpus = ROOT / "egs" / plans["data"].out.parent.name
-    settings = "-".join([options.recipe, *(item.replace("/", "_") for item in options.set if not item.startswith("data.source"))])
+    overrides = named_overrides(options.set)
+    settings = "-".join([options.recipe, *(item.replace("/", "_") for item in overrides)])
     record = {
         "corpus": corpus.name,
         "recipe": options.recipe,
-        "overrides": options.set,
+        "overrides": overrides,
         "unseen_types": len(unseen),
         "model": plans["train"].fingerprint,
         "machine": machine("cpu"),
@@ -90,7 +92,7 @@ def draw(corpus: Path) -> Table:
         record = read_json(path)
         for row in record["rows"]:
             for name, r in row["decodings"].items():
-                what = " ".join([record["recipe"], *(o for o in record["overrides"] if not o.startswith("data.source"))])
+                what = " ".join([record["recipe"], *record["overrides"]])
                 rates = [number(r["wer"], 2), span(*r["wer_interval"]), number(r["iv_wer"], 2), number(r["oov_recall"])]
                 cells.append([what, str(row["added"]), name, *rates, number(r["oov_precision"]), str(r["false_alarms"])])
     table = Table(
