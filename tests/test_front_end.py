@@ -6,12 +6,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile
+import torch
+import yaml
 from lhotse import CutSet
 from lhotse.utils import compute_num_frames
 from safetensors.numpy import load_file
 
 from utils import front_end
 from utils.errors import UserError
+from utils.files import write_json
+from utils.hidden_states import load_pretrained, make_front
 
 ctranslate2 = pytest.importorskip("ctranslate2", reason="needs the package ctranslate2")
 
@@ -29,7 +33,8 @@ def whisper(model):
 
 
 def settings(model, **changes):
-    return SimpleNamespace(**{"front_end": "whisper", "model": str(model), "compute_type": "int8", "frame_shift": 0.02, **changes})
+    fixed = {"front_end": "whisper", "model": str(model), "compute_type": "int8", "layers": [-1], "frame_shift": 0.02}
+    return SimpleNamespace(**{**fixed, **changes})
 
 
 def samples(utterance):
@@ -61,10 +66,60 @@ def cosines(a, b):
     return (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
 
 
-def test_shortest_audio(whisper):
+@pytest.mark.parametrize("layers", [[-1], [2]])
+def test_shortest_audio(model, layers):
+    whisper = front_end.make(settings(model, layers=layers), 16000)
     for length in (1, 160, 320, 16000, 16001):
         features = whisper.extract([np.zeros((1, length), np.float32)])[0]
         assert features.shape == (compute_num_frames(length / 16000, 0.02, 16000), 384) and np.isfinite(features).all()
+
+
+def test_the_last_hidden_state_is_what_ctranslate2_gives(model, speech):
+    """Layer 4 of 4, behind the final norm: torch with the weights of model.bin against CTranslate2's own arithmetic in float32."""
+    several = [samples(u) for _, u in sorted(speech.items())[:5]]
+    states = front_end.make(settings(model, layers=[4]), 16000)
+    expected = front_end.make(settings(model, compute_type="float32"), 16000).extract(several)
+    for ours, theirs in zip(states.extract(several), expected):
+        np.testing.assert_allclose(ours, theirs, atol=2e-3, rtol=1e-3)
+
+
+def test_upper_layers_go_on_where_the_stored_one_ends(model, speech, tmp_path):
+    """What fine-tuning begins with: the pre-trained layers above the stored hidden state, in a padded batch."""
+    wanted = settings(model, layers=[2, -1])
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"features": {**vars(wanted), "layers": [2]}}))
+    several = [samples(u) for _, u in sorted(speech.items())[:4]]
+    both = front_end.make(wanted, 16000)
+    write_json(tmp_path / front_end.DESCRIPTION, {**both.description, "layers": [2]})
+    upper, width = make_front(tmp_path, 384, True, 0.0)
+    load_pretrained(upper, tmp_path)
+    assert width == 384 and sorted({*upper.depths().values()}) == [1, 2]
+    states = [torch.from_numpy(one) for one in both.extract(several)]
+    assert states[0].shape[1] == 2 * 384
+    with torch.no_grad():  # windows end in silence, which attention sees in stage 1: so many frames are given here too
+        for one in states:
+            whole = upper(one[None, :, :384], torch.tensor([len(one)]))[0]
+            assert cosines(whole.numpy(), one[:, 384:].numpy()).mean() > 0.95
+    lengths = torch.tensor([len(one) for one in states])
+    batch = torch.nn.utils.rnn.pad_sequence([one[:, :384] for one in states], batch_first=True)
+    with torch.no_grad():
+        alone, together = upper(states[0][None, :, :384], lengths[:1])[0], upper(batch, lengths)[0, : lengths[0]]
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("damage", ["cut", "version", "quantised"])
+def test_a_model_whose_weights_cannot_be_read_for_its_hidden_states(model, tmp_path, damage):
+    whole = (model / "model.bin").read_bytes()
+    place = whole.index(b"encoder/conv2/weight") + 21 + 1 + 12  # behind the name's zero, the rank, three dimensions
+    changed = {"cut": whole[: len(whole) // 2], "version": b"\x63" + whole[1:], "quantised": whole[:place] + b"\1" + whole[place + 1 :]}
+    (tmp_path / "model.bin").write_bytes(changed[damage])
+    (tmp_path / "config.json").write_text((model / "config.json").read_text())
+    with pytest.raises(UserError, match=r"model.bin can't be read as weights in CTranslate2's format, version 6.*copy it again"):
+        front_end.make(settings(tmp_path, layers=[2]), 16000)
+
+
+def test_hidden_states_that_there_are_not(model):
+    with pytest.raises(UserError, match=r"features.layers=\[5\]: there are the hidden states 0 to 4"):
+        front_end.make(settings(model, layers=[5]), 16000)
 
 
 def test_what_it_refuses(model, tmp_path):

@@ -1,5 +1,5 @@
 """Front ends of stage 1: samples -> features. Log-mel filter banks or MFCC through Lhotse, or a frozen encoder: Whisper's here,
-a self-supervised one in utils/ssl_front_end.py.
+by CTranslate2; its hidden states in utils/whisper_states.py, a self-supervised encoder's in utils/ssl_front_end.py.
 """
 
 import json
@@ -14,7 +14,7 @@ from lhotse.utils import compute_num_frames
 from utils import download
 from utils.errors import UserError
 
-DESCRIPTION = "front_end.json"  # beside features of ssl: their layers, the shape and the size of the model that made them
+DESCRIPTION = "front_end.json"  # beside hidden states: their layers, the shape and the size of the model that made them
 Extracted = List[Union[np.ndarray, Exception]]  # features (T, C) float32 of each utterance, or why it has none
 
 CEPSTRA = 13  # of MFCC, the 0th among them, as Kaldi's defaults
@@ -126,10 +126,7 @@ class WhisperFrontEnd(Windowed):
         self.mel: Any = None
 
     def _windows(self, samples: np.ndarray) -> List[np.ndarray]:
-        """Log-mel windows (bins, at most WINDOW) of one recording, each but the last WINDOW long."""
-        padded = np.pad(samples, (0, max(-len(samples) % PAD, PAD - len(samples))))
-        mel = self.mel(padded, padding=0).astype(np.float32)
-        return [mel[:, start : start + WINDOW] for start in window_starts(mel.shape[1], WINDOW, OVERLAP)]
+        return mel_windows(samples, self.mel)
 
     def _encode(self, windows: Sequence[np.ndarray]) -> List[np.ndarray]:
         import ctranslate2
@@ -145,13 +142,12 @@ class WhisperFrontEnd(Windowed):
         if self.model is not None:
             return
         import ctranslate2
-        from faster_whisper.feature_extractor import FeatureExtractor
 
         try:
             self.model = ctranslate2.models.Whisper(str(self.folder), **self.place.arguments, intra_threads=1, inter_threads=1)
         except (RuntimeError, ValueError) as error:
             raise UserError(f"features.model={self.folder} is not a Whisper model that CTranslate2 can read: {error}") from None
-        self.mel = FeatureExtractor(feature_size=self.model.n_mels)
+        self.mel = mel_extractor(self.model.n_mels)
 
 
 class Placement:
@@ -179,6 +175,10 @@ def make(config: SimpleNamespace, rate: int, device: str = "cpu") -> Union[Fbank
         from utils.ssl_front_end import SslFrontEnd  # imports torchaudio
 
         return SslFrontEnd(config, device)
+    if config.front_end == "whisper" and config.layers != [-1]:
+        from utils.whisper_states import WhisperStates
+
+        return WhisperStates(config, device)
     return WhisperFrontEnd(config, device) if config.front_end == "whisper" else FbankFrontEnd(config, rate)
 
 
@@ -234,6 +234,20 @@ def check_whisper(folder: Path, group: str) -> Path:
     if "suppress_ids" not in settings and "alignment_heads" not in settings:
         raise UserError(f"{group}.model={folder} is a model of another kind: its config.json is not Whisper's")
     return folder
+
+
+def mel_extractor(bins: int) -> Any:
+    """faster-whisper's: samples -> log-mel energies (bins, T) at 10 ms, as Whisper was trained on."""
+    from faster_whisper.feature_extractor import FeatureExtractor
+
+    return FeatureExtractor(feature_size=bins)
+
+
+def mel_windows(samples: np.ndarray, extractor: Any) -> List[np.ndarray]:
+    """Log-mel windows (bins, at most WINDOW) of one recording (S,), each but the last WINDOW long."""
+    padded = np.pad(samples, (0, max(-len(samples) % PAD, PAD - len(samples))))
+    mel = extractor(padded, padding=0).astype(np.float32)
+    return [mel[:, start : start + WINDOW] for start in window_starts(mel.shape[1], WINDOW, OVERLAP)]
 
 
 def window_starts(length: int, window: int, overlap: int) -> range:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from utils.config import made_with
 from utils.errors import UserError
 from utils.files import read_json
-from utils.front_end import DESCRIPTION
+from utils.front_end import DESCRIPTION, whisper_folder
 from utils.wav2vec2 import Architecture, Transformer
 
 
@@ -27,7 +27,7 @@ class LayerMix(nn.Module):
 
 
 class UpperLayers(nn.Module):
-    """The layers of a self-supervised encoder above the one that stage 1 stored: trained with the model, those below are frozen."""
+    """The layers of a pre-trained encoder above the one that stage 1 stored: trained with the model, those below are frozen."""
 
     def __init__(self, architecture: Architecture, first: int, dropout: float) -> None:
         super().__init__()
@@ -72,8 +72,12 @@ def make_front(folder: Path, width: int, finetune: bool, dropout: float) -> Tupl
 
 def load_pretrained(front: UpperLayers, folder: Path) -> None:
     """Give the upper layers the weights of the model that the features in `folder` were made with."""
-    from utils.pretrained import fill, read  # imports torchaudio
+    from utils import pretrained, whisper_encoder  # the first imports torchaudio
 
-    model = made_with(folder).features.model
-    inside = {name[len("encoder."):]: value for name, value in read(model)[1].items() if name.startswith("encoder.")}
-    fill(front.encoder, inside, model)
+    config = made_with(folder).features
+    if config.front_end == "whisper":
+        weights = whisper_encoder.read(whisper_folder(config.model, "features"))[1]
+    else:
+        weights = pretrained.read(config.model)[1]
+    inside = {name[len("encoder."):]: value for name, value in weights.items() if name.startswith("encoder.")}
+    pretrained.fill(front.encoder, inside, config.model)

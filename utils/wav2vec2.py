@@ -107,7 +107,7 @@ class Transformer(nn.Module):
 
     def __init__(self, a: Architecture, first: int, last: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.before, self.stable = first == 0, a.do_stable_layer_norm
+        self.before, self.stable = first == 0 and a.model_type != "whisper", a.do_stable_layer_norm
         if self.before:
             self.pos_conv_embed = PositionalConvolution(a)
         self.layers = nn.ModuleDict({str(n): Layer(a, dropout) for n in range(first, last)})
