@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from steps.train import trained_model
 from utils.contract import Job
 from utils.dataset import Features, ordered_batches, read_cuts
-from utils.decoding import BATCH_SECONDS, Decoder, first_pass_graph, unfinished, write_hypotheses
+from utils.decoding import Decoder, first_pass_graph, unfinished, write_hypotheses
 from utils.files import atomic_path
 from utils.graphs import need_k2
 from utils.lexicon import read_lexicon
@@ -26,11 +26,12 @@ NEVER = -1e4  # a score, natural log
 def run(job: Job) -> None:
     """Write hyps-<decoding>-<split>.jsonl, lattices and frame vectors by batch, timing.json."""
     torch.set_num_threads(1)  # real-time factors are of one core; parallel processes take a batch each
+    decoder = make_decoder(job)
     work = []
     for split in SPLITS:
-        work += unfinished(ordered_batches(read_cuts(job.inputs["features"], split), BATCH_SECONDS), job.out / split)
-    if work:
-        run_all(make_decoder(job).decode, work, 1 if job.device.startswith("cuda") else job.nj, "decode")
+        batches = ordered_batches(read_cuts(job.inputs["features"], split), decoder.batch_seconds())
+        work += unfinished(batches, job.out / split)
+    run_all(decoder.decode, work, 1 if job.device.startswith("cuda") else job.nj, "decode")
     write_hypotheses(job.out, SPLITS)
 
 
@@ -46,7 +47,8 @@ def make_decoder(job: Job) -> Decoder:
         added = joined([read_pack(pack_path(exp, fingerprint, name)) for name in settings.packs], trained.words)
     if added or settings.unknown:
         entries = added.entries if added else []
-        lang = make_lang(lang, entries, settings.unknown, model.word is not None, job.out / "lang")
+        heads = (model.subword is not None, model.word is not None)
+        lang = make_lang(lang, entries, settings.unknown, heads, job.out / "lang")
     lexicon = open_lexicon(lang, settings.unknown)
     vectors = bias = None
     graphs: Dict[str, Any] = {}

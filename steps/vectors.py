@@ -1,7 +1,9 @@
 """Stage 3: the word-vector table."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Optional
 
 from lhotse import CutSet
 from safetensors.torch import save_file
@@ -43,7 +45,7 @@ def run(job: Job) -> None:
     if config.meaning.source != "none":
         cuts = CutSet.from_file(job.inputs["data"] / "cuts_train.jsonl.gz")
         sentences = [cut.supervisions[0].text.split() for cut in cuts]
-        source = source_config(job.config)
+        source = source_config(job.config, job.out / "contexts.safetensors")
         table["meaning"], known, processing, licence = vectors.meaning(words, sentences, source)
         table["known"] = known
         with atomic_path(job.out / "processing.safetensors") as temporary:
@@ -57,9 +59,14 @@ def run(job: Job) -> None:
     write_json(job.out / "provenance.json", provenance)
 
 
-def source_config(config: SimpleNamespace) -> SimpleNamespace:
-    """The group `vectors.meaning` with what its sources need beside, from the whole configuration of this stage."""
-    return SimpleNamespace(**vars(config.vectors.meaning), normalise=normaliser(config.data.normaliser, config.data.language))
+def source_config(config: SimpleNamespace, kept: Optional[Path] = None) -> SimpleNamespace:
+    """The group `vectors.meaning` with what its sources need beside, from the whole configuration of this stage.
+
+    Args:
+      kept: file that an interrupted run goes on from.
+    """
+    normalise = normaliser(config.data.normaliser, config.data.language)
+    return SimpleNamespace(**vars(config.vectors.meaning), normalise=normalise, kept=kept)
 
 
 if __name__ == "__main__":

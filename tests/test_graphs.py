@@ -103,7 +103,7 @@ def test_an_added_word_is_found_among_the_others_by_both_graphs(lang, tmp_path):
     """At the price of an unseen word, a share of Good and Turing's; sentences without it cost what the shrunken LM says."""
     spelled = lang.lexicon.words_to_token_ids(["press", "number"]) if lang.units == "phone" else lang.lexicon.spell("presser")
     entry = ("presser", tuple(lang.lexicon.tokens[i - 1] for i in spelled))
-    made = vocabulary.make_lang(lang.folder, [entry], False, True, tmp_path)
+    made = vocabulary.make_lang(lang.folder, [entry], False, (True, True), tmp_path)
     lex, lm = vocabulary.open_lexicon(made, False), vocabulary.language_model(made, False)
     assert lex.words[:-1] == lang.lexicon.words and lex.words[-1] == "presser"
     counts = [1 + n % 2 for n in range(len(lang.lexicon.words))]
@@ -121,7 +121,7 @@ def test_an_added_word_is_found_among_the_others_by_both_graphs(lang, tmp_path):
 
 def test_an_unknown_word_spares_its_neighbours(lang, tmp_path):
     """Units that no word has give <unk> between the words around it, at the price of the LM and of the units; others don't."""
-    made = vocabulary.make_lang(lang.folder, [], True, False, tmp_path)
+    made = vocabulary.make_lang(lang.folder, [], True, (True, False), tmp_path)
     lex, lm, hlg = vocabulary.open_lexicon(made, True), vocabulary.language_model(made, True), graphs.load_fsa(made / "HLG.pt")
     classes = len(lex.tokens) + 1
     assert hlg.labels.max() < classes and set(hlg.aux_labels.values.tolist()) == {*range(1, len(lex.words) + 1), lex.unknown_id}

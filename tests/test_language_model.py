@@ -90,7 +90,7 @@ def test_poolings(tmp_path, table, sentencepiece_model):
 
 def test_a_word_that_the_tokenizer_does_not_know_has_no_vector(tmp_path, table, sentencepiece_model):
     folder = chatglm2(tmp_path / "m", table, sentencepiece_model)
-    config = SimpleNamespace(source="llm", path=str(folder), pooling="mean", remove=0, width=0)
+    config = SimpleNamespace(source="llm", path=str(folder), pooling="mean", mode="table", remove=0, width=0)
     rows, known, _, _ = vectors.meaning([*WORDS, "日本"], SENTENCES, config)
     assert known.tolist() == [True] * 4 + [False] and not rows[4].any() and rows[0].any()
 

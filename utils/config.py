@@ -29,6 +29,7 @@ CHOICES: Dict[str, Sequence] = {
     "features.normalise": ("global", "speaker", "none"),
     "lang.units": ("unigram", "bpe", "char", "phone"),
     "vectors.meaning.source": ("none", "random", "fasttext", "file", "llm"),
+    "vectors.meaning.mode": ("table", "context"),
     "vectors.meaning.pooling": ("mean", "first", "frequency"),
     "model.subword_stride": (2, 4, 8, 16),
     "model.word_head": ("vectors", "softmax", "none"),
@@ -193,9 +194,8 @@ def _check_finetune(config: Dict[str, Any]) -> None:
     features = config["features"]
     if not config["model"]["finetune"]:
         return
-    if features["front_end"] != "ssl":
-        why = ": that encoder runs in CTranslate2, which can't train" if features["front_end"] == "whisper" else ""
-        raise UserError(f"model.finetune=true needs features.front_end=ssl, not {features['front_end']}{why}")
+    if features["front_end"] not in ("ssl", "whisper"):
+        raise UserError(f"model.finetune=true needs features.front_end=ssl or whisper, not {features['front_end']}")
     if len(features["layers"]) != 1 or features["normalise"] != "none":
         raise UserError(
             "model.finetune=true goes on from one hidden state as it is: set features.layers=[N] (the layers above N are trained, "

@@ -18,6 +18,8 @@ from utils.timing import sum_timing, timed
 from utils.training import greedy
 
 BATCH_SECONDS = 60.0
+WORD_FRAME = 0.08  # seconds, about
+SCORES = 3e7  # frames x words that a batch has scores for at most, unless one utterance has more: 120 MB in float32
 BATCH_CUTS = 25
 
 
@@ -33,6 +35,11 @@ class Decoder:
     bias: Optional[Tensor]  # (V,)
     config: SimpleNamespace  # the group `decode`
     device: str
+
+    def batch_seconds(self) -> float:
+        """Audio in a batch: less where the vocabulary is large, so that memory stays bounded."""
+        words = 0 if self.vectors is None else len(self.vectors)
+        return min(BATCH_SECONDS, SCORES * WORD_FRAME / max(words, 1))
 
     @torch.no_grad()
     def decode(self, cuts: Sequence[Any], out: Path) -> None:
@@ -59,7 +66,7 @@ class Decoder:
                 scores = torch.cat((output.blank[..., None], output.frames @ self.vectors.T + self.bias), -1)
                 hypotheses["greedy"] = [self.lexicon.ids_to_words(ids) for ids in greedy(scores, output.word_lengths)]
             normaliser = scores.logsumexp(-1, keepdim=True)
-            words = scores - normaliser
+            words = scores.sub_(normaliser)
             scores_kept.update(
                 frames=output.frames.half().cpu(),
                 blank=output.blank.float().cpu(),

@@ -80,7 +80,7 @@ def open_model(path: Union[str, Path]) -> LanguageModel:
     path = Path(path)
     if path.is_dir():
         settings = _json(path / "config.json")
-        table, (size, words), licence = _table(path, settings), _tokenizer(path), _licence(path)
+        table, (size, words), licence = _table(path, settings), _tokenizer(path), folder_licence(path)
         rows = table.shape[0]
     elif path.is_file():
         table = gguf_table.read(path)
@@ -133,7 +133,7 @@ def _table(folder: Path, settings: Dict[str, Any]) -> Stored:
     return found[min(fitting)[2]]
 
 
-def _licence(folder: Path) -> str:
+def folder_licence(folder: Path) -> str:
     """What the model card states, and the texts of the licence files."""
     card = folder / "README.md"
     front = card.read_text(encoding="utf-8", errors="replace") if card.is_file() else ""

@@ -19,8 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from utils.contexts import context_vectors
 from utils.errors import UserError
-from utils.language_model import open_model
+from utils.language_model import folder_licence, open_model
 
 Meaning = Tuple[np.ndarray, np.ndarray, str]  # (V, D), (V,) bool, licence
 
@@ -207,9 +208,11 @@ def from_file(words: Sequence[str], sentences: Sequence[List[str]], config: Simp
 
 
 def language_model(words: Sequence[str], sentences: Sequence[List[str]], config: SimpleNamespace) -> Meaning:
-    """The rows of a language model's table of token embeddings, those of a word's tokens pooled."""
+    """The rows of a language model's table of token embeddings, those of a word's tokens pooled; or its hidden states."""
     if not config.path:
         raise UserError("vectors.meaning.source=llm needs --set vectors.meaning.path=PATH, a Hugging Face folder or a GGUF file")
+    if config.mode == "context":
+        return (*context_vectors(config.path, words, sentences, config.layer, config.kept), folder_licence(Path(config.path)))
     model = open_model(config.path)
     vectors, known = model.vectors(words, config.pooling, sentences)
     return vectors, known, model.licence

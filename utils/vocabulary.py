@@ -8,7 +8,7 @@ as words are that occur once in the training text: Good and Turing's estimate of
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from typing import List, Sequence
+from typing import List, Sequence, Tuple
 
 from utils import graphs
 from utils.files import atomic_path, read_json
@@ -40,12 +40,12 @@ def used_lang(lang: Path, decoded: Path) -> Path:
     return decoded / "lang" if (decoded / "lang").is_dir() else lang
 
 
-def make_lang(lang: Path, entries: Sequence[Entry], unknown: bool, word_graph: bool, out: Path) -> Path:
+def make_lang(lang: Path, entries: Sequence[Entry], unknown: bool, heads: Tuple[bool, bool], out: Path) -> Path:
     """Write a lang folder like `lang` with words added, and graphs with <unk> where asked.
 
     Args:
       entries: words that `lang` lacks, with their units.
-      word_graph: whether the word head's graph is wanted too.
+      heads: whether the graph of the sub-word head is wanted, and that of the word head.
       out: the folder; what stands in it is whole, and kept.
     """
     base = read_lexicon(lang)
@@ -63,13 +63,13 @@ def make_lang(lang: Path, entries: Sequence[Entry], unknown: bool, word_graph: b
     write_symbols(out / "words.txt", [EPS, *words, DISAMBIG])
     write_symbols(out / "tokens.txt", graphs.lexicon_symbols(lexicon))
     write_entries(out / "lexicon.txt", lexicon.entries)
-    if not (out / "HLG.pt").exists():
+    if heads[0] and not (out / "HLG.pt").exists():
         if unknown:
             write_arpa(language_model(out, True), out / "unknown" / "lm.arpa")
             write_symbols(out / "unknown" / "words.txt", [EPS, *words, DISAMBIG, UNKNOWN])
         source = out / "unknown" if unknown else out
         graphs.save_fsa(graphs.compile_hlg(lexicon, graphs.grammar(source / "lm.arpa", source / "words.txt")), out / "HLG.pt")
-    if word_graph and not (out / "word_graph.pt").exists():
+    if heads[1] and not (out / "word_graph.pt").exists():
         graph = graphs.compile_word_graph(graphs.grammar(out / "g.arpa", out / "words.txt"), len(words))
         graphs.save_fsa(graph, out / "word_graph.pt")
     return out
