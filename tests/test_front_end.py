@@ -110,7 +110,8 @@ def test_upper_layers_go_on_where_the_stored_one_ends(model, speech, tmp_path):
 def test_a_model_whose_weights_cannot_be_read_for_its_hidden_states(model, tmp_path, damage):
     whole = (model / "model.bin").read_bytes()
     place = whole.index(b"encoder/conv2/weight") + 21 + 1 + 12  # behind the name's zero, the rank, three dimensions
-    changed = {"cut": whole[: len(whole) // 2], "version": b"\x63" + whole[1:], "quantised": whole[:place] + b"\1" + whole[place + 1 :]}
+    quantised = whole[:place] + b"\1" + whole[place + 1 :]
+    changed = {"cut": whole[: len(whole) // 2], "version": b"\x63" + whole[1:], "quantised": quantised}
     (tmp_path / "model.bin").write_bytes(changed[damage])
     (tmp_path / "config.json").write_text((model / "config.json").read_text())
     with pytest.raises(UserError, match=r"model.bin can't be read as weights in CTranslate2's format, version 6.*copy it again"):

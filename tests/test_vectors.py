@@ -15,7 +15,8 @@ SENTENCES = [["call", "agent"], ["agent", "call", "zzyzx"]] * 5
 
 
 def config(**changes):
-    usual = dict(source="file", path="", mode="table", pooling="mean", remove=0, width=0, dim=8, seed=0, workers=1, normalise=str.lower)
+    usual = dict(source="file", path="", mode="table", pooling="mean", remove=0, width=0, dim=8, seed=0, workers=1)
+    usual.update(normalise=str.lower)
     return SimpleNamespace(**{**usual, **changes})
 
 

@@ -52,14 +52,12 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
     corpus = ROOT / "egs" / plans["data"].out.parent.name
     record = {"corpus": corpus.name, "recipe": options.recipe, "overrides": options.set, "machine": machine("cpu"), "rows": rows}
     write_json(corpus / "large_vocabulary" / f"{options.recipe}.json", {**record, **git_state(ROOT)})
-    cells = [
-        [str(r["words"]), number(r["seconds_to_add"]), number(r["greedy_rtf"], 4), number(r["word_lattice_rtf"], 4), str(r["peak_mb"])]
-        for r in rows
-    ]
+    rtfs = [[number(r[key], 4) for key in ("greedy_rtf", "word_lattice_rtf")] for r in rows]
+    cells = [[str(r["words"]), number(r["seconds_to_add"]), *rtf, str(r["peak_mb"])] for r, rtf in zip(rows, rtfs)]
     table = Table(
         f"Decoding with many words: {options.recipe} on a part of {corpus.name}'s dev",
-        f"On one core, {record['machine']}. Words in the vocabulary; seconds that adding them took; real-time factor of the network "
-        "with the greedy search, and of these with the lattice of the word topology; peak memory of the process, that of adding included.",
+        f"On one core, {record['machine']}. Words in the vocabulary; seconds that adding them took; real-time factor of the "
+        "network with the greedy search, and of these with the lattice of the word topology; peak memory, adding included.",
         ["words", "seconds to add", "greedy RTF", "lattice RTF", "peak MB"],
         cells,
         0,
