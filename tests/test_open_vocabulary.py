@@ -1,6 +1,10 @@
 """What the benchmark of added words counts."""
 
+import pytest
+import torch
+
 from tests.bench.open_vocabulary import rates
+from utils.decoding import BATCH_SECONDS, SCORES, WORD_FRAME, Decoder
 
 ROWS = [
     {"id": "a", "ref": ["call", "zermatt", "now"], "hyp": ["call", "zermatt", "now"]},
@@ -20,3 +24,12 @@ def test_recall_precision_false_alarms_and_the_rest():
 def test_without_additions_nothing_unseen_is_recalled():
     found = rates([{"id": "a", "ref": ["zermatt"], "hyp": ["matter"]}], {"matter"}, set())
     assert found["oov_recall"] == 0.0 and found["oov_precision"] is None and found["false_alarms"] == 0
+
+
+def test_batches_shrink_as_the_vocabulary_grows():
+    def seconds(words):
+        vectors = None if words is None else torch.zeros(words, 1)
+        return Decoder(None, None, None, {}, vectors, None, None, "cpu").batch_seconds()
+
+    assert seconds(None) == seconds(5_000) == BATCH_SECONDS
+    assert seconds(200_000) * 200_000 / WORD_FRAME == pytest.approx(SCORES)
