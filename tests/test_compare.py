@@ -144,9 +144,24 @@ def test_different_conditions_are_noted():
 
 
 def test_systems_with_overrides_have_rows_but_no_column():
-    page = report([record(), hybrid(), hybrid(overrides=["vectors.spelling=false"])], "test")
+    page = report([record(), hybrid(), hybrid(overrides=["loss.word=0.9"])], "test")
     assert list(table(page, "WER on").header) == ["corpus", "bpe_ctc", "wordvec_hybrid"]
-    assert "wordvec_hybrid vectors.spelling=false" in [row[1] for row in table(page, "Recipes").rows]
+    assert "wordvec_hybrid loss.word=0.9" in [row[1] for row in table(page, "Recipes").rows]
+
+
+def test_recipes_that_differ_in_their_vectors_alone_have_a_table_beside_random_ones():
+    random, none = ["vectors.meaning.source=random", "vectors.spelling=false"], [0, 0, 0, 0]
+    records = [hybrid(seed=s, utterance_errors=e) for s, e in ((0, [0, 0, 1, 0]), (1, none))]
+    records += [hybrid(seed=s, overrides=random) for s in (0, 1)]
+    records += [hybrid(overrides=["lang.units=char"]), hybrid(decoding="greedy", utterance_errors=[4, 4, 4, 4]), record()]
+    page = report(records, "test")
+    rows = [dict(zip(table(page, "What").header, row)) for row in table(page, "What").rows]
+    assert [row["vectors"] for row in rows] == ["as it stands", "meaning.source=random spelling=false"]
+    assert (rows[0]["greedy"], rows[0]["chain"], rows[0]["over seeds"]) == ("80.00", "2.50", "0.00 to 5.00")
+    assert rows[0]["Δ random"] == "−17.50" and rows[1]["Δ random"] == "–" and rows[0]["seeds"] == "0 1"
+    systems = [row[1] for row in table(page, "Recipes").rows]
+    assert systems.count("wordvec_hybrid") == 1 and not any("random" in system for system in systems)
+    assert not any(t.title.startswith("What") for t in report([record(), hybrid()], "test").tables)
 
 
 def test_pooled_languages_stand_beside_one_language_alone_on_the_same_utterances():

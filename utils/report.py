@@ -90,8 +90,8 @@ def markdown_page(pages: Sequence[Report], title: str) -> str:
 
 
 def readme_block(page: Report) -> str:
-    """What goes into README: the comparison and its conditions."""
-    return "\n".join(_blocks(page, [t for t in page.tables if t.title.startswith("Recipes")]))
+    """What goes into README: the comparisons and their conditions."""
+    return "\n".join(_blocks(page, [t for t in page.tables if t.title.startswith(("Recipes", "What the vectors"))]))
 
 
 def html_page(page: Report, title: str, details: str = "") -> str:

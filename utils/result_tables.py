@@ -1,6 +1,6 @@
 """The tables of results, from the cells of a comparison."""
 
-from typing import List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from utils.comparison import Cell, against, cells
 from utils.plots import duration
@@ -25,8 +25,10 @@ def all_tables(every: Sequence[Cell], final: Sequence[Cell], split: str, baselin
       split: for the titles.
       baseline: the system that the others are tested against.
     """
-    first, second = matrix(final, split, baseline), comparison(final, split, baseline)
-    tables = [first, second, cost(final, split), decodings(every, split), languages(final, split), *stages(final)]
+    apart = vector_variants(every)
+    systems = [c for c in final if (c.corpus, c.system) not in apart or c.plain]
+    first, second, third = matrix(final, split, baseline), comparison(systems, split, baseline), parts(every, final, split)
+    tables = [first, second, third, cost(final, split), decodings(every, split), languages(final, split), *stages(final)]
     return [t for t in tables if t]
 
 
@@ -86,6 +88,51 @@ def comparison(final: Sequence[Cell], split: str, baseline: str) -> Table:
         "seeds that both have. Intervals speak of other utterances, the range of other seeds."
     )
     return Table(f"Recipes on {split}", caption, header, grouped(rows, 1), 4)
+
+
+def vector_variants(every: Sequence[Cell]) -> Dict[Tuple[str, str], Tuple[str, str]]:
+    """Systems that differ from another in their word vectors alone: (corpus, system) -> the system without overrides of the group
+    `vectors`, and these overrides.
+    """
+    families: Dict[Tuple[str, str], Dict[str, str]] = {}
+    for cell in every:
+        overrides = cell.records[0]["overrides"]
+        own = [o for o in overrides if o.startswith("vectors.")]
+        rest = " ".join([cell.records[0]["recipe"], *(o for o in overrides if o not in own)])
+        families.setdefault((cell.corpus, rest), {})[cell.system] = " ".join(own)
+    return {
+        (corpus, system): (rest, own)
+        for (corpus, rest), members in families.items()
+        if len(set(members.values())) > 1
+        for system, own in members.items()
+    }
+
+
+def parts(every: Sequence[Cell], final: Sequence[Cell], split: str) -> Optional[Table]:
+    """What each part of the vectors brings: the same recipe with other vectors, beside random ones."""
+    variants = vector_variants(every)
+    greedy = {(c.corpus, c.system): c for c in every if c.decoding == "greedy"}
+    last = {(c.corpus, c.system): c for c in final}
+    control = {(key[0], rest): last[key] for key, (rest, own) in variants.items() if "source=random" in own}
+    rows = []
+    for key, (rest, own) in sorted(variants.items(), key=lambda item: (item[0][0], item[1][0], last[item[0]].mean("wer"))):
+        cell, base = last[key], control.get((key[0], rest))
+        apart = against(cell, base) if base and base is not cell else None
+        values = [r["wer"] for r in cell.records]
+        alone = greedy[key].mean("wer") if key in greedy else None
+        row = [key[0], rest, own.replace("vectors.", "") or "as it stands", " ".join(map(str, cell.seeds))]
+        row += [number(alone, 2), number(cell.mean("wer"), 2)]
+        row += [f"{number(min(values), 2)} to {number(max(values), 2)}" if len(values) > 1 else ABSENT]
+        rows.append(row + ([signed(apart.value, 2), span(apart.low, apart.high), probability(apart.p)] if apart else [ABSENT] * 3))
+    if not rows:
+        return None
+    caption = (
+        "The same recipe with other word vectors. Greedy: words by the word-vector head alone, WER. Chain: the last decoding, mean "
+        "over the seeds and its range. Δ: difference of the chain to random vectors, which say nothing of a word, with interval and "
+        "two-sided p of the paired bootstrap."
+    )
+    header = ["corpus", "recipe", "vectors", "seeds", "greedy", "chain", "over seeds", "Δ random", "Δ interval", "p"]
+    return Table(f"What the vectors bring on {split}", caption, header, grouped(rows, 2), 4)
 
 
 def decodings(every: Sequence[Cell], split: str) -> Table:
