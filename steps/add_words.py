@@ -13,7 +13,7 @@ import torch
 from lhotse import CutSet, Recording
 
 from utils import driver
-from utils.adding import Composer, Spoken, from_recordings, parse, spell
+from utils.adding import Composer, Spoken, common_words, from_recordings, parse, spell
 from utils.config import made_with
 from utils.dataset import Features
 from utils.errors import UserError
@@ -24,6 +24,7 @@ from utils.linter import close_pairs
 from utils.model import Model
 from utils.packs import Pack, read_pack, write_pack
 from utils.stages import Plan, pack_path
+from utils.text import normaliser
 from utils.training import greedy
 from utils.wordvec import WordVectors
 
@@ -36,6 +37,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     p.add_argument("words", nargs="*", metavar="WORD", help="a word, or 'WORD UNIT UNIT ...' with its pronunciation")
     p.add_argument("--pack", default="added", metavar="NAME", help="the pack that they go to (default added)")
     p.add_argument("--file", metavar="LIST", help="a file with one word a line, each with or without its pronunciation")
+    p.add_argument("--common", type=int, default=0, metavar="N", help="the N most frequent words of the language that it lacks")
     p.add_argument("--audio", action="append", default=[], metavar="WORD=FILE", help="a recording of a word alone; may be repeated")
     p.add_argument("--remove", action="store_true", help="take the words out of the pack")
     p.add_argument("--list", action="store_true", help="print what is in the pack")
@@ -64,11 +66,11 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         write_pack(pack.without([word for word, _ in asked]), path)
         print(f"{len(asked)} words removed from {path}")
         return
-    if not asked and not options.audio:
-        raise UserError("no words to add: name some, or a list by --file, or recordings by --audio WORD=FILE")
+    if not asked and not options.audio and options.common < 1:
+        raise UserError("no words to add: name some, a list by --file, frequent ones by --common N, or recordings by --audio WORD=FILE")
     adding = Adding(plans)
     started = time.perf_counter()
-    pack = adding.pack(asked, _recordings(options.audio))
+    pack = adding.pack(asked, _recordings(options.audio), options.common)
     seconds = time.perf_counter() - started
     old = read_pack(path) if path.exists() else None
     write_pack(old.with_words(pack) if old else pack, path)
@@ -114,27 +116,34 @@ class Adding:
             source = source_config(made_with(inputs["vectors"]))
             self.composer = Composer(self.model.word.words, inputs["vectors"], source, self._sentences)
             self.known, _ = composed_table(self.model, len(self.lexicon.words), "cpu")
-        self.language = made_with(inputs["lang"]).data.language
+        self.data = made_with(inputs["lang"]).data
 
     def _sentences(self) -> List[List[str]]:
         data = self.plans["lang"].inputs["data"]
         return [cut.supervisions[0].text.split() for cut in CutSet.from_file(data / "cuts_train.jsonl.gz")]
 
-    def pack(self, asked: Sequence[Tuple[str, Tuple[str, ...]]], recordings: Dict[str, List[Path]]) -> Pack:
-        """Vectors and units of words; those that the model has been trained with are refused."""
+    def pack(
+        self, asked: Sequence[Tuple[str, Tuple[str, ...]]], recordings: Dict[str, List[Path]] = {}, common: int = 0
+    ) -> Pack:
+        """Vectors and units of words, and of the `common` most frequent ones of the language that the model lacks; those asked for
+        that the model has been trained with are refused.
+        """
         given: Spoken = {}
         for word, units in asked:
             if units:
                 given.setdefault(word, []).append(units)
         heard = {word: self._listen(files) for word, files in recordings.items()}
         words = list(dict.fromkeys([word for word, _ in asked] + list(recordings)))
+        normalise = normaliser(self.data.normaliser, self.data.language)
+        frequency = common_words(common, self.lexicon, self.data.language, normalise) if common else {}
+        words = list(dict.fromkeys([*words, *frequency]))
         old = [word for word in words if word in self.lexicon.word_id]
         if old:
             raise UserError(f"{len(old)} words are in the model's vocabulary already: {', '.join(old[:10])}; leave them out")
         for word, (_, units) in heard.items():
             if word not in given and units:
                 given[word] = units
-        spoken = spell(words, given, self.lexicon, self.language)
+        spoken = spell(words, given, self.lexicon, self.data.language)
         vectors = torch.zeros(len(words), self.known.shape[1])
         if self.composer is not None:
             phones = spoken if self.lexicon.of_phones else spell_phones(words)
@@ -142,8 +151,10 @@ class Adding:
             for n, word in enumerate(words):
                 if word in heard:
                     vectors[n] = torch.nn.functional.normalize(vectors[n] + HEARD * heard[word][0], dim=-1)
-        origin = {word: "recording" if word in heard else "pronunciation" if word in given else "text" for word in words}
-        return Pack(self.plans["train"].fingerprint, words, vectors, {word: spoken[word] for word in words}, origin)
+        origin = {word: "common" if word in frequency else "text" for word in words}
+        origin.update({**dict.fromkeys(given, "pronunciation"), **dict.fromkeys(heard, "recording")})
+        spoken = {word: spoken[word] for word in words}
+        return Pack(self.plans["train"].fingerprint, words, vectors, spoken, origin, frequency)
 
     @torch.no_grad()
     def _listen(self, files: Sequence[Path]) -> Tuple[torch.Tensor, List[Tuple[str, ...]]]:

@@ -36,6 +36,9 @@ def test_a_pack_comes_back_from_its_file_and_the_last_word_counts(tmp_path):
     assert both.words == ["a", "b", "c"]
     assert torch.equal(both.vectors, torch.cat((pack().vectors[:1], other.vectors[:2])))
     assert back.without(["a"]).words == ["b"] and set(back.without(["a"]).spoken) == {"b"}
+    back.frequency.update(a=0.2, b=0.1)  # b is the other pack's below
+    packs.write_pack(back, tmp_path / "p.safetensors")
+    assert packs.joined([packs.read_pack(tmp_path / "p.safetensors"), other], known=[]).frequency == {"a": 0.2}
 
 
 def test_a_missing_or_damaged_pack_is_one_error(tmp_path):
@@ -131,10 +134,24 @@ def test_lists_pronunciations_and_removal(trained, tmp_path):
     assert gone.returncode == 2 and "pack list has no zulus" in gone.stderr
 
 
+def test_frequent_words_of_the_language(trained):
+    said = trained.add("--pack", "frequent", "--common", "50", "zermatt")
+    assert said.returncode == 0 and "51 words in" in said.stdout, said.stderr
+    (path,) = trained.exp.glob("kaldi_dir/packs/*/frequent.safetensors")
+    pack = packs.read_pack(path)
+    shares = [pack.frequency[word] for word in pack.words if word != "zermatt"]
+    assert pack.words[0] == "zermatt" and "zermatt" not in pack.frequency and pack.origin["zermatt"] == "text"
+    assert shares == sorted(shares, reverse=True) and shares[0] > 1e-3 and {"the", "and"} < set(pack.words)
+    assert all(pack.origin[word] == "common" for word in pack.words[1:])
+    heard = {line.split()[0] for line in (trained.plans()["lang"].out / "words.txt").read_text().splitlines()}
+    assert not heard & set(pack.words)
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
         ([], "no words to add"),
+        (["--common", "9999999"], "words of the language en that this model can spell"),
         (["alpha"], "1 words are in the model's vocabulary already: alpha"),
         (["zurich z qq"], "the word 'zurich': the model has no unit qq"),
         (["日本"], "can't be spelled by the model's units: 日本"),

@@ -56,6 +56,19 @@ def test_every_context_sums_to_one(order, unknown):
         assert sum(10 ** model.word(context, w) for w in words) == pytest.approx(1.0, abs=1e-9)
 
 
+@pytest.mark.parametrize("frequency, shares", [
+    ({}, (1 / 3, 1 / 3, 1 / 3)),
+    ({"nuptse": 3e-5, "lhotse": 1e-5}, (3 / 6, 1 / 6, 2 / 6)),  # a word whose frequency isn't known counts as the others' mean
+])
+def test_added_words_share_what_they_get_by_their_frequency(frequency, shares):
+    model = ngram.estimate(SENTENCES, 3).with_words(["nuptse", "lhotse", "zermatt"], 0.06, frequency)
+    for word, share in zip(("nuptse", "lhotse", "zermatt"), shares):
+        assert 10 ** model.word((), word) == pytest.approx(0.06 * share)
+    words = [g[0] for g in model.logp if len(g) == 1 and g[0] != "<s>"]
+    for context in model.backoff:
+        assert sum(10 ** model.word(context, w) for w in words) == pytest.approx(1.0, abs=1e-9)
+
+
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_agrees_with_the_formula(order):
     model = ngram.estimate(SENTENCES, order)

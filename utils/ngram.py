@@ -8,7 +8,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from utils.errors import UserError
 from utils.files import write_lines
@@ -41,8 +41,9 @@ class NGram:
         tokens = (BOS, *words, EOS)
         return math.log(10) * sum(self.word(tokens[max(0, i - self.order + 1):i], tokens[i]) for i in range(1, len(tokens)))
 
-    def with_words(self, words: Sequence[str], share: float) -> "NGram":
-        """The model with words more, that the text doesn't have: all alike, and together `share` of the unigrams' probability.
+    def with_words(self, words: Sequence[str], share: float, frequency: Mapping[str, float] = {}) -> "NGram":
+        """The model with words more, that the text doesn't have: together `share` of the unigrams' probability, each in proportion
+        to its `frequency`; one without counts as the mean of the others.
 
         What the n-grams got from the unigrams by interpolation shrinks with them, so that every context still sums to 1.
         """
@@ -53,7 +54,11 @@ class NGram:
             else:
                 change = 10 ** logp[gram[1:]] - 10 ** self.logp[gram[1:]]
                 logp[gram] = math.log10(10**old + 10 ** self.backoff[gram[:-1]] * change)
-        return NGram(self.order, {**logp, **{(word,): math.log10(share / len(words)) for word in words}}, self.backoff)
+        known = [frequency[word] for word in words if word in frequency]
+        usual = sum(known) / len(known) if known else 1.0
+        weights = {word: frequency.get(word, usual) for word in words}
+        total = sum(weights.values())
+        return NGram(self.order, {**logp, **{(w,): math.log10(share * f / total) for w, f in weights.items()}}, self.backoff)
 
     def perplexity(self, sentences: Iterable[Sequence[str]]) -> float:
         """Perplexity, </s> counted. An unknown word is skipped and cuts the context, as in SRILM."""

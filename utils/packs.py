@@ -25,7 +25,8 @@ class Pack:
     words: List[str]
     vectors: Tensor  # (n, dim), unit length
     spoken: Dict[str, List[Tuple[str, ...]]]  # word -> its sequences of sub-word units
-    origin: Dict[str, str] = field(default_factory=dict)  # word -> text, pronunciation, recording
+    origin: Dict[str, str] = field(default_factory=dict)  # word -> text, pronunciation, recording, common
+    frequency: Dict[str, float] = field(default_factory=dict)  # word -> its share of running words, where that is known
 
     @property
     def entries(self) -> List[Entry]:
@@ -41,6 +42,7 @@ class Pack:
             torch.cat((kept.vectors, other.vectors)),
             {**kept.spoken, **other.spoken},
             {**kept.origin, **other.origin},
+            {**kept.frequency, **other.frequency},
         )
 
     def without(self, words: Sequence[str]) -> "Pack":
@@ -48,12 +50,14 @@ class Pack:
         gone = set(words)
         keep = [n for n, word in enumerate(self.words) if word not in gone]
         left = [self.words[n] for n in keep]
-        return Pack(self.model, left, self.vectors[keep], {w: self.spoken[w] for w in left}, {w: self.origin[w] for w in left})
+        spoken, origin = ({word: table[word] for word in left} for table in (self.spoken, self.origin))
+        frequency = {word: share for word, share in self.frequency.items() if word not in gone}
+        return Pack(self.model, left, self.vectors[keep], spoken, origin, frequency)
 
 
 def write_pack(pack: Pack, path: Path) -> None:
     """Write a pack atomically."""
-    about = {"model": pack.model, "words": pack.words, "spoken": pack.spoken, "origin": pack.origin}
+    about = {key: getattr(pack, key) for key in ("model", "words", "spoken", "origin", "frequency")}
     with atomic_path(path) as temporary:
         metadata = {"pack": json.dumps(about, ensure_ascii=False, sort_keys=True)}
         save_file({"vectors": pack.vectors.contiguous()}, str(temporary), metadata=metadata)
@@ -74,7 +78,7 @@ def read_pack(path: Path) -> Pack:
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is not a whole vocabulary pack ({error}): make it again with python -m steps.add_words") from None
     spoken = {word: [tuple(units) for units in variants] for word, variants in about["spoken"].items()}
-    return Pack(about["model"], about["words"], vectors, spoken, about["origin"])
+    return Pack(about["model"], about["words"], vectors, spoken, about["origin"], about["frequency"])
 
 
 def joined(packs: Sequence[Pack], known: Sequence[str]) -> Pack:

