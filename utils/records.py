@@ -141,7 +141,7 @@ def file_name(record: Record, folder: str) -> str:
     parts = [
         record["recipe"],
         variant,
-        _suffix(record["overrides"]),
+        suffix(record["overrides"]),
         f"seed{record['seed']}",
         record["split"],
         record["decoding"],
@@ -211,7 +211,7 @@ def _unknown_decoding(decoding: str) -> str:
     return f"unknown decoding '{decoding}'{nearest(decoding, DECODINGS)}; a new one gets its place in utils/records.py DECODINGS"
 
 
-def _suffix(overrides: Sequence[str]) -> str:
+def suffix(overrides: Sequence[str]) -> str:
     """Overrides in a file name: readable, and short at the price of a hash."""
     text = "-".join(re.sub(r"[^\w.=+-]+", "_", item).strip("_") for item in overrides)
     return text if len(text) <= 80 else text[:70].rstrip("_-") + "~" + hashlib.sha256(text.encode()).hexdigest()[:8]

@@ -24,7 +24,7 @@ from utils import driver
 from utils.files import ROOT, read_json, read_jsonl, write_json, write_lines, write_text
 from utils.lexicon import read_lexicon
 from utils.linter import confusions
-from utils.records import named_overrides
+from utils.records import named_overrides, suffix
 from utils.scoring import GAP, error_rate, interval, score
 from utils.stages import Plan
 from utils.tables import Table, as_markdown, as_text, grouped, number, span
@@ -70,7 +70,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         options.set.pop()
     corpus = ROOT / "egs" / plans["data"].out.parent.name
     overrides = named_overrides(options.set)
-    settings = "-".join([options.recipe, *(item.replace("/", "_") for item in overrides)])
+    settings = "-".join(filter(None, (options.recipe, suffix(overrides))))
     record = {
         "corpus": corpus.name,
         "recipe": options.recipe,
