@@ -22,6 +22,7 @@ from steps.add_words import Adding
 from steps.decode import composed_table, with_added
 from steps.train import trained_model
 from utils import driver
+from utils.config import view
 from utils.dataset import Features, ordered_batches, read_cuts
 from utils.decoding import Decoder, first_pass_graph, pieces
 from utils.errors import UserError
@@ -101,7 +102,7 @@ def decode(plans: Dict[str, Plan], folder: Path, audio_seconds: float) -> Dict[s
     vectors, bias = with_added(model, *composed_table(model, len(lexicon.words), "cpu"), added.vectors)
     lang = make_lang(plans["lang"].out, added.entries, False, (False, True), folder / "lang")
     del added
-    settings = plans["decode"].config.decode
+    settings = view(plans["decode"].config).decode
     graphs = {"word_lattice": first_pass_graph(lang / "word_graph.pt", settings.first_lm_scale, "cpu")}
     features = Features(plans["features"].out, 0.0)
     decoder = Decoder(model, features, open_lexicon(lang, False), graphs, vectors, bias, settings, "cpu")
