@@ -19,7 +19,7 @@ from utils.training import greedy
 
 BATCH_SECONDS = 60.0
 WORD_FRAME = 0.08  # seconds, about
-SCORES = 3e7  # frames x words that a batch has scores for at most, unless one utterance has more: 120 MB in float32
+SCORES = 1.5e7  # frames x words that a batch has scores for at most, unless one utterance has more: 60 MB in float32
 BATCH_CUTS = 25
 
 
