@@ -111,28 +111,36 @@ def vector_variants(every: Sequence[Cell]) -> Dict[Tuple[str, str], Tuple[str, s
 def parts(every: Sequence[Cell], final: Sequence[Cell], split: str) -> Optional[Table]:
     """What each part of the vectors brings: the same recipe with other vectors, beside random ones."""
     variants = vector_variants(every)
-    greedy = {(c.corpus, c.system): c for c in every if c.decoding == "greedy"}
-    last = {(c.corpus, c.system): c for c in final}
-    control = {(key[0], rest): last[key] for key, (rest, own) in variants.items() if "source=random" in own}
+    decodings = [{(c.corpus, c.system): c for c in every if c.decoding == "greedy"}, {(c.corpus, c.system): c for c in final}]
+    random = {(key[0], rest): key for key, (rest, own) in variants.items() if "source=random" in own}
     rows = []
-    for key, (rest, own) in sorted(variants.items(), key=lambda item: (item[0][0], item[1][0], last[item[0]].mean("wer"))):
-        cell, base = last[key], control.get((key[0], rest))
-        apart = against(cell, base) if base and base is not cell else None
-        values = [r["wer"] for r in cell.records]
-        alone = greedy[key].mean("wer") if key in greedy else None
-        row = [key[0], rest, own.replace("vectors.", "") or "as it stands", " ".join(map(str, cell.seeds))]
-        row += [number(alone, 2), number(cell.mean("wer"), 2)]
-        row += [f"{number(min(values), 2)} to {number(max(values), 2)}" if len(values) > 1 else ABSENT]
-        rows.append(row + ([signed(apart.value, 2), span(apart.low, apart.high), probability(apart.p)] if apart else [ABSENT] * 3))
+    for key, (rest, own) in sorted(variants.items(), key=lambda item: (item[0][0], item[1][0], decodings[1][item[0]].mean("wer"))):
+        row = [key[0], rest, own.replace("vectors.", "") or "as it stands", " ".join(map(str, decodings[1][key].seeds))]
+        for cells in decodings:
+            row += _beside(cells.get(key), cells.get(random.get((key[0], rest))))
+        rows.append(row)
     if not rows:
         return None
     caption = (
-        "The same recipe with other word vectors. Greedy: words by the word-vector head alone, WER. Chain: the last decoding, mean "
-        "over the seeds and its range. Δ: difference of the chain to random vectors, which say nothing of a word, with interval and "
-        "two-sided p of the paired bootstrap."
+        "The same recipe with other word vectors. Greedy: words by the word-vector head alone, WER. Chain: the last decoding. Both are "
+        "means over the seeds, with their range. Δ: difference to random vectors, which say nothing of a word, with the interval of "
+        "the paired bootstrap."
     )
-    header = ["corpus", "recipe", "vectors", "seeds", "greedy", "chain", "over seeds", "Δ random", "Δ interval", "p"]
+    header = ["corpus", "recipe", "vectors", "seeds", "greedy", "its range", "Δ greedy", "chain", "over seeds", "Δ chain"]
     return Table(f"What the vectors bring on {split}", caption, header, grouped(rows, 2), 4)
+
+
+def _beside(cell: Optional[Cell], control: Optional[Cell]) -> List[str]:
+    """WER, its range over the seeds, and its difference to the control."""
+    if cell is None:
+        return [ABSENT] * 3
+    values = [r["wer"] for r in cell.records]
+    apart = against(cell, control) if control and control is not cell else None
+    return [
+        number(cell.mean("wer"), 2),
+        f"{number(min(values), 2)} to {number(max(values), 2)}" if len(values) > 1 else ABSENT,
+        f"{signed(apart.value, 2)} {span(apart.low, apart.high)}" if apart else ABSENT,
+    ]
 
 
 def decodings(every: Sequence[Cell], split: str) -> Table:
