@@ -1,14 +1,17 @@
 """Stage 7: n-best lists from the stored lattices, rescored; weights tuned on dev."""
 
+import random
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 import torch
+from lhotse import CutSet
 from safetensors.torch import load_file
 
 from utils.candidates import Candidates
+from utils.causal_lm import SentenceScorer, model_bytes
 from utils.confidence import SCALES, Calibration, calibrate, correct, posteriors
 from utils.config import made_with
 from utils.contract import Job
@@ -18,7 +21,7 @@ from utils.graphs import load_fsa
 from utils.lexicon import read_lexicon
 from utils.nbest import nbest
 from utils.parallel import run_all
-from utils.rescoring import Lists, best_words, choose, flatten, totals, tune
+from utils.rescoring import Lists, best_paths, best_words, choose, flatten, totals, tune
 from utils.timing import sum_timing, timed
 from utils.vocabulary import open_lexicon, used_lang
 from utils.wordscore import sequence_scores, span_scores
@@ -40,35 +43,99 @@ def run(job: Job) -> None:
         for split in SPLITS
     }
     added = set(rescorer.lexicon.words[rescorer.trained :])
-    lists = {split: flatten(rows[split], added) for split in SPLITS}
     weights: Dict[str, Any] = {"graph": "+".join(graphs if both else graphs[:1])}
     more = ("unknown",) if rescorer.lexicon.unknown and graph == "lattice" else ()
     more += ("added",) if added else ()
-    schemes = {"lm": ("lm", "penalty", *more)}
+    schemes = {"lm": [("lm", "penalty", *more)]}
     if rescorer.vectors is not None and graph == "lattice":
-        schemes["wordvec"] = ("lm", "word", "penalty", *more)
-    reference_words = sum(len(row["ref"]) for row in rows["dev"])
-    for name, free in schemes.items():
-        found, errors = tune(lists["dev"], free)
-        weights[name] = {**found, "dev_wer": 100 * errors / reference_words}
-        job.log.info("%s: %s, dev WER %.2f%%", name, ", ".join(f"{k} {v:g}" for k, v in found.items()), weights[name]["dev_wer"])
-        sure = {split: Confidences(rows[split], lists[split], found) for split in SPLITS}
-        calibration = sure["dev"].calibrate()
-        weights[name]["confidence"] = calibration.weights()
-        for split in SPLITS:
-            words = best_words(rows[split], sure[split].chosen, lists[split].splits)
-            write_jsonl(
-                job.out / f"hyps-{name}-{split}.jsonl",
-                (
-                    {"id": r["id"], "ref": r["ref"], "hyp": w, "confidence": c}
-                    for r, w, c in zip(rows[split], words, sure[split].of_words(calibration))
-                ),
-            )
+        schemes["wordvec"] = [("lm", "word", "penalty", *more)]
+    for name, steps in schemes.items():
+        weights[name] = settle(job, name, rows, added, steps)
     for split in SPLITS:
         write_jsonl(job.out / f"nbest-{split}.jsonl", rows[split])
+    outs = [out for _, out in work]
+    if job.config.rescore.llm.path:
+        outs += (reader := LanguageModelReader(job, rescorer.lexicon.words, added, weights[name])).all(outs)
+        read = {split: reader.rows(split) for split in SPLITS}
+        steps = [("lm", *(("word",) if name == "wordvec" else ()), "penalty", "llm")] + ([("penalty", "llm", *more)] if more else [])
+        weights["llm"] = settle(job, "llm", read, added, steps, {key: weights[name][key] for key in more})
+        weights["llm"]["model_bytes"] = model_bytes(job.config.rescore.llm.path)
     write_json(job.out / "weights.json", weights)
-    seconds = ((read_json(out.with_suffix(".seconds.json")), piece["audio_seconds"]) for piece, out in work)
-    write_json(job.out / "timing.json", sum_timing(seconds))
+    audio = {out.name: piece["audio_seconds"] for piece, out in work}
+    write_json(job.out / "timing.json", sum_timing((read_json(o.with_suffix(".seconds.json")), audio[o.name]) for o in outs))
+
+
+def settle(
+    job: Job,
+    name: str,
+    rows: Dict[str, List[Dict[str, Any]]],
+    added: Set[str],
+    steps: Sequence[Sequence[str]],
+    fixed: Optional[Dict[str, float]] = None,
+) -> Dict[str, Any]:
+    """Tune a decoding's weights on dev, one set of them after the other, calibrate its confidences, and write its hypotheses."""
+    lists = {split: flatten(rows[split], added) for split in SPLITS}
+    found, errors = dict(fixed or {}), 0
+    for free in steps:
+        found, errors = tune(lists["dev"], free, found)
+    dev_wer = 100 * errors / sum(len(row["ref"]) for row in rows["dev"])
+    job.log.info("%s: %s, dev WER %.2f%%", name, ", ".join(f"{k} {v:g}" for k, v in found.items()), dev_wer)
+    sure = {split: Confidences(rows[split], lists[split], found) for split in SPLITS}
+    calibration = sure["dev"].calibrate()
+    for split in SPLITS:
+        words = best_words(rows[split], sure[split].chosen, lists[split].splits)
+        write_jsonl(
+            job.out / f"hyps-{name}-{split}.jsonl",
+            (
+                {"id": r["id"], "ref": r["ref"], "hyp": w, "confidence": c}
+                for r, w, c in zip(rows[split], words, sure[split].of_words(calibration))
+            ),
+        )
+    return {**found, "dev_wer": dev_wer, "confidence": calibration.weights()}
+
+
+class LanguageModelReader:
+    """Scores the best paths of every list by a language model."""
+
+    def __init__(self, job: Job, words: Sequence[str], added: Set[str], weights: Dict[str, float]) -> None:
+        """words: the recogniser's; weights: of the decoding before, which say what the best paths are."""
+        self.job, self.words, self.added, self.weights = job, words, added, weights
+        self.config = job.config.rescore.llm
+        self.scorer: Optional[SentenceScorer] = None
+
+    def all(self, listed: Sequence[Path]) -> List[Path]:
+        """Read the n-best lists of every piece; returns where the results are, beside `.seconds.json`."""
+        work = [(out, out.with_name("llm") / out.name) for out in listed]
+        left = [w for w in work if not w[1].with_suffix(".jsonl").exists()]
+        if left:
+            self.scorer = SentenceScorer(self.config.path, self.words, self.context())
+            run_all(self.piece, left, self.job.nj, "language model")
+        return [out for _, out in work]
+
+    def context(self) -> List[List[str]]:
+        """Some sentences of the training text, each once."""
+        cuts = CutSet.from_file(self.job.inputs["data"] / "cuts_train.jsonl.gz")
+        sentences = sorted({cut.supervisions[0].text for cut in cuts})
+        random.Random(0).shuffle(sentences)
+        return [sentence.split() for sentence in sentences[: self.config.context]]
+
+    def piece(self, listed: Path, out: Path) -> None:
+        """Write `<out>.jsonl`, the best paths with the model's score, and before it `<out>.seconds.json`."""
+        rows = read_jsonl(listed.with_suffix(".jsonl"))
+        rows = best_paths(rows, flatten(rows, self.added), self.weights, self.config.paths)
+        seconds: Dict[str, float] = {}
+        with timed(seconds, "llm"):
+            scores = iter(self.scorer([path["words"] for row in rows for path in row["paths"]]))
+        for row in rows:
+            row["paths"] = [{**path, "llm": round(next(scores), 4)} for path in row["paths"]]
+        out.parent.mkdir(exist_ok=True)
+        write_json(out.with_suffix(".seconds.json"), seconds)
+        write_jsonl(out.with_suffix(".jsonl"), rows)
+
+    def rows(self, split: str) -> List[Dict[str, Any]]:
+        """All lists of a split."""
+        parts = sorted((self.job.out / "parts" / split / "llm").glob("*.jsonl"))
+        return [row for path in parts for row in read_jsonl(path)]
 
 
 class Confidences:

@@ -102,7 +102,6 @@ def identity(job: Job) -> Dict[str, Any]:
         "seed": job.config.seed,
         "normaliser": data["normaliser"],
         "parameters": read_json(job.inputs["train"] / "summary.json")["parameters"] if "train" in job.inputs else 0,
-        "model_mb": round(model_bytes(job.inputs) / 1e6, 3),
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
 
@@ -118,13 +117,15 @@ def model_bytes(inputs: Mapping[str, Path]) -> int:
 
 
 def rescored(job: Job, decoding: str, oracle: Any) -> Dict[str, Any]:
-    """The keys that differ between first pass and rescoring: weights, oracle, links."""
+    """The keys that differ between first pass and rescoring: weights, models, oracle, links."""
     path = job.inputs.get("rescore", job.inputs["decode"]) / "weights.json"  # a system without rescoring may tune its decoding
     weights = read_json(path) if path.exists() else {}
     graph, factors = weights.get("graph", ""), real_time_factors(job.inputs)
     again = decoding in weights
+    read = weights[decoding].get("model_bytes", 0) if again else 0  # of the language model that read the lists
     return {
         "weights": {"graph": graph, **weights[decoding]} if again else {},
+        "model_mb": round((model_bytes(job.inputs) + read) / 1e6, 3),
         "oracle_wer": oracle if again else None,
         "rtf": {link: factors[link] for link in links(decoding, graph) if link in factors},
     }

@@ -1,4 +1,4 @@
-"""The embedding table and the tokenizer of a GGUF file, without reading the rest.
+"""Single tensors and the tokenizer of a GGUF file, without reading the rest.
 
 The library's GGUFReader makes an array object of every string, half a minute for a vocabulary of 262,144; its quantised types are
 taken from it all the same.
@@ -8,7 +8,7 @@ import struct
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, Dict
+from typing import Any, BinaryIO, Dict, Tuple
 
 import numpy as np
 
@@ -20,31 +20,44 @@ TABLE = "token_embd.weight"
 
 
 @dataclass(frozen=True)
-class Gguf:
-    """A GGUF file's metadata, and where its embedding table lies."""
+class Quantised:
+    """A tensor in a GGUF file, not loaded."""
 
     path: Path
-    metadata: Dict[str, Any]
-    offset: int  # bytes, of the table
+    offset: int  # bytes
     kind: int  # GGMLQuantizationType
-    rows_count: int
-    width: int
+    shape: Tuple[int, ...]  # as torch has it: the last index is the one that moves fastest
 
     def rows(self, numbers: np.ndarray) -> np.ndarray:
-        """Some rows of the table: (n,) -> (n, width) float32, whatever they are quantised to."""
+        """Some rows, whatever they are quantised to: (n,) -> (n, width) float32; of a vector, some of its values."""
         from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
         from gguf.quants import dequantize
 
         kind = GGMLQuantizationType(self.kind)
         block, size = GGML_QUANT_SIZES[kind]
-        shape = (self.rows_count, self.width // block * size)
+        shape = (*self.shape[:1], prod(self.shape[1:]) // block * size)
         if self.offset + prod(shape) > self.path.stat().st_size:
-            raise UserError(f"{self.path} is cut short: its table of embeddings ends behind its end; get it again")
+            raise UserError(f"{self.path} is cut short: one of its tensors ends behind its end; get it again")
         found = np.array(np.memmap(self.path, np.uint8, "r", self.offset, shape)[numbers])
         try:
-            return np.asarray(dequantize(found, kind), dtype=np.float32)
+            values = np.asarray(dequantize(found, kind), dtype=np.float32)
         except NotImplementedError:
-            raise UserError(f"{self.path}: its table is quantised as {kind.name}, which the gguf library can't read") from None
+            raise UserError(f"{self.path}: a tensor is quantised as {kind.name}, which the gguf library can't read") from None
+        return values.reshape(len(found), *self.shape[1:])
+
+
+@dataclass(frozen=True)
+class Gguf:
+    """A GGUF file: its metadata, and where its tensors lie."""
+
+    path: Path
+    metadata: Dict[str, Any]
+    tensors: Dict[str, Quantised]
+
+    @property
+    def table(self) -> Quantised:
+        """The token embeddings."""
+        return self.tensors[TABLE]
 
 
 def read(path: Path) -> Gguf:
@@ -67,9 +80,10 @@ def read(path: Path) -> Gguf:
         raise UserError(f"{path} is cut short or damaged ({error}); get it again") from None
     if TABLE not in infos or len(infos[TABLE][0]) != 2:
         raise UserError(f"{path} has no {TABLE}: it holds no language model with a table of embeddings")
-    (width, rows), kind, offset = infos[TABLE]
     alignment = int(metadata.get("general.alignment", 32))
-    return Gguf(path, metadata, -(-header // alignment) * alignment + offset, kind, rows, width)
+    data = -(-header // alignment) * alignment
+    found = {name: Quantised(path, data + offset, kind, shape[::-1]) for name, (shape, kind, offset) in infos.items()}
+    return Gguf(path, metadata, found)
 
 
 def _take(stream: BinaryIO, form: str) -> tuple:

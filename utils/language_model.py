@@ -28,6 +28,7 @@ NAMES = (  # how architectures end the name of their input embeddings
 )
 WIDTHS = ("embedding_size", "hidden_size", "n_embd", "d_model", "word_embed_proj_dim")  # keys of config.json
 SPACES = ("▁", "Ġ")  # pieces that are a space alone
+NEWLINES = ("\n", "Ċ", "<0x0A>")  # pieces that are the end of a line alone
 BEFORE = "the"  # a word is taken as it is spelled behind another
 SIF = 1e-3  # Arora et al. 2017, equation 1: a token's weight is SIF / (SIF + its frequency)
 Tokenize = Callable[[Sequence[str]], List[List[int]]]  # texts -> token ids, without special tokens
@@ -38,8 +39,9 @@ class LanguageModel:
     """A table of token embeddings with its tokenizer."""
 
     path: Path
-    table: Union[Stored, gguf_table.Gguf]
+    table: Union[Stored, gguf_table.Quantised]
     words: Tokenize  # words as they stand within a sentence; none for what the tokenizer doesn't know
+    newline: Optional[int]  # the token of the end of a line
     licence: str  # as the model states it
 
     def vectors(self, words: Sequence[str], pooling: str, text: Sequence[Sequence[str]]) -> Tuple[np.ndarray, np.ndarray]:
@@ -80,17 +82,17 @@ def open_model(path: Union[str, Path]) -> LanguageModel:
     path = Path(path)
     if path.is_dir():
         settings = _json(path / "config.json")
-        table, (size, words), licence = _table(path, settings), _tokenizer(path), folder_licence(path)
-        rows = table.shape[0]
+        table, (size, words, newline), licence = _table(path, settings), _tokenizer(path), folder_licence(path)
     elif path.is_file():
-        table = gguf_table.read(path)
-        size, words = _gguf_tokenizer(table)
-        rows, licence = table.rows_count, str(table.metadata.get("general.license", "not stated in the file"))
+        stored = gguf_table.read(path)
+        table, (size, words, newline) = stored.table, _gguf_tokenizer(stored)
+        licence = str(stored.metadata.get("general.license", "not stated in the file"))
     else:
-        raise UserError(f"vectors.meaning.path={path} is neither a folder of a language model nor a GGUF file")
+        raise UserError(f"{path} is neither a folder of a language model nor a GGUF file")
+    rows = table.shape[0]
     if size > rows or size < 0.8 * rows:
         raise UserError(f"{path}: the tokenizer has {size} tokens and the table {rows} rows: they are not of the same model")
-    return LanguageModel(path, table, words, licence)
+    return LanguageModel(path, table, words, newline, licence)
 
 
 def _json(path: Path) -> Dict[str, Any]:
@@ -142,8 +144,8 @@ def folder_licence(folder: Path) -> str:
     return "\n\n".join([stated[1].strip() if stated else "not stated in the model card", *texts])
 
 
-def _tokenizer(folder: Path) -> Tuple[int, Tokenize]:
-    """Number of tokens, and how words become tokens. tokenizer.model comes first: ChatGLM2's is all it has."""
+def _tokenizer(folder: Path) -> Tuple[int, Tokenize, Optional[int]]:
+    """Number of tokens, how words become tokens, and the token of a newline. tokenizer.model comes first: ChatGLM2's is all it has."""
     if (folder / "tokenizer.model").is_file():
         import sentencepiece
 
@@ -151,9 +153,9 @@ def _tokenizer(folder: Path) -> Tuple[int, Tokenize]:
             model = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
         except (RuntimeError, OSError) as error:
             raise UserError(f"{folder / 'tokenizer.model'} is not a SentencePiece model: {error}") from None
-        return model.vocab_size(), _within(
-            lambda texts: [list(ids) for ids in model.encode(list(texts))], model.id_to_piece, {model.unk_id()}
-        )
+        words = _within(lambda texts: [list(ids) for ids in model.encode(list(texts))], model.id_to_piece, {model.unk_id()})
+        newline = next((ids for ids in map(model.piece_to_id, NEWLINES) if ids != model.unk_id()), None)
+        return model.vocab_size(), words, newline
     from tokenizers import Tokenizer
 
     if (folder / "tokenizer.json").is_file():
@@ -171,7 +173,11 @@ def _tokenizer(folder: Path) -> Tuple[int, Tokenize]:
         tokenizer = ByteLevelBPETokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"))._tokenizer
     else:
         raise UserError(f"{folder} has no tokenizer.json, tokenizer.model, vocab.txt or vocab.json with merges.txt")
-    return tokenizer.get_vocab_size(), _library(tokenizer)
+    return tokenizer.get_vocab_size(), _library(tokenizer), _newline(tokenizer)
+
+
+def _newline(tokenizer: Any) -> Optional[int]:
+    return next((ids for ids in map(tokenizer.token_to_id, NEWLINES) if ids is not None), None)
 
 
 def _library(tokenizer: Any) -> Tokenize:
@@ -203,11 +209,11 @@ def _without_space(ids: List[int], piece: Callable[[int], str]) -> List[int]:
     return ids[1:] if len(ids) > 1 and piece(ids[0]) in SPACES else ids
 
 
-def _gguf_tokenizer(table: gguf_table.Gguf) -> Tuple[int, Tokenize]:
-    about = table.metadata
+def _gguf_tokenizer(stored: gguf_table.Gguf) -> Tuple[int, Tokenize, Optional[int]]:
+    about = stored.metadata
     pieces, kind = about.get("tokenizer.ggml.tokens"), about.get("tokenizer.ggml.model")
     if not pieces or kind not in ("llama", "gpt2"):
-        raise UserError(f"{table.path}: its tokenizer is of the kind {kind}; known are llama (SentencePiece) and gpt2 (bytes)")
+        raise UserError(f"{stored.path}: its tokenizer is of the kind {kind}; known are llama (SentencePiece) and gpt2 (bytes)")
     ids = {piece: n for n, piece in reversed(list(enumerate(pieces)))}
     if kind == "gpt2":
         from tokenizers import Tokenizer, models, pre_tokenizers
@@ -215,13 +221,13 @@ def _gguf_tokenizer(table: gguf_table.Gguf) -> Tuple[int, Tokenize]:
         merges = [tuple(merge.split(" ", 1)) for merge in about.get("tokenizer.ggml.merges", [])]
         tokenizer = Tokenizer(models.BPE(vocab=ids, merges=merges))
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        return len(pieces), _library(tokenizer)
+        return len(pieces), _library(tokenizer), _newline(tokenizer)
     scores = about["tokenizer.ggml.scores"]
 
     def words(wanted: Sequence[str]) -> List[List[int]]:
         return [_without_space(_merge("▁" + word, ids, scores), pieces.__getitem__) for word in wanted]
 
-    return len(pieces), words
+    return len(pieces), words, next((ids[newline] for newline in NEWLINES if newline in ids), None)
 
 
 def _merge(text: str, ids: Dict[str, int], scores: Sequence[float]) -> List[int]:

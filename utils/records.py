@@ -18,8 +18,8 @@ from utils.config import PATHS, nearest
 from utils.errors import UserError
 from utils.files import write_text
 
-DECODINGS = ("beam", "greedy", "word_lattice", "lattice", "lm", "wordvec")  # along the chain: a recipe's result is its last one
-LINKS = ("front_end", "encoder", "greedy", "word_lattice", "lattice", "nbest", "word_score", "gmm", "beam")  # timed on one core
+DECODINGS = ("beam", "greedy", "word_lattice", "lattice", "lm", "wordvec", "llm")  # along the chain: a recipe's result is its last one
+LINKS = ("front_end", "encoder", "greedy", "word_lattice", "lattice", "nbest", "word_score", "llm", "gmm", "beam")  # timed on one core
 MEASURED = ("data", "features", "lang", "vectors", "audit", "train", "decode", "rescore")  # stages with seconds and memory
 
 NULL = type(None)
@@ -199,6 +199,7 @@ def links(decoding: str, graph: str) -> Tuple[str, ...]:
         "word_lattice": ("front_end", "encoder", "word_lattice"),
         "lm": rescored,
         "wordvec": (*rescored, "word_score"),
+        "llm": (*rescored, "word_score", "llm"),
     }[decoding]
 
 

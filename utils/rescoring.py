@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import product
-from typing import Collection, Dict, List, Sequence, Tuple
+from typing import Collection, Dict, List, Optional, Sequence, Tuple
 
 import kaldialign
 import numpy as np
@@ -16,17 +16,18 @@ GRID: Dict[str, Sequence[float]] = {  # what tuning tries; the acoustic score ha
     "penalty": (-4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0),
     "unknown": (-12.0, -9.0, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 9.0, 12.0),
     "added": (-12.0, -9.0, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 9.0, 12.0),
+    "llm": (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0),
 }
-USUAL = {"lm": 1.0, "word": 0.6, "penalty": 0.0, "unknown": 0.0, "added": 0.0}
-FEATURES = ("lm", "word", "penalty", "unknown", "added")  # of a path beside the acoustic score
-Row = Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word}]
+USUAL = {"lm": 1.0, "word": 0.6, "penalty": 0.0, "unknown": 0.0, "added": 0.0, "llm": 1.0}
+FEATURES = ("lm", "word", "penalty", "unknown", "added", "llm")  # of a path beside the acoustic score
+Row = Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word}]; behind a language model also llm
 
 
 @dataclass
 class Lists:
     """All paths of a split, flat."""
 
-    scores: np.ndarray  # (P, 6): am, lm, word, number of words, of which unknown, of which added to the trained model
+    scores: np.ndarray  # (P, 7): am, lm, word, number of words, of which unknown, of which added to the trained model, llm
     splits: np.ndarray  # (U + 1,): paths of utterance u are splits[u] .. splits[u + 1]
     errors: np.ndarray  # (P,): word errors against the reference
 
@@ -42,30 +43,42 @@ def flatten(rows: Sequence[Row], added: Collection[str] = ()) -> Lists:
         for path in row["paths"]:
             words = path["words"]
             new = sum(word in added for word in words) if added else 0
-            scores.append((path["am"], path["lm"], path.get("word", 0.0), len(words), words.count(UNKNOWN), new))
+            counts = (len(words), words.count(UNKNOWN), new)
+            scores.append((path["am"], path["lm"], path.get("word", 0.0), *counts, path.get("llm", 0.0)))
             errors.append(kaldialign.edit_distance(row["ref"], path["words"])["total"])
         splits.append(len(scores))
-    return Lists(np.array(scores).reshape(-1, 6), np.array(splits), np.array(errors))
+    return Lists(np.array(scores).reshape(-1, 1 + len(FEATURES)), np.array(splits), np.array(errors))
 
 
-def tune(lists: Lists, names: Sequence[str]) -> Tuple[Dict[str, float], int]:
-    """Weights with the fewest errors, over the grid of `names` (keys of GRID; others are 0, but lm 1).
+def tune(lists: Lists, names: Sequence[str], fixed: Optional[Dict[str, float]] = None) -> Tuple[Dict[str, float], int]:
+    """Weights with the fewest errors, over the grid of `names` (keys of GRID; others are `fixed`, or 0, but lm 1).
 
     Errors are smoothed over neighbouring weights before the choice, so that a lucky point on a small dev set is not taken; of all
     weights within one error of the best, those nearest to the usual ones are.
 
     Returns:
-      the weights, and the errors on these lists with them.
+      the weights, those that were fixed among them, and the errors on these lists with them.
     """
+    fixed = fixed or {}
     grids = [GRID[name] for name in names]
     errors = np.zeros([len(g) for g in grids])
     for index, values in zip(np.ndindex(*errors.shape), product(*grids)):
-        errors[index] = lists.errors[choose(lists, dict(zip(names, values)))].sum()
+        errors[index] = lists.errors[choose(lists, {**fixed, **dict(zip(names, values))})].sum()
     smooth = uniform_filter(errors, 3, mode="nearest")
     best = np.argwhere(smooth <= smooth.min() + 1)
     usual = np.array([list(GRID[name]).index(USUAL[name]) for name in names])
     index = tuple(best[np.argmin(np.abs(best - usual).sum(1))])
-    return {name: grid[i] for name, grid, i in zip(names, grids, index)}, int(errors[index])
+    return {**fixed, **{name: grid[i] for name, grid, i in zip(names, grids, index)}}, int(errors[index])
+
+
+def best_paths(rows: Sequence[Row], lists: Lists, weights: Dict[str, float], count: int) -> List[Row]:
+    """The lists with their `count` best paths under some weights alone, in the order that they have."""
+    total = totals(lists, weights)
+    kept = []
+    for row, first, last in zip(rows, lists.splits, lists.splits[1:]):
+        best = np.sort(np.argsort(-total[first:last], kind="stable")[:count])
+        kept.append({**row, "paths": [row["paths"][n] for n in best]})
+    return kept
 
 
 def totals(lists: Lists, weights: Dict[str, float]) -> np.ndarray:

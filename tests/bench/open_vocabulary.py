@@ -32,7 +32,7 @@ from utils.vocabulary import used_lang
 from utils.versions import git_state, machine
 
 OFTEN = 5  # occurrences of a word in test from which its rate of confusion means something
-DECODINGS = ("greedy", "lattice", "word_lattice", "lm", "wordvec")
+DECODINGS = ("greedy", "lattice", "word_lattice", "lm", "wordvec", "llm")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

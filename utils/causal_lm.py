@@ -1,0 +1,322 @@
+"""A language model's decoder in torch, and what it makes of hypotheses: Llama, Mistral, Qwen2, Qwen3 and Gemma 3, GGUF or Hugging Face folder.
+
+The libraries that run such models want a later torch than k2 has, or score one text at a time. Here the hypotheses of many utterances
+are one tree, in which what they share is computed once, and the softmax is over the tokens of the recogniser's words alone.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Tuple, Union
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from utils import gguf_table
+from utils.errors import UserError
+from utils.language_model import open_model
+from utils.stored_tensors import Stored, tensors
+
+ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3", "gemma3")
+NODES = 512  # tokens that run at once
+LONGEST_CONTEXT = 480  # tokens; shorter than any model's sliding window
+Read = Callable[[str], Optional[Tensor]]  # a tensor by its name in GGUF, or None
+Cache = List[Tuple[Tensor, Tensor]]  # keys and values of each layer: (kv heads, T, head width)
+
+FOLDER_NAMES = {  # GGUF's names of a layer's tensors -> Hugging Face's
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "attn_q_norm": "self_attn.q_norm",
+    "attn_k_norm": "self_attn.k_norm",
+    "post_attention_norm": "post_attention_layernorm",
+    "ffn_norm": "pre_feedforward_layernorm",
+    "post_ffw_norm": "post_feedforward_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+LAYER_TENSORS = [f"{name}.weight" for name in FOLDER_NAMES] + [f"attn_{which}.bias" for which in "qkv"]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Hyperparameters of a decoder."""
+
+    architecture: str
+    layers: int
+    heads: int
+    kv_heads: int
+    head_width: int
+    epsilon: float
+    bases: Tuple[float, ...]  # of the rotary position embedding, a layer
+    scale: float  # of the attention's products
+    pairs: bool = False  # rotate neighbouring values instead of the two halves of a head
+
+
+class Decoder:
+    """Layers of a pre-trained Transformer decoder: RMSNorm, rotary positions, grouped queries, gated feed-forward."""
+
+    def __init__(self, shape: Shape, read: Read) -> None:
+        self.shape = shape
+        self.layers = [{name: read(f"blk.{n}.{name}") for name in LAYER_TENSORS} for n in range(shape.layers)]
+        self.norm = read("output_norm.weight")
+        for n, layer in enumerate(self.layers):
+            missing = [name for name in ("attn_q.weight", "attn_output.weight", "ffn_down.weight") if layer[name] is None]
+            if missing or self.norm is None:
+                raise UserError(f"the language model lacks {', '.join(missing) or 'its last norm'} in layer {n}: get it again")
+
+    @torch.no_grad()
+    def __call__(self, embedded: Tensor, positions: Tensor, seen: Tensor, past: Optional[Cache]) -> Tuple[Tensor, Cache]:
+        """Last hidden states, and the keys and values of these tokens.
+
+        Args:
+          embedded: (N, D), the tokens' embeddings.
+          positions: (N,), counted from the beginning of the text.
+          seen: (N, N) bool, which tokens each attends to among these; all attend to the whole of `past`.
+          past: keys and values of the tokens before.
+        Returns:
+          (N, D), and (kv heads, N, head width) twice a layer.
+        """
+        shape, x, new = self.shape, embedded, []
+        before = past[0][0].shape[1] if past else 0
+        mask = torch.zeros(len(x), before + len(x)).masked_fill_(~F.pad(seen, (before, 0), value=True), -math.inf)
+        gemma = shape.architecture == "gemma3"
+        if gemma:
+            x = x * math.sqrt(x.shape[1])
+        for n, layer in enumerate(self.layers):
+            y = self._norm(x, layer["attn_norm.weight"])
+            q, k, v = (
+                F.linear(y, layer[f"attn_{which}.weight"], layer[f"attn_{which}.bias"])
+                .view(len(x), -1, shape.head_width)
+                .transpose(0, 1)
+                for which in "qkv"
+            )
+            if layer["attn_q_norm.weight"] is not None:
+                q, k = self._norm(q, layer["attn_q_norm.weight"]), self._norm(k, layer["attn_k_norm.weight"])
+            q, k = (self._rotate(t, positions, shape.bases[n]) for t in (q, k))
+            new.append((k, v))
+            if past:
+                k, v = torch.cat((past[n][0], k), 1), torch.cat((past[n][1], v), 1)
+            k, v = (t.repeat_interleave(shape.heads // shape.kv_heads, 0) for t in (k, v))
+            y = (q @ k.transpose(1, 2) * shape.scale + mask).softmax(-1) @ v
+            y = F.linear(y.transpose(0, 1).reshape(len(x), -1), layer["attn_output.weight"])
+            x = x + (self._norm(y, layer["post_attention_norm.weight"]) if gemma else y)
+            y = self._norm(x, layer["ffn_norm.weight"])
+            gate = F.linear(y, layer["ffn_gate.weight"])
+            gate = F.gelu(gate, approximate="tanh") if gemma else F.silu(gate)
+            y = F.linear(gate * F.linear(y, layer["ffn_up.weight"]), layer["ffn_down.weight"])
+            x = x + (self._norm(y, layer["post_ffw_norm.weight"]) if gemma else y)
+        return self._norm(x, self.norm), new
+
+    def _norm(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Zhang and Sennrich 2019, equation 4."""
+        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.shape.epsilon) * weight
+
+    def _rotate(self, x: Tensor, positions: Tensor, base: float) -> Tensor:
+        """Su et al. 2021, equation 34: (heads, N, width)."""
+        width = x.shape[-1]
+        angles = positions[:, None] * base ** (-torch.arange(0, width, 2) / width)
+        cos, sin = angles.cos(), angles.sin()
+        a, b = (x[..., ::2], x[..., 1::2]) if self.shape.pairs else x.chunk(2, -1)
+        turned = (a * cos - b * sin, b * cos + a * sin)
+        return torch.stack(turned, -1).flatten(-2) if self.shape.pairs else torch.cat(turned, -1)
+
+
+class SentenceScorer:
+    """log p of sentences in a text of their kind, one a line, under a language model that knows only certain words."""
+
+    def __init__(self, path: Union[str, Path], words: Sequence[str], context: Sequence[Sequence[str]]) -> None:
+        """Read the model.
+
+        Args:
+          path: a Hugging Face folder, or a GGUF file.
+          words: all that sentences may have; the others count nothing.
+          context: sentences that stand before each that is scored; as many as fit in `LONGEST_CONTEXT` tokens.
+        Raises:
+          UserError: a wrong path, a damaged file, an unknown architecture, or a tokenizer without a newline.
+        """
+        model = open_model(path)
+        if model.newline is None:
+            raise UserError(f"{path}: its tokenizer has no token for the end of a line, which ends a sentence here")
+        self.newline = model.newline
+        self.tokens = dict(zip(words, model.words(words)))
+        self.decoder, output, first = _open(Path(path), model.table)
+        known = sorted({self.newline}.union(*self.tokens.values()))
+        self.column = {token: n for n, token in enumerate(known)}
+        self.output = torch.from_numpy(output.rows(np.array(known)))  # (S, D)
+        self.table, self.rows = model.table, torch.from_numpy(model.table.rows(np.array(known)))
+        text = [first if first is not None else self.newline]
+        for sentence in context:
+            line = [*self._tokens(sentence), self.newline]
+            if len(text) + len(line) > LONGEST_CONTEXT:
+                break
+            text += line
+        self.last, self.past = text[-1], None
+        if len(text) > 1:
+            size = len(text) - 1
+            before = torch.from_numpy(model.table.rows(np.array(text[:-1])))
+            self.past = self.decoder(before, torch.arange(size), torch.ones(size, size, dtype=torch.bool).tril(), None)[1]
+        self.first_row = torch.from_numpy(model.table.rows(np.array([self.last])))
+        self.position = len(text) - 1
+
+    def _tokens(self, sentence: Iterable[str]) -> List[int]:
+        return [token for word in sentence for token in self.tokens.get(word, ())]
+
+    def __call__(self, sentences: Sequence[Sequence[str]]) -> List[float]:
+        """Natural log of each sentence's probability, with its end."""
+        wanted = [tuple(self.column[token] for token in self._tokens(sentence)) for sentence in sentences]
+        scores: Dict[Tuple[int, ...], float] = {}
+        tree = Tree()
+        for tokens in sorted(set(wanted)):  # those with the same beginning lie together
+            if len(tree.tokens) + len(tokens) > NODES and tree.ends:
+                self._run(tree, scores)
+                tree = Tree()
+            tree.add(tokens)
+        if tree.ends:
+            self._run(tree, scores)
+        return [scores[tokens] for tokens in wanted]
+
+    def _run(self, tree: "Tree", scores: Dict[Tuple[int, ...], float]) -> None:
+        columns, parents = torch.tensor(tree.tokens), tree.parents
+        embedded = torch.cat((self.first_row, self.rows[columns]))  # the root is the last token of the context
+        depth, seen = torch.zeros(len(embedded)), torch.eye(len(embedded), dtype=torch.bool)
+        for node, parent in enumerate(parents, 1):
+            depth[node] = depth[parent] + 1
+            seen[node] |= seen[parent]
+        hidden, _ = self.decoder(embedded, depth + self.position, seen, self.past)
+        log_probs = F.log_softmax(hidden @ self.output.T, -1)
+        totals = torch.zeros(len(embedded), dtype=torch.float64)
+        steps = log_probs[torch.tensor(parents, dtype=torch.int64), columns].double()
+        for node, parent in enumerate(parents, 1):
+            totals[node] = totals[parent] + steps[node - 1]
+        ended = totals + log_probs[:, self.column[self.newline]]
+        scores.update((tokens, float(ended[node])) for tokens, node in tree.ends.items())
+
+
+class Tree:
+    """Sentences of tokens that share their beginnings. Node 0 is before the first token; node n has token n - 1."""
+
+    def __init__(self) -> None:
+        self.tokens: List[int] = []
+        self.parents: List[int] = []
+        self.children: Dict[Tuple[int, int], int] = {}
+        self.ends: Dict[Tuple[int, ...], int] = {}
+
+    def add(self, tokens: Tuple[int, ...]) -> None:
+        """Where they end is in `ends`."""
+        node = 0
+        for token in tokens:
+            if (node, token) not in self.children:
+                self.tokens.append(token)
+                self.parents.append(node)
+                self.children[node, token] = len(self.tokens)
+            node = self.children[node, token]
+        self.ends[tokens] = node
+
+
+def _open(path: Path, table: Any) -> Tuple[Decoder, Any, Optional[int]]:
+    """The decoder, the rows of the output layer, and the token that begins a text, if any does."""
+    return _folder(path, table) if path.is_dir() else _gguf(path, table)
+
+
+def model_bytes(path: Union[str, Path]) -> int:
+    """Size of a model's file, or of the weights in its folder."""
+    path = Path(path)
+    files = [path] if path.is_file() else [file for file in path.iterdir() if file.suffix in (".safetensors", ".bin")]
+    return sum(file.stat().st_size for file in files)
+
+
+def _known(path: Path, architecture: str) -> None:
+    if architecture not in ARCHITECTURES:
+        raise UserError(f"{path} is a model of the kind {architecture}; known are {', '.join(ARCHITECTURES)}")
+
+
+def _gguf(path: Path, table: gguf_table.Quantised) -> Tuple[Decoder, gguf_table.Quantised, Optional[int]]:
+    stored = gguf_table.read(path)
+    about, kind = stored.metadata, stored.metadata.get("general.architecture", "?")
+    _known(path, kind)
+
+    def get(key: str, otherwise: Any = None) -> Any:
+        return about.get(f"{kind}.{key}", otherwise)
+
+    if "rope_freqs.weight" in stored.tensors:
+        raise UserError(f"{path}: its positions are scaled (rope_freqs), which is not known here")
+    heads, layers = get("attention.head_count"), get("block_count")
+    width = get("attention.key_length") or get("embedding_length") // heads
+    shape = Shape(
+        kind,
+        layers,
+        heads,
+        get("attention.head_count_kv", heads),
+        width,
+        get("attention.layer_norm_rms_epsilon"),
+        _bases(kind, layers, get("rope.freq_base", 10000.0), 10000.0, 6),
+        1 / math.sqrt(width),
+        pairs=kind == "llama",  # whose converter has reordered the rows
+    )
+
+    def read(name: str) -> Optional[Tensor]:
+        tensor = stored.tensors.get(name)
+        return None if tensor is None else torch.from_numpy(tensor.rows(np.arange(tensor.shape[0])))
+
+    first = about.get("tokenizer.ggml.bos_token_id") if about.get("tokenizer.ggml.add_bos_token", kind != "qwen2") else None
+    return Decoder(shape, read), stored.tensors.get("output.weight", table), first
+
+
+def _bases(kind: str, layers: int, base: float, local: float, every: int) -> Tuple[float, ...]:
+    """Gemma 3 looks far in each sixth layer alone; the others have a base of their own."""
+    return tuple(local if kind == "gemma3" and (n + 1) % every else base for n in range(layers))
+
+
+def _folder(path: Path, table: Stored) -> Tuple[Decoder, Stored, Optional[int]]:
+    settings = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    settings = {**settings, **(settings.get("text_config") or {})}
+    kind = str(settings.get("model_type")).replace("_text", "")
+    _known(path, kind)
+    if settings.get("rope_scaling") or (settings.get("rope_parameters") or {}).get("rope_type", "default") != "default":
+        raise UserError(f"{path}: its positions are scaled (rope_scaling), which is not known here")
+    files = {name: path / name for name in ("model.safetensors", "pytorch_model.bin")}
+    indices = [path / f"{name}.index.json" for name in files if (path / f"{name}.index.json").is_file()]
+    if indices:
+        shards = sorted(set(json.loads(indices[0].read_text(encoding="utf-8"))["weight_map"].values()))
+    else:
+        shards = [name for name, file in files.items() if file.is_file()][:1]
+    found = {
+        name[name.find("layers.") :] if "layers." in name else name.rsplit("model.", 1)[-1]: tensor
+        for shard in shards
+        for name, tensor in tensors(path / shard).items()
+        if "vision" not in name
+    }
+    heads, layers = settings["num_attention_heads"], settings["num_hidden_layers"]
+    width = settings.get("head_dim") or settings["hidden_size"] // heads
+    bases = _bases(
+        kind,
+        layers,
+        settings.get("rope_theta") or 10000.0,
+        settings.get("rope_local_base_freq") or 10000.0,
+        settings.get("sliding_window_pattern") or 6,
+    )
+    scale = 1 / math.sqrt(settings.get("query_pre_attn_scalar") or width)
+    shape = Shape(kind, layers, heads, settings.get("num_key_value_heads") or heads, width, settings["rms_norm_eps"], bases, scale)
+    names = FOLDER_NAMES if kind == "gemma3" else {**FOLDER_NAMES, "ffn_norm": "post_attention_layernorm"}
+    shift = 1.0 if kind == "gemma3" else 0.0  # Gemma's folders hold what its norms' weights are more than 1
+
+    def read(name: str) -> Optional[Tensor]:
+        if name == "output_norm.weight":
+            tensor = found.get("norm.weight")
+        else:
+            _, layer, part, what = name.split(".")
+            tensor = found.get(f"layers.{layer}.{names[part]}.{what}")
+        if tensor is None:
+            return None
+        values = torch.from_numpy(tensor.rows(np.arange(tensor.shape[0])))
+        return values + shift if "norm" in name else values
+
+    begins = kind not in ("qwen2", "qwen3")
+    return Decoder(shape, read), found.get("lm_head.weight", table), settings.get("bos_token_id") if begins else None
