@@ -21,7 +21,7 @@ from utils.graphs import load_fsa
 from utils.lexicon import read_lexicon
 from utils.nbest import nbest
 from utils.parallel import run_all
-from utils.rescoring import Lists, best_paths, best_words, choose, flatten, totals, tune
+from utils.rescoring import Lists, pruned, best_words, choose, flatten, totals, tune
 from utils.timing import sum_timing, timed
 from utils.vocabulary import open_lexicon, used_lang
 from utils.wordscore import sequence_scores, span_scores
@@ -122,7 +122,7 @@ class LanguageModelReader:
     def piece(self, listed: Path, out: Path) -> None:
         """Write `<out>.jsonl`, the best paths with the model's score, and before it `<out>.seconds.json`."""
         rows = read_jsonl(listed.with_suffix(".jsonl"))
-        rows = best_paths(rows, flatten(rows, self.added), self.weights, self.config.paths)
+        rows = pruned(rows, flatten(rows, self.added), self.weights, self.config.paths)
         seconds: Dict[str, float] = {}
         with timed(seconds, "llm"):
             scores = iter(self.scorer([path["words"] for row in rows for path in row["paths"]]))

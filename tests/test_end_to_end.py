@@ -10,6 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from conftest import ROOT, drive, write_kaldi
+from tests.decoders import write_decoder
 from utils.config import load
 from utils.records import read_all
 from utils.stages import STAGES, plan
@@ -96,6 +97,22 @@ def test_rescoring_needs_no_second_decode(finished):
     assert drive(*arguments) == 0
     assert finished["folders"]["decode"].stat().st_mtime_ns == decoded
     assert len(list(finished["folders"]["rescore"].parent.glob("rescore-*"))) == 2
+
+
+def test_a_language_model_reads_the_best_paths(finished, tmp_path):
+    path = write_decoder(tmp_path, "llama")
+    arguments = ["--set", f"rescore.llm.path={path}", "--set", "rescore.llm.paths=5", "--stage", "rescore", "--stop-stage", "score"]
+    assert drive(*finished["arguments"], *arguments) == 0
+    read = [r for r in read_all([finished["corpus"] / "results"]) if "rescore.llm.paths=5" in r["overrides"] and r["split"] == "test"]
+    records = {r["decoding"]: r for r in read}
+    before, after = records["wordvec"], records["llm"]
+    assert after["rtf"]["llm"] > 0 and set(after["weights"]) >= {"lm", "word", "penalty", "llm"} and "llm" not in before["rtf"]
+    assert after["model_mb"] == pytest.approx(before["model_mb"] + (path / "model.safetensors").stat().st_size / 1e6, abs=0.01)
+    assert f"rescore.llm.path={path.name}" in after["overrides"] and after["wer"] <= 20
+    folder = max(finished["folders"]["rescore"].parent.glob("rescore-*"), key=lambda f: f.stat().st_mtime)
+    parts = [json.loads(line) for file in folder.glob("parts/*/llm/*.jsonl") for line in file.read_text().splitlines()]
+    assert len(parts) == 2 * after["utterances"] and all(1 <= len(row["paths"]) <= 5 for row in parts)
+    assert all(p["llm"] < 0 for row in parts for p in row["paths"])
 
 
 def test_every_folder_has_its_config_and_fingerprint(finished):

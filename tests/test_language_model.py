@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.conftest import SENTENCES
+from tests.decoders import byte_level
 from utils import gguf_table, stored_tensors, vectors
 from utils.errors import UserError
 from utils.files import ROOT
@@ -95,20 +96,10 @@ def test_a_word_that_the_tokenizer_does_not_know_has_no_vector(tmp_path, table, 
     assert known.tolist() == [True] * 4 + [False] and not rows[4].any() and rows[0].any()
 
 
-def byte_level(folder):
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = trainers.BpeTrainer(vocab_size=330, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
-    tokenizer.train_from_iterator([" ".join(s) for s in SENTENCES], trainer)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    return tokenizer
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_any_other_folder_by_safetensors_and_tokenizer_json(tmp_path, dtype):
-    tokenizer = byte_level(tmp_path)
+    tokenizer = byte_level()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
     table = torch.randn(tokenizer.get_vocab_size() + 6, DIM).to(dtype)
     save_file({"model.embed_tokens.weight": table, "lm_head.weight": table.clone()}, str(tmp_path / "model.safetensors"))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2", "hidden_size": DIM}))

@@ -71,7 +71,7 @@ def tune(lists: Lists, names: Sequence[str], fixed: Optional[Dict[str, float]] =
     return {**fixed, **{name: grid[i] for name, grid, i in zip(names, grids, index)}}, int(errors[index])
 
 
-def best_paths(rows: Sequence[Row], lists: Lists, weights: Dict[str, float], count: int) -> List[Row]:
+def pruned(rows: Sequence[Row], lists: Lists, weights: Dict[str, float], count: int) -> List[Row]:
     """The lists with their `count` best paths under some weights alone, in the order that they have."""
     total = totals(lists, weights)
     kept = []
