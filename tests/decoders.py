@@ -13,6 +13,18 @@ from tests.conftest import SENTENCES
 WIDTH, HEADS, KV, HEAD, HIDDEN, LAYERS, TOKENS = 32, 4, 2, 8, 24, 7, 340
 KINDS = {
     "llama": {"rope_theta": 500.0, "bos_token_id": 7},
+    "llama3": {
+        "model_type": "llama",
+        "rope_theta": 500.0,
+        "bos_token_id": 7,
+        "rope_scaling": {
+            "rope_type": "llama3",
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 64,
+        },
+    },
     "mistral": {"bos_token_id": 7, "sliding_window": None},
     "qwen2": {"rope_theta": 1000.0},
     "qwen3": {"rope_theta": 1000.0},

@@ -53,7 +53,7 @@ def test_what_the_recogniser_cannot_say_takes_no_probability(folders):
     assert all(some > many for some, many in zip(few_words(SAID[-4:]), all_words(SAID[-4:])))
 
 
-@pytest.mark.parametrize("kind", ["llama", "mistral", "qwen2"])
+@pytest.mark.parametrize("kind", ["llama", "llama3", "mistral", "qwen2"])
 def test_scores_are_those_of_transformers(folders, kind):
     transformers = pytest.importorskip("transformers", reason="needs the extra utils/requirements/transformers.txt")
     model = transformers.AutoModelForCausalLM.from_pretrained(folders[kind]).eval()
@@ -119,7 +119,7 @@ def test_gguf_scores_as_the_folder(folders, tmp_path, kind):
     "change, message",
     [
         ({"model_type": "mamba"}, "a model of the kind mamba; known are llama, mistral"),
-        ({"rope_scaling": {"rope_type": "llama3"}}, "its positions are scaled"),
+        ({"rope_scaling": {"rope_type": "yarn"}}, "its positions are scaled .yarn."),
         ({"num_hidden_layers": 9}, "lacks .* in layer 7"),
     ],
 )

@@ -4,7 +4,6 @@ The libraries that run such models want a later torch than k2 has, or score one 
 are one tree, in which what they share is computed once, and the softmax is over the tokens of the recogniser's words alone.
 """
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,11 @@ from torch.nn import functional as F
 
 from utils import gguf_table
 from utils.errors import UserError
-from utils.language_model import open_model
-from utils.stored_tensors import Stored, tensors
+from utils.language_model import checkpoint, open_model, read_settings
+from utils.stored_tensors import Stored
 
 ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3", "gemma3")
+LLAMA3 = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")  # of its scaled positions
 NODES = 512  # tokens that run at once
 LONGEST_CONTEXT = 480  # tokens; shorter than any model's sliding window
 Read = Callable[[str], Optional[Tensor]]  # a tensor by its name in GGUF, or None
@@ -57,6 +57,7 @@ class Shape:
     bases: Tuple[float, ...]  # of the rotary position embedding, a layer
     scale: float  # of the attention's products
     pairs: bool = False  # rotate neighbouring values instead of the two halves of a head
+    slower: Optional[Tensor] = None  # (head width / 2,), by which the rotations' frequencies are divided
 
 
 class Decoder:
@@ -122,6 +123,8 @@ class Decoder:
         """Su et al. 2021, equation 34: (heads, N, width)."""
         width = x.shape[-1]
         angles = positions[:, None] * base ** (-torch.arange(0, width, 2) / width)
+        if self.shape.slower is not None:
+            angles = angles / self.shape.slower
         cos, sin = angles.cos(), angles.sin()
         a, b = (x[..., ::2], x[..., 1::2]) if self.shape.pairs else x.chunk(2, -1)
         turned = (a * cos - b * sin, b * cos + a * sin)
@@ -245,8 +248,13 @@ def _gguf(path: Path, table: gguf_table.Quantised) -> Tuple[Decoder, gguf_table.
     def get(key: str, otherwise: Any = None) -> Any:
         return about.get(f"{kind}.{key}", otherwise)
 
-    if "rope_freqs.weight" in stored.tensors:
-        raise UserError(f"{path}: its positions are scaled (rope_freqs), which is not known here")
+    def read(name: str) -> Optional[Tensor]:
+        tensor = stored.tensors.get(name)
+        return None if tensor is None else torch.from_numpy(tensor.rows(np.arange(tensor.shape[0])))
+
+    scaling = get("rope.scaling.type", "none")
+    if scaling != "none":
+        raise UserError(f"{path}: its positions are scaled ({scaling}), which is not known here")
     heads, layers = get("attention.head_count"), get("block_count")
     width = get("attention.key_length") or get("embedding_length") // heads
     shape = Shape(
@@ -259,12 +267,8 @@ def _gguf(path: Path, table: gguf_table.Quantised) -> Tuple[Decoder, gguf_table.
         _bases(kind, layers, get("rope.freq_base", 10000.0), 10000.0, 6),
         1 / math.sqrt(width),
         pairs=kind == "llama",  # whose converter has reordered the rows
+        slower=read("rope_freqs.weight"),
     )
-
-    def read(name: str) -> Optional[Tensor]:
-        tensor = stored.tensors.get(name)
-        return None if tensor is None else torch.from_numpy(tensor.rows(np.arange(tensor.shape[0])))
-
     first = about.get("tokenizer.ggml.bos_token_id") if about.get("tokenizer.ggml.add_bos_token", kind != "qwen2") else None
     return Decoder(shape, read), stored.tensors.get("output.weight", table), first
 
@@ -274,36 +278,36 @@ def _bases(kind: str, layers: int, base: float, local: float, every: int) -> Tup
     return tuple(local if kind == "gemma3" and (n + 1) % every else base for n in range(layers))
 
 
+def _slower(
+    base: float, width: int, factor: float, low_freq_factor: float, high_freq_factor: float, original_max_position_embeddings: int
+) -> Tensor:
+    """Llama 3.1's divisors of the frequencies: 1 for the fast ones, `factor` for the slow ones, their inverses mixed in between."""
+    turns = original_max_position_embeddings * base ** (-torch.arange(0, width, 2) / width) / (2 * math.pi)
+    fast = ((turns - low_freq_factor) / (high_freq_factor - low_freq_factor)).clamp(0, 1)
+    return 1 / (fast + (1 - fast) / factor)
+
+
 def _folder(path: Path, table: Stored) -> Tuple[Decoder, Stored, Optional[int]]:
-    settings = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    settings = {**settings, **(settings.get("text_config") or {})}
+    settings = read_settings(path / "config.json")
     kind = str(settings.get("model_type")).replace("_text", "")
     _known(path, kind)
-    if settings.get("rope_scaling") or (settings.get("rope_parameters") or {}).get("rope_type", "default") != "default":
-        raise UserError(f"{path}: its positions are scaled (rope_scaling), which is not known here")
-    files = {name: path / name for name in ("model.safetensors", "pytorch_model.bin")}
-    indices = [path / f"{name}.index.json" for name in files if (path / f"{name}.index.json").is_file()]
-    if indices:
-        shards = sorted(set(json.loads(indices[0].read_text(encoding="utf-8"))["weight_map"].values()))
-    else:
-        shards = [name for name, file in files.items() if file.is_file()][:1]
+    rope = settings.get("rope_scaling") or settings.get("rope_parameters") or {}
+    scaling = rope.get("rope_type") or rope.get("type") or "default"
+    if scaling not in ("default", "llama3"):
+        raise UserError(f"{path}: its positions are scaled ({scaling}), which is not known here")
     found = {
         name[name.find("layers.") :] if "layers." in name else name.rsplit("model.", 1)[-1]: tensor
-        for shard in shards
-        for name, tensor in tensors(path / shard).items()
+        for name, tensor in checkpoint(path).items()
         if "vision" not in name
     }
     heads, layers = settings["num_attention_heads"], settings["num_hidden_layers"]
     width = settings.get("head_dim") or settings["hidden_size"] // heads
-    bases = _bases(
-        kind,
-        layers,
-        settings.get("rope_theta") or 10000.0,
-        settings.get("rope_local_base_freq") or 10000.0,
-        settings.get("sliding_window_pattern") or 6,
-    )
+    base = settings.get("rope_theta") or rope.get("rope_theta") or 10000.0
+    local, every = settings.get("rope_local_base_freq") or 10000.0, settings.get("sliding_window_pattern") or 6
+    slower = _slower(base, width, **{key: rope[key] for key in LLAMA3}) if scaling == "llama3" else None
     scale = 1 / math.sqrt(settings.get("query_pre_attn_scalar") or width)
-    shape = Shape(kind, layers, heads, settings.get("num_key_value_heads") or heads, width, settings["rms_norm_eps"], bases, scale)
+    bases, kv_heads = _bases(kind, layers, base, local, every), settings.get("num_key_value_heads") or heads
+    shape = Shape(kind, layers, heads, kv_heads, width, settings["rms_norm_eps"], bases, scale, slower=slower)
     names = FOLDER_NAMES if kind == "gemma3" else {**FOLDER_NAMES, "ffn_norm": "post_attention_layernorm"}
     shift = 1.0 if kind == "gemma3" else 0.0  # Gemma's folders hold what its norms' weights are more than 1
 

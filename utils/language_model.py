@@ -81,7 +81,7 @@ def open_model(path: Union[str, Path]) -> LanguageModel:
     """
     path = Path(path)
     if path.is_dir():
-        settings = _json(path / "config.json")
+        settings = read_settings(path / "config.json")
         table, (size, words, newline), licence = _table(path, settings), _tokenizer(path), folder_licence(path)
     elif path.is_file():
         stored = gguf_table.read(path)
@@ -95,31 +95,36 @@ def open_model(path: Union[str, Path]) -> LanguageModel:
     return LanguageModel(path, table, words, newline, licence)
 
 
-def _json(path: Path) -> Dict[str, Any]:
+def read_settings(path: Path) -> Dict[str, Any]:
+    """A folder's config.json, those of a part that is for text above the others, or an index."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        settings = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path.parent} has no {path.name}: it is not the folder of a language model") from None
     except ValueError as error:
         raise UserError(f"{path} is not JSON: {error}") from None
+    return {**settings, **(settings.get("text_config") or {})}
 
 
-def _table(folder: Path, settings: Dict[str, Any]) -> Stored:
-    """The input embeddings, found by name in the checkpoint's index or in its only file, and checked against config.json."""
-    settings = {**settings, **(settings.get("text_config") or {})}
-    files: List[str] = []
+def checkpoint(folder: Path, endings: Tuple[str, ...] = ("",)) -> Dict[str, Stored]:
+    """All tensors in the files of a checkpoint that have one whose name ends so: the shards of its index, or its only file."""
     for index in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
         if (folder / index).is_file():
-            weight_map = _json(folder / index).get("weight_map", {})
-            files = sorted({weight_map[name] for name in weight_map if name.endswith(NAMES)})
+            weight_map = read_settings(folder / index).get("weight_map", {})
+            files = sorted({weight_map[name] for name in weight_map if name.endswith(endings)})
             if not files:
-                raise UserError(f"{folder / index} names no table of embeddings ({', '.join(NAMES)}): an unknown architecture")
+                raise UserError(f"{folder / index} names no table of embeddings ({', '.join(endings)}): an unknown architecture")
             break
     else:
         files = [name for name in ("model.safetensors", "pytorch_model.bin") if (folder / name).is_file()][:1]
         if not files:
             raise UserError(f"{folder} has no model.safetensors, no pytorch_model.bin and no index of either")
-    found = {name: tensor for file in files for name, tensor in tensors(folder / file).items() if len(tensor.shape) == 2}
+    return {name: tensor for file in files for name, tensor in tensors(folder / file).items()}
+
+
+def _table(folder: Path, settings: Dict[str, Any]) -> Stored:
+    """The input embeddings, found by name in the checkpoint's index or in its only file, and checked against config.json."""
+    found = {name: tensor for name, tensor in checkpoint(folder, NAMES).items() if len(tensor.shape) == 2}
     widths = {settings[key] for key in WIDTHS if key in settings}
     fitting = [
         (NAMES.index(ending), len(name), name)
@@ -128,6 +133,7 @@ def _table(folder: Path, settings: Dict[str, Any]) -> Stored:
         if name.endswith(ending) and (not widths or tensor.shape[1] in widths)
     ]
     if not fitting:
+        files = sorted({tensor.path.name for tensor in found.values()})
         raise UserError(
             f"{folder}: no table of embeddings of width {' or '.join(map(str, sorted(widths))) or '?'} is in {', '.join(files)} "
             f"(architecture {settings.get('architectures') or settings.get('model_type')}); known names end in {', '.join(NAMES)}"
