@@ -165,6 +165,22 @@ def test_recipes_that_differ_in_their_vectors_alone_have_a_table_beside_random_o
     assert not any(t.title.startswith("What") for t in report([record(), hybrid()], "test").tables)
 
 
+def test_each_link_says_how_much_of_the_way_to_the_oracle_it_goes():
+    records = [
+        hybrid(decoding="lattice", utterance_errors=[4, 0, 0, 0]),  # 20%
+        hybrid(decoding="lm", utterance_errors=[3, 0, 0, 0], oracle_wer=10.0),
+        hybrid(utterance_errors=[2, 1, 0, 0], oracle_wer=10.0),
+        hybrid(decoding="llm", utterance_errors=[0, 0, 2, 0], oracle_wer=10.0),
+    ]
+    page = report([*records, record(decoding="greedy")], "test")
+    (row,) = table(page, "Links").rows
+    assert dict(zip(table(page, "Links").header, row)) == {
+        "corpus": "asterisk-en", "recipe": "wordvec_hybrid", "seeds": "1", "lattice": "lattice", "first pass": "20.00",
+        "lm": "15.00 (50%)", "wordvec": "15.00 (50%)", "llm": "10.00 (100%)", "oracle": "10.00",
+    }
+    assert not any(t.title.startswith("Links") for t in report([record(decoding="greedy")], "test").tables)
+
+
 def test_pooled_languages_stand_beside_one_language_alone_on_the_same_utterances():
     part = {"utterances": 4, "words": 20, "errors": 3, "wer": 15.0, "wer_interval": [10.0, 20.0], "utterance_set": "set-a"}
     pooled = hybrid(

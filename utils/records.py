@@ -174,7 +174,7 @@ def named_overrides(overrides: Sequence[str]) -> List[str]:
 
 
 def result_decoding(decodings: Iterable[str]) -> str:
-    """Which of a recipe's decodings is its result: the last of the chain (wordvec > lm > lattice > word_lattice > greedy)."""
+    """Which of a recipe's decodings is its result: the last of the chain (llm > wordvec > lm > lattice > word_lattice > greedy)."""
     return max(decodings, key=decoding_rank)
 
 

@@ -8,6 +8,7 @@ from utils.records import LINKS, MEASURED, Record
 from utils.tables import ABSENT, Table, grouped, number, probability, signed, span
 
 RATES = ("WER", "95% interval", "ins", "del", "sub", "OOV recall", "IV recall", "oracle", "RTF")
+REREAD = ("lm", "wordvec", "llm")  # decodings that choose from n-best lists
 RATES_CAPTION = (
     "All but RTF in percent. OOV and IV recall: recognised reference words, of those that the training text doesn't have and of "
     "those that it has. Oracle: the best path of each n-best list. RTF: seconds a second of audio on one core, all links of the "
@@ -27,8 +28,8 @@ def all_tables(every: Sequence[Cell], final: Sequence[Cell], split: str, baselin
     """
     apart = vector_variants(every)
     systems = [c for c in final if (c.corpus, c.system) not in apart or c.plain]
-    first, second, third = matrix(final, split, baseline), comparison(systems, split, baseline), parts(every, final, split)
-    tables = [first, second, third, cost(final, split), decodings(every, split), languages(final, split), *stages(final)]
+    tables = [matrix(final, split, baseline), comparison(systems, split, baseline), parts(every, final, split), chain(every, split)]
+    tables += [cost(final, split), decodings(every, split), languages(final, split), *stages(final)]
     return [t for t in tables if t]
 
 
@@ -141,6 +142,39 @@ def _beside(cell: Optional[Cell], control: Optional[Cell]) -> List[str]:
         f"{number(min(values), 2)} to {number(max(values), 2)}" if len(values) > 1 else ABSENT,
         f"{signed(apart.value, 2)} {span(apart.low, apart.high)}" if apart else ABSENT,
     ]
+
+
+def chain(every: Sequence[Cell], split: str) -> Optional[Table]:
+    """How much of what the n-best lists hold each link of rescoring brings out."""
+    systems: Dict[Tuple[str, str], Dict[str, Cell]] = {}
+    for cell in every:
+        systems.setdefault((cell.corpus, cell.system), {})[cell.decoding] = cell
+    rows = []
+    for (corpus, system), cells_of in systems.items():
+        found = [cells_of[link] for link in REREAD if link in cells_of]
+        before = cells_of.get("lattice", cells_of.get("word_lattice"))
+        if not found or before is None or found[0].mean("oracle_wer") is None:
+            continue
+        first, oracle = before.mean("wer"), found[0].mean("oracle_wer")
+        row = [corpus, system, str(len(before.seeds)), before.decoding, number(first, 2)]
+        for link in REREAD:
+            value = cells_of[link].mean("wer") if link in cells_of else None
+            share = f" ({number(100 * (first - value) / (first - oracle), 0)}%)" if value is not None and first > oracle else ""
+            row.append(number(value, 2) + share)
+        rows.append([*row, number(oracle, 2)])
+    if not rows:
+        return None
+    caption = (
+        "WER, means over seeds: of the lattice's best path; of what each link takes from the n-best lists; of the best there is in "
+        "each list. In brackets the share of the way from the first to the last that is gone by then."
+    )
+    return Table(
+        f"Links of the chain on {split}",
+        caption,
+        ["corpus", "recipe", "seeds", "lattice", "first pass", *REREAD, "oracle"],
+        grouped(rows, 1),
+        4,
+    )
 
 
 def decodings(every: Sequence[Cell], split: str) -> Table:
