@@ -4,22 +4,25 @@ From the Debian packages asterisk-core-sounds-<language> (`apt-get download`, no
 tarballs. data.source: a folder with such packages extracted (one or many), or with the tarballs, packed or unpacked.
 Licence: CC BY-SA 3.0 (en, es, fr), CC BY 3.0 (it, ru), as the packages state it.
 
-The split is a hash of the prompt's key, so one prompt is in the same split in every language and recipe. Tones and silence are
+The split is a hash of the prompt's key, so one prompt is in the same split in every language and recipe; or, to see what becomes of
+new words, a hash of the words themselves, some of which are then never heard in training. Tones and silence are
 left out by design, and so is what was published incomplete (text without audio, audio without text).
 """
 import gzip
 import hashlib
 import logging
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Dict, List, Tuple
+from typing import Callable, Dict, List, Tuple
 
 from utils import download
 from utils.audio import decode_g722, write_wav
 from utils.errors import UserError
 from utils.manifests import Corpus, LeftOut, Utterance, options
+from utils.text import normaliser
 from utils.parallel import threaded
 
 URL = "https://downloads.asterisk.org/pub/telephony/sounds/releases/"
@@ -27,7 +30,9 @@ VERSION = "1.6.1"  # Debian's too
 VOICES = {"en": "en_US_f_Allison", "es": "es_MX_f_Allison", "fr": "fr_CA_f_June", "it": "it_IT_m_Carlo",
           "ru": "ru_RU_f_IvrvoiceRU"}
 PROMPTS = {"en": 551, "es": 482, "fr": 511, "it": 580, "ru": 554}  # with speech, audio and text, in VERSION
-OPTIONS = {"languages": [], "format": "g722", "check_counts": True}
+OPTIONS = {"languages": [], "format": "g722", "check_counts": True, "split": "prompts"}
+RARE = 3  # prompts that a word may be in to be held out
+HELD_OUT = {"test": 0.1, "dev": 0.05}  # share of the rare words
 
 TONES = re.compile(r"(silence/.*|beep|beeperr|(a|de)scending-2tone|confbridge-(join|leave)|tt-monkeys)")
 BRACKETS = re.compile(r"\[[^]]*\]|\([^)]*\)|<[^>]*>")
@@ -56,9 +61,11 @@ SLIPS: Dict[str, List[Tuple[str, str]]] = {
 
 
 def name(config: SimpleNamespace) -> str:
-    """How results call the corpus: asterisk-en, asterisk-en+es+fr+it+ru, asterisk-en-wav."""
+    """How results call the corpus: asterisk-en, asterisk-en+es+fr+it+ru, asterisk-en-wav, asterisk-en-words (held out)."""
     chosen = options(config, OPTIONS)
-    return f"asterisk-{'+'.join(_languages(config))}" + ("" if chosen["format"] == "g722" else f"-{chosen['format']}")
+    parts = ["asterisk", "+".join(_languages(config))]
+    parts += [chosen[key] for key in ("format", "split") if chosen[key] != OPTIONS[key]]
+    return "-".join(parts)
 
 
 def tables(source: Path) -> List[Path]:
@@ -71,6 +78,8 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
     chosen = options(config, OPTIONS)
     if chosen["format"] not in ("g722", "wav"):
         raise UserError(f"data.options.format={chosen['format']}: there are g722 (16 kHz) and wav (8 kHz)")
+    if chosen["split"] not in ("prompts", "words"):
+        raise UserError(f"data.options.split={chosen['split']}: there are prompts and words (held out of training)")
     languages = _languages(config)
     folders = _folders(config, languages, chosen["format"], downloads)
     utterances: List[Utterance] = []
@@ -81,6 +90,8 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
         if chosen["check_counts"] and len(found) != PROMPTS[language]:
             raise UserError(f"{sounds} has {len(found)} prompts with speech and text instead of {PROMPTS[language]}; get the "
                             f"whole release {VERSION}, or for another one --set data.options.check_counts=false")
+        if chosen["split"] == "words":
+            found = _hold_out(found, normaliser(config.normaliser, language))
         utterances += found
         left_out += missing
     if chosen["format"] == "g722":
@@ -180,9 +191,25 @@ def _said(key: str, text: str, language: str) -> str:
     return BRACKETS.sub(" ", text)
 
 
+def _place(key: str) -> float:
+    """SHA-1, from 0 to 1."""
+    return int(hashlib.sha1(key.encode()).hexdigest(), 16) / 2 ** 160
+
+
+def _hold_out(utterances: List[Utterance], normalise: Callable[[str], str]) -> List[Utterance]:
+    """The utterances of one language in another split: a share of the words that few prompts have is held out of training, by the
+    SHA-1 of the word, and prompts that have one of them are test, or dev.
+    """
+    words = [set(normalise(u.text).split()) for u in utterances]
+    rare = [word for word, prompts in Counter(word for found in words for word in found).items() if prompts <= RARE]
+    test = {word for word in rare if _place(word) < HELD_OUT["test"]}
+    dev = {word for word in rare if HELD_OUT["test"] <= _place(word) < HELD_OUT["test"] + HELD_OUT["dev"]}
+    return [replace(u, split="test" if w & test else "dev" if w & dev else "train") for u, w in zip(utterances, words)]
+
+
 def _split(key: str) -> str:
     """80% train, 10% dev, 10% test by the SHA-1 of the prompt's key."""
-    place = int(hashlib.sha1(key.lower().encode()).hexdigest(), 16) / 2 ** 160
+    place = _place(key.lower())
     return "train" if place < 0.8 else "dev" if place < 0.9 else "test"
 
 

@@ -75,6 +75,18 @@ def test_a_prompt_is_in_the_same_split_in_every_language():
     assert 0.78 < share < 0.82
 
 
+def test_words_held_out_of_training_are_in_dev_and_test(run_stages, exp, debian_sounds):
+    assert run_stages("--corpus", "asterisk", "--set", "data.options.split=words", "--stop-stage", "0") == 0
+    folder = finished(exp)
+    said = {split: [cut.supervisions[0].text.split() for cut in CutSet.from_file(folder / f"cuts_{split}.jsonl.gz")]
+            for split in ("train", "dev", "test")}
+    heard, dev, test = ({word for sentence in said[split] for word in sentence} for split in ("train", "dev", "test"))
+    assert read_json(folder / "summary.json")["name"] == "asterisk-en-words"
+    assert sum(map(len, said.values())) == len(cuts(folder)) and len(said["train"]) > 450
+    assert len(dev - heard) > 20 and len(test - heard) > 100  # and the words that stand beside them
+    assert all(set(sentence) - heard for split in ("dev", "test") for sentence in said[split])  # each prompt there has one
+
+
 def test_asterisk_official_tarball_gives_the_same_utterances(debian_sounds, tmp_path, monkeypatch):
     monkeypatch.setenv("NUPTSE_DOWNLOAD", str(tmp_path))
     package = debian_sounds / "asterisk-core-sounds-en-g722/usr/share/asterisk/sounds/en_US_f_Allison"
