@@ -26,6 +26,13 @@ def test_without_additions_nothing_unseen_is_recalled():
     assert found["oov_recall"] == 0.0 and found["oov_precision"] is None and found["false_alarms"] == 0
 
 
+def test_homophones_that_are_taken_for_each_other():
+    alike = {"two": {"to", "too"}, "to": {"two", "too"}, "too": {"to", "two"}}
+    said = [{"id": "a", "ref": ["press", "two", "to", "go"], "hyp": ["press", "to", "to", "no"]}]
+    found = rates(said, {"press", "two", "to", "go"}, set(), alike)
+    assert (found["homophones"], found["homophones_right"], found["homophones_taken_for_another"]) == (2, 50.0, 50.0)
+
+
 def test_batches_shrink_as_the_vocabulary_grows():
     def seconds(words):
         vectors = None if words is None else torch.zeros(words, 1)

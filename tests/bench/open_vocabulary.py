@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Set
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 import kaldialign
 from lhotse import CutSet
@@ -21,6 +21,7 @@ from scipy.stats import spearmanr
 
 from steps import add_words
 from utils import driver
+from utils.config import made_with
 from utils.files import ROOT, read_json, read_jsonl, write_json, write_lines, write_text
 from utils.lexicon import read_lexicon
 from utils.linter import confusions
@@ -28,8 +29,9 @@ from utils.records import named_overrides, suffix
 from utils.scoring import GAP, error_rate, interval, score
 from utils.stages import Plan
 from utils.tables import Table, as_markdown, as_text, grouped, number, span
-from utils.vocabulary import used_lang
+from utils.units import pronunciations
 from utils.versions import git_state, machine
+from utils.vocabulary import used_lang
 
 OFTEN = 5  # occurrences of a word in test from which its rate of confusion means something
 DECODINGS = ("greedy", "lattice", "word_lattice", "lm", "wordvec", "llm")
@@ -69,10 +71,10 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         rows.append(measure(driver.planned_stages(options, ROOT)[1], set(added), size, seconds))
         options.set.pop()
     corpus = ROOT / "egs" / plans["data"].out.parent.name
-    overrides = named_overrides(options.set)
-    settings = "-".join(filter(None, (options.recipe, suffix(overrides))))
+    overrides, name = named_overrides(options.set), read_json(plans["data"].out / "summary.json")["name"]
+    settings = "-".join(filter(None, (options.recipe, name[len(corpus.name) + 1 :], suffix(overrides))))
     record = {
-        "corpus": corpus.name,
+        "corpus": name,
         "recipe": options.recipe,
         "overrides": overrides,
         "unseen_types": len(unseen),
@@ -92,16 +94,17 @@ def draw(corpus: Path) -> Table:
         record = read_json(path)
         for row in record["rows"]:
             for name, r in row["decodings"].items():
-                what = " ".join([record["recipe"], *record["overrides"]])
-                rates = [number(r["wer"], 2), span(*r["wer_interval"]), number(r["iv_wer"], 2), number(r["oov_recall"])]
-                cells.append([what, str(row["added"]), name, *rates, number(r["oov_precision"]), str(r["false_alarms"])])
+                what = " ".join([record["corpus"], record["recipe"], *record["overrides"]])
+                cell = [what, str(row["added"]), name, number(r["wer"], 2), span(*r["wer_interval"]), number(r["iv_wer"], 2)]
+                cell += [number(r["oov_recall"]), number(r["oov_precision"]), str(r["false_alarms"])]
+                cells.append(cell + [number(r.get("homophones_taken_for_another"))])
     table = Table(
         f"Words added to trained models: test of {corpus.name}",
         "Added without training: first the words of dev and test that the training text lacks, then with them words of cmudict "
         "that nobody says. WER with its 95% interval; WER of the words that training has, insertions counted; recall of words that "
-        "the training text lacks; share of the added words in the output that are right, and how many are not. All but counts "
-        "in percent.",
-        ["recipe", "added", "decoding", "WER", "95% interval", "IV WER", "OOV recall", "precision", "false alarms"],
+        "the training text lacks; share of the added words in the output that are right, and how many are not; share of the words "
+        "with homophones that are taken for one of these. All but counts in percent.",
+        ["corpus and recipe", "added", "decoding", "WER", "95% interval", "IV WER", "OOV recall", "precision", "false alarms", "homophones"],
         grouped(cells, 2),
         3,
     )
@@ -112,13 +115,13 @@ def draw(corpus: Path) -> Table:
 
 def measure(plans: Dict[str, Plan], added: Set[str], distractors: Optional[int], seconds: float) -> Dict[str, Any]:
     """Rates on test of every decoding that stands."""
-    heard = set(read_lexicon(plans["lang"].out).words)
+    heard, alike = set(read_lexicon(plans["lang"].out).words), homophones(plans)
     decodings: Dict[str, Dict[str, Any]] = {}
     for stage in ("decode", "rescore"):
         for decoding in DECODINGS:
             path = plans[stage].out / f"hyps-{decoding}-test.jsonl"
             if path.exists():
-                decodings[decoding] = rates(read_jsonl(path), heard, added)
+                decodings[decoding] = rates(read_jsonl(path), heard, added, alike)
     timing = {**read_json(plans["decode"].out / "timing.json"), **read_json(plans["rescore"].out / "timing.json")}
     return {
         "distractors": distractors,
@@ -126,8 +129,33 @@ def measure(plans: Dict[str, Plan], added: Set[str], distractors: Optional[int],
         "seconds_to_add": round(seconds, 2),
         "decodings": decodings,
         "linter": linter_correlation(plans),
+        "homophones": said_alike(plans, alike),
         "rtf": {link: round(t["seconds"] / t["audio_seconds"], 6) for link, t in timing.items()},
     }
+
+
+def homophones(plans: Dict[str, Plan]) -> Dict[str, Set[str]]:
+    """The words that each word of the vocabulary, added ones included, can't be told from by ear; of those that have some."""
+    lexicon = read_lexicon(used_lang(plans["lang"].out, plans["decode"].out))
+    language = made_with(plans["lang"].out).data.language
+    if not lexicon.of_phones and language != "en":
+        return {}
+    sounding: Dict[Tuple[str, ...], Set[str]] = {}
+    for word, variants in pronunciations(lexicon.words, lexicon, language).items():
+        for variant in variants:
+            sounding.setdefault(tuple(variant), set()).add(word)
+    alike: Dict[str, Set[str]] = {}
+    for words in sounding.values():
+        for word in words if len(words) > 1 else ():
+            alike.setdefault(word, set()).update(words - {word})
+    return alike
+
+
+def said_alike(plans: Dict[str, Plan], alike: Dict[str, Set[str]]) -> List[List[str]]:
+    """Groups of homophones of which some are said in test."""
+    path = next(plans["decode"].out.glob("hyps-*-test.jsonl"))
+    said = {word for row in read_jsonl(path) for word in row["ref"] if word in alike}
+    return sorted({tuple(sorted({word} | alike[word])) for word in said})
 
 
 def linter_correlation(plans: Dict[str, Plan]) -> Optional[Dict[str, Any]]:
@@ -156,12 +184,14 @@ def linter_correlation(plans: Dict[str, Plan]) -> Optional[Dict[str, Any]]:
     return {"words": len(often), "spearman": round(float(found[0]), 4), "p": float(f"{found[1]:.3g}")}
 
 
-def rates(rows: List[Dict[str, Any]], heard: Set[str], added: Set[str]) -> Dict[str, Any]:
+def rates(
+    rows: List[Dict[str, Any]], heard: Set[str], added: Set[str], alike: Optional[Dict[str, Set[str]]] = None
+) -> Dict[str, Any]:
     """WER; recall of words that training lacks, precision of added words, false alarms; WER of the words that training has,
-    with all insertions: percent.
+    with all insertions; how often homophones are said, right, and taken for another that sounds the same: percent.
     """
     scores = score((row["id"], row["ref"], row["hyp"]) for row in rows)
-    unseen = right = alarms = known = wrong = 0
+    unseen = right = alarms = known = wrong = ambiguous = told = taken = 0
     for pairs in scores.alignments:
         for reference, recognised in pairs:
             hit = reference == recognised
@@ -170,6 +200,8 @@ def rates(rows: List[Dict[str, Any]], heard: Set[str], added: Set[str]) -> Dict[
             else:
                 known, wrong = known + (reference != GAP), wrong + (not hit)
             alarms += recognised in added and not hit
+            if alike and reference in alike:
+                ambiguous, told, taken = ambiguous + 1, told + hit, taken + (recognised in alike[reference])
     return {
         "wer": round(error_rate(scores.errors, scores.words), 3),
         "wer_interval": [round(edge, 3) for edge in interval(scores.errors, scores.words)],
@@ -178,6 +210,9 @@ def rates(rows: List[Dict[str, Any]], heard: Set[str], added: Set[str]) -> Dict[
         "oov_precision": round(100 * right / (right + alarms), 3) if right + alarms else None,
         "false_alarms": alarms,
         "iv_wer": round(100 * wrong / max(known, 1), 3),
+        "homophones": ambiguous,
+        "homophones_right": round(100 * told / ambiguous, 3) if ambiguous else None,
+        "homophones_taken_for_another": round(100 * taken / ambiguous, 3) if ambiguous else None,
     }
 
 
