@@ -7,12 +7,12 @@ from utils.plots import duration
 from utils.records import LINKS, MEASURED, Record
 from utils.tables import ABSENT, Table, grouped, number, probability, signed, span
 
-RATES = ("WER", "95% interval", "ins", "del", "sub", "OOV recall", "IV recall", "oracle", "RTF")
+RATES = ("WER", "95% interval", "ins", "del", "sub", "OOV recall", "IV recall", "oracle", "ECE", "NCE", "RTF")
 REREAD = ("lm", "wordvec", "llm")  # decodings that choose from n-best lists
 RATES_CAPTION = (
-    "All but RTF in percent. OOV and IV recall: recognised reference words, of those that the training text doesn't have and of "
-    "those that it has. Oracle: the best path of each n-best list. RTF: seconds a second of audio on one core, all links of the "
-    "decoding."
+    "All but NCE and RTF in percent. OOV and IV recall: recognised reference words, of those that the training text doesn't have and of "
+    "those that it has. Oracle: the best path of each n-best list. ECE and NCE: expected calibration error and normalised cross "
+    "entropy of the words' confidences. RTF: seconds a second of audio on one core, all links of the decoding."
 )
 BOUND = " ≥: the front end was not timed, so the factor lacks its share."
 
@@ -192,8 +192,14 @@ def _rates(c: Cell) -> List[str]:
         number(c.mean("oov_recall")),
         number(c.mean("iv_recall")),
         number(c.mean("oracle_wer"), 2),
+        *_confidence(c),
         _factor(c),
     ]
+
+
+def _confidence(c: Cell) -> List[str]:
+    known = [r["confidence"] for r in c.records if r["confidence"]]
+    return [number(sum(r[key] for r in known) / len(known), n) if known else ABSENT for key, n in (("ece", 1), ("nce", 2))]
 
 
 def _factor(c: Cell) -> str:
