@@ -122,7 +122,7 @@ class LanguageModelReader:
     def piece(self, listed: Path, out: Path) -> None:
         """Write `<out>.jsonl`, the best paths with the model's score, and before it `<out>.seconds.json`."""
         rows = read_jsonl(listed.with_suffix(".jsonl"))
-        rows = pruned(rows, flatten(rows, self.added), self.weights, self.config.paths)
+        rows = pruned(rows, flatten(rows, self.added), self.weights, self.config.paths, self.config.margin)
         seconds: Dict[str, float] = {}
         with timed(seconds, "llm"):
             scores = iter(self.scorer([path["words"] for row in rows for path in row["paths"]]))

@@ -12,7 +12,7 @@ from utils.candidates import Candidates
 from utils.decoding import best_paths, lattices
 from utils.files import write_json
 from utils.nbest import Path, nbest
-from utils.rescoring import choose, flatten, tune
+from utils.rescoring import choose, flatten, pruned, tune
 from utils.wordscore import MARGIN, sequence_scores, span_scores
 
 k2 = pytest.importorskip("k2")
@@ -211,3 +211,16 @@ def test_hypotheses_of_both_lattices_are_scored_alike(joined):
         assert path.am == pytest.approx(candidates.totals(log_probs, [path.words])[0])
     assert [p.am + p.lm for p in paths] == sorted((p.am + p.lm for p in paths), reverse=True)
     assert candidates.join([Path((3, 3), -1.0, -1.0, (0, 1), 2)], [], log_probs[:2], 0.5, 1.0)[0].words == (3, 3)
+
+
+def test_pruned_lists_keep_what_other_weights_may_still_choose():
+    row = {"id": "a", "ref": ["x"], "paths": [{"words": [w], "am": am, "lm": lm} for w, am, lm in
+                                              (("x", -9.0, 0.0), ("y", -1.0, -3.0), ("z", -2.0, -1.0), ("v", -30.0, 0.0))]}
+    rows = [row, {**row, "paths": row["paths"][:1]}]
+
+    def kept(count, margin):
+        return [[p["words"][0] for p in r["paths"]] for r in pruned(rows, flatten(rows), {"lm": 1.0}, count, margin)]
+
+    assert kept(2, 100.0) == [["y", "z"], ["x"]] and kept(4, 6.0) == [["x", "y", "z"], ["x"]] and kept(4, 0.5) == [["z"], ["x"]]
+    weights, errors = tune(flatten(rows), ("llm",), {"lm": 0.0})
+    assert weights == {"lm": 0.0, "llm": 1.0} and errors == 1  # y is chosen: its acoustic score alone is the best

@@ -71,13 +71,19 @@ def tune(lists: Lists, names: Sequence[str], fixed: Optional[Dict[str, float]] =
     return {**fixed, **{name: grid[i] for name, grid, i in zip(names, grids, index)}}, int(errors[index])
 
 
-def pruned(rows: Sequence[Row], lists: Lists, weights: Dict[str, float], count: int) -> List[Row]:
-    """The lists with their `count` best paths under some weights alone, in the order that they have."""
+def pruned(rows: Sequence[Row], lists: Lists, weights: Dict[str, float], count: int, margin: float) -> List[Row]:
+    """The lists with their best paths under some weights alone, in the order that they have.
+
+    Args:
+      count: how many at most.
+      margin: how far below the best one's their scores may be.
+    """
     total = totals(lists, weights)
     kept = []
     for row, first, last in zip(rows, lists.splits, lists.splits[1:]):
-        best = np.sort(np.argsort(-total[first:last], kind="stable")[:count])
-        kept.append({**row, "paths": [row["paths"][n] for n in best]})
+        own = total[first:last]
+        best = [n for n in np.argsort(-own, kind="stable")[:count] if own[n] >= own.max() - margin]
+        kept.append({**row, "paths": [row["paths"][n] for n in sorted(best)]})
     return kept
 
 
