@@ -16,6 +16,7 @@ from utils.confidence import SCALES, Calibration, calibrate, correct, posteriors
 from utils.config import made_with
 from utils.contract import Job
 from utils.decoding import pieces
+from utils.errors import UserError
 from utils.files import read_json, read_jsonl, write_json, write_jsonl
 from utils.graphs import load_fsa
 from utils.lexicon import read_lexicon
@@ -32,6 +33,8 @@ SPLITS = ("dev", "test")
 def run(job: Job) -> None:
     """Write nbest-<split>.jsonl, hyps-<decoding>-<split>.jsonl, weights.json, timing.json."""
     torch.set_num_threads(1)
+    if job.config.rescore.llm.path and not Path(job.config.rescore.llm.path).exists():
+        raise UserError(f"rescore.llm.path={job.config.rescore.llm.path}: there is no such file or folder")
     decoded = job.inputs["decode"]
     graphs = [graph for graph in ("lattice", "word_lattice") if (decoded / f"hyps-{graph}-dev.jsonl").exists()]
     graph, both = graphs[0], job.config.rescore.candidates == "both" and len(graphs) == 2

@@ -115,6 +115,11 @@ def test_a_language_model_reads_the_best_paths(finished, tmp_path):
     assert all(p["llm"] < 0 for row in parts for p in row["paths"])
 
 
+def test_a_language_model_that_is_not_there_is_said_at_once(finished, capfd):
+    assert drive(*finished["arguments"], "--set", "rescore.llm.path=/no/model", "--stage", "rescore", "--stop-stage", "rescore") == 1
+    assert "rescore.llm.path=/no/model: there is no such file or folder" in capfd.readouterr().err
+
+
 def test_every_folder_has_its_config_and_fingerprint(finished):
     for stage in STAGES:
         folder = finished["folders"][stage.name]
