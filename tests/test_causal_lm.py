@@ -43,6 +43,7 @@ def test_a_tree_of_hypotheses_scores_as_each_alone(folders, kind, context, monke
     expected = [one_by_one(scorer, s, KINDS[kind].get("bos_token_id"), context) for s in SAID]
     assert scorer(SAID) == pytest.approx(expected, rel=1e-4)
     assert len({round(score, 2) for score in expected}) > len(SAID) - 2  # the sentences do differ
+    assert scorer([[]]) == pytest.approx([expected[SAID.index([])]], rel=1e-4) and scorer([]) == []
     monkeypatch.setattr(causal_lm, "NODES", 12)  # several trees
     assert scorer(SAID) == pytest.approx(expected, rel=1e-4)
 

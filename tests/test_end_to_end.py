@@ -103,8 +103,8 @@ def test_a_language_model_reads_the_best_paths(finished, tmp_path):
     path = write_decoder(tmp_path, "llama")
     arguments = ["--set", f"rescore.llm.path={path}", "--set", "rescore.llm.paths=5", "--stage", "rescore", "--stop-stage", "score"]
     assert drive(*finished["arguments"], *arguments) == 0
-    read = [r for r in read_all([finished["corpus"] / "results"]) if "rescore.llm.paths=5" in r["overrides"] and r["split"] == "test"]
-    records = {r["decoding"]: r for r in read}
+    every = [r for r in read_all([finished["corpus"] / "results"]) if r["split"] == "test"]
+    records = {r["decoding"]: r for r in every if "rescore.llm.paths=5" in r["overrides"]}
     before, after = records["wordvec"], records["llm"]
     assert after["rtf"]["llm"] > 0 and set(after["weights"]) >= {"lm", "word", "penalty", "llm"} and "llm" not in before["rtf"]
     assert after["model_mb"] == pytest.approx(before["model_mb"] + (path / "model.safetensors").stat().st_size / 1e6, abs=0.01)
@@ -116,7 +116,8 @@ def test_a_language_model_reads_the_best_paths(finished, tmp_path):
 
 
 def test_a_language_model_that_is_not_there_is_said_at_once(finished, capfd):
-    assert drive(*finished["arguments"], "--set", "rescore.llm.path=/no/model", "--stage", "rescore", "--stop-stage", "rescore") == 1
+    arguments = ["--set", "rescore.llm.path=/no/model", "--stage", "rescore", "--stop-stage", "rescore"]
+    assert drive(*finished["arguments"], *arguments) == 1
     assert "rescore.llm.path=/no/model: there is no such file or folder" in capfd.readouterr().err
 
 

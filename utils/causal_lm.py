@@ -1,7 +1,8 @@
-"""A language model's decoder in torch, and what it makes of hypotheses: Llama, Mistral, Qwen2, Qwen3 and Gemma 3, GGUF or Hugging Face folder.
+"""A language model's decoder in torch, and what it makes of hypotheses: Llama, Mistral, Qwen2, Qwen3, Gemma 3; GGUF or folder.
 
-The libraries that run such models want a later torch than k2 has, or score one text at a time. Here the hypotheses of many utterances
-are one tree, in which what they share is computed once, and the softmax is over the tokens of the recogniser's words alone.
+The libraries that run such models want a later torch than k2 has, or score one text at a time. Here the hypotheses of many
+utterances are one tree, in which what they share is computed once, and the softmax is over the tokens of the recogniser's words
+alone.
 """
 
 import math
@@ -160,13 +161,11 @@ class SentenceScorer:
             if len(text) + len(line) > LONGEST_CONTEXT:
                 break
             text += line
-        self.last, self.past = text[-1], None
-        if len(text) > 1:
-            size = len(text) - 1
-            before = torch.from_numpy(model.table.rows(np.array(text[:-1])))
-            self.past = self.decoder(before, torch.arange(size), torch.ones(size, size, dtype=torch.bool).tril(), None)[1]
-        self.first_row = torch.from_numpy(model.table.rows(np.array([self.last])))
-        self.position = len(text) - 1
+        embedded, self.position = torch.from_numpy(model.table.rows(np.array(text))), len(text) - 1
+        self.first_row, self.past = embedded[-1:], None  # the last token is the root of each tree
+        if self.position:
+            seen = torch.ones(self.position, self.position, dtype=torch.bool).tril()
+            self.past = self.decoder(embedded[:-1], torch.arange(self.position), seen, None)[1]
 
     def _tokens(self, sentence: Iterable[str]) -> List[int]:
         return [token for word in sentence for token in self.tokens.get(word, ())]
@@ -186,20 +185,19 @@ class SentenceScorer:
         return [scores[tokens] for tokens in wanted]
 
     def _run(self, tree: "Tree", scores: Dict[Tuple[int, ...], float]) -> None:
-        columns, parents = torch.tensor(tree.tokens), tree.parents
+        columns, parents = torch.tensor(tree.tokens, dtype=torch.int64), torch.tensor(tree.parents, dtype=torch.int64)
         embedded = torch.cat((self.first_row, self.rows[columns]))  # the root is the last token of the context
-        depth, seen = torch.zeros(len(embedded)), torch.eye(len(embedded), dtype=torch.bool)
-        for node, parent in enumerate(parents, 1):
-            depth[node] = depth[parent] + 1
+        depth, seen = [self.position], torch.eye(len(embedded), dtype=torch.bool)
+        for node, parent in enumerate(tree.parents, 1):
+            depth.append(depth[parent] + 1)
             seen[node] |= seen[parent]
-        hidden, _ = self.decoder(embedded, depth + self.position, seen, self.past)
+        hidden, _ = self.decoder(embedded, torch.tensor(depth), seen, self.past)
         log_probs = F.log_softmax(hidden @ self.output.T, -1)
-        totals = torch.zeros(len(embedded), dtype=torch.float64)
-        steps = log_probs[torch.tensor(parents, dtype=torch.int64), columns].double()
-        for node, parent in enumerate(parents, 1):
-            totals[node] = totals[parent] + steps[node - 1]
-        ended = totals + log_probs[:, self.column[self.newline]]
-        scores.update((tokens, float(ended[node])) for tokens, node in tree.ends.items())
+        totals = [0.0]
+        for parent, step in zip(tree.parents, log_probs[parents, columns].tolist()):
+            totals.append(totals[parent] + step)
+        ends = log_probs[:, self.column[self.newline]].tolist()
+        scores.update((tokens, totals[node] + ends[node]) for tokens, node in tree.ends.items())
 
 
 class Tree:

@@ -151,7 +151,7 @@ def folder_licence(folder: Path) -> str:
 
 
 def _tokenizer(folder: Path) -> Tuple[int, Tokenize, Optional[int]]:
-    """Number of tokens, how words become tokens, and the token of a newline. tokenizer.model comes first: ChatGLM2's is all it has."""
+    """Number of tokens, how words become tokens, the token of a newline. tokenizer.model comes first: ChatGLM2's is all it has."""
     if (folder / "tokenizer.model").is_file():
         import sentencepiece
 

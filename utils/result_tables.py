@@ -10,8 +10,8 @@ from utils.tables import ABSENT, Table, grouped, number, probability, signed, sp
 RATES = ("WER", "95% interval", "ins", "del", "sub", "OOV recall", "IV recall", "oracle", "ECE", "NCE", "RTF")
 REREAD = ("lm", "wordvec", "llm")  # decodings that choose from n-best lists
 RATES_CAPTION = (
-    "All but NCE and RTF in percent. OOV and IV recall: recognised reference words, of those that the training text doesn't have and of "
-    "those that it has. Oracle: the best path of each n-best list. ECE and NCE: expected calibration error and normalised cross "
+    "All but NCE and RTF in percent. OOV and IV recall: recognised reference words, of those that the training text doesn't have "
+    "and of those that it has. Oracle: the best path of each n-best list. ECE and NCE: expected calibration error and normalised cross "
     "entropy of the words' confidences. RTF: seconds a second of audio on one core, all links of the decoding."
 )
 BOUND = " ≥: the front end was not timed, so the factor lacks its share."
@@ -117,15 +117,15 @@ def parts(every: Sequence[Cell], final: Sequence[Cell], split: str) -> Optional[
     rows = []
     for key, (rest, own) in sorted(variants.items(), key=lambda item: (item[0][0], item[1][0], decodings[1][item[0]].mean("wer"))):
         row = [key[0], rest, own.replace("vectors.", "") or "as it stands", " ".join(map(str, decodings[1][key].seeds))]
-        for cells in decodings:
-            row += _beside(cells.get(key), cells.get(random.get((key[0], rest))))
+        for found in decodings:
+            row += _beside(found.get(key), found.get(random.get((key[0], rest))))
         rows.append(row)
     if not rows:
         return None
     caption = (
-        "The same recipe with other word vectors. Greedy: words by the word-vector head alone, WER. Chain: the last decoding. Both are "
-        "means over the seeds, with their range. Δ: difference to random vectors, which say nothing of a word, with the interval of "
-        "the paired bootstrap."
+        "The same recipe with other word vectors. Greedy: words by the word-vector head alone, WER. Chain: the last decoding. Both "
+        "are means over the seeds, with their range. Δ: difference to random vectors, which say nothing of a word, with the interval "
+        "of the paired bootstrap."
     )
     header = ["corpus", "recipe", "vectors", "seeds", "greedy", "its range", "Δ greedy", "chain", "over seeds", "Δ chain"]
     return Table(f"What the vectors bring on {split}", caption, header, grouped(rows, 2), 4)
