@@ -60,7 +60,8 @@ def run(job: Job) -> None:
     if job.config.rescore.llm.path:
         outs += (reader := LanguageModelReader(job, rescorer.lexicon.words, added, weights[name])).all(outs)
         read = {split: reader.rows(split) for split in SPLITS}
-        steps = [("lm", *(("word",) if name == "wordvec" else ()), "penalty", "llm")] + ([("penalty", "llm", *more)] if more else [])
+        steps = [("lm", *(("word",) if name == "wordvec" else ()), "penalty", "llm")]
+        steps += [("penalty", "llm", *more)] if more else []
         weights["llm"] = settle(job, "llm", read, added, steps, {key: weights[name][key] for key in more})
         weights["llm"]["model_bytes"] = model_bytes(job.config.rescore.llm.path)
     write_json(job.out / "weights.json", weights)

@@ -1,4 +1,4 @@
-"""Language models that score hypotheses: against the library's, in a tree as one by one, from GGUF as from a folder, and clear errors."""
+"""Language models that score hypotheses: as the library does, in a tree as one by one, from GGUF as from a folder; clear errors."""
 
 import json
 

@@ -18,7 +18,7 @@ from utils.config import PATHS, nearest
 from utils.errors import UserError
 from utils.files import write_text
 
-DECODINGS = ("beam", "greedy", "word_lattice", "lattice", "lm", "wordvec", "llm")  # along the chain: a recipe's result is its last one
+DECODINGS = ("beam", "greedy", "word_lattice", "lattice", "lm", "wordvec", "llm")  # along the chain: the last is the result
 LINKS = ("front_end", "encoder", "greedy", "word_lattice", "lattice", "nbest", "word_score", "llm", "gmm", "beam")  # timed on one core
 MEASURED = ("data", "features", "lang", "vectors", "audit", "train", "decode", "rescore")  # stages with seconds and memory
 

@@ -10,7 +10,7 @@ from utils.tables import ABSENT, Table, grouped, number, probability, signed, sp
 RATES = ("WER", "95% interval", "ins", "del", "sub", "OOV recall", "IV recall", "oracle", "ECE", "NCE", "RTF")
 REREAD = ("lm", "wordvec", "llm")  # decodings that choose from n-best lists
 RATES_CAPTION = (
-    "All but NCE and RTF in percent. OOV and IV recall: recognised reference words, of those that the training text doesn't have "
+    "All but NCE and RTF in percent. OOV and IV recall: recognised reference words, of those that the training text lacks "
     "and of those that it has. Oracle: the best path of each n-best list. ECE and NCE: expected calibration error and normalised cross "
     "entropy of the words' confidences. RTF: seconds a second of audio on one core, all links of the decoding."
 )
@@ -124,8 +124,8 @@ def parts(every: Sequence[Cell], final: Sequence[Cell], split: str) -> Optional[
         return None
     caption = (
         "The same recipe with other word vectors. Greedy: words by the word-vector head alone, WER. Chain: the last decoding. Both "
-        "are means over the seeds, with their range. Δ: difference to random vectors, which say nothing of a word, with the interval "
-        "of the paired bootstrap."
+        "are means over the seeds, with their range. Δ: difference to random vectors, which say nothing of a word, with the "
+        "interval of the paired bootstrap."
     )
     header = ["corpus", "recipe", "vectors", "seeds", "greedy", "its range", "Δ greedy", "chain", "over seeds", "Δ chain"]
     return Table(f"What the vectors bring on {split}", caption, header, grouped(rows, 2), 4)
