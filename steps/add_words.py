@@ -13,7 +13,7 @@ import torch
 from lhotse import CutSet, Recording
 
 from utils import driver
-from utils.adding import Composer, Spoken, common_words, from_recordings, parse, spell
+from utils.adding import Composer, Spoken, common_words, frequencies, from_recordings, parse, spell
 from utils.config import made_with
 from utils.dataset import Features
 from utils.errors import UserError
@@ -38,6 +38,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     p.add_argument("--pack", default="added", metavar="NAME", help="the pack that they go to (default added)")
     p.add_argument("--file", metavar="LIST", help="a file with one word a line, each with or without its pronunciation")
     p.add_argument("--common", type=int, default=0, metavar="N", help="the N most frequent words of the language that it lacks")
+    p.add_argument("--by-frequency", action="store_true", help="words named and listed are as likely as in the language at large")
     p.add_argument("--audio", action="append", default=[], metavar="WORD=FILE", help="a recording of a word alone; may be repeated")
     p.add_argument("--remove", action="store_true", help="take the words out of the pack")
     p.add_argument("--list", action="store_true", help="print what is in the pack")
@@ -70,7 +71,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         raise UserError("no words to add: name some, a list by --file, frequent ones by --common N, or recordings by --audio WORD=FILE")
     adding = Adding(plans)
     started = time.perf_counter()
-    pack = adding.pack(asked, _recordings(options.audio), options.common)
+    pack = adding.pack(asked, _recordings(options.audio), options.common, options.by_frequency)
     seconds = time.perf_counter() - started
     old = read_pack(path) if path.exists() else None
     write_pack(old.with_words(pack) if old else pack, path)
@@ -123,10 +124,17 @@ class Adding:
         return [cut.supervisions[0].text.split() for cut in CutSet.from_file(data / "cuts_train.jsonl.gz")]
 
     def pack(
-        self, asked: Sequence[Tuple[str, Tuple[str, ...]]], recordings: Dict[str, List[Path]] = {}, common: int = 0
+        self,
+        asked: Sequence[Tuple[str, Tuple[str, ...]]],
+        recordings: Dict[str, List[Path]] = {},
+        common: int = 0,
+        by_frequency: bool = False,
     ) -> Pack:
         """Vectors and units of words, and of the `common` most frequent ones of the language that the model lacks; those asked for
         that the model has been trained with are refused.
+
+        Args:
+          by_frequency: those asked for are as likely as in the language at large, not all alike.
         """
         given: Spoken = {}
         for word, units in asked:
@@ -136,7 +144,10 @@ class Adding:
         words = list(dict.fromkeys([word for word, _ in asked] + list(recordings)))
         normalise = normaliser(self.data.normaliser, self.data.language)
         frequency = common_words(common, self.lexicon, self.data.language, normalise) if common else {}
-        words = list(dict.fromkeys([*words, *frequency]))
+        if by_frequency:
+            frequency = {**frequencies(words, self.data.language), **frequency}
+        origin = {word: "common" if word in frequency and word not in words else "text" for word in (*words, *frequency)}
+        words = list(origin)
         old = [word for word in words if word in self.lexicon.word_id]
         if old:
             raise UserError(f"{len(old)} words are in the model's vocabulary already: {', '.join(old[:10])}; leave them out")
@@ -151,7 +162,6 @@ class Adding:
             for n, word in enumerate(words):
                 if word in heard:
                     vectors[n] = torch.nn.functional.normalize(vectors[n] + HEARD * heard[word][0], dim=-1)
-        origin = {word: "common" if word in frequency else "text" for word in words}
         origin.update({**dict.fromkeys(given, "pronunciation"), **dict.fromkeys(heard, "recording")})
         spoken = {word: spoken[word] for word in words}
         return Pack(self.plans["train"].fingerprint, words, vectors, spoken, origin, frequency)

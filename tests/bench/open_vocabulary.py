@@ -41,6 +41,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run the command line; returns the exit status."""
     p = driver.parser(stages=False)
     p.add_argument("--sizes", type=int, nargs="+", default=[0, 1000, 10000], metavar="N", help="distractors that are added too")
+    p.add_argument("--by-frequency", action="store_true", help="added words are as likely as in the language at large")
     return driver.with_plans(p, arguments, _run)
 
 
@@ -60,13 +61,14 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         others = [w for w in others if any(phones.issuperset(variant) for variant in spoken[w])]
     others.sort(key=lambda word: hashlib.sha256(word.encode()).digest())
     base = ["--corpus", options.corpus, "--recipe", options.recipe, *(w for s in options.set for w in ("--set", s))]
+    how = ["by-frequency"] if options.by_frequency else []
     rows = [measure(plans, set(), None, 0.0)]
     for size in options.sizes:
-        name, added = f"unseen-and-{size}", [*unseen, *others[:size]]
+        name, added = "-".join(["unseen-and", str(size), *how]), [*unseen, *others[:size]]
         with tempfile.TemporaryDirectory() as folder:
             write_lines(Path(folder) / "words", added)
             started = time.perf_counter()
-            _must(add_words.main([*base, "--pack", name, "--file", str(Path(folder) / "words")]))
+            _must(add_words.main([*base, "--pack", name, "--file", str(Path(folder) / "words"), *("--" + h for h in how)]))
             seconds = time.perf_counter() - started
         more = ["--set", f"decode.packs=[{name}]", "--nj", str(options.nj)]
         _must(driver.main([*base, *more, "--stage", "decode", "--stop-stage", "rescore"]))
@@ -75,11 +77,12 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         options.set.pop()
     corpus = ROOT / "egs" / plans["data"].out.parent.name
     overrides, name = named_overrides(options.set), read_json(plans["data"].out / "summary.json")["name"]
-    settings = "-".join(filter(None, (options.recipe, name[len(corpus.name) + 1 :], suffix(overrides))))
+    settings = "-".join(filter(None, (options.recipe, name[len(corpus.name) + 1 :], suffix(overrides), *how)))
     record = {
         "corpus": name,
         "recipe": options.recipe,
         "overrides": overrides,
+        "how_added": how,
         "unseen_types": len(unseen),
         "model": plans["train"].fingerprint,
         "machine": machine("cpu"),
@@ -97,7 +100,7 @@ def draw(corpus: Path) -> Table:
         record = read_json(path)
         for row in record["rows"]:
             for name, r in row["decodings"].items():
-                what = " ".join([record["corpus"], record["recipe"], *record["overrides"]])
+                what = " ".join([record["corpus"], record["recipe"], *record["overrides"], *record.get("how_added", [])])
                 cell = [what, str(row["added"]), name, number(r["wer"], 2), span(*r["wer_interval"]), number(r["iv_wer"], 2)]
                 cell += [number(r["oov_recall"]), number(r["oov_precision"]), str(r["false_alarms"])]
                 cells.append(cell + [number(r.get("homophones_taken_for_another"))])
