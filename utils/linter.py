@@ -15,20 +15,25 @@ MOST_WORDS = 10_000  # added words that are compared with one another; more are 
 BLOCK = 4096
 
 
-def confusions(vectors: Tensor, others: Tensor, scale: float, least: float = LEAST) -> Iterator[Tuple[int, int, float]]:
-    """Pairs of rows and the share of the score that the other word gets where speech lies exactly on the word's own vector:
-    1 / (1 + exp(scale (1 - cosine))), the two-word softmax of the word head; 0.5 for words of one vector.
+def confusion(cosines: Tensor, scale: float) -> Tensor:
+    """The share of the score that another word gets where speech lies exactly on the word's own vector, the two-word softmax of the
+    word head: 1 / (1 + exp(scale (1 - cosine))); 0.5 for words of one vector.
+    """
+    return torch.sigmoid(scale * (cosines - 1))
+
+
+def confusions(vectors: Tensor, others: Tensor, scale: float) -> Iterator[Tuple[int, int, float]]:
+    """Pairs of rows with an expected confusion of `LEAST` at least, and what it is.
 
     Args:
       vectors: (n, dim), unit length; others: (m, dim) likewise.
       scale: of the word head's cosines.
-      least: share below which a pair is not given.
     """
-    threshold = 1 - math.log(1 / least - 1) / scale
+    threshold = 1 - math.log(1 / LEAST - 1) / scale
     for start in range(0, len(vectors), BLOCK):
         cosines = vectors[start : start + BLOCK] @ others.T
         for n, m in torch.nonzero(cosines > threshold).tolist():
-            yield start + n, m, 1 / (1 + math.exp(scale * (1 - float(cosines[n, m]))))
+            yield start + n, m, float(confusion(cosines[n, m], scale))
 
 
 def close_pairs(pack: Pack, lexicon: Lexicon, known: Tensor, scale: float) -> List[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 import kaldialign
+import torch
 from lhotse import CutSet
 from safetensors.torch import load_file
 from scipy.stats import spearmanr
@@ -24,7 +25,7 @@ from utils import driver
 from utils.config import made_with
 from utils.files import ROOT, read_json, read_jsonl, write_json, write_lines, write_text
 from utils.lexicon import read_lexicon
-from utils.linter import confusions
+from utils.linter import confusion
 from utils.records import named_overrides, suffix
 from utils.scoring import GAP, error_rate, interval, score
 from utils.stages import Plan
@@ -174,19 +175,19 @@ def linter_correlation(plans: Dict[str, Plan]) -> Optional[Dict[str, Any]]:
     words = read_lexicon(used_lang(plans["lang"].out, decoded)).words
     vectors = load_file(str(decoded / "words.safetensors"))["vectors"]
     scale = float(load_file(str(plans["train"].out / "model.safetensors"))["word.log_scale"].exp())
-    expected: Dict[str, float] = dict.fromkeys(words, 0.0)
-    for n, m, share in confusions(vectors, vectors, scale, least=1e-6):
-        if n != m:
-            expected[words[n]] = max(expected[words[n]], share)
+    number = {word: n for n, word in enumerate(words)}
     said: Counter = Counter()
     other: Counter = Counter()
     for row in read_jsonl(decoded / "hyps-greedy-test.jsonl"):
         for reference, recognised in kaldialign.align(row["ref"], row["hyp"], GAP):
-            if reference in expected:
+            if reference in number:
                 said[reference] += 1
                 other[reference] += recognised not in (GAP, reference)
     often = [word for word in said if said[word] >= OFTEN]
-    found = spearmanr([expected[w] for w in often], [other[w] / said[w] for w in often])
+    rows = torch.tensor([number[word] for word in often])
+    cosines = vectors[rows] @ vectors.T
+    cosines[torch.arange(len(rows)), rows] = -1.0  # not with itself
+    found = spearmanr(confusion(cosines.amax(1), scale).tolist(), [other[w] / said[w] for w in often])
     return {"words": len(often), "spearman": round(float(found[0]), 4), "p": float(f"{found[1]:.3g}")}
 
 
