@@ -224,3 +224,19 @@ def test_pruned_lists_keep_what_other_weights_may_still_choose():
     assert kept(2, 100.0) == [["y", "z"], ["x"]] and kept(4, 6.0) == [["x", "y", "z"], ["x"]] and kept(4, 0.5) == [["z"], ["x"]]
     weights, errors = tune(flatten(rows), ("llm",), {"lm": 0.0})
     assert weights == {"lm": 0.0, "llm": 1.0} and errors == 1  # y is chosen: its acoustic score alone is the best
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+def test_an_utterance_without_any_path_has_no_words(small, ragged):
+    _, log_probs = small
+    graph = k2.ctc_topo(3, modified=True)
+    graph.lm_scores = torch.zeros(graph.num_arcs)
+    if ragged:
+        graph.aux_labels = k2.RaggedTensor([[word] if word else [] for word in graph.aux_labels.tolist()])
+    dead = log_probs[:1].repeat(3, 1, 1)
+    dead[2] = dead[0] = -np.inf  # nothing can be said: the last lattice is empty, and one before it
+    found = lattices(dead, torch.tensor([6, 6, 6]), k2.arc_sort(graph), SEARCH)
+    words = best_paths(found)
+    assert words[0] == words[2] == [] and words[1]
+    lists = nbest(found, paths=5, scale=0.5, lm_scale=1.0)
+    assert lists[0] == lists[2] == [] and list(lists[1][0].words) == words[1]

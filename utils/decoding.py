@@ -14,6 +14,7 @@ from utils.files import atomic_path, read_json, write_json, write_jsonl
 from utils.graphs import load_fsa, need_k2
 from utils.lexicon import Lexicon
 from utils.model import Model
+from utils.nbest import arc_edges
 from utils.timing import sum_timing, timed
 from utils.training import greedy
 
@@ -125,11 +126,10 @@ def best_paths(found: Any) -> List[List[int]]:
     import k2
 
     best = k2.shortest_path(found, use_double_scores=True)
-    out = []
-    for n in range(best.shape[0]):
-        labels = best[n].aux_labels
-        out.append([w for w in (labels.values if isinstance(labels, k2.RaggedTensor) else labels).tolist() if w > 0])
-    return out
+    edges, labels = arc_edges(best), best.aux_labels
+    if isinstance(labels, k2.RaggedTensor):
+        edges, labels = labels.shape.row_splits(1).long()[edges], labels.values
+    return [[w for w in labels[start:end].tolist() if w > 0] for start, end in zip(edges, edges[1:])]
 
 
 def unfinished(batches: Iterable[Sequence[Any]], folder: Path) -> List[Tuple[Sequence[Any], Path]]:
