@@ -240,3 +240,14 @@ def test_an_utterance_without_any_path_has_no_words(small, ragged):
     assert words[0] == words[2] == [] and words[1]
     lists = nbest(found, paths=5, scale=0.5, lm_scale=1.0)
     assert lists[0] == lists[2] == [] and list(lists[1][0].words) == words[1]
+
+
+def test_a_search_that_loses_all_paths_is_done_again_with_a_wider_beam():
+    """Two hundred first words look better than the one that may follow them, and fifteen is more than the beam."""
+    arcs = [f"0 {n} {n} {n} 0" for n in range(1, 201)] + ["0 201 201 201 -15", "201 202 202 202 0", "202 203 -1 -1 0"]
+    graph = k2.arc_sort(k2.Fsa.from_str("\n".join(sorted(arcs, key=lambda a: int(a.split()[0]))) + "\n203", acceptor=False))
+    log_probs = torch.full((1, 2, 203), -1.0)
+    narrow = SimpleNamespace(beam=10.0, output_beam=10.0, max_active=50)
+    assert best_paths(lattices(log_probs, torch.tensor([2]), graph, narrow)) == [[201, 202]]
+    one = k2.DenseFsaVec(log_probs, torch.tensor([[0, 0, 2]], dtype=torch.int32))
+    assert best_paths(k2.intersect_dense_pruned(graph, one, 10.0, 10.0, 30, 50)) == [[]]
