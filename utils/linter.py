@@ -32,8 +32,9 @@ def confusions(vectors: Tensor, others: Tensor, scale: float) -> Iterator[Tuple[
     threshold = 1 - math.log(1 / LEAST - 1) / scale
     for start in range(0, len(vectors), BLOCK):
         cosines = vectors[start : start + BLOCK] @ others.T
-        for n, m in torch.nonzero(cosines > threshold).tolist():
-            yield start + n, m, float(confusion(cosines[n, m], scale))
+        close = cosines > threshold
+        rows, columns = torch.nonzero(close, as_tuple=True)
+        yield from zip((rows + start).tolist(), columns.tolist(), confusion(cosines[close], scale).tolist())
 
 
 def close_pairs(pack: Pack, lexicon: Lexicon, known: Tensor, scale: float) -> List[str]:
