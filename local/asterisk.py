@@ -22,8 +22,8 @@ from utils import download
 from utils.audio import decode_g722, write_wav
 from utils.errors import UserError
 from utils.manifests import Corpus, LeftOut, Utterance, options
-from utils.text import normaliser
 from utils.parallel import threaded
+from utils.text import normaliser
 
 URL = "https://downloads.asterisk.org/pub/telephony/sounds/releases/"
 VERSION = "1.6.1"  # Debian's too

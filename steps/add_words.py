@@ -146,7 +146,9 @@ class Adding:
         frequency = common_words(common, self.lexicon, self.data.language, normalise) if common else {}
         if by_frequency:
             frequency = {**frequencies(words, self.data.language), **frequency}
-        origin = {word: "common" if word in frequency and word not in words else "text" for word in (*words, *frequency)}
+        origin = dict.fromkeys(words, "text")
+        for word in frequency:
+            origin.setdefault(word, "common")
         words = list(origin)
         old = [word for word in words if word in self.lexicon.word_id]
         if old:

@@ -22,7 +22,7 @@ from utils.graphs import load_fsa
 from utils.lexicon import read_lexicon
 from utils.nbest import nbest
 from utils.parallel import run_all
-from utils.rescoring import Lists, pruned, best_words, choose, flatten, totals, tune
+from utils.rescoring import Lists, best_words, choose, flatten, pruned, totals, tune
 from utils.timing import sum_timing, timed
 from utils.vocabulary import open_lexicon, used_lang
 from utils.wordscore import sequence_scores, span_scores
@@ -41,10 +41,7 @@ def run(job: Job) -> None:
     rescorer = Rescorer(job, graph, both, made_with(decoded).decode)
     work = [(piece, job.out / "parts" / split / piece["path"].name) for split in SPLITS for piece in pieces(decoded, split)]
     run_all(rescorer.piece, [w for w in work if not w[1].with_suffix(".jsonl").exists()], job.nj, "rescore")
-    rows = {
-        split: [row for path in sorted((job.out / "parts" / split).glob("*.jsonl")) for row in read_jsonl(path)]
-        for split in SPLITS
-    }
+    rows = {split: listed(job.out / "parts" / split) for split in SPLITS}
     added = set(rescorer.lexicon.words[rescorer.trained :])
     weights: Dict[str, Any] = {"graph": "+".join(graphs if both else graphs[:1])}
     more = ("unknown",) if rescorer.lexicon.unknown and graph == "lattice" else ()
@@ -56,17 +53,22 @@ def run(job: Job) -> None:
         weights[name] = settle(job, name, rows, added, steps)
     for split in SPLITS:
         write_jsonl(job.out / f"nbest-{split}.jsonl", rows[split])
-    outs = [out for _, out in work]
+    measured = list(work)
     if job.config.rescore.llm.path:
-        outs += (reader := LanguageModelReader(job, rescorer.lexicon.words, added, weights[name])).all(outs)
-        read = {split: reader.rows(split) for split in SPLITS}
+        measured += LanguageModelReader(job, rescorer.lexicon.words, added, weights[name]).all(work)
+        read = {split: listed(job.out / "parts" / split / "llm") for split in SPLITS}
         steps = [("lm", *(("word",) if name == "wordvec" else ()), "penalty", "llm")]
         steps += [("penalty", "llm", *more)] if more else []
         weights["llm"] = settle(job, "llm", read, added, steps, {key: weights[name][key] for key in more})
         weights["llm"]["model_bytes"] = model_bytes(job.config.rescore.llm.path)
     write_json(job.out / "weights.json", weights)
-    audio = {out.name: piece["audio_seconds"] for piece, out in work}
-    write_json(job.out / "timing.json", sum_timing((read_json(o.with_suffix(".seconds.json")), audio[o.name]) for o in outs))
+    seconds = ((read_json(out.with_suffix(".seconds.json")), piece["audio_seconds"]) for piece, out in measured)
+    write_json(job.out / "timing.json", sum_timing(seconds))
+
+
+def listed(folder: Path) -> List[Dict[str, Any]]:
+    """The lists of all pieces in a folder, in order."""
+    return [row for path in sorted(folder.glob("*.jsonl")) for row in read_jsonl(path)]
 
 
 def settle(
@@ -107,14 +109,14 @@ class LanguageModelReader:
         self.config = job.config.rescore.llm
         self.scorer: Optional[SentenceScorer] = None
 
-    def all(self, listed: Sequence[Path]) -> List[Path]:
-        """Read the n-best lists of every piece; returns where the results are, beside `.seconds.json`."""
-        work = [(out, out.with_name("llm") / out.name) for out in listed]
-        left = [w for w in work if not w[1].with_suffix(".jsonl").exists()]
+    def all(self, work: Sequence[Tuple[Dict[str, Any], Path]]) -> List[Tuple[Dict[str, Any], Path]]:
+        """Read the n-best lists of every piece; returns the pieces with where the results are, beside `.seconds.json`."""
+        outs = [out.with_name("llm") / out.name for _, out in work]
+        left = [(lists, out) for (_, lists), out in zip(work, outs) if not out.with_suffix(".jsonl").exists()]
         if left:
             self.scorer = SentenceScorer(self.config.path, self.words, self.context())
             run_all(self.piece, left, self.job.nj, "language model")
-        return [out for _, out in work]
+        return [(piece, out) for (piece, _), out in zip(work, outs)]
 
     def context(self) -> List[List[str]]:
         """Some sentences of the training text, each once."""
@@ -123,9 +125,9 @@ class LanguageModelReader:
         random.Random(0).shuffle(sentences)
         return [sentence.split() for sentence in sentences[: self.config.context]]
 
-    def piece(self, listed: Path, out: Path) -> None:
+    def piece(self, lists: Path, out: Path) -> None:
         """Write `<out>.jsonl`, the best paths with the model's score, and before it `<out>.seconds.json`."""
-        rows = read_jsonl(listed.with_suffix(".jsonl"))
+        rows = read_jsonl(lists.with_suffix(".jsonl"))
         rows = pruned(rows, flatten(rows, self.added), self.weights, self.config.paths, self.config.margin)
         seconds: Dict[str, float] = {}
         with timed(seconds, "llm"):
@@ -135,11 +137,6 @@ class LanguageModelReader:
         out.parent.mkdir(exist_ok=True)
         write_json(out.with_suffix(".seconds.json"), seconds)
         write_jsonl(out.with_suffix(".jsonl"), rows)
-
-    def rows(self, split: str) -> List[Dict[str, Any]]:
-        """All lists of a split."""
-        parts = sorted((self.job.out / "parts" / split / "llm").glob("*.jsonl"))
-        return [row for path in parts for row in read_jsonl(path)]
 
 
 class Confidences:

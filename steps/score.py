@@ -69,7 +69,10 @@ def judged(job: Job, split: str, shared: Dict[str, Any]) -> List[Record]:
         scores, measured = measure(read_jsonl(path), cuts, heard, job.config.score.bootstrap, path)
         write_lines(job.out / f"errors-{split}-{decoding}.txt", listing(scores, heard))
         sure = {"confidence": confidence(job, split, decoding, path)}
-        records.append({**shared, **measured, **rescored(job, decoding, oracle), **sure, "split": split, "decoding": decoding})
+        again = rescored(job, decoding, oracle)
+        reader = again["weights"].get("model_bytes", 0)  # the language model that read the lists
+        size = {"model_mb": round(shared["model_mb"] + reader / 1e6, 3)}
+        records.append({**shared, **measured, **again, **sure, **size, "split": split, "decoding": decoding})
         write(job.out / f"{split}-{decoding}.json", records[-1])
     if len({r["utterance_set"] for r in records}) != 1:
         raise UserError(f"the decodings of {split} are of different utterances, or there are none; delete {job.inputs['decode']} "
@@ -102,6 +105,7 @@ def identity(job: Job) -> Dict[str, Any]:
         "seed": job.config.seed,
         "normaliser": data["normaliser"],
         "parameters": read_json(job.inputs["train"] / "summary.json")["parameters"] if "train" in job.inputs else 0,
+        "model_mb": round(model_bytes(job.inputs) / 1e6, 3),
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
 
@@ -117,15 +121,13 @@ def model_bytes(inputs: Mapping[str, Path]) -> int:
 
 
 def rescored(job: Job, decoding: str, oracle: Any) -> Dict[str, Any]:
-    """The keys that differ between first pass and rescoring: weights, models, oracle, links."""
+    """The keys that differ between first pass and rescoring: weights, oracle, links."""
     path = job.inputs.get("rescore", job.inputs["decode"]) / "weights.json"  # a system without rescoring may tune its decoding
     weights = read_json(path) if path.exists() else {}
     graph, factors = weights.get("graph", ""), real_time_factors(job.inputs)
     again = decoding in weights
-    read = weights[decoding].get("model_bytes", 0) if again else 0  # of the language model that read the lists
     return {
         "weights": {"graph": graph, **weights[decoding]} if again else {},
-        "model_mb": round((model_bytes(job.inputs) + read) / 1e6, 3),
         "oracle_wer": oracle if again else None,
         "rtf": {link: factors[link] for link in links(decoding, graph) if link in factors},
     }

@@ -12,6 +12,7 @@ from tests.decoders import HEADS, KINDS, KV, HEAD, LAYERS, TOKENS, WIDTH, byte_l
 from utils import causal_lm
 from utils.causal_lm import SentenceScorer
 from utils.errors import UserError
+from utils.language_model import open_model
 
 WORDS = sorted({word for sentence in SENTENCES for word in sentence})
 CONTEXT = SENTENCES[:5]
@@ -21,17 +22,17 @@ def folders(tmp_path_factory):
     return {kind: write_decoder(tmp_path_factory.mktemp(kind), kind) for kind in KINDS}
 
 
-def one_by_one(scorer, sentence, first, context):
+def one_by_one(scorer, table, sentence, first, context):
     """The whole text run at once, without a tree and without what is kept of the context."""
     known = list(scorer.column)
     line = [token for word in sentence for token in scorer.tokens.get(word, ())]
     before = [first] if first is not None else [scorer.newline]
     before += [token for s in context for token in [*(t for word in s for t in scorer.tokens[word]), scorer.newline]]
     text = torch.tensor([*before, *line])
-    embedded = torch.from_numpy(scorer.table.rows(text.numpy()))
+    embedded = torch.from_numpy(table.rows(text.numpy()))
     seen = torch.ones(len(text), len(text), dtype=torch.bool).tril()
     hidden, _ = scorer.decoder(embedded, torch.arange(len(text)), seen, None)
-    log_probs = F.log_softmax(hidden @ torch.from_numpy(scorer.table.rows(np.array(known))).T, -1)
+    log_probs = F.log_softmax(hidden @ torch.from_numpy(table.rows(np.array(known))).T, -1)
     columns = [scorer.column[token] for token in [*line, scorer.newline]]
     return sum(float(log_probs[len(before) - 1 + n, column]) for n, column in enumerate(columns))
 
@@ -40,7 +41,8 @@ def one_by_one(scorer, sentence, first, context):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_tree_of_hypotheses_scores_as_each_alone(folders, kind, context, monkeypatch):
     scorer = SentenceScorer(folders[kind], WORDS, context)
-    expected = [one_by_one(scorer, s, KINDS[kind].get("bos_token_id"), context) for s in SAID]
+    table = open_model(folders[kind]).table
+    expected = [one_by_one(scorer, table, s, KINDS[kind].get("bos_token_id"), context) for s in SAID]
     assert scorer(SAID) == pytest.approx(expected, rel=1e-4)
     assert len({round(score, 2) for score in expected}) > len(SAID) - 2  # the sentences do differ
     assert scorer([[]]) == pytest.approx([expected[SAID.index([])]], rel=1e-4) and scorer([]) == []

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from utils import gguf_table
 from utils.errors import UserError
-from utils.language_model import checkpoint, open_model, read_settings
+from utils.language_model import LanguageModel, checkpoint, open_model, read_settings
 from utils.stored_tensors import Stored
 
 ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3", "gemma3")
@@ -150,11 +150,11 @@ class SentenceScorer:
             raise UserError(f"{path}: its tokenizer has no token for the end of a line, which ends a sentence here")
         self.newline = model.newline
         self.tokens = dict(zip(words, model.words(words)))
-        self.decoder, output, first = _open(Path(path), model.table)
+        self.decoder, output, first = _gguf(model) if model.gguf else _folder(model.path, model.table)
         known = sorted({self.newline}.union(*self.tokens.values()))
         self.column = {token: n for n, token in enumerate(known)}
-        self.output = torch.from_numpy(output.rows(np.array(known)))  # (S, D)
-        self.table, self.rows = model.table, torch.from_numpy(model.table.rows(np.array(known)))
+        self.rows = torch.from_numpy(model.table.rows(np.array(known)))  # (S, D), as is the output layer's
+        self.output = self.rows if output is model.table else torch.from_numpy(output.rows(np.array(known)))
         text = [first if first is not None else self.newline]
         for sentence in context:
             line = [*self._tokens(sentence), self.newline]
@@ -221,11 +221,6 @@ class Tree:
         self.ends[tokens] = node
 
 
-def _open(path: Path, table: Any) -> Tuple[Decoder, Any, Optional[int]]:
-    """The decoder, the rows of the output layer, and the token that begins a text, if any does."""
-    return _folder(path, table) if path.is_dir() else _gguf(path, table)
-
-
 def model_bytes(path: Union[str, Path]) -> int:
     """Size of a model's file, or of the weights in its folder."""
     path = Path(path)
@@ -238,9 +233,10 @@ def _known(path: Path, architecture: str) -> None:
         raise UserError(f"{path} is a model of the kind {architecture}; known are {', '.join(ARCHITECTURES)}")
 
 
-def _gguf(path: Path, table: gguf_table.Quantised) -> Tuple[Decoder, gguf_table.Quantised, Optional[int]]:
-    stored = gguf_table.read(path)
-    about, kind = stored.metadata, stored.metadata.get("general.architecture", "?")
+def _gguf(model: LanguageModel) -> Tuple[Decoder, gguf_table.Quantised, Optional[int]]:
+    """The decoder, the rows of the output layer, and the token that begins a text, if any does."""
+    stored, path, about = model.gguf, model.path, model.gguf.metadata
+    kind = about.get("general.architecture", "?")
     _known(path, kind)
 
     def get(key: str, otherwise: Any = None) -> Any:
@@ -268,7 +264,7 @@ def _gguf(path: Path, table: gguf_table.Quantised) -> Tuple[Decoder, gguf_table.
         slower=read("rope_freqs.weight"),
     )
     first = about.get("tokenizer.ggml.bos_token_id") if about.get("tokenizer.ggml.add_bos_token", kind != "qwen2") else None
-    return Decoder(shape, read), stored.tensors.get("output.weight", table), first
+    return Decoder(shape, read), stored.tensors.get("output.weight", model.table), first
 
 
 def _bases(kind: str, layers: int, base: float, local: float, every: int) -> Tuple[float, ...]:
@@ -286,6 +282,7 @@ def _slower(
 
 
 def _folder(path: Path, table: Stored) -> Tuple[Decoder, Stored, Optional[int]]:
+    """As `_gguf`."""
     settings = read_settings(path / "config.json")
     kind = str(settings.get("model_type")).replace("_text", "")
     _known(path, kind)

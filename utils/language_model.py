@@ -43,6 +43,7 @@ class LanguageModel:
     words: Tokenize  # words as they stand within a sentence; none for what the tokenizer doesn't know
     newline: Optional[int]  # the token of the end of a line
     licence: str  # as the model states it
+    gguf: Optional[gguf_table.Gguf] = None  # the file that it comes from, unless it is a folder
 
     def vectors(self, words: Sequence[str], pooling: str, text: Sequence[Sequence[str]]) -> Tuple[np.ndarray, np.ndarray]:
         """Token rows of every word, pooled: (V, D) float32, and which words have one: (V,) bool.
@@ -79,7 +80,7 @@ def open_model(path: Union[str, Path]) -> LanguageModel:
     Raises:
       UserError: a wrong path, an unknown architecture, a damaged file, or a tokenizer that doesn't fit the table.
     """
-    path = Path(path)
+    path, stored = Path(path), None
     if path.is_dir():
         settings = read_settings(path / "config.json")
         table, (size, words, newline), licence = _table(path, settings), _tokenizer(path), folder_licence(path)
@@ -92,7 +93,7 @@ def open_model(path: Union[str, Path]) -> LanguageModel:
     rows = table.shape[0]
     if size > rows or size < 0.8 * rows:
         raise UserError(f"{path}: the tokenizer has {size} tokens and the table {rows} rows: they are not of the same model")
-    return LanguageModel(path, table, words, newline, licence)
+    return LanguageModel(path, table, words, newline, licence, stored)
 
 
 def read_settings(path: Path) -> Dict[str, Any]:
