@@ -1,17 +1,14 @@
 """Stage 7: n-best lists from the stored lattices, rescored; weights tuned on dev."""
 
-import random
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 import numpy as np
 import torch
-from lhotse import CutSet
 from safetensors.torch import load_file
 
 from utils.candidates import Candidates
-from utils.causal_lm import SentenceScorer, model_bytes
 from utils.confidence import SCALES, Calibration, calibrate, correct, posteriors
 from utils.config import made_with
 from utils.contract import Job
@@ -22,26 +19,28 @@ from utils.graphs import load_fsa
 from utils.lexicon import read_lexicon
 from utils.nbest import nbest
 from utils.parallel import run_all
+from utils.readers import LanguageModelReader, WordLMReader
 from utils.rescoring import Lists, best_words, choose, flatten, pruned, totals, tune
 from utils.timing import sum_timing, timed
 from utils.vocabulary import open_lexicon, used_lang
 from utils.wordscore import sequence_scores, span_scores
 
 SPLITS = ("dev", "test")
+Work = Tuple[Dict[str, Any], Path]  # a decoded piece, and where a link's lists of it are, without ending
 
 
 def run(job: Job) -> None:
     """Write nbest-<split>.jsonl, hyps-<decoding>-<split>.jsonl, weights.json, timing.json."""
     torch.set_num_threads(1)
-    if job.config.rescore.llm.path and not Path(job.config.rescore.llm.path).exists():
-        raise UserError(f"rescore.llm.path={job.config.rescore.llm.path}: there is no such file or folder")
     decoded = job.inputs["decode"]
     graphs = [graph for graph in ("lattice", "word_lattice") if (decoded / f"hyps-{graph}-dev.jsonl").exists()]
     graph, both = graphs[0], job.config.rescore.candidates == "both" and len(graphs) == 2
     rescorer = Rescorer(job, graph, both, made_with(decoded).decode)
-    work = [(piece, job.out / "parts" / split / piece["path"].name) for split in SPLITS for piece in pieces(decoded, split)]
+    reading = readers(job, rescorer)  # what they lack is said before the work
+    lists = job.out / "parts" / "nbest"
+    work = [(piece, lists / split / piece["path"].name) for split in SPLITS for piece in pieces(decoded, split)]
     run_all(rescorer.piece, [w for w in work if not w[1].with_suffix(".jsonl").exists()], job.nj, "rescore")
-    rows = {split: listed(job.out / "parts" / split) for split in SPLITS}
+    rows = listed(job, "nbest")
     added = set(rescorer.lexicon.words[rescorer.trained :])
     weights: Dict[str, Any] = {"graph": "+".join(graphs if both else graphs[:1])}
     more = ("unknown",) if rescorer.lexicon.unknown and graph == "lattice" else ()
@@ -53,22 +52,25 @@ def run(job: Job) -> None:
         weights[name] = settle(job, name, rows, added, steps)
     for split in SPLITS:
         write_jsonl(job.out / f"nbest-{split}.jsonl", rows[split])
-    measured = list(work)
-    if job.config.rescore.llm.path:
-        measured += LanguageModelReader(job, rescorer.lexicon.words, added, weights[name]).all(work)
-        read = {split: listed(job.out / "parts" / split / "llm") for split in SPLITS}
-        steps = [("lm", *(("word",) if name == "wordvec" else ()), "penalty", "llm")]
-        steps += [("penalty", "llm", *more)] if more else []
-        weights["llm"] = settle(job, "llm", read, added, steps, {key: weights[name][key] for key in more})
-        weights["llm"]["model_bytes"] = model_bytes(job.config.rescore.llm.path)
+    measured, kept, model_bytes = list(work), more, 0
+    for link, reader in reading.items():
+        work = read_again(job, link, reader, work, added, weights[name])
+        measured += work
+        steps = [("lm", *(("word",) if "wordvec" in schemes else ()), "penalty", link)]
+        steps += [("penalty", link, *kept)] if kept else []
+        weights[link] = settle(job, link, listed(job, link), added, steps, {key: weights[name][key] for key in kept})
+        model_bytes += reader.bytes()
+        weights[link] = {**weights[link], **reader.about(), "model_bytes": model_bytes}
+        name, kept = link, (*kept, link)
     write_json(job.out / "weights.json", weights)
     seconds = ((read_json(out.with_suffix(".seconds.json")), piece["audio_seconds"]) for piece, out in measured)
     write_json(job.out / "timing.json", sum_timing(seconds))
 
 
-def listed(folder: Path) -> List[Dict[str, Any]]:
-    """The lists of all pieces in a folder, in order."""
-    return [row for path in sorted(folder.glob("*.jsonl")) for row in read_jsonl(path)]
+def listed(job: Job, link: str) -> Dict[str, List[Dict[str, Any]]]:
+    """The lists of all pieces of each split, in order, as one link of the chain wrote them."""
+    folders = {split: sorted((job.out / "parts" / link / split).glob("*.jsonl")) for split in SPLITS}
+    return {split: [row for path in paths for row in read_jsonl(path)] for split, paths in folders.items()}
 
 
 def settle(
@@ -100,43 +102,50 @@ def settle(
     return {**found, "dev_wer": dev_wer, "confidence": calibration.weights()}
 
 
-class LanguageModelReader:
-    """Scores the best paths of every list by a language model."""
+def readers(job: Job, rescorer: "Rescorer") -> Dict[str, Any]:
+    """The language models that the configuration asks for, by the name of their link, in order."""
+    config, words, data = job.config.rescore, rescorer.lexicon.words, job.inputs["data"]
+    found: Dict[str, Any] = {}
+    if config.word_lm.source != "none":
+        if config.word_lm.source == "trained" and rescorer.vectors is None:
+            raise UserError("rescore.word_lm.source=trained: this recipe has no word vectors; take llm, file or learned")
+        own = lambda: rescorer.vectors["vectors"]  # noqa: E731
+        found["word_lm"] = WordLMReader(config.word_lm, words, job.inputs["lang"], data, own, job.out)
+    if config.llm.path:
+        found["llm"] = LanguageModelReader(config.llm, words, data)
+    return found
 
-    def __init__(self, job: Job, words: Sequence[str], added: Set[str], weights: Dict[str, float]) -> None:
-        """words: the recogniser's; weights: of the decoding before, which say what the best paths are."""
-        self.job, self.words, self.added, self.weights = job, words, added, weights
-        self.config = job.config.rescore.llm
-        self.scorer: Optional[SentenceScorer] = None
 
-    def all(self, work: Sequence[Tuple[Dict[str, Any], Path]]) -> List[Tuple[Dict[str, Any], Path]]:
-        """Read the n-best lists of every piece; returns the pieces with where the results are, beside `.seconds.json`."""
-        outs = [out.with_name("llm") / out.name for _, out in work]
-        left = [(lists, out) for (_, lists), out in zip(work, outs) if not out.with_suffix(".jsonl").exists()]
-        if left:
-            self.scorer = SentenceScorer(self.config.path, self.words, self.context())
-            run_all(self.piece, left, self.job.nj, "language model")
-        return [(piece, out) for (piece, _), out in zip(work, outs)]
+def read_again(
+    job: Job, link: str, reader: Any, work: Sequence[Work], added: Set[str], weights: Dict[str, float]
+) -> List[Work]:
+    """A language model reads the best paths of every list: `<out>.jsonl` has these with its score, `<out>.seconds.json` its time.
 
-    def context(self) -> List[List[str]]:
-        """Some sentences of the training text, each once."""
-        cuts = CutSet.from_file(self.job.inputs["data"] / "cuts_train.jsonl.gz")
-        sentences = sorted({cut.supervisions[0].text for cut in cuts})
-        random.Random(0).shuffle(sentences)
-        return [sentence.split() for sentence in sentences[: self.config.context]]
+    Args:
+      link: READERS.
+      weights: of the decoding before, which say what the best paths are.
+    Returns:
+      the pieces with where the results are.
+    """
+    config, outs = getattr(job.config.rescore, link), [job.out / "parts" / link / out.parent.name / out.name for _, out in work]
+    left = [(lists, out) for (_, lists), out in zip(work, outs) if not out.with_suffix(".jsonl").exists()]
+    scorer = reader.scorer() if left else None
 
-    def piece(self, lists: Path, out: Path) -> None:
-        """Write `<out>.jsonl`, the best paths with the model's score, and before it `<out>.seconds.json`."""
+    def piece(lists: Path, out: Path) -> None:
         rows = read_jsonl(lists.with_suffix(".jsonl"))
-        rows = pruned(rows, flatten(rows, self.added), self.weights, self.config.paths, self.config.margin)
+        rows = pruned(rows, flatten(rows, added), weights, config.paths, config.margin)
         seconds: Dict[str, float] = {}
-        with timed(seconds, "llm"):
-            scores = iter(self.scorer([path["words"] for row in rows for path in row["paths"]]))
+        with timed(seconds, link):
+            scores = iter(scorer([path["words"] for row in rows for path in row["paths"]]))
         for row in rows:
-            row["paths"] = [{**path, "llm": round(next(scores), 4)} for path in row["paths"]]
-        out.parent.mkdir(exist_ok=True)
+            row["paths"] = [{**path, link: round(next(scores), 4)} for path in row["paths"]]
+        out.parent.mkdir(parents=True, exist_ok=True)
         write_json(out.with_suffix(".seconds.json"), seconds)
         write_jsonl(out.with_suffix(".jsonl"), rows)
+
+    if left:
+        run_all(piece, left, job.nj, link)
+    return [(piece, out) for (piece, _), out in zip(work, outs)]
 
 
 class Confidences:

@@ -110,9 +110,35 @@ def test_a_language_model_reads_the_best_paths(finished, tmp_path):
     assert after["model_mb"] == pytest.approx(before["model_mb"] + (path / "model.safetensors").stat().st_size / 1e6, abs=0.01)
     assert f"rescore.llm.path={path.name}" in after["overrides"] and after["wer"] <= 20
     folder = max(finished["folders"]["rescore"].parent.glob("rescore-*"), key=lambda f: f.stat().st_mtime)
-    parts = [json.loads(line) for file in folder.glob("parts/*/llm/*.jsonl") for line in file.read_text().splitlines()]
+    parts = [json.loads(line) for file in folder.glob("parts/llm/*/*.jsonl") for line in file.read_text().splitlines()]
     assert len(parts) == 2 * after["utterances"] and all(1 <= len(row["paths"]) <= 5 for row in parts)
     assert all(p["llm"] < 0 for row in parts for p in row["paths"])
+
+
+@pytest.mark.parametrize("source", ["trained", "learned"])
+def test_a_word_lm_reads_before_the_language_model_does(finished, tmp_path, source):
+    path = write_decoder(tmp_path, "llama")
+    arguments = ["--set", f"rescore.word_lm.source={source}", "--set", "rescore.word_lm.epochs=4", "--set", "rescore.word_lm.paths=9"]
+    arguments += ["--set", f"rescore.llm.path={path}", "--set", "rescore.llm.paths=5", "--stage", "rescore", "--stop-stage", "score"]
+    assert drive(*finished["arguments"], *arguments) == 0
+    every = [r for r in read_all([finished["corpus"] / "results"]) if r["split"] == "test"]
+    records = {r["decoding"]: r for r in every if f"rescore.word_lm.source={source}" in r["overrides"]}
+    first, second = records["word_lm"], records["llm"]
+    assert {"lm", "word", "penalty", "word_lm"} <= set(first["weights"]) and {"word_lm", "llm"} <= set(second["weights"])
+    assert first["rtf"]["word_lm"] > 0 and set(second["rtf"]) == {*first["rtf"], "llm"} and first["wer"] <= 20
+    assert 1 < first["weights"]["perplexity"] and 1 < first["weights"]["ngram_perplexity"]
+    assert records["wordvec"]["model_mb"] < first["model_mb"] < second["model_mb"]
+    folder = max(finished["folders"]["rescore"].parent.glob("rescore-*"), key=lambda f: f.stat().st_mtime)
+    for link, most in (("word_lm", 9), ("llm", 5)):
+        parts = [json.loads(line) for file in folder.glob(f"parts/{link}/*/*.jsonl") for line in file.read_text().splitlines()]
+        assert len(parts) == 2 * first["utterances"] and all(1 <= len(row["paths"]) <= most for row in parts)
+        assert all(p["word_lm"] < 0 and ("llm" in p) == (link == "llm") for row in parts for p in row["paths"])
+
+
+def test_vectors_that_are_not_there_are_said_at_once(finished, capfd):
+    arguments = ["--set", "rescore.word_lm.source=file", "--set", "rescore.word_lm.path=/no/vectors", "--stage", "rescore"]
+    assert drive(*finished["arguments"], *arguments, "--stop-stage", "rescore") == 1
+    assert "rescore.word_lm.path=/no/vectors: there is no such file or folder" in capfd.readouterr().err
 
 
 def test_a_language_model_that_is_not_there_is_said_at_once(finished, capfd):

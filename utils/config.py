@@ -17,7 +17,8 @@ from utils.files import ROOT
 
 RECIPES = "recipes"  # of corpus.yaml: recipe -> settings of the corpus for this recipe alone
 # Keys that may name what lies outside the repository.
-PATHS = ("data.source", "features.model", "ready.model", "vectors.meaning.path", "vectors.outside", "rescore.llm.path")
+PATHS = ("data.source", "features.model", "ready.model", "vectors.meaning.path", "vectors.outside", "rescore.llm.path",
+         "rescore.word_lm.path")
 OPEN = "data.options"  # the one mapping whose keys corpus.yaml defines
 
 # Keys that take one of a few words.
@@ -37,6 +38,7 @@ CHOICES: Dict[str, Sequence] = {
     "train.precision": ("fp32", "bf16", "fp16"),
     "rescore.candidates": ("subword", "both"),
     "rescore.word_score": ("span", "sequence"),
+    "rescore.word_lm.source": ("none", "trained", "llm", "file", "learned"),
 }
 
 

@@ -18,8 +18,8 @@ from utils.config import PATHS, nearest
 from utils.errors import UserError
 from utils.files import write_text
 
-DECODINGS = ("beam", "greedy", "word_lattice", "lattice", "lm", "wordvec", "llm")  # along the chain: the last is the result
-LINKS = ("front_end", "encoder", "greedy", "word_lattice", "lattice", "nbest", "word_score", "llm", "gmm", "beam")  # timed on one core
+DECODINGS = ("beam", "greedy", "word_lattice", "lattice", "lm", "wordvec", "word_lm", "llm")  # along the chain: the last is the result
+LINKS = ("front_end", "encoder", "greedy", "word_lattice", "lattice", "nbest", "word_score", "word_lm", "llm", "gmm", "beam")  # timed on one core
 MEASURED = ("data", "features", "lang", "vectors", "audit", "train", "decode", "rescore")  # stages with seconds and memory
 
 NULL = type(None)
@@ -174,7 +174,7 @@ def named_overrides(overrides: Sequence[str]) -> List[str]:
 
 
 def result_decoding(decodings: Iterable[str]) -> str:
-    """Which of a recipe's decodings is its result: the last of the chain (llm > wordvec > lm > lattice > word_lattice > greedy)."""
+    """Which of a recipe's decodings is its result: the last of the chain (llm > word_lm > wordvec > lm > lattice > word_lattice > greedy)."""
     return max(decodings, key=decoding_rank)
 
 
@@ -199,7 +199,8 @@ def links(decoding: str, graph: str) -> Tuple[str, ...]:
         "word_lattice": ("front_end", "encoder", "word_lattice"),
         "lm": rescored,
         "wordvec": (*rescored, "word_score"),
-        "llm": (*rescored, "word_score", "llm"),
+        "word_lm": (*rescored, "word_score", "word_lm"),
+        "llm": (*rescored, "word_score", "word_lm", "llm"),
     }[decoding]
 
 

@@ -16,18 +16,20 @@ GRID: Dict[str, Sequence[float]] = {  # what tuning tries; the acoustic score ha
     "penalty": (-4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0),
     "unknown": (-12.0, -9.0, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 9.0, 12.0),
     "added": (-12.0, -9.0, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 9.0, 12.0),
+    "word_lm": (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0),
     "llm": (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0),
 }
-USUAL = {"lm": 1.0, "word": 0.6, "penalty": 0.0, "unknown": 0.0, "added": 0.0, "llm": 1.0}
-FEATURES = ("lm", "word", "penalty", "unknown", "added", "llm")  # of a path beside the acoustic score
-Row = Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word}]; behind a language model also llm
+USUAL = {"lm": 1.0, "word": 0.6, "penalty": 0.0, "unknown": 0.0, "added": 0.0, "word_lm": 1.0, "llm": 1.0}
+FEATURES = ("lm", "word", "penalty", "unknown", "added", "word_lm", "llm")  # of a path beside the acoustic score
+READERS = ("word_lm", "llm")  # language models that score the best paths alone, in this order
+Row = Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word}]; behind a language model also word_lm, llm
 
 
 @dataclass
 class Lists:
     """All paths of a split, flat."""
 
-    scores: np.ndarray  # (P, 7): am, lm, word, number of words, of which unknown, of which added to the trained model, llm
+    scores: np.ndarray  # (P, 8): am, lm, word, number of words, of which unknown, of which added to the trained model, word_lm, llm
     splits: np.ndarray  # (U + 1,): paths of utterance u are splits[u] .. splits[u + 1]
     errors: np.ndarray  # (P,): word errors against the reference
 
@@ -44,7 +46,7 @@ def flatten(rows: Sequence[Row], added: Collection[str] = ()) -> Lists:
             words = path["words"]
             new = sum(word in added for word in words) if added else 0
             counts = (len(words), words.count(UNKNOWN), new)
-            scores.append((path["am"], path["lm"], path.get("word", 0.0), *counts, path.get("llm", 0.0)))
+            scores.append((path["am"], path["lm"], path.get("word", 0.0), *counts, *(path.get(link, 0.0) for link in READERS)))
             errors.append(kaldialign.edit_distance(row["ref"], path["words"])["total"])
         splits.append(len(scores))
     return Lists(np.array(scores).reshape(-1, 1 + len(FEATURES)), np.array(splits), np.array(errors))

@@ -36,7 +36,7 @@ from utils.versions import git_state, machine
 from utils.vocabulary import used_lang
 
 OFTEN = 5  # occurrences of a word in test from which its rate of confusion means something
-DECODINGS = ("greedy", "lattice", "word_lattice", "lm", "wordvec", "llm")
+DECODINGS = ("greedy", "lattice", "word_lattice", "lm", "wordvec", "word_lm", "llm")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:

@@ -1,0 +1,118 @@
+"""Perplexity of the word LM of word vectors, beside the same LM with a learned table and the n-gram, where words were added.
+
+    python -m tests.bench.word_lm --corpus speechocean762 --set rescore.word_lm.source=llm --set rescore.word_lm.path=PATH
+
+The words of dev and test that the training text lacks are added to each without training: to the n-gram as `steps.add_words` does,
+to the learned table as one <unk> that is shared, to word vectors by their vectors. Writes egs/<corpus>/word_lm/.
+"""
+
+import copy
+import sys
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+from utils import driver
+from utils.config import load, view
+from utils.errors import UserError
+from utils.files import ROOT, read_json, write_json, write_text
+from utils.lexicon import read_lexicon
+from utils.model import parameters
+from utils.ngram import read_arpa
+from utils.readers import sentences
+from utils.records import named_overrides, suffix
+from utils.stages import Plan
+from utils.tables import Table, as_markdown, as_text, grouped, number
+from utils.versions import git_state, machine
+from utils.vocabulary import unseen
+from utils.word_lm import LEARNED, VectorLM, word_vectors
+
+SEEDS = (0, 1, 2)
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Run the command line; returns the exit status."""
+    return driver.with_plans(driver.parser(stages=False), arguments, _run)
+
+
+def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's namespace
+    config = view(load(options.recipe, ROOT / "egs" / options.corpus, options.set)).rescore.word_lm
+    if config.source in ("none", "trained", LEARNED):
+        raise UserError("choose the vectors: --set rescore.word_lm.source=llm (or file) --set rescore.word_lm.path=PATH")
+    base = ["--corpus", options.corpus, "--recipe", options.recipe, *(w for s in options.set for w in ("--set", s))]
+    if driver.main([*base, "--stop-stage", "lang"]) != 0:
+        raise UserError("stages 0 to 2 did not end well; see above")
+    lang, text = plans["lang"].out, {s: sentences(plans["data"].out, s) for s in ("train", "dev", "test")}
+    trained = read_lexicon(lang).words
+    added = sorted({word for split in ("dev", "test") for s in text[split] for word in s} - set(trained))
+    words, share = [*trained, *added], unseen(lang)
+    rows: List[Dict[str, Any]] = []
+    ngram = read_arpa(lang / "lm.arpa")
+    larger = ngram.with_words(added, share)
+    for source in (config.source, LEARNED):
+        own = copy.copy(config)
+        own.source = source
+        for seed in SEEDS:
+            lm = VectorLM(words, len(trained), word_vectors(own, words, len(trained), None), config.width, seed)
+            started = time.perf_counter()
+            lm.fit(text["train"], text["dev"], config.epochs)
+            seconds = time.perf_counter() - started
+            lm.level(text["train"], share)
+            about = {"model": source, "seed": seed, "parameters": parameters(lm.model), "seconds": round(seconds, 1)}
+            rows.append({**about, **measured(lm, text, lambda s: lm.perplexity(s, closed=True), lm.perplexity)})
+    rows.insert(0, {"model": f"{ngram.order}-gram", "seed": None, **measured(lm, text, ngram.perplexity, larger.perplexity)})
+    corpus, overrides = ROOT / "egs" / options.corpus, named_overrides(options.set)
+    record = {
+        "corpus": read_json(plans["data"].out / "summary.json")["name"],
+        "overrides": overrides,
+        "words": len(trained),
+        "added": len(added),
+        "machine": machine("cpu"),
+        "rows": rows,
+        **git_state(ROOT),
+    }
+    write_json(corpus / "word_lm" / f"{record['corpus']}-{suffix(overrides)}.json", record)
+    print(as_text(draw(corpus)))
+
+
+def measured(lm: VectorLM, text: Dict[str, List[List[str]]], closed: Any, opened: Any) -> Dict[str, Dict[str, float]]:
+    """Perplexities on dev and test: of sentences without added words among words of training, with them among all words, and of
+    all sentences among all words.
+    """
+    out: Dict[str, Dict[str, float]] = {}
+    for split in ("dev", "test"):
+        heard = lm.heard(text[split])
+        others = [s for s in text[split] if s not in heard]
+        found = {"heard": closed(heard), "with_added": opened(others) if others else None, "all": opened(text[split])}
+        out[split] = {key: value and round(value, 2) for key, value in found.items()}
+    return out
+
+
+def draw(corpus: Path) -> Table:
+    """Write word_lm/README.md of a corpus's folder from the records there; returns its table."""
+    cells = []
+    for path in sorted((corpus / "word_lm").glob("*.json")):
+        record = read_json(path)
+        for model in dict.fromkeys(row["model"] for row in record["rows"]):
+            rows = [row for row in record["rows"] if row["model"] == model]
+            cell = [" ".join([record["corpus"], *record["overrides"]]), str(record["added"]), model, str(len(rows))]
+            for key in ("heard", "with_added", "all"):
+                values = [row["test"][key] for row in rows if row["test"][key] is not None]
+                mean = number(sum(values) / len(values)) if values else "–"
+                cell.append(mean + (f" ({number(min(values))} to {number(max(values))})" if len(values) > 1 else ""))
+            cells.append(cell)
+    table = Table(
+        f"Perplexity of language models of the training text: test of {corpus.name}",
+        "A word, </s> counted; of sentences of words that the training text has, among these; of sentences with added words, and "
+        "of all, among all words. Means over seeds, and their range. `learned` is the same network with a learned table.",
+        ["corpus and vectors", "added words", "model", "seeds", "no added word", "with added words", "all"],
+        grouped(cells, 2),
+        4,
+    )
+    drawn = "Drawn from the records by `python -m tests.bench.word_lm`; do not edit."
+    write_text(corpus / "word_lm" / "README.md", f"# {table.title}\n\n{drawn}\n\n{as_markdown(table)}\n")
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())

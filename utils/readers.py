@@ -1,0 +1,94 @@
+"""The links of rescoring in which a language model reads the best hypotheses: what makes its scorer, and what is noted of it."""
+
+import random
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Callable, Dict, List, Sequence
+
+from lhotse import CutSet
+from torch import Tensor
+
+from utils.causal_lm import SentenceScorer, model_bytes
+from utils.errors import UserError
+from utils.files import read_json, write_json
+from utils.lexicon import read_lexicon
+from utils.ngram import read_arpa
+from utils.vocabulary import unseen
+from utils.word_lm import VectorLM, word_vectors
+
+Scorer = Callable[[Sequence[Sequence[str]]], List[float]]  # sentences -> log-probabilities, natural log
+
+
+class LanguageModelReader:
+    """A language model as it is (`rescore.llm`), which has read some sentences of the training text before."""
+
+    def __init__(self, config: SimpleNamespace, words: Sequence[str], data: Path) -> None:
+        """config: the group `rescore.llm`; words: the recogniser's; data: folder of the stage."""
+        if not Path(config.path).exists():
+            raise UserError(f"rescore.llm.path={config.path}: there is no such file or folder")
+        self.config, self.words, self.data = config, words, data
+
+    def scorer(self) -> Scorer:
+        """Loads the model."""
+        return SentenceScorer(self.config.path, self.words, self.context())
+
+    def context(self) -> List[List[str]]:
+        """Some sentences of the training text, each once."""
+        different = sorted({" ".join(words) for words in sentences(self.data, "train")})
+        random.Random(0).shuffle(different)
+        return [sentence.split() for sentence in different[: self.config.context]]
+
+    def about(self) -> Dict[str, Any]:
+        """For the record."""
+        return {}
+
+    def bytes(self) -> int:
+        """Size of the model."""
+        return model_bytes(self.config.path)
+
+
+class WordLMReader:
+    """A word LM over word vectors (`rescore.word_lm`), trained here on the training text.
+
+    Args:
+      config: the group.
+      words: the recogniser's, those of training first.
+      lang: folder of the stage.
+      own: gives the acoustic model's vectors of the words.
+      out: where the trained model is kept: what stands there is used.
+    """
+
+    def __init__(
+        self, config: SimpleNamespace, words: Sequence[str], lang: Path, data: Path, own: Callable[[], Tensor], out: Path
+    ) -> None:
+        self.config, self.lang, self.data, self.out = config, lang, data, out
+        trained = len(read_lexicon(lang).words)
+        vectors = word_vectors(config, words, trained, own)
+        self.lm = VectorLM(words, trained, vectors, config.width, config.seed)
+
+    def scorer(self) -> Scorer:
+        """Trains the model, unless it has been."""
+        weights, train = self.out / "word_lm.safetensors", sentences(self.data, "train")
+        if weights.exists():
+            self.lm.load(weights)
+        else:
+            dev = sentences(self.data, "dev")
+            found = {"perplexity": self.lm.fit(train, dev, self.config.epochs)}
+            found["ngram_perplexity"] = read_arpa(self.lang / "lm.arpa").perplexity(self.lm.heard(dev))
+            write_json(self.out / "word_lm.json", {key: round(value, 2) for key, value in found.items()})
+            self.lm.save(weights)
+        self.lm.level(train, unseen(self.lang))
+        return self.lm
+
+    def about(self) -> Dict[str, Any]:
+        """For the record: perplexity on dev's sentences of words of the training text, and the n-gram's."""
+        return read_json(self.out / "word_lm.json")
+
+    def bytes(self) -> int:
+        """Size of the weights and of the table."""
+        return (self.out / "word_lm.safetensors").stat().st_size + self.lm.table_bytes()
+
+
+def sentences(data: Path, split: str) -> List[List[str]]:
+    """The text of a split, an utterance each."""
+    return [cut.supervisions[0].text.split() for cut in CutSet.from_file(data / f"cuts_{split}.jsonl.gz")]
