@@ -27,6 +27,8 @@ def run(job: Job) -> None:
     torch.set_flush_denormal(True)  # they cost far more than they weigh
     if config.loss.backend == "k2":
         need_k2("k2 losses (loss.backend=k2)", "set loss.backend=torch to train without it")
+    if config.loss.grounding.weight:
+        need_k2("alignments (loss.grounding.weight)", "set it to 0 to train without them")
     left_out = [line.split("\t")[0] for line in (job.inputs["audit"] / "infeasible.tsv").read_text().splitlines()]
     train_cuts, dev_cuts = (
         read_cuts(job.inputs["features"], "train", left_out),

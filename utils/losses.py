@@ -1,6 +1,6 @@
 """CTC (Graves et al. 2006) through k2 graphs, or through torch where k2 has no wheel."""
 
-from typing import Sequence
+from typing import Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -25,14 +25,19 @@ def ctc(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]], ba
 
 def _k2_ctc(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
     k2 = need_k2("k2 losses (loss.backend=k2)", "set loss.backend=torch to train without it")
-    order = torch.argsort(lengths, descending=True, stable=True)  # k2 wants the longest first
-    segments = torch.stack((order, torch.zeros_like(order), lengths[order]), 1).to(torch.int32).cpu()
+    order, segments = supervision_segments(lengths)
     dense = k2.DenseFsaVec(log_probs.float(), segments)
     graph = k2.ctc_graph([list(targets[i]) for i in order.tolist()], modified=False, device=log_probs.device)
     # what lies e^-20 below the best path adds nothing to the sum in float32
     lattice = k2.intersect_dense(graph, dense, output_beam=20.0, max_arcs=2**30)
     totals = lattice.get_tot_scores(log_semiring=True, use_double_scores=True)
     return -totals[torch.argsort(order)]
+
+
+def supervision_segments(lengths: Tensor) -> Tuple[Tensor, Tensor]:
+    """lengths: (N,), frames -> the utterances' order, longest first, and their rows in it, (N, 3), as k2 wants them."""
+    order = torch.argsort(lengths, descending=True, stable=True)
+    return order, torch.stack((order, torch.zeros_like(order), lengths[order]), 1).to(torch.int32).cpu()
 
 
 def _torch_ctc(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:

@@ -5,7 +5,7 @@ import logging
 import math
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
 
 import kaldialign
 import torch
@@ -17,10 +17,13 @@ from utils import checkpoints
 from utils.dataset import Augment, Batch, Features, collate, epoch_batches, ordered_batches, training_batches
 from utils.errors import UserError
 from utils.files import write_json, write_jsonl
+from utils.grounding import Span, align, contrast, joined, segments, word_spans, write_ctm
 from utils.lexicon import Lexicon
 from utils.losses import consistency, ctc
-from utils.model import Model, average, parameters, save
+from utils.model import Model, Output, average, parameters, save
 from utils.optimiser import grad_scaler, learning_rate, parameter_groups
+
+Head = Tuple[Tensor, Tensor, List[List[int]]]  # log-probabilities (N, T, V), frames (N,), targets
 
 
 class Trainer:
@@ -55,9 +58,12 @@ class Trainer:
         precision = config.train.precision
         if precision != "fp32" and self.device.type != "cuda":
             raise UserError(f"train.precision={precision} needs a GPU (--device cuda); on {device} take fp32")
+        if config.loss.grounding.weight and config.model.word_head != "vectors":
+            raise UserError(f"loss.grounding.weight needs word vectors (model.word_head=vectors, not {config.model.word_head})")
         self.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
         self.scaler = grad_scaler(precision == "fp16")
         self.epoch, self.batch, self.step = 0, 0, 0  # the next batch of the epoch, and steps done
+        self.progress = 0.0  # share of the training that is done
         self.best: List[Tuple[float, str]] = []  # (error on dev, file), best first
         self.curve: List[Dict[str, float]] = []
 
@@ -79,6 +85,9 @@ class Trainer:
         averaged = average([self.out / "checkpoints" / name for _, name in self.best])
         self.model.load_state_dict(averaged)
         save(self.model, self.out / "model.safetensors")
+        if self.config.loss.grounding.weight:
+            for split, cuts in (("train", self.train_cuts), ("dev", self.dev_cuts)):
+                write_ctm(self.out / f"{split}.ctm", self._spoken(cuts))
         write_json(
             self.out / "summary.json",
             {
@@ -114,17 +123,14 @@ class Trainer:
         x, lengths = batch.x.to(self.device), batch.lengths.to(self.device)
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             output = self.model(x, lengths)
-        heads: Dict[str, Tuple[Tensor, Tensor, List[List[int]]]] = {}
-        if output.subword is not None:
-            heads["subword"] = (output.subword, output.subword_lengths, batch.subwords)
+        chosen = targets = offsets = None
         if output.frames is not None:
             negatives, outside = (weights.negatives, weights.outside) if self.model.training else (-1, 0)
             chosen, targets, offsets = choose_words(batch.words, len(self.lexicon.words), negatives)
             if outside:
                 chosen, offsets = self._with_outside(chosen, offsets, outside)
             chosen, offsets = chosen.to(self.device), offsets.to(self.device)
-            log_probs = self.model.word_log_probs(output, chosen, vars(weights.dropout), offsets)
-            heads["word"] = (log_probs, output.word_lengths, targets)
+        heads = self._heads(output, batch, chosen, targets, offsets)
         per_head = {head: ctc(*said, weights.backend) for head, said in heads.items()}
         for head, loss in per_head.items():
             if not torch.isfinite(loss).all():
@@ -134,7 +140,71 @@ class Trainer:
             for head, (log_probs, lengths, _) in heads.items():
                 per_head[head] = per_head[head] + weights.consistency * consistency(log_probs, lengths).repeat(2)
         means = {head: loss.sum() / max(tokens[head], 1) for head, loss in per_head.items()}
-        return sum(getattr(weights, head) * mean for head, mean in means.items()), means
+        total = sum(getattr(weights, head) * mean for head, mean in means.items())
+        if weights.grounding.weight and self.progress >= weights.grounding.begin and any(batch.words):
+            means["grounding"] = self._grounding(output, batch.words, heads, chosen, offsets)
+            total = total + weights.grounding.weight * means["grounding"]
+        return total, means
+
+    def _heads(
+        self,
+        output: Output,
+        batch: Batch,
+        chosen: Optional[Tensor],
+        targets: Optional[List[List[int]]],
+        offsets: Union[Tensor, float] = 0.0,
+    ) -> Dict[str, Head]:
+        """What each head says, over the word head's table rows `chosen`, in which `targets` are the words said."""
+        heads = {}
+        if output.subword is not None:
+            heads["subword"] = (output.subword, output.subword_lengths, batch.subwords)
+        if output.frames is not None:
+            log_probs = self.model.word_log_probs(output, chosen, vars(self.config.loss.dropout), offsets)
+            heads["word"] = (log_probs, output.word_lengths, targets)
+        return heads
+
+    def _grounding(
+        self, output: Output, words: List[List[int]], heads: Dict[str, Head], chosen: Tensor, offsets: Tensor
+    ) -> Tensor:
+        """The words' segments against the vectors of the rows `chosen`, and neighbours that are taken for one word too."""
+        spans = self.word_spans(heads, words)
+        vectors, _ = self.model.word.table(chosen, vars(self.config.loss.dropout))
+        targets = torch.tensor([place for row in heads["word"][2] for place in row], device=self.device) - 1
+        loss = contrast(segments(output.frames, spans), vectors, targets, offsets)
+        spans, pairs = joined(spans, words, int(torch.randint(2, ())))
+        if self.config.loss.grounding.joined and pairs:
+            types = {pair: n for n, pair in enumerate(dict.fromkeys(pairs), len(chosen))}
+            more = self.model.word.words.joined(*(torch.tensor(list(types), device=self.device) - 1).T)
+            targets = torch.tensor([types[pair] for pair in pairs], device=self.device)
+            every, offsets = torch.cat((vectors, more)), torch.cat((offsets, offsets.new_zeros(len(more))))
+            loss = loss + self.config.loss.grounding.joined * contrast(segments(output.frames, spans), every, targets, offsets)
+        return loss
+
+    def word_spans(self, heads: Dict[str, Head], words: List[List[int]]) -> List[List[Span]]:
+        """Frames of the word head that each word of each utterance takes, by the sub-word head's alignment where there is one."""
+        log_probs, lengths, targets = heads["subword" if "subword" in heads else "word"]
+        spelled = self.lexicon.spell if "subword" in heads else lambda word: [word]
+        ratio = self.config.model.word_stride // self.config.model.subword_stride if "subword" in heads else 1
+        out = []
+        for row, peaks, frames in zip(words, align(log_probs, lengths, targets), heads["word"][1].tolist()):
+            counts = [len(spelled(self.lexicon.words[word - 1])) for word in row]
+            spans = word_spans(peaks, counts, frames * ratio) if peaks else []
+            out.append([(start // ratio, max(start // ratio + 1, min(-(-end // ratio), frames))) for start, end in spans])
+        return out
+
+    @torch.no_grad()
+    def _spoken(self, cuts: CutSet) -> Iterator[Tuple[str, float, float, str]]:
+        """The rows of the CTM of all cuts, as the model aligns them now."""
+        self.model.eval()
+        every_word = torch.arange(len(self.lexicon.words), device=self.device)
+        for group in ordered_batches(cuts, self.config.train.batch_seconds):
+            batch = collate(group, self.features, self.lexicon)
+            output = self.model(batch.x.to(self.device), batch.lengths.to(self.device))
+            heads = self._heads(output, batch, every_word, batch.words)
+            for cut, row, spans in zip(group, batch.words, self.word_spans(heads, batch.words)):
+                frame = cut.frame_shift * self.config.model.word_stride
+                for word, (start, end) in zip(row, spans):
+                    yield cut.id, start * frame, (end - start) * frame, self.lexicon.words[word - 1]
 
     def _with_outside(self, chosen: Tensor, offsets: Tensor, count: int) -> Tuple[Tensor, Tensor]:
         """Rows of `count` words of no utterance too, each for itself: what is said is none of them."""
@@ -161,7 +231,8 @@ class Trainer:
             leave=False,
         ) as bar:
             for batch in bar:
-                rate = learning_rate(settings, (self.epoch + self.batch / len(batches)) / settings.epochs)
+                self.progress = (self.epoch + self.batch / len(batches)) / settings.epochs
+                rate = learning_rate(settings, self.progress)
                 for group in self.optimizer.param_groups:
                     group["lr"] = rate * group["scale"]
                 loss, means = self.losses(batch)
@@ -199,11 +270,7 @@ class Trainer:
         for cuts in ordered_batches(self.dev_cuts, self.config.train.batch_seconds):
             batch = collate(cuts, self.features, self.lexicon)
             output = self.model(batch.x.to(self.device), batch.lengths.to(self.device))
-            heads = {}
-            if output.subword is not None:
-                heads["subword"] = (output.subword, output.subword_lengths, batch.subwords)
-            if output.frames is not None:
-                heads["word"] = (self.model.word_log_probs(output, every_word), output.word_lengths, batch.words)
+            heads = self._heads(output, batch, every_word, batch.words)
             for head, (log_probs, lengths, targets) in heads.items():
                 loss = ctc(log_probs, lengths, targets, "torch")
                 sums[head] = sums.get(head, 0.0) + loss[torch.isfinite(loss)].sum().item()

@@ -97,6 +97,16 @@ class WordVectors(nn.Module):
             dropout if self.training else {},
         )
 
+    def joined(self, first: Tensor, second: Tensor) -> Tensor:
+        """Vectors (W, dim) of two words spelled and pronounced on end, as one; rows (W,) of the table each. It has no meaning."""
+        letters = phones = None
+        if self.letters is not None:
+            letters = _on_end(self.letters[first], self.letters[second])
+        if self.phones is not None:
+            phones = _on_end(self.phones[first, 0], self.phones[second, 0])[:, None]
+        meaning = None if self.vectors is None else self.vectors.new_zeros(len(first), self.vectors.shape[1])
+        return self.compose(letters, phones, meaning, None if meaning is None else meaning[:, 0])
+
     def compose(
         self,
         letters: Optional[Tensor],
@@ -132,6 +142,12 @@ class WordVectors(nn.Module):
         if there.any():
             total = total.index_add(0, torch.nonzero(there)[:, 0], self.pronunciation(phones[there]))
         return total / there.sum(1, keepdim=True).clamp(min=1)
+
+
+def _on_end(first: Tensor, second: Tensor) -> Tensor:
+    """(W, L), (W, L), padded with 0 behind -> (W, 2 L), the second behind the first, padded likewise."""
+    both = torch.cat((first, second), 1)
+    return both.gather(1, (both == 0).long().sort(dim=1, stable=True).indices)
 
 
 class SoftmaxTable(nn.Module):
