@@ -9,6 +9,8 @@ from utils import graphs, lexicon, ngram, units
 from utils.contract import Job
 from utils.errors import UserError
 from utils.files import read_json, write_bytes, write_json, write_lines
+from utils.sentences import Text
+from utils.text import normaliser
 
 
 def run(job: Job) -> None:
@@ -19,13 +21,35 @@ def run(job: Job) -> None:
     lex = lexicon.read_lexicon(job.out)
     for name, order in (("lm.arpa", job.config.lang.lm_order), ("g.arpa", job.config.lang.g_order)):
         if not (job.out / name).exists():
-            ngram.write_arpa(ngram.estimate(text, order), job.out / name)
+            model = ngram.estimate(text, order)
+            ngram.write_arpa(_with_more_text(job, model, lex.words) if job.config.lang.text else model, job.out / name)
     _write_graphs(job, lex)
     _write_summary(job, lex)
 
 
 def _text(cuts: Path) -> List[List[str]]:
     return [s.text.split() for cut in CutSet.from_file(cuts) for s in cut.supervisions]
+
+
+def _with_more_text(job: Job, model: ngram.NGram, words: List[str]) -> ngram.NGram:
+    """The model mixed with one of the text that `lang.text` names, by the weight that is best on dev; text-<n>gram.json tells."""
+    path = job.config.lang.text
+    more = Text([], path, normaliser(job.config.data.normaliser, job.config.data.language), "lang.text")
+    sentences = list(ngram.of_words(more, words))
+    total = sum(map(len, sentences))
+    known = total - sum(sentence.count(lexicon.UNKNOWN) for sentence in sentences)
+    if not known:
+        raise UserError(f"lang.text={path} has none of the training text's {len(words)} words; is it of another language?")
+    dev = _text(job.inputs["data"] / "cuts_dev.jsonl.gz")
+    mixture = ngram.Mixture(model, ngram.estimate(sentences, model.order)).tuned(dev)
+    mixed = mixture.static(ngram.occurring(sentences, model.order, job.config.lang.min_count))
+    before, after = model.perplexity(dev), mixed.perplexity(dev)
+    job.log.info("%d-gram: weight %.3f of %s (%d words, %.1f%% of them in the training text); perplexity of dev %.1f, without %.1f",
+                 model.order, mixture.weight, path, total, 100 * known / total, after, before)
+    about = {"sentences": len(sentences), "words": total, "known": known, "weight": mixture.weight, "dev_perplexity": after,
+             "dev_perplexity_without": before}
+    write_json(job.out / f"text-{model.order}gram.json", about)
+    return mixed
 
 
 def _write_lexicon(job: Job, text: List[List[str]]) -> None:

@@ -115,7 +115,8 @@ def test_grounding_changes_the_word_vectors_alone_where_they_are_composed(prepar
     assert made.model.subword.weight.grad is None  # alignment gives times, no gradient
 
 
-def test_grounding_of_a_softmax_table_is_refused(kaldi_source, run_stages, capfd):
+def test_grounding_of_a_softmax_table_is_refused(kaldi_source, run_stages, exp):
     words = options(kaldi_source, "loss.grounding.weight=0.3")
     assert run_stages(*words, "--recipe", "word_ctc", "--stop-stage", "5") == 1
-    assert "loss.grounding" in capfd.readouterr().err
+    (log,) = exp.glob("kaldi_dir/train-*.partial/log.txt")
+    assert "loss.grounding.weight needs word vectors" in log.read_text()

@@ -7,6 +7,7 @@ from conftest import SENTENCES
 
 from utils import ngram
 from utils.errors import UserError
+from utils.files import read_json
 
 def probability(word, context, order, text):
     """P(word | context) by recursion over Chen and Goodman (1998), section 3: no back-off form, no shared tables."""
@@ -117,3 +118,71 @@ def test_bad_input_is_named(tmp_path):
     (tmp_path / "bad.arpa").write_text("\\data\\\nngram 1=1\n\n\\1-grams:\n-1.0 one two three\n")
     with pytest.raises(UserError, match="line 5"):
         ngram.read_arpa(tmp_path / "bad.arpa")
+
+
+MORE = [["call", "the", "agent", "again"], ["please", "call", "again", "now"], ["enter", "the", "zermatt", "number"], ["again"]] * 2
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+@pytest.mark.parametrize("least", [1, 3])
+def test_a_mixture_is_word_by_word_and_every_context_sums_to_one(order, least):
+    own = ngram.estimate(SENTENCES, order)
+    words = [g[0] for g in own.logp if len(g) == 1 and g[0] not in ("<s>", "</s>")]
+    text = list(ngram.of_words(MORE, words))
+    other = ngram.estimate(text, order)
+    assert ("<unk>",) in other.logp
+    listed = ngram.occurring(text, order, least)
+    made = ngram.Mixture(own, other, 0.3).static(listed)
+    assert {g for g in made.logp if len(g) == 1} == {g for g in own.logp if len(g) == 1} and own.logp.keys() <= made.logp.keys()
+    assert any(g in made.logp and g not in own.logp for g in other.logp) == (order > 1 and least == 1)
+    for gram, logp in made.logp.items():
+        if gram == ("<s>",):
+            continue
+        context, word = gram[:-1], gram[-1]
+        theirs = 10 ** other.word(context, word) / (1 - 10 ** other.word(context, "<unk>")) if (word,) in other.logp else 0.0
+        assert 10**logp == pytest.approx(0.7 * 10 ** own.word(context, word) + 0.3 * theirs)
+    for context in [(), ("never", "heard"), *made.backoff]:
+        assert sum(10 ** made.word(context, w) for w in (*words, "</s>")) == pytest.approx(1.0, abs=1e-9)
+
+
+def test_the_weight_of_a_mixture_makes_the_text_likeliest():
+    own = ngram.estimate(SENTENCES, 2)
+    words = {g[0] for g in own.logp}
+    text = list(ngram.of_words(MORE, words))
+    mixture, dev = ngram.Mixture(own, ngram.estimate(text, 2)), [SENTENCES[0], [w for w in MORE[1] if w in words], SENTENCES[1]]
+    everything = ngram.occurring(text, 2, 1)
+
+    def perplexity(weight):
+        return ngram.Mixture(own, mixture.other, weight).static(everything).perplexity(dev)
+
+    found = mixture.tuned(dev).weight
+    assert 0.02 < found < 0.98
+    assert perplexity(found) < min(perplexity(found - 0.02), perplexity(found + 0.02))
+
+
+def test_more_text_for_the_language_models_of_a_corpus(kaldi_source, run_stages, exp, tmp_path, caplog):
+    more = tmp_path / "more"
+    more.mkdir()
+    said = ["the leader is invalid", "your conference is full", "users are muted by the leader"]
+    table = kaldi_source / "dev" / "text"  # the audio says something else, which is nothing to stage 2
+    names = [line.split()[0] for line in table.read_text().splitlines()]
+    table.write_text("".join(f"{name} {said[n % 3]}\n" for n, name in enumerate(names)))
+    (more / "prompts.txt").write_text("".join(f"{line.upper()}!\nzermatt {line}\n" for line in said * 3))
+    words = ["--corpus", "kaldi_dir", "--nj", "1", "--threads", "1", "--stop-stage", "lang"]
+    for item in ("data.module=kaldi_dir", f"data.source={kaldi_source}", "lang.units=char", "features.speed_perturb=[]"):
+        words += ["--set", item]
+    assert run_stages(*words) == 0 and run_stages(*words, "--set", f"lang.text={more}") == 0
+    folders = {p.name: p for p in exp.glob("kaldi_dir/lang-????????")}
+    (mixed,) = (p for p in folders.values() if (p / "text-3gram.json").exists())
+    (alone,) = (p for p in folders.values() if p != mixed)
+    about = read_json(mixed / "text-3gram.json")
+    assert about["weight"] > 0.3 and about["dev_perplexity"] < 0.7 * about["dev_perplexity_without"]
+    assert read_json(mixed / "summary.json")["dev_perplexity"] == pytest.approx(about["dev_perplexity"], rel=1e-3)
+    assert (mixed / "words.txt").read_bytes() == (alone / "words.txt").read_bytes()  # no new words by it
+    assert "<unk>" not in (mixed / "lm.arpa").read_text() and (mixed / "text-2gram.json").exists()
+    (more / "prompts.txt").write_text("ни слова\n")
+    assert run_stages(*words, "--set", f"lang.text={more}") == 1  # another text, another lang folder
+    (log,) = exp.glob("kaldi_dir/lang-*.partial/log.txt")
+    assert "has none of the training text's" in log.read_text()
+    assert run_stages(*words, "--set", "lang.text=/no/text") == 2
+    assert "lang.text=/no/text is not there" in caplog.text

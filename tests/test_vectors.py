@@ -53,15 +53,15 @@ def test_fasttext_learns_from_more_text_than_the_transcripts(tmp_path):
     (tmp_path / "more/a.txt").write_text("The agent calls.\n\n" * 40)
     with gzip.open(tmp_path / "more/b.txt.gz", "wt") as stream:
         stream.write("an agent calls again\n" * 40)
-    text = vectors.Text(SENTENCES, str(tmp_path / "more"), str.lower)
+    text = vectors.Text(SENTENCES, str(tmp_path / "more"), str.lower, "lang.text")
     for _ in range(2):  # gone through more than once
         assert len(list(text)) == len(SENTENCES) + 80 and list(text)[len(SENTENCES)] == ["the", "agent", "calls."]
     alone, *_ = vectors.meaning(WORDS, SENTENCES, config(source="fasttext"))
     more, known, _, licence = vectors.meaning(WORDS, SENTENCES, config(source="fasttext", path=str(tmp_path / "more")))
     assert known.all() and not np.allclose(alone, more) and "and " in licence
-    with pytest.raises(UserError, match="no file of text"):
+    with pytest.raises(UserError, match="lang.text=.*no file of text"):
         (tmp_path / "empty").mkdir()
-        vectors.Text([], str(tmp_path / "empty"), str.lower)
+        vectors.Text([], str(tmp_path / "empty"), str.lower, "lang.text")
 
 
 def test_a_random_vector_depends_on_its_word_alone():

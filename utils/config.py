@@ -18,7 +18,7 @@ from utils.files import ROOT
 RECIPES = "recipes"  # of corpus.yaml: recipe -> settings of the corpus for this recipe alone
 # Keys that may name what lies outside the repository.
 PATHS = ("data.source", "features.model", "ready.model", "vectors.meaning.path", "vectors.outside", "rescore.llm.path",
-         "rescore.word_lm.path")
+         "rescore.word_lm.path", "lang.text")
 OPEN = "data.options"  # the one mapping whose keys corpus.yaml defines
 
 # Keys that take one of a few words.

@@ -6,12 +6,13 @@ The vocabulary is closed (the words of the text and </s>), as lexicon and decodi
 """
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Collection, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
 from utils.errors import UserError
 from utils.files import write_lines
+from utils.lexicon import UNKNOWN
 
 BOS, EOS = "<s>", "</s>"
 Gram = Tuple[str, ...]
@@ -111,6 +112,74 @@ def estimate(sentences: Iterable[Sequence[str]], order: int, discounts: Optional
         lower = probability
     logp[(BOS,)] = UNPREDICTED
     return NGram(order, logp, backoff)
+
+
+def of_words(sentences: Iterable[Sequence[str]], words: Collection[str]) -> Iterator[List[str]]:
+    """Sentences with <unk> for all words but some."""
+    known = set(words)
+    return ([word if word in known else UNKNOWN for word in sentence] for sentence in sentences)
+
+
+def occurring(sentences: Iterable[Sequence[str]], order: int, least: int) -> Set[Gram]:
+    """The n-grams up to an order that occur so often, and all of one word."""
+    raw: Counter = Counter()
+    for words in sentences:
+        tokens = (BOS, *words, EOS)
+        raw.update(tokens[i:i + n] for n in range(1, order + 1) for i in range(len(tokens) - n + 1))
+    return {gram for gram, count in raw.items() if count >= least or len(gram) == 1}
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """(1 - weight) `own` + weight `other`: two models of one order, word by word.
+
+    The other has the words of `own` and <unk>, which stands for all that `own` doesn't have and is taken out.
+    """
+
+    own: NGram
+    other: NGram
+    weight: float = 0.5
+
+    def tuned(self, sentences: Iterable[Sequence[str]]) -> "Mixture":
+        """With the weight that makes some sentences likeliest, found by expectation maximisation (Jelinek and Mercer 1980); words
+        that `own` doesn't know don't count.
+        """
+        pairs = []
+        for words in sentences:
+            tokens = (BOS, *words, EOS)
+            pairs += [self._pair(tokens[:i], tokens[i]) for i in range(1, len(tokens)) if (tokens[i],) in self.own.logp]
+        weight = 0.5
+        for _ in range(50 * bool(pairs)):
+            weight = sum(weight * q / (weight * q + (1 - weight) * p) for p, q in pairs) / len(pairs)
+        return replace(self, weight=min(weight, 0.99))  # words that only `own` has stay possible
+
+    def static(self, listed: Collection[Gram]) -> NGram:
+        """One back-off model: of the n-grams of `own`, and those of the other that are `listed`, with the mixture's probabilities
+        (Stolcke 2002, section 4.2: static interpolation); the rest backs off. Every context's probabilities sum to 1.
+        """
+        grams: List[Set[Gram]] = [set() for _ in range(self.own.order)]
+        for gram in (*self.own.logp, *(g for g in self.other.logp if UNKNOWN not in g and g in listed)):
+            grams[len(gram) - 1].add(gram)
+        made = NGram(self.own.order, {}, {})
+        for level in grams:
+            following: Dict[Gram, List[str]] = {}
+            for gram in sorted(level):
+                p, q = self._pair(gram[:-1], gram[-1])
+                made.logp[gram] = math.log10((1 - self.weight) * p + self.weight * q) if gram != (BOS,) else UNPREDICTED
+                following.setdefault(gram[:-1], []).append(gram[-1])
+            following.pop((), None)
+            for context, words in following.items():
+                left = 1 - sum(10 ** made.logp[(*context, word)] for word in words)
+                below = 1 - sum(10 ** made.word(context[1:], word) for word in words)
+                made.backoff[context] = math.log10(left / below) if left > 1e-12 and below > 1e-12 else UNPREDICTED
+        return made
+
+    def _pair(self, context: Gram, word: str) -> Tuple[float, float]:
+        p = 10 ** self.own.word(context, word)
+        if (word,) not in self.other.logp:
+            return p, 0.0
+        unknown = 10 ** self.other.word(context, UNKNOWN) if (UNKNOWN,) in self.other.logp else 0.0
+        return p, 10 ** self.other.word(context, word) / (1 - unknown)
 
 
 def _counts(sentences: Iterable[Sequence[str]], order: int) -> List[Dict[Gram, int]]:

