@@ -25,7 +25,7 @@ def git_state(root: Path) -> Dict[str, Any]:
             "--untracked-files=all",
             "--",
             ".",
-            *(f":(exclude,glob)egs/*/{folder}/**" for folder in ("results", "open_vocabulary", "large_vocabulary")),
+            *(f":(exclude,glob)egs/*/{folder}/**" for folder in ("results", "open_vocabulary", "large_vocabulary", "word_lm")),
             ":(exclude,glob)egs/*/RESULTS.md",
             ":(exclude)RESULTS.md",
             ":(exclude)RESULTS.html",
