@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
 import torch
-from lhotse import CutSet, Recording
+from lhotse import Recording
 
 from utils import driver
 from utils.adding import Composer, Spoken, common_words, frequencies, from_recordings, parse, spell
@@ -23,6 +23,7 @@ from utils.lexicon import Lexicon, read_lexicon
 from utils.linter import close_pairs
 from utils.model import Model
 from utils.packs import Pack, read_pack, write_pack
+from utils.sentences import transcripts
 from utils.stages import Plan, pack_path
 from utils.text import normaliser
 from utils.training import greedy
@@ -120,8 +121,7 @@ class Adding:
         self.data = made_with(inputs["lang"]).data
 
     def _sentences(self) -> List[List[str]]:
-        data = self.plans["lang"].inputs["data"]
-        return [cut.supervisions[0].text.split() for cut in CutSet.from_file(data / "cuts_train.jsonl.gz")]
+        return transcripts(self.plans["lang"].inputs["data"], "train")
 
     def pack(
         self,

@@ -1,51 +1,50 @@
 """Stage 2: word list, sub-word units, lexicon, n-gram LM, and the decoding graphs."""
 from collections import Counter
-from pathlib import Path
 from typing import List
-
-from lhotse import CutSet
 
 from utils import graphs, lexicon, ngram, units
 from utils.contract import Job
 from utils.errors import UserError
 from utils.files import read_json, write_bytes, write_json, write_lines
-from utils.sentences import Text
+from utils.sentences import Text, transcripts
 from utils.text import normaliser
 
 
 def run(job: Job) -> None:
     """Write the lang folder; a file that stands is whole, and kept."""
-    text = _text(job.inputs["data"] / "cuts_train.jsonl.gz")
+    text = transcripts(job.inputs["data"], "train")
     if not (job.out / "lexicon.txt").exists():
         _write_lexicon(job, text)
     lex = lexicon.read_lexicon(job.out)
-    for name, order in (("lm.arpa", job.config.lang.lm_order), ("g.arpa", job.config.lang.g_order)):
-        if not (job.out / name).exists():
-            model = ngram.estimate(text, order)
-            ngram.write_arpa(_with_more_text(job, model, lex.words) if job.config.lang.text else model, job.out / name)
+    orders = {"lm.arpa": job.config.lang.lm_order, "g.arpa": job.config.lang.g_order}
+    left = {name: order for name, order in orders.items() if not (job.out / name).exists()}
+    more = _more_text(job, lex.words) if left and job.config.lang.text else []
+    for name, order in left.items():
+        model = ngram.estimate(text, order)
+        ngram.write_arpa(_mixed(job, model, more) if more else model, job.out / name)
     _write_graphs(job, lex)
     _write_summary(job, lex)
 
 
-def _text(cuts: Path) -> List[List[str]]:
-    return [s.text.split() for cut in CutSet.from_file(cuts) for s in cut.supervisions]
-
-
-def _with_more_text(job: Job, model: ngram.NGram, words: List[str]) -> ngram.NGram:
-    """The model mixed with one of the text that `lang.text` names, by the weight that is best on dev; text-<n>gram.json tells."""
+def _more_text(job: Job, words: List[str]) -> List[List[str]]:
+    """The sentences that `lang.text` names, with <unk> for what is not among the words."""
     path = job.config.lang.text
     more = Text([], path, normaliser(job.config.data.normaliser, job.config.data.language), "lang.text")
     sentences = list(ngram.of_words(more, words))
-    total = sum(map(len, sentences))
-    known = total - sum(sentence.count(lexicon.UNKNOWN) for sentence in sentences)
-    if not known:
+    if all(word == lexicon.UNKNOWN for sentence in sentences for word in sentence):
         raise UserError(f"lang.text={path} has none of the training text's {len(words)} words; is it of another language?")
-    dev = _text(job.inputs["data"] / "cuts_dev.jsonl.gz")
+    return sentences
+
+
+def _mixed(job: Job, model: ngram.NGram, sentences: List[List[str]]) -> ngram.NGram:
+    """The model mixed with one of these sentences, by the weight that is best on dev; text-<n>gram.json tells."""
+    dev = transcripts(job.inputs["data"], "dev")
     mixture = ngram.Mixture(model, ngram.estimate(sentences, model.order)).tuned(dev)
     mixed = mixture.static(ngram.occurring(sentences, model.order, job.config.lang.min_count))
-    before, after = model.perplexity(dev), mixed.perplexity(dev)
+    before, after, total = model.perplexity(dev), mixed.perplexity(dev), sum(map(len, sentences))
+    known = total - sum(sentence.count(lexicon.UNKNOWN) for sentence in sentences)
     job.log.info("%d-gram: weight %.3f of %s (%d words, %.1f%% of them in the training text); perplexity of dev %.1f, without %.1f",
-                 model.order, mixture.weight, path, total, 100 * known / total, after, before)
+                 model.order, mixture.weight, job.config.lang.text, total, 100 * known / total, after, before)
     about = {"sentences": len(sentences), "words": total, "known": known, "weight": mixture.weight, "dev_perplexity": after,
              "dev_perplexity_without": before}
     write_json(job.out / f"text-{model.order}gram.json", about)
@@ -113,8 +112,7 @@ def _write_graphs(job: Job, lex: lexicon.Lexicon) -> None:
 
 def _write_summary(job: Job, lex: lexicon.Lexicon) -> None:
     lm = ngram.read_arpa(job.out / "lm.arpa")
-    dev = _text(job.inputs["data"] / "cuts_dev.jsonl.gz")
-    perplexity = lm.perplexity(dev)
+    perplexity = lm.perplexity(transcripts(job.inputs["data"], "dev"))
     job.log.info("%d words, %d %s units, %d n-grams, perplexity of dev %.1f",
                  len(lex.words), len(lex.tokens), job.config.lang.units, len(lm.logp), perplexity)
     write_json(job.out / "summary.json", {

@@ -13,7 +13,6 @@ from utils.confidence import SCALES, Calibration, calibrate, correct, posteriors
 from utils.config import made_with
 from utils.contract import Job
 from utils.decoding import pieces
-from utils.errors import UserError
 from utils.files import read_json, read_jsonl, write_json, write_jsonl
 from utils.graphs import load_fsa
 from utils.lexicon import read_lexicon
@@ -107,9 +106,7 @@ def readers(job: Job, rescorer: "Rescorer") -> Dict[str, Any]:
     config, words, data = job.config.rescore, rescorer.lexicon.words, job.inputs["data"]
     found: Dict[str, Any] = {}
     if config.word_lm.source != "none":
-        if config.word_lm.source == "trained" and rescorer.vectors is None:
-            raise UserError("rescore.word_lm.source=trained: this recipe has no word vectors; take llm, file or learned")
-        own = lambda: rescorer.vectors["vectors"]  # noqa: E731
+        own = None if rescorer.vectors is None else rescorer.vectors["vectors"]
         found["word_lm"] = WordLMReader(config.word_lm, words, job.inputs["lang"], data, own, job.out)
     if config.llm.path:
         found["llm"] = LanguageModelReader(config.llm, words, data)

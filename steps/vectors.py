@@ -5,13 +5,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Optional
 
-from lhotse import CutSet
 from safetensors.torch import save_file
 
 from utils import vectors
 from utils.contract import Job
 from utils.files import atomic_path, write_json, write_lines
 from utils.lexicon import read_lexicon
+from utils.sentences import transcripts
 from utils.stages import tool_version
 from utils.text import normaliser
 from utils.units import pronunciations
@@ -43,8 +43,7 @@ def run(job: Job) -> None:
         table["phones"], alphabet = vectors.pronunciation(words, spoken)
         write_lines(job.out / "phones.txt", alphabet)
     if config.meaning.source != "none":
-        cuts = CutSet.from_file(job.inputs["data"] / "cuts_train.jsonl.gz")
-        sentences = [cut.supervisions[0].text.split() for cut in cuts]
+        sentences = transcripts(job.inputs["data"], "train")
         source = source_config(job.config, job.out / "contexts.safetensors")
         table["meaning"], known, processing, licence = vectors.meaning(words, sentences, source)
         table["known"] = known

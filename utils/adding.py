@@ -5,7 +5,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
@@ -175,8 +174,7 @@ class Composer:
         if self.processing is None:
             return None, None
         found, known, _ = vectors.SOURCES[self.config.source](words, self.sentences(), self.config)
-        there = torch.from_numpy(known)
-        return self.processing(np.asarray(found, dtype=np.float32)) * there[:, None], there.float()
+        return self.processing.of(found, known), torch.from_numpy(known).float()
 
 
 def from_recordings(frames: Sequence[Tensor], blanks: Sequence[Tensor]) -> Tensor:

@@ -6,6 +6,7 @@ word's whole span, its segment, is told from the segments of other words, and th
 and pronounced on end: words that the text doesn't have, said in real speech.
 """
 
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Iterable, List, Sequence, Tuple
 
@@ -38,12 +39,11 @@ def align(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]]) 
     edges, labels = arc_edges(best).tolist(), best.labels.tolist()
     out: List[List[Span]] = [[] for _ in targets]
     for n, start, end in zip(order.tolist(), edges, edges[1:]):
-        path = labels[start : end - 1]  # without the arc to the final state
-        for t, symbol in enumerate(path):
-            if symbol and (t == 0 or path[t - 1] != symbol):
-                out[n].append((t, t + 1))
-            elif symbol:
-                out[n][-1] = (out[n][-1][0], t + 1)
+        frame = 0
+        for symbol, run in groupby(labels[start : end - 1]):  # without the arc to the final state
+            begin, frame = frame, frame + len(list(run))
+            if symbol:
+                out[n].append((begin, frame))
     return out
 
 
@@ -51,14 +51,14 @@ def word_spans(peaks: Sequence[Span], units: Sequence[int], frames: int) -> List
     """Where each word begins and ends, from where its units peak: neighbours part in the middle of the blanks between them.
 
     Args:
-      peaks: frames of each unit of the utterance, in order.
+      peaks: frames of each unit of the utterance, in order; one at least.
       units: how many of them each word has.
       frames: of the utterance; before the first and behind the last word there may be silence: a word's outer end is as far
         from its peaks as these are from each other on average.
     """
-    edges = torch.tensor([0, *units]).cumsum(0).tolist()
+    edges = [0, *accumulate(units)]
     first, last = [peaks[e][0] for e in edges[:-1]], [peaks[e - 1][1] for e in edges[1:]]
-    reach = max(1, round((last[-1] - first[0]) / len(peaks))) if peaks else 0
+    reach = max(1, round((last[-1] - first[0]) / len(peaks)))
     middles = [(end + start) // 2 for end, start in zip(last, first[1:])]
     # a pause between two words belongs to neither
     starts = [max(0, first[0] - reach), *(max(m, f - reach) for m, f in zip(middles, first[1:]))]

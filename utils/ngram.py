@@ -122,11 +122,7 @@ def of_words(sentences: Iterable[Sequence[str]], words: Collection[str]) -> Iter
 
 def occurring(sentences: Iterable[Sequence[str]], order: int, least: int) -> Set[Gram]:
     """The n-grams up to an order that occur so often, and all of one word."""
-    raw: Counter = Counter()
-    for words in sentences:
-        tokens = (BOS, *words, EOS)
-        raw.update(tokens[i:i + n] for n in range(1, order + 1) for i in range(len(tokens) - n + 1))
-    return {gram for gram, count in raw.items() if count >= least or len(gram) == 1}
+    return {gram for table in _raw_counts(sentences, order) for gram, count in table.items() if count >= least or len(gram) == 1}
 
 
 @dataclass(frozen=True)
@@ -182,13 +178,19 @@ class Mixture:
         return p, 10 ** self.other.word(context, word) / (1 - unknown)
 
 
-def _counts(sentences: Iterable[Sequence[str]], order: int) -> List[Dict[Gram, int]]:
-    """n-gram -> count for n = 1..order: raw at the top and after <s>, below it the number of different words in front."""
+def _raw_counts(sentences: Iterable[Sequence[str]], order: int) -> List[Counter]:
+    """n-gram -> how often it occurs, for n = 1..order."""
     raw: List[Counter] = [Counter() for _ in range(order)]
     for words in sentences:
         tokens = (BOS, *words, EOS)
         for n in range(1, order + 1):
             raw[n - 1].update(tokens[i:i + n] for i in range(len(tokens) - n + 1))
+    return raw
+
+
+def _counts(sentences: Iterable[Sequence[str]], order: int) -> List[Dict[Gram, int]]:
+    """n-gram -> count for n = 1..order: raw at the top and after <s>, below it the number of different words in front."""
+    raw = _raw_counts(sentences, order)
     del raw[0][(BOS,)]
     counts: List[Dict[Gram, int]] = [dict(raw[-1])]
     for n in range(order - 1, 0, -1):

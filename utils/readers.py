@@ -3,9 +3,8 @@
 import random
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable, Dict, List, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
-from lhotse import CutSet
 from torch import Tensor
 
 from utils.causal_lm import SentenceScorer, model_bytes
@@ -13,6 +12,7 @@ from utils.errors import UserError
 from utils.files import read_json, write_json
 from utils.lexicon import read_lexicon
 from utils.ngram import read_arpa
+from utils.sentences import transcripts
 from utils.vocabulary import unseen
 from utils.word_lm import VectorLM, word_vectors
 
@@ -34,7 +34,7 @@ class LanguageModelReader:
 
     def context(self) -> List[List[str]]:
         """Some sentences of the training text, each once."""
-        different = sorted({" ".join(words) for words in sentences(self.data, "train")})
+        different = sorted({" ".join(words) for words in transcripts(self.data, "train")})
         random.Random(0).shuffle(different)
         return [sentence.split() for sentence in different[: self.config.context]]
 
@@ -54,12 +54,12 @@ class WordLMReader:
       config: the group.
       words: the recogniser's, those of training first.
       lang: folder of the stage.
-      own: gives the acoustic model's vectors of the words.
+      own: the acoustic model's vectors of the words, where it has some.
       out: where the trained model is kept: what stands there is used.
     """
 
     def __init__(
-        self, config: SimpleNamespace, words: Sequence[str], lang: Path, data: Path, own: Callable[[], Tensor], out: Path
+        self, config: SimpleNamespace, words: Sequence[str], lang: Path, data: Path, own: Optional[Tensor], out: Path
     ) -> None:
         self.config, self.lang, self.data, self.out = config, lang, data, out
         trained = len(read_lexicon(lang).words)
@@ -68,11 +68,11 @@ class WordLMReader:
 
     def scorer(self) -> Scorer:
         """Trains the model, unless it has been."""
-        weights, train = self.out / "word_lm.safetensors", sentences(self.data, "train")
+        weights, train = self.out / "word_lm.safetensors", transcripts(self.data, "train")
         if weights.exists():
             self.lm.load(weights)
         else:
-            dev = sentences(self.data, "dev")
+            dev = transcripts(self.data, "dev")
             found = {"perplexity": self.lm.fit(train, dev, self.config.epochs)}
             found["ngram_perplexity"] = read_arpa(self.lang / "lm.arpa").perplexity(self.lm.heard(dev))
             write_json(self.out / "word_lm.json", {key: round(value, 2) for key, value in found.items()})
@@ -87,8 +87,3 @@ class WordLMReader:
     def bytes(self) -> int:
         """Size of the weights and of the table."""
         return (self.out / "word_lm.safetensors").stat().st_size + self.lm.table_bytes()
-
-
-def sentences(data: Path, split: str) -> List[List[str]]:
-    """The text of a split, an utterance each."""
-    return [cut.supervisions[0].text.split() for cut in CutSet.from_file(data / f"cuts_{split}.jsonl.gz")]

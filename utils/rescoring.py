@@ -20,8 +20,8 @@ GRID: Dict[str, Sequence[float]] = {  # what tuning tries; the acoustic score ha
     "llm": (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0),
 }
 USUAL = {"lm": 1.0, "word": 0.6, "penalty": 0.0, "unknown": 0.0, "added": 0.0, "word_lm": 1.0, "llm": 1.0}
-FEATURES = ("lm", "word", "penalty", "unknown", "added", "word_lm", "llm")  # of a path beside the acoustic score
 READERS = ("word_lm", "llm")  # language models that score the best paths alone, in this order
+FEATURES = ("lm", "word", "penalty", "unknown", "added", *READERS)  # of a path beside the acoustic score
 Row = Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word}]; behind a language model also word_lm, llm
 
 

@@ -1,10 +1,17 @@
-"""Sentences of text files, of any size."""
+"""Sentences: of a corpus's transcripts, and of text files of any size."""
 
 import gzip
 from pathlib import Path
 from typing import Callable, Iterator, List, Sequence
 
+from lhotse import CutSet
+
 from utils.errors import UserError
+
+
+def transcripts(data: Path, split: str) -> List[List[str]]:
+    """The words of every utterance of a split, in order; data: folder of stage 0."""
+    return [cut.supervisions[0].text.split() for cut in CutSet.from_file(data / f"cuts_{split}.jsonl.gz")]
 
 
 class Text:
@@ -15,7 +22,7 @@ class Text:
       normalise: what makes a line like the transcripts.
       key: of the configuration that names the path.
     Raises:
-      UserError: a path that is not there, or that has no file.
+      UserError: a folder that has no file; when it is gone through, a file that can't be read.
     """
 
     def __init__(self, sentences: Sequence[List[str]], path: str, normalise: Callable[[str], str], key: str) -> None:

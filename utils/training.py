@@ -167,7 +167,7 @@ class Trainer:
         self, output: Output, words: List[List[int]], heads: Dict[str, Head], chosen: Tensor, offsets: Tensor
     ) -> Tensor:
         """The words' segments against the vectors of the rows `chosen`, and neighbours that are taken for one word too."""
-        spans = self.word_spans(heads, words)
+        spans = self._spans(heads, words)
         vectors, _ = self.model.word.table(chosen, vars(self.config.loss.dropout))
         targets = torch.tensor([place for row in heads["word"][2] for place in row], device=self.device) - 1
         loss = contrast(segments(output.frames, spans), vectors, targets, offsets)
@@ -180,7 +180,7 @@ class Trainer:
             loss = loss + self.config.loss.grounding.joined * contrast(segments(output.frames, spans), every, targets, offsets)
         return loss
 
-    def word_spans(self, heads: Dict[str, Head], words: List[List[int]]) -> List[List[Span]]:
+    def _spans(self, heads: Dict[str, Head], words: List[List[int]]) -> List[List[Span]]:
         """Frames of the word head that each word of each utterance takes, by the sub-word head's alignment where there is one."""
         log_probs, lengths, targets = heads["subword" if "subword" in heads else "word"]
         spelled = self.lexicon.spell if "subword" in heads else lambda word: [word]
@@ -201,7 +201,7 @@ class Trainer:
             batch = collate(group, self.features, self.lexicon)
             output = self.model(batch.x.to(self.device), batch.lengths.to(self.device))
             heads = self._heads(output, batch, every_word, batch.words)
-            for cut, row, spans in zip(group, batch.words, self.word_spans(heads, batch.words)):
+            for cut, row, spans in zip(group, batch.words, self._spans(heads, batch.words)):
                 frame = cut.frame_shift * self.config.model.word_stride
                 for word, (start, end) in zip(row, spans):
                     yield cut.id, start * frame, (end - start) * frame, self.lexicon.words[word - 1]

@@ -115,6 +115,10 @@ class Processing:
         x = x - x @ self.removed.T @ self.removed
         return ((x @ self.axes.T if len(self.axes) else x) / self.scale).float()
 
+    def of(self, vectors: np.ndarray, known: np.ndarray) -> Tensor:
+        """As above, and zeros where the source doesn't have the word; known: (n,) bool."""
+        return self(np.asarray(vectors, dtype=np.float32)) * torch.from_numpy(known)[:, None]
+
     def tensors(self) -> Dict[str, Tensor]:
         """For safetensors; `Processing(**tensors)` is this one again."""
         return {name: value.contiguous() for name, value in asdict(self).items()}
@@ -139,8 +143,7 @@ def meaning(
         where = f"vectors.meaning.path={config.path}"
         raise UserError(f"{where}: it has none of the {len(words)} words; is it of another language, or cased?")
     processing = Processing.learn(np.asarray(vectors, dtype=np.float32)[known], config.remove, config.width)
-    kept = torch.from_numpy(known)
-    return processing(np.asarray(vectors, dtype=np.float32)) * kept[:, None], kept, processing, licence
+    return processing.of(vectors, known), torch.from_numpy(known), processing, licence
 
 
 def random_vectors(words: Sequence[str], sentences: Sequence[List[str]], config: SimpleNamespace) -> Meaning:

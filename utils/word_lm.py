@@ -9,7 +9,7 @@ its training by their vectors alone. The control has a learned table of the same
 import math
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -193,26 +193,29 @@ def padded(sentences: Sequence[Sequence[int]]) -> Tuple[Tensor, Tensor]:
     return torch.from_numpy(before), torch.from_numpy(behind)
 
 
-def word_vectors(config: SimpleNamespace, words: Sequence[str], trained: int, own: Callable[[], Tensor]) -> Optional[Tensor]:
+def word_vectors(config: SimpleNamespace, words: Sequence[str], trained: int, own: Optional[Tensor]) -> Optional[Tensor]:
     """The vectors that the group `rescore.word_lm` names, of unit mean square length and (W, width) at most; None for learned ones.
 
     Args:
       trained: how many of the words, the first ones, the training text has: what is done to the vectors is learned from these.
-      own: gives the acoustic model's vectors, (W, dim).
+      own: the acoustic model's vectors, (W, dim), where it has some.
     Raises:
       UserError: a source that is missing, damaged or has none of the words.
     """
     if config.source == LEARNED:
         return None
     if config.source == "trained":
-        vectors, known = own().numpy(), np.ones(len(words), bool)
+        if own is None:
+            raise UserError("rescore.word_lm.source=trained: this recipe has no word vectors; take llm, file or learned")
+        vectors, known = own.numpy(), np.ones(len(words), bool)
     else:
         if not Path(config.path).exists():
             raise UserError(f"rescore.word_lm.path={config.path}: there is no such file or folder")
         wanted = SimpleNamespace(path=config.path, mode="table", pooling="mean")
         vectors, known, _ = SOURCES[config.source](words, [], wanted)
+    vectors = np.asarray(vectors, np.float32)
     if not known[:trained].any():
         raise UserError(f"rescore.word_lm.path={config.path} has none of the {trained} words; is it of another language, or cased?")
-    heard = np.asarray(vectors, np.float32)[:trained][known[:trained]]
+    heard = vectors[:trained][known[:trained]]
     processing = Processing.learn(heard, 0, config.width if 0 < config.width < min(heard.shape) else 0)
-    return processing(np.asarray(vectors, np.float32)) * torch.from_numpy(known)[:, None]
+    return processing.of(vectors, known)

@@ -21,16 +21,17 @@ import torch
 from steps.add_words import Adding
 from steps.decode import composed_table, with_added
 from steps.train import trained_model
+from tests.bench.common import write_page
 from utils import driver
 from utils.config import view
 from utils.dataset import Features, ordered_batches, read_cuts
 from utils.decoding import Decoder, first_pass_graph, pieces
 from utils.errors import UserError
-from utils.files import ROOT, write_json, write_text
+from utils.files import ROOT, write_json
 from utils.lexicon import Lexicon, read_lexicon
 from utils.packs import read_pack, write_pack
 from utils.stages import Plan
-from utils.tables import Table, as_markdown, as_text, number
+from utils.tables import Table, as_text, number
 from utils.units import pronounce
 from utils.versions import git_state, machine
 from utils.vocabulary import make_lang, open_lexicon
@@ -69,8 +70,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         cells,
         0,
     )
-    drawn = "Drawn from a record by `python -m tests.bench.large_vocabulary`; do not edit."
-    write_text(corpus / "large_vocabulary" / "README.md", f"# {table.title}\n\n{drawn}\n\n{as_markdown(table)}\n")
+    write_page(corpus / "large_vocabulary", table, "a record by `python -m tests.bench.large_vocabulary`")
     print(as_text(table))
 
 

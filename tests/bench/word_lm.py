@@ -6,23 +6,23 @@ The words of dev and test that the training text lacks are added to each without
 to the learned table as one <unk> that is shared, to word vectors by their vectors. Writes egs/<corpus>/word_lm/.
 """
 
-import copy
 import sys
 import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
+from tests.bench.common import stages_until, write_page
 from utils import driver
 from utils.config import load, view
 from utils.errors import UserError
-from utils.files import ROOT, read_json, write_json, write_text
+from utils.files import ROOT, read_json, write_json
 from utils.lexicon import read_lexicon
 from utils.model import parameters
 from utils.ngram import read_arpa
-from utils.readers import sentences
 from utils.records import named_overrides, suffix
+from utils.sentences import transcripts
 from utils.stages import Plan
-from utils.tables import Table, as_markdown, as_text, grouped, number
+from utils.tables import Table, as_text, grouped, number
 from utils.versions import git_state, machine
 from utils.vocabulary import unseen
 from utils.word_lm import LEARNED, VectorLM, word_vectors
@@ -39,21 +39,17 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
     config = view(load(options.recipe, ROOT / "egs" / options.corpus, options.set)).rescore.word_lm
     if config.source in ("none", "trained", LEARNED):
         raise UserError("choose the vectors: --set rescore.word_lm.source=llm (or file) --set rescore.word_lm.path=PATH")
-    base = ["--corpus", options.corpus, "--recipe", options.recipe, *(w for s in options.set for w in ("--set", s))]
-    if driver.main([*base, "--stop-stage", "lang"]) != 0:
-        raise UserError("stages 0 to 2 did not end well; see above")
-    lang, text = plans["lang"].out, {s: sentences(plans["data"].out, s) for s in ("train", "dev", "test")}
+    stages_until("lang", options)
+    lang, text = plans["lang"].out, {s: transcripts(plans["data"].out, s) for s in ("train", "dev", "test")}
     trained = read_lexicon(lang).words
     added = sorted({word for split in ("dev", "test") for s in text[split] for word in s} - set(trained))
     words, share = [*trained, *added], unseen(lang)
     rows: List[Dict[str, Any]] = []
     ngram = read_arpa(lang / "lm.arpa")
     larger = ngram.with_words(added, share)
-    for source in (config.source, LEARNED):
-        own = copy.copy(config)
-        own.source = source
+    for source, vectors in ((config.source, word_vectors(config, words, len(trained), None)), (LEARNED, None)):
         for seed in SEEDS:
-            lm = VectorLM(words, len(trained), word_vectors(own, words, len(trained), None), config.width, seed)
+            lm = VectorLM(words, len(trained), vectors, config.width, seed)
             started = time.perf_counter()
             lm.fit(text["train"], text["dev"], config.epochs)
             seconds = time.perf_counter() - started
@@ -82,7 +78,7 @@ def measured(lm: VectorLM, text: Dict[str, List[List[str]]], closed: Any, opened
     out: Dict[str, Dict[str, float]] = {}
     for split in ("dev", "test"):
         heard = lm.heard(text[split])
-        others = [s for s in text[split] if s not in heard]
+        others = [s for s in text[split] if not lm.heard([s])]
         found = {"heard": closed(heard), "with_added": opened(others) if others else None, "all": opened(text[split])}
         out[split] = {key: value and round(value, 2) for key, value in found.items()}
     return out
@@ -109,8 +105,7 @@ def draw(corpus: Path) -> Table:
         grouped(cells, 2),
         4,
     )
-    drawn = "Drawn from the records by `python -m tests.bench.word_lm`; do not edit."
-    write_text(corpus / "word_lm" / "README.md", f"# {table.title}\n\n{drawn}\n\n{as_markdown(table)}\n")
+    write_page(corpus / "word_lm", table, "the records by `python -m tests.bench.word_lm`")
     return table
 
 

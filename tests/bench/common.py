@@ -1,0 +1,40 @@
+"""What the benchmarks share: stages run by the driver, and the page of their records."""
+
+import sys
+from argparse import Namespace
+from pathlib import Path
+from typing import List
+
+from utils import driver
+from utils.files import write_text
+from utils.tables import Table, as_markdown
+
+
+def of_model(options: Namespace) -> List[str]:
+    """The arguments that name the configuration of `options`."""
+    return ["--corpus", options.corpus, "--recipe", options.recipe, *(word for item in options.set for word in ("--set", item))]
+
+
+def of_run(options: Namespace) -> List[str]:
+    """The arguments that say how `options` has stages run."""
+    return ["--nj", str(options.nj), "--threads", str(options.threads), "--device", options.device]
+
+
+def must(status: int) -> None:
+    """End with the status of a command that failed and has said why."""
+    if status:
+        sys.exit(status)
+
+
+def stages_until(last: str, options: Namespace) -> None:
+    """Run the stages of a configuration that don't stand yet, or end where one fails."""
+    must(driver.main([*of_model(options), *of_run(options), "--stop-stage", last]))
+
+
+def write_page(folder: Path, table: Table, drawn: str) -> None:
+    """Write README.md of a folder of records.
+
+    Args:
+      drawn: from what, and by which command.
+    """
+    write_text(folder / "README.md", f"# {table.title}\n\nDrawn from {drawn}; do not edit.\n\n{as_markdown(table)}\n")
