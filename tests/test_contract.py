@@ -220,16 +220,23 @@ def test_the_fingerprint_follows_what_a_stage_reads_and_nothing_else(tmp_path):
     assert changed("data.max_duration=5") == list(before)
 
 
-def test_a_changed_vectors_file_changes_the_fingerprint(tmp_path):
-    table = tmp_path / "vectors.txt"
+@pytest.mark.parametrize("stage, key, more", [
+    ("vectors", "vectors.meaning.path", ["vectors.meaning.source=file"]),
+    ("lang", "lang.text", []),
+    ("rescore", "rescore.word_lm.path", ["rescore.word_lm.source=file"]),
+    ("rescore", "rescore.llm.path", []),
+])
+def test_a_changed_file_of_the_users_changes_the_fingerprint(stage, key, more, tmp_path):
+    file = tmp_path / "file.txt"
 
-    def fingerprint():
-        settings = ["vectors.meaning.source=file", f"vectors.meaning.path={table}"]
-        return stages.plan(config.load("wordvec_hybrid", ROOT / "egs" / "yesno", settings), tmp_path)["vectors"].fingerprint
-    with pytest.raises(UserError, match="vectors.meaning.path=.* is not there"):
-        fingerprint()
-    table.write_text("yes 1 2\n")
-    first = fingerprint()
-    assert fingerprint() == first
-    table.write_text("yes 1 2\nno 2 1\n")
-    assert fingerprint() != first
+    def fingerprints():
+        plans = stages.plan(config.load("wordvec_hybrid", ROOT / "egs" / "yesno", [*more, f"{key}={file}"]), tmp_path)
+        return {name: plan.fingerprint for name, plan in plans.items()}
+    with pytest.raises(UserError, match=f"{key}=.*: there is no such"):
+        fingerprints()
+    file.write_text("yes 1 2\n")
+    first = fingerprints()
+    assert fingerprints() == first
+    file.write_text("yes 1 2\nno 2 1\n")
+    changed = [name for name, fingerprint in fingerprints().items() if fingerprint != first[name]]
+    assert changed[0] == stage and "score" in changed

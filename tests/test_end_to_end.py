@@ -137,13 +137,13 @@ def test_a_word_lm_reads_before_the_language_model_does(finished, tmp_path, sour
 
 def test_vectors_that_are_not_there_are_said_at_once(finished, capfd):
     arguments = ["--set", "rescore.word_lm.source=file", "--set", "rescore.word_lm.path=/no/vectors", "--stage", "rescore"]
-    assert drive(*finished["arguments"], *arguments, "--stop-stage", "rescore") == 1
+    assert drive(*finished["arguments"], *arguments, "--stop-stage", "rescore") == 2
     assert "rescore.word_lm.path=/no/vectors: there is no such file or folder" in capfd.readouterr().err
 
 
 def test_a_language_model_that_is_not_there_is_said_at_once(finished, capfd):
     arguments = ["--set", "rescore.llm.path=/no/model", "--stage", "rescore", "--stop-stage", "rescore"]
-    assert drive(*finished["arguments"], *arguments) == 1
+    assert drive(*finished["arguments"], *arguments) == 2
     assert "rescore.llm.path=/no/model: there is no such file or folder" in capfd.readouterr().err
 
 

@@ -8,7 +8,6 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 from torch import Tensor
 
 from utils.causal_lm import SentenceScorer, model_bytes
-from utils.errors import UserError
 from utils.files import read_json, write_json
 from utils.lexicon import read_lexicon
 from utils.ngram import read_arpa
@@ -24,8 +23,6 @@ class LanguageModelReader:
 
     def __init__(self, config: SimpleNamespace, words: Sequence[str], data: Path) -> None:
         """config: the group `rescore.llm`; words: the recogniser's; data: folder of the stage."""
-        if not Path(config.path).exists():
-            raise UserError(f"rescore.llm.path={config.path}: there is no such file or folder")
         self.config, self.words, self.data = config, words, data
 
     def scorer(self) -> Scorer:

@@ -248,11 +248,12 @@ def _sources(stage: Stage, config: Dict[str, Any]) -> Dict[str, str]:
             ("vectors.meaning.path", table["meaning"]["path"]),
             ("vectors.outside", table["outside"].replace("cmudict", "")),
         ),
+        "rescore": tuple((f"rescore.{reader}.path", config["rescore"][reader]["path"]) for reader in ("word_lm", "llm")),
     }
     for key, value in named.get(stage.name, ()):
         path = Path(value)
         if value and not path.exists():
-            raise UserError(f"{key}={value} is not there")
+            raise UserError(f"{key}={value}: there is no such file or folder")
         files = sorted(p for p in path.rglob("*") if p.is_file()) if value and path.is_dir() else [path] if value else []
         stamps.update({f"{key.partition('.')[2]}/{p.relative_to(path) if p != path else p.name}": _stamp(p) for p in files})
     return stamps

@@ -209,8 +209,8 @@ def word_vectors(config: SimpleNamespace, words: Sequence[str], trained: int, ow
             raise UserError("rescore.word_lm.source=trained: this recipe has no word vectors; take llm, file or learned")
         vectors, known = own.numpy(), np.ones(len(words), bool)
     else:
-        if not Path(config.path).exists():
-            raise UserError(f"rescore.word_lm.path={config.path}: there is no such file or folder")
+        if not config.path:
+            raise UserError(f"rescore.word_lm.source={config.source} needs --set rescore.word_lm.path=PATH, the vectors' file or folder")
         wanted = SimpleNamespace(path=config.path, mode="table", pooling="mean")
         vectors, known, _ = SOURCES[config.source](words, [], wanted)
     vectors = np.asarray(vectors, np.float32)
