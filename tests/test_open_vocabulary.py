@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from tests.bench.open_vocabulary import rates
+from tests.bench.open_vocabulary import draw, rates
 from utils.decoding import BATCH_SECONDS, SCORES, WORD_FRAME, Decoder
+from utils.files import write_json
 
 ROWS = [
     {"id": "a", "ref": ["call", "zermatt", "now"], "hyp": ["call", "zermatt", "now"]},
@@ -16,6 +17,7 @@ ROWS = [
 def test_recall_precision_false_alarms_and_the_rest():
     found = rates(ROWS, {"call", "now", "lots"}, {"zermatt", "lhotse", "nuptse"})
     assert (found["oov_words"], found["oov_recall"]) == (2, 50.0)
+    assert found["oov_recall_interval"] == [0.0, 100.0]  # zermatt's utterance alone, or lhotse's
     assert found["false_alarms"] == 2 and found["oov_precision"] == 33.333  # nuptse inserted, zermatt for call
     assert found["iv_wer"] == 40.0  # of five words training has: one substituted, one inserted
     assert found["wer"] == round(100 * 3 / 7, 3)
@@ -40,3 +42,18 @@ def test_batches_shrink_as_the_vocabulary_grows():
 
     assert seconds(None) == seconds(5_000) == BATCH_SECONDS
     assert seconds(200_000) * 200_000 / WORD_FRAME == pytest.approx(SCORES)
+
+
+def test_a_page_has_the_mean_over_seeds_and_their_range(tmp_path):
+    scored = rates(ROWS, {"call", "now", "lots"}, {"zermatt", "lhotse", "nuptse"})
+    older = {key: value for key, value in scored.items() if key != "oov_recall_interval"}
+    common = {"corpus": "corpus", "recipe": "wordvec_hybrid", "overrides": [], "how_added": []}
+    for seed, found in enumerate(({**scored, "oov_recall": 40.0}, older)):
+        rows = [{"added": 3, "decodings": {"greedy": {**found, "oov_recall": 10.0}, "wordvec": found}}]
+        write_json(tmp_path / "open_vocabulary" / f"wordvec_hybrid-seed{seed}.json", {**common, "seed": seed, "rows": rows})
+    (row,) = draw(tmp_path).rows
+    cells = dict(zip(("what", "added", "decoding", "seeds", "wer", "wer_interval", "iv", "recall", "recall_interval"), row))
+    assert (cells["decoding"], cells["seeds"], cells["recall"]) == ("wordvec", "2", "45.0 (40.0 to 50.0)")
+    assert cells["recall_interval"] == "[0.0, 100.0]" and row[-2] == "10.0 (10.0 to 10.0)"
+    page = (tmp_path / "open_vocabulary" / "README.md").read_text()
+    assert page.count("| corpus wordvec_hybrid |") == 2 and "All decodings" in page

@@ -3,11 +3,11 @@
 import sys
 from argparse import Namespace
 from pathlib import Path
-from typing import List
+from typing import List, Optional, Sequence
 
 from utils import driver
 from utils.files import write_text
-from utils.tables import Table, as_markdown
+from utils.tables import Table, as_markdown, number
 
 
 def of_model(options: Namespace) -> List[str]:
@@ -31,10 +31,21 @@ def stages_until(last: str, options: Namespace) -> None:
     must(driver.main([*of_model(options), *of_run(options), "--stop-stage", last]))
 
 
-def write_page(folder: Path, table: Table, drawn: str) -> None:
+def spread(values: Sequence[Optional[float]], digits: int = 1) -> str:
+    """The mean of what the seeds have, and its range where there are several."""
+    had = [value for value in values if value is not None]
+    if not had:
+        return number(None)
+    ends = f" ({number(min(had), digits)} to {number(max(had), digits)})" if len(had) > 1 else ""
+    return number(sum(had) / len(had), digits) + ends
+
+
+def write_page(folder: Path, tables: Sequence[Table], drawn: str) -> None:
     """Write README.md of a folder of records.
 
     Args:
+      tables: of which the first names the page.
       drawn: from what, and by which command.
     """
-    write_text(folder / "README.md", f"# {table.title}\n\nDrawn from {drawn}; do not edit.\n\n{as_markdown(table)}\n")
+    shown = "\n".join(map(as_markdown, tables))
+    write_text(folder / "README.md", f"# {tables[0].title}\n\nDrawn from {drawn}; do not edit.\n\n{shown}\n")

@@ -70,7 +70,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         cells,
         0,
     )
-    write_page(corpus / "large_vocabulary", table, "a record by `python -m tests.bench.large_vocabulary`")
+    write_page(corpus / "large_vocabulary", [table], "a record by `python -m tests.bench.large_vocabulary`")
     print(as_text(table))
 
 

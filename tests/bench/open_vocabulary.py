@@ -16,18 +16,19 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 import kaldialign
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from scipy.stats import spearmanr
 
 from steps import add_words
-from tests.bench.common import must, of_model, of_run, stages_until, write_page
+from tests.bench.common import must, of_model, of_run, spread, stages_until, write_page
 from utils import driver
 from utils.config import made_with
 from utils.files import ROOT, read_json, read_jsonl, write_json, write_lines
 from utils.lexicon import read_lexicon
 from utils.linter import confusion
-from utils.records import DECODINGS, named_overrides, suffix
+from utils.records import DECODINGS, named_overrides, result_decoding, suffix
 from utils.scoring import GAP, error_rate, interval, score
 from utils.sentences import transcripts
 from utils.stages import Plan
@@ -76,12 +77,14 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         options.set.pop()
     corpus = ROOT / "egs" / plans["data"].out.parent.name
     overrides, name = named_overrides(options.set), read_json(plans["data"].out / "summary.json")["name"]
-    settings = "-".join(filter(None, (options.recipe, name[len(corpus.name) + 1 :], suffix(overrides), *how)))
+    seed = plans["train"].config["seed"]
+    settings = "-".join(filter(None, (options.recipe, name[len(corpus.name) + 1 :], suffix(overrides), *how, f"seed{seed}")))
     record = {
         "corpus": name,
         "recipe": options.recipe,
         "overrides": overrides,
         "how_added": how,
+        "seed": seed,
         "unseen_types": len(unseen),
         "model": plans["train"].fingerprint,
         "machine": machine("cpu"),
@@ -93,28 +96,54 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
 
 
 def draw(corpus: Path) -> Table:
-    """Write open_vocabulary/README.md of a corpus's folder from the records there; returns its table."""
-    cells: List[List[str]] = []
+    """Write open_vocabulary/README.md of a corpus's folder from the records there; returns its first table."""
+    found: Dict[Tuple[str, int, str], List[Dict[str, Any]]] = {}
     for path in sorted((corpus / "open_vocabulary").glob("*.json")):
         record = read_json(path)
+        what = " ".join([record["corpus"], record["recipe"], *record["overrides"], *record["how_added"]])
         for row in record["rows"]:
-            for name, r in row["decodings"].items():
-                what = " ".join([record["corpus"], record["recipe"], *record["overrides"], *record.get("how_added", [])])
-                cell = [what, str(row["added"]), name, number(r["wer"], 2), span(*r["wer_interval"]), number(r["iv_wer"], 2)]
-                cell += [number(r["oov_recall"]), number(r["oov_precision"]), str(r["false_alarms"])]
-                cells.append(cell + [number(r.get("homophones_taken_for_another"))])
-    table = Table(
-        f"Words added to trained models: test of {corpus.name}",
+            for decoding, rates in row["decodings"].items():
+                found.setdefault((what, row["added"], decoding), []).append(rates)
+    last: Dict[Tuple[str, int], str] = {}
+    for what, added, decoding in found:
+        last[what, added] = result_decoding([decoding, last.get((what, added), decoding)])
+    header = ["corpus and recipe", "added", "decoding", "seeds", "WER", "95% interval", "IV WER", "OOV recall", "95% interval"]
+    header += ["precision", "false alarms"]
+    rows = {key: [*key[:1], str(key[1]), key[2], str(len(seeds)), *_cells(seeds)] for key, seeds in found.items()}
+    results = []
+    for (what, added), decoding in last.items():
+        alone = found.get((what, added, "greedy"), [])
+        heard = [spread([rates[key] for rates in alone]) for key in ("oov_recall", "oov_precision")]
+        results.append([*rows[what, added, decoding], *heard])
+    captions = (
         "Added without training: first the words of dev and test that the training text lacks, then with them words of cmudict "
-        "that nobody says. WER with its 95% interval; WER of the words that training has, insertions counted; recall of words that "
-        "the training text lacks; share of the added words in the output that are right, and how many are not; share of the words "
-        "with homophones that are taken for one of these. All but counts in percent.",
-        ["corpus and recipe", "added", "decoding", "WER", "95% interval", "IV WER", "OOV recall", "precision", "false alarms", "homophones"],
-        grouped(cells, 2),
-        3,
+        "that nobody says. Each recipe with the last decoding of its chain: WER; WER of the words that training has, insertions "
+        "counted; recall of words that the training text lacks; share of the added words in the output that are right, and how "
+        "many are not; recall and precision of the word-vector head alone. Means over seeds with their range; 95% bootstrap "
+        "intervals over utterances, whose ends are means over seeds too; where recall has none the record is older. "
+        "All but counts in percent.",
+        "As above; share of the words with homophones that are taken for one of these.",
     )
-    write_page(corpus / "open_vocabulary", table, "the records by `python -m tests.bench.open_vocabulary`")
-    return table
+    every = [[*rows[key], spread([rates.get("homophones_taken_for_another") for rates in found[key]])] for key in sorted(found)]
+    tables = [
+        Table(f"Words added to trained models: test of {corpus.name}", captions[0], [*header, "head's recall", "head's precision"],
+              grouped(results, 1), 4),
+        Table("All decodings", captions[1], [*header, "homophones"], grouped(every, 2), 4),
+    ]  # fmt: skip
+    write_page(corpus / "open_vocabulary", tables, "the records by `python -m tests.bench.open_vocabulary`")
+    return tables[0]
+
+
+def _cells(seeds: Sequence[Dict[str, Any]]) -> List[str]:
+    """What some rates, of a seed each, say of one decoding."""
+    def over(key: str, digits: int = 1) -> str:
+        return spread([rates[key] for rates in seeds], digits)
+
+    def ends(key: str) -> str:
+        had = [rates[key] for rates in seeds if rates.get(key)]
+        return span(*(sum(end) / len(had) for end in zip(*had))) if had else number(None)
+    return [over("wer", 2), ends("wer_interval"), over("iv_wer", 2), over("oov_recall"), ends("oov_recall_interval"),
+            over("oov_precision"), over("false_alarms", 0)]
 
 
 def measure(plans: Dict[str, Plan], added: Set[str], distractors: Optional[int], seconds: float) -> Dict[str, Any]:
@@ -195,12 +224,13 @@ def rates(
     with all insertions; how often homophones are said, right, and taken for another that sounds the same: percent.
     """
     scores = score((row["id"], row["ref"], row["hyp"]) for row in rows)
-    unseen = right = alarms = known = wrong = ambiguous = told = taken = 0
-    for pairs in scores.alignments:
+    alarms = known = wrong = ambiguous = told = taken = 0
+    unseen, right = (np.zeros(len(scores.alignments), int) for _ in range(2))  # of each utterance
+    for n, pairs in enumerate(scores.alignments):
         for reference, recognised in pairs:
             hit = reference == recognised
             if reference != GAP and reference not in heard:
-                unseen, right = unseen + 1, right + hit
+                unseen[n], right[n] = unseen[n] + 1, right[n] + hit
             else:
                 known, wrong = known + (reference != GAP), wrong + (not hit)
             alarms += recognised in added and not hit
@@ -209,9 +239,10 @@ def rates(
     return {
         "wer": round(error_rate(scores.errors, scores.words), 3),
         "wer_interval": [round(edge, 3) for edge in interval(scores.errors, scores.words)],
-        "oov_words": unseen,
-        "oov_recall": round(100 * right / max(unseen, 1), 3),
-        "oov_precision": round(100 * right / (right + alarms), 3) if right + alarms else None,
+        "oov_words": int(unseen.sum()),
+        "oov_recall": round(100 * int(right.sum()) / max(int(unseen.sum()), 1), 3),
+        "oov_recall_interval": [round(edge, 3) for edge in interval(right, unseen)],
+        "oov_precision": round(100 * int(right.sum()) / (right.sum() + alarms), 3) if right.sum() + alarms else None,
         "false_alarms": alarms,
         "iv_wer": round(100 * wrong / max(known, 1), 3),
         "homophones": ambiguous,

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
-from tests.bench.common import stages_until, write_page
+from tests.bench.common import spread, stages_until, write_page
 from utils import driver
 from utils.config import load, view
 from utils.errors import UserError
@@ -22,7 +22,7 @@ from utils.ngram import read_arpa
 from utils.records import named_overrides, suffix
 from utils.sentences import transcripts
 from utils.stages import Plan
-from utils.tables import Table, as_text, grouped, number
+from utils.tables import Table, as_text, grouped
 from utils.versions import git_state, machine
 from utils.vocabulary import unseen
 from utils.word_lm import LEARNED, VectorLM, word_vectors
@@ -93,9 +93,7 @@ def draw(corpus: Path) -> Table:
             rows = [row for row in record["rows"] if row["model"] == model]
             cell = [" ".join([record["corpus"], *record["overrides"]]), str(record["added"]), model, str(len(rows))]
             for key in ("heard", "with_added", "all"):
-                values = [row["test"][key] for row in rows if row["test"][key] is not None]
-                mean = number(sum(values) / len(values)) if values else "–"
-                cell.append(mean + (f" ({number(min(values))} to {number(max(values))})" if len(values) > 1 else ""))
+                cell.append(spread([row["test"][key] for row in rows]))
             cells.append(cell)
     table = Table(
         f"Perplexity of language models of the training text: test of {corpus.name}",
@@ -105,7 +103,7 @@ def draw(corpus: Path) -> Table:
         grouped(cells, 2),
         4,
     )
-    write_page(corpus / "word_lm", table, "the records by `python -m tests.bench.word_lm`")
+    write_page(corpus / "word_lm", [table], "the records by `python -m tests.bench.word_lm`")
     return table
 
 
