@@ -16,7 +16,8 @@ from utils.decoding import pieces
 from utils.files import read_json, read_jsonl, write_json, write_jsonl
 from utils.graphs import load_fsa
 from utils.lexicon import read_lexicon
-from utils.nbest import nbest
+from utils.memory import Parts, in_parts
+from utils.nbest import nbest, some
 from utils.parallel import run_all
 from utils.readers import LanguageModelReader, WordLMReader
 from utils.rescoring import Lists, best_words, choose, flatten, pruned, totals, tune
@@ -184,6 +185,7 @@ class Rescorer:
     def __init__(self, job: Job, graph: str, both: bool, decode: SimpleNamespace) -> None:
         """decode: the group that the lattices were made with."""
         self.config, self.graph, self.both, self.first_lm_scale = job.config.rescore, graph, both, decode.first_lm_scale
+        self.log = job.log
         self.lang, self.candidates = used_lang(job.inputs["lang"], job.inputs["decode"]), None
         model = made_with(job.inputs["train"]).model
         self.frame_ratio = (
@@ -199,9 +201,9 @@ class Rescorer:
         seconds: Dict[str, float] = {}
         if self.vectors is not None:
             kept = load_file(str(piece["path"].with_name(piece["path"].name + "-scores.safetensors")))
-        lists = self.lists(piece["path"], self.graph, seconds)
+        lists = self.lists(piece, self.graph, seconds)
         if self.both:
-            others = self.lists(piece["path"], "word_lattice", seconds)
+            others = self.lists(piece, "word_lattice", seconds)
             with timed(seconds, "nbest"):
                 lists = [self.join(kept, n, *pair) for n, pair in enumerate(zip(lists, others))]
         views: List[Tuple[List[float], Dict[str, float]]] = [([], {}) for _ in lists]
@@ -226,11 +228,18 @@ class Rescorer:
         write_json(out.with_suffix(".seconds.json"), seconds)
         write_jsonl(out.with_suffix(".jsonl"), rows)
 
-    def lists(self, path: Path, graph: str, seconds: Dict[str, float]) -> List[List[Any]]:
-        """n-best lists of one kind of a decoded batch's lattices."""
+    def lists(self, piece: Dict[str, Any], graph: str, seconds: Dict[str, float]) -> List[List[Any]]:
+        """n-best lists of one kind of a decoded piece's lattices."""
+        path = piece["path"]
         lattices = load_fsa(path.with_name(f"{path.name}-{graph}.pt"))
+
+        def work(parts: Parts) -> List[List[Any]]:
+            return [paths for part in parts for paths in nbest(some(lattices, *part), *settings)]
+
+        settings = (self.config.paths, self.config.lattice_scale, self.first_lm_scale)
+        remedy = f"lower rescore.paths={self.config.paths}"
         with timed(seconds, "nbest"):
-            return nbest(lattices, self.config.paths, self.config.lattice_scale, self.first_lm_scale)
+            return in_parts(work, piece["ids"], f"n-best lists of {path.name}", remedy, self.log)
 
     def join(self, kept: Dict[str, torch.Tensor], n: int, subword: List[Any], word: List[Any]) -> List[Any]:
         """The hypotheses of both lattices of utterance n of the batch, scored alike."""

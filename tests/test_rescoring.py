@@ -11,7 +11,7 @@ from utils import graphs, lexicon, ngram
 from utils.candidates import Candidates
 from utils.decoding import best_paths, lattices
 from utils.files import write_json
-from utils.nbest import Path, nbest
+from utils.nbest import Path, nbest, some
 from utils.rescoring import choose, flatten, pruned, tune
 from utils.wordscore import MARGIN, sequence_scores, span_scores
 
@@ -56,6 +56,14 @@ def test_the_first_of_the_list_is_the_lattice_best_path(small):
     found, _ = small
     lists = nbest(found, paths=3, scale=0.1, lm_scale=1.0)
     assert [list(paths[0].words) for paths in lists] == best_paths(found)
+
+
+def test_lattices_one_by_one_have_the_best_paths_of_all_together(small):
+    found, _ = small
+    together = nbest(found, 20, 1.0, 1.0)
+    alone = [nbest(some(found, n, n + 1), 20, 1.0, 1.0)[0] for n in range(2)]
+    assert [paths[0] for paths in alone] == [paths[0] for paths in together]
+    assert some(found, 0, 2) is found
 
 
 def test_sampling_is_repeatable(small):

@@ -89,11 +89,11 @@ def test_stopped_training_resumes_to_the_same_weights(prepared, tmp_path, kill_a
     stopped = trainer(prepared, tmp_path / "stopped")
     losses, seen = stopped.losses, []
 
-    def failing(batch):
+    def failing(batch, whole):
         seen.append(batch.ids)
         if len(seen) == kill_at + 1:  # the dry run is the first
             raise Killed
-        return losses(batch)
+        return losses(batch, whole)
 
     stopped.losses = failing
     with pytest.raises(Killed):

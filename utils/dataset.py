@@ -28,6 +28,14 @@ class Batch:
     subwords: List[List[int]]  # sub-word ids of each transcript; words outside the lexicon are left out
     words: List[List[int]]  # word ids likewise
 
+    def part(self, first: int, last: int, views: int) -> "Batch":
+        """Utterances `first` to `last`, not included, in all of their views."""
+        own = len(self.ids) // views
+        rows = [view * own + n for view in range(views) for n in range(first, last)]
+        lengths = self.lengths[rows]
+        ids, subwords, words = ([kept[row] for row in rows] for kept in (self.ids, self.subwords, self.words))
+        return Batch(ids, self.x[rows, : int(lengths.max())], lengths, subwords, words)
+
 
 class Features:
     """Normalised features of cuts; kept in memory in half precision up to a limit."""

@@ -1,5 +1,6 @@
 """First pass: network, greedy words, k2 lattices. One batch is one piece of work, whole on disk or absent."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,11 +14,13 @@ from utils.dataset import Features
 from utils.files import atomic_path, read_json, write_json, write_jsonl
 from utils.graphs import load_fsa, need_k2
 from utils.lexicon import Lexicon
+from utils.memory import Parts, in_parts
 from utils.model import Model
 from utils.nbest import arc_edges
 from utils.timing import sum_timing, timed
 from utils.training import greedy
 
+log = logging.getLogger("nuptse.decode")
 BATCH_SECONDS = 60.0
 WORD_FRAME = 0.08  # seconds, about
 SCORES = 1.5e7  # frames x words that a batch has scores for at most, unless one utterance has more: 60 MB in float32
@@ -42,9 +45,23 @@ class Decoder:
         words = 0 if self.vectors is None else len(self.vectors)
         return min(BATCH_SECONDS, SCORES * WORD_FRAME / max(words, 1))
 
-    @torch.no_grad()
     def decode(self, cuts: Sequence[Any], out: Path) -> None:
-        """Decode a batch, longest utterance first, and write what later stages read; `<out>.json` comes last.
+        """Decode a batch, longest utterance first, and write it as a piece; `<out>.json` comes last. Where memory does not suffice
+        for the whole, it is several pieces: `<out>`, `<out>-1` and so on.
+        """
+
+        def work(parts: Parts) -> None:
+            for file in out.parent.glob(f"{out.name}-[0-9]*"):  # pieces of another attempt
+                file.unlink()
+            for n, (first, last) in reversed(list(enumerate(parts))):
+                self._piece(cuts[first:last], out.with_name(f"{out.name}-{n}") if n else out)
+
+        remedy = f"lower decode.max_active={self.config.max_active}, decode.beam={self.config.beam:g} or decode.output_beam"
+        in_parts(work, [cut.id for cut in cuts], f"decode, piece {out.name}", remedy, log)
+
+    @torch.no_grad()
+    def _piece(self, cuts: Sequence[Any], out: Path) -> None:
+        """Decode some utterances and write what later stages read.
 
         Files: `<out>-<graph>.pt` lattices; `<out>-scores.safetensors` frame vectors and
         log-probabilities of sub-word units; `<out>.json` ids, references, hypotheses and

@@ -55,6 +55,15 @@ def nbest(lattices: Any, paths: int, scale: float, lm_scale: float) -> List[List
     return out
 
 
+def some(lattices: Any, first: int, last: int) -> Any:
+    """Lattices `first` to `last`, not included, of a vector."""
+    import k2
+
+    if (first, last) == (0, lattices.shape[0]):
+        return lattices
+    return k2.index_fsa(lattices, torch.arange(first, last, dtype=torch.int32))
+
+
 def arc_edges(fsas: Any) -> torch.Tensor:
     """Where the arcs of each FSA of a vector begin, and where the last one's end: (N + 1,) int64.
 

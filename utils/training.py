@@ -20,6 +20,7 @@ from utils.files import write_json, write_jsonl
 from utils.grounding import Span, align, contrast, joined, segments, word_spans, write_ctm
 from utils.lexicon import Lexicon
 from utils.losses import consistency, ctc
+from utils.memory import Parts, in_parts
 from utils.model import Model, Output, average, parameters, save
 from utils.optimiser import grad_scaler, learning_rate, parameter_groups
 
@@ -102,20 +103,37 @@ class Trainer:
     def dry_run(self) -> None:
         """Forward and backward over the batch with the longest utterances: what can't fit in memory fails now, not in hours."""
         longest = ordered_batches(self.train_cuts, self.config.train.batch_seconds / self.views)[0]
-        try:
-            self.losses(collate(longest, self.features, self.lexicon, self.augment, self.views))[0].backward()
-        except (RuntimeError, MemoryError) as error:
-            if "memory" not in str(error).lower() and not isinstance(error, MemoryError):
-                raise
-            raise UserError(
-                f"the batch of the longest utterances ({len(longest)} of up to {longest[0].duration:.1f} s) does not fit in "
-                f"memory; lower train.batch_seconds (now {self.config.train.batch_seconds:g}) or data.max_duration"
-            ) from None
-        self.model.zero_grad(set_to_none=True)
+        self.backward(collate(longest, self.features, self.lexicon, self.augment, self.views), "the longest batch, before training")
 
-    def losses(self, batch: Batch) -> Tuple[Tensor, Dict[str, Tensor]]:
+    def backward(self, batch: Batch, what: str) -> Tuple[float, Dict[str, float]]:
+        """Make the gradients of a batch's loss, of its parts one by one where memory does not suffice for the whole.
+
+        Args:
+          what: the batch is, for the log.
+        Returns:
+          as `losses`, in numbers.
+        """
+        ids = batch.ids[: len(batch.ids) // self.views]
+
+        def work(parts: Parts) -> Tuple[float, Dict[str, float]]:
+            self.optimizer.zero_grad(set_to_none=True)
+            total, sums = 0.0, {}
+            for first, last in parts:
+                loss, means = self.losses(batch if len(parts) == 1 else batch.part(first, last, self.views), batch)
+                self.scaler.scale(loss).backward()
+                total += loss.item()
+                for head, mean in means.items():
+                    sums[head] = sums.get(head, 0.0) + mean.item()
+            return total, sums
+
+        remedy = f"lower data.max_duration, or take a smaller model; train.batch_seconds is {self.config.train.batch_seconds:g}"
+        return in_parts(work, ids, what, remedy, self.log)
+
+    def losses(self, batch: Batch, whole: Optional[Batch] = None) -> Tuple[Tensor, Dict[str, Tensor]]:
         """The weighted loss a token, and each head's loss a token (natural log), which has the weighted consistency in it.
 
+        Args:
+          whole: the batch of which this is a part, whose losses sum to its own.
         Raises:
           UserError: a loss that is not finite; names the utterances, which are saved for inspection.
         """
@@ -135,14 +153,16 @@ class Trainer:
         for head, loss in per_head.items():
             if not torch.isfinite(loss).all():
                 self._stop_at_nan(batch, head, loss)
-        tokens = {"subword": sum(map(len, batch.subwords)), "word": sum(map(len, batch.words))}
+        whole = whole or batch
+        tokens = {"subword": sum(map(len, whole.subwords)), "word": sum(map(len, whole.words))}
         if self.views == 2:
             for head, (log_probs, lengths, _) in heads.items():
                 per_head[head] = per_head[head] + weights.consistency * consistency(log_probs, lengths).repeat(2)
         means = {head: loss.sum() / max(tokens[head], 1) for head, loss in per_head.items()}
         total = sum(getattr(weights, head) * mean for head, mean in means.items())
         if weights.grounding.weight and self.progress >= weights.grounding.begin and any(batch.words):
-            means["grounding"] = self._grounding(output, batch.words, heads, chosen, offsets)
+            share = sum(map(len, batch.words)) / tokens["word"]
+            means["grounding"] = share * self._grounding(output, batch.words, heads, chosen, offsets)
             total = total + weights.grounding.weight * means["grounding"]
         return total, means
 
@@ -235,22 +255,20 @@ class Trainer:
                 rate = learning_rate(settings, self.progress)
                 for group in self.optimizer.param_groups:
                     group["lr"] = rate * group["scale"]
-                loss, means = self.losses(batch)
-                self.scaler.scale(loss).backward()
+                loss, means = self.backward(batch, f"step {self.step}")
                 self.scaler.unscale_(self.optimizer)
                 norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
                 self.scaler.step(self.optimizer)
                 self.scaler.update()
-                self.optimizer.zero_grad(set_to_none=True)
                 self.step += 1
                 self.batch += 1
                 row = {
                     "step": self.step,
                     "epoch": self.epoch + 1,
-                    "loss": loss.item(),
+                    "loss": loss,
                     "learning_rate": rate,
                     "gradient_norm": float(norm),
-                    **{f"{head}_loss": mean.item() for head, mean in means.items()},
+                    **{f"{head}_loss": mean for head, mean in means.items()},
                 }
                 self.curve.append(row)
                 for key in row.keys() - {"step", "epoch"}:

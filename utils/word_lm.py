@@ -210,7 +210,7 @@ def word_vectors(config: SimpleNamespace, words: Sequence[str], trained: int, ow
         vectors, known = own.numpy(), np.ones(len(words), bool)
     else:
         if not config.path:
-            raise UserError(f"rescore.word_lm.source={config.source} needs --set rescore.word_lm.path=PATH, the vectors' file or folder")
+            raise UserError(f"rescore.word_lm.source={config.source} needs --set rescore.word_lm.path=PATH, a file or folder")
         wanted = SimpleNamespace(path=config.path, mode="table", pooling="mean")
         vectors, known, _ = SOURCES[config.source](words, [], wanted)
     vectors = np.asarray(vectors, np.float32)

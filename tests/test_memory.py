@@ -1,0 +1,116 @@
+"""Where memory does not suffice, work is done in parts, and comes to the same."""
+
+import logging
+import resource
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from test_training import prepared, trainer  # noqa: F401 - a fixture
+from utils.dataset import Batch, collate
+from utils.decoding import Decoder
+from utils.errors import UserError
+from utils.files import read_json
+from utils.memory import in_parts, out_of_memory
+
+LOG = logging.getLogger("test")
+IDS = list("abcdefg")
+
+
+def too_much():
+    return torch.empty(2**50, dtype=torch.uint8)
+
+
+@contextmanager
+def at_most(megabytes: float):
+    """Let this process have so much more memory than it has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + int(megabytes * 2**20), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def test_what_torch_python_and_k2_raise_is_known():
+    for raising in (too_much, lambda: bytearray(2**60)):
+        with pytest.raises((RuntimeError, MemoryError)) as caught:
+            raising()
+        assert out_of_memory(caught.value)
+    assert out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    assert not out_of_memory(RuntimeError("CUDA error: an illegal memory access was encountered"))
+
+
+def test_parts_get_smaller_until_they_fit(caplog):
+    tried = []
+
+    def work(parts):
+        tried.append(parts)
+        return [too_much() if last - first > 2 else IDS[first:last] for first, last in parts]
+
+    with caplog.at_level(logging.WARNING):
+        done = in_parts(work, IDS, "piece 7", "buy memory", LOG)
+    assert [len(parts) for parts in tried] == [1, 2, 4] and [item for part in done for item in part] == IDS
+    assert "piece 7: out of memory; its 7 utterances again, in 4 parts" in caplog.text
+
+
+def test_what_fits_in_no_part_is_an_error_with_a_remedy():
+    with pytest.raises(UserError, match="piece 7: out of memory with one utterance at a time too .*a, b, c.*buy memory"):
+        in_parts(lambda parts: too_much(), IDS, "piece 7", "buy memory", LOG)
+    with pytest.raises(RuntimeError, match="something else"):
+        in_parts(lambda parts: exec("raise RuntimeError('something else')"), IDS, "piece 7", "buy memory", LOG)
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_a_training_step_in_parts_has_the_gradients_of_the_whole(prepared, tmp_path, views, caplog):  # noqa: F811
+    prepared.config.loss.consistency = 0.2 * (views - 1)
+    made = trainer(prepared, tmp_path / "step")
+    made.model.eval()  # no dropout, no sampling
+    cuts = sorted(made.train_cuts, key=lambda cut: cut.id)[:8]
+    few = collate(cuts, made.features, made.lexicon, made.augment, views)
+    own = len(cuts)
+    rows = [view * own + n for view in range(views) for _ in range(12 // views) for n in range(own)]
+    batch = Batch(*([kept[n] for n in rows] for kept in (few.ids,)), few.x[rows], few.lengths[rows],
+                  [few.subwords[n] for n in rows], [few.words[n] for n in rows])
+
+    def gradients():
+        return {name: p.grad.clone() for name, p in made.model.named_parameters() if p.grad is not None}
+
+    whole, means = made.backward(batch, "a batch")
+    expected = gradients()
+    assert "out of memory" not in caplog.text
+    with at_most(40), caplog.at_level(logging.WARNING):
+        in_halves, means_of_halves = made.backward(batch, "a batch")
+    assert "a batch: out of memory; its" in caplog.text
+    assert in_halves == pytest.approx(whole, rel=1e-4) and means_of_halves == pytest.approx(means, rel=1e-4)
+    found = gradients()
+    assert found.keys() == expected.keys()
+    for name, gradient in expected.items():
+        torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_decoding_in_parts_gives_the_same_words(prepared, tmp_path, caplog):  # noqa: F811
+    made = trainer(prepared, tmp_path / "model")
+    made.model.eval()
+    generator = torch.Generator().manual_seed(0)
+    words = 100_000
+    lexicon = SimpleNamespace(ids_to_words=lambda ids: [str(i) for i in ids])
+    settings = SimpleNamespace(beam=20.0, output_beam=8.0, max_active=7000)
+    vectors, bias = torch.randn(words, 16, generator=generator), torch.zeros(words)
+    decoder = Decoder(made.model, made.features, lexicon, {}, vectors, bias, settings, "cpu")
+    cuts = sorted(made.train_cuts, key=lambda cut: cut.duration)[11::-1]
+    decoder.decode(cuts, tmp_path / "whole")
+    with at_most(150), caplog.at_level(logging.WARNING):
+        decoder.decode(cuts, tmp_path / "parts")
+    assert "decode, piece parts: out of memory; its 12 utterances again, in" in caplog.text
+    pieces = [read_json(path) for path in sorted(tmp_path.glob("parts*.json"))]
+    assert len(pieces) > 1 and (tmp_path / "parts-1-scores.safetensors").exists()
+    said = {i: hyp for piece in pieces for i, hyp in zip(piece["ids"], piece["hyps"]["greedy"])}
+    whole = read_json(tmp_path / "whole.json")
+    assert said == dict(zip(whole["ids"], whole["hyps"]["greedy"])) and len(said) == 12
+    decoder.decode(cuts, tmp_path / "parts")  # with memory enough: one piece again
+    assert len(list(tmp_path.glob("parts*.json"))) == 1

@@ -1,0 +1,45 @@
+"""Work that memory does not suffice for, done in parts."""
+
+import gc
+import logging
+from typing import Callable, List, Sequence, Tuple, TypeVar
+
+import torch
+
+from utils.errors import UserError
+
+Result = TypeVar("Result")
+PHRASES = ("out of memory", "allocate memory", "not enough memory", "bad_alloc", "bad alloc")
+Parts = List[Tuple[int, int]]  # first and last of each part, the last one not in it
+
+
+def in_parts(work: Callable[[Parts], Result], ids: Sequence[str], what: str, remedy: str, log: logging.Logger) -> Result:
+    """What `work` makes of all items as one part; where memory does not suffice, of halves, quarters and so on, anew each time.
+
+    Args:
+      ids: of the items, utterances as a rule.
+      what: is done, for the log and the error.
+      remedy: where an item does not fit alone.
+    Raises:
+      UserError: an item does not fit alone.
+    """
+    count = 1
+    while True:
+        edges = [n * len(ids) // count for n in range(count + 1)]
+        try:
+            return work(list(zip(edges, edges[1:])))
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+        if count >= len(ids):  # outside of the handler, whose traceback holds what the work had made
+            raise UserError(f"{what}: out of memory with one utterance at a time too ({', '.join(ids[:3])} ...); {remedy}")
+        count = min(2 * count, len(ids))
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        log.warning("%s: out of memory; its %d utterances again, in %d parts", what, len(ids), count)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether this is what torch, k2 or Python raise where there is no memory left, on whatever device."""
+    return isinstance(error, MemoryError) or any(phrase in str(error).lower() for phrase in PHRASES)
