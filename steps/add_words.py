@@ -13,7 +13,7 @@ import torch
 from lhotse import Recording
 
 from utils import driver
-from utils.adding import Composer, Spoken, common_words, frequencies, from_recordings, parse, spell
+from utils.adding import Composer, Spoken, alike, common_words, frequencies, from_recordings, parse, spell
 from utils.config import made_with
 from utils.dataset import Features
 from utils.errors import UserError
@@ -40,6 +40,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     p.add_argument("--file", metavar="LIST", help="a file with one word a line, each with or without its pronunciation")
     p.add_argument("--common", type=int, default=0, metavar="N", help="the N most frequent words of the language that it lacks")
     p.add_argument("--by-frequency", action="store_true", help="words named and listed are as likely as in the language at large")
+    p.add_argument("--like", default="", metavar="WORD,...", help="they occur where these words of the training text do")
+    p.add_argument("--like-vectors", default="", metavar="PATH", help="they occur where the words with the nearest vectors do: of a "
+                   "language model (its folder, a GGUF file) or a vectors file")
     p.add_argument("--audio", action="append", default=[], metavar="WORD=FILE", help="a recording of a word alone; may be repeated")
     p.add_argument("--remove", action="store_true", help="take the words out of the pack")
     p.add_argument("--list", action="store_true", help="print what is in the pack")
@@ -73,6 +76,8 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
     adding = Adding(plans)
     started = time.perf_counter()
     pack = adding.pack(asked, _recordings(options.audio), options.common, options.by_frequency)
+    if options.like or options.like_vectors:
+        pack.like = alike(pack.words, [word for word in options.like.split(",") if word], options.like_vectors, adding.lexicon)
     seconds = time.perf_counter() - started
     old = read_pack(path) if path.exists() else None
     write_pack(old.with_words(pack) if old else pack, path)

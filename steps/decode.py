@@ -48,7 +48,8 @@ def make_decoder(job: Job) -> Decoder:
     if added or settings.unknown:
         entries = added.entries if added else []
         heads = (model.subword is not None, model.word is not None)
-        lang = make_lang(lang, entries, settings.unknown, heads, job.out / "lang", added.frequency if added else {})
+        how = (added.frequency, added.like) if added else ()
+        lang = make_lang(lang, entries, settings.unknown, heads, job.out / "lang", *how)
     lexicon = open_lexicon(lang, settings.unknown)
     vectors = bias = None
     graphs: Dict[str, Any] = {}

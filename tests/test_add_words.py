@@ -16,6 +16,7 @@ from utils.config import load
 from utils.errors import UserError
 from utils.files import digest, read_jsonl
 from utils.lexicon import Lexicon
+from utils.ngram import read_arpa
 from utils.stages import plan
 
 HELD_OUT = ("seven", "yankee")
@@ -38,8 +39,10 @@ def test_a_pack_comes_back_from_its_file_and_the_last_word_counts(tmp_path):
     assert torch.equal(both.vectors, torch.cat((pack().vectors[:1], other.vectors[:2])))
     assert back.without(["a"]).words == ["b"] and set(back.without(["a"]).spoken) == {"b"}
     back.frequency.update(a=0.2, b=0.1)  # b is the other pack's below
+    back.like.update(a={"c": 1.0}, b={"c": 0.5, "d": 0.5})
     packs.write_pack(back, tmp_path / "p.safetensors")
-    assert packs.joined([packs.read_pack(tmp_path / "p.safetensors"), other], known=[]).frequency == {"a": 0.2}
+    again = packs.joined([packs.read_pack(tmp_path / "p.safetensors"), other], known=[])
+    assert again.frequency == {"a": 0.2} and again.like == {"a": {"c": 1.0}}
 
 
 def test_a_missing_or_damaged_pack_is_one_error(tmp_path):
@@ -157,9 +160,28 @@ def test_words_as_likely_as_in_the_language_at_large(trained):
     assert set(pack.origin.values()) == {"text"}
 
 
+def test_words_that_occur_where_others_do(trained, tmp_path):
+    (tmp_path / "vectors.txt").write_text("six 1 0\neight 0.8 0.6\nbravo 0 1\nseven 0.9 0.1\n")
+    for arguments, pack in ((("--like", "six,eight"), "class"), (("--like-vectors", str(tmp_path / "vectors.txt")), "nearest")):
+        said = trained.add("--pack", pack, *arguments, *HELD_OUT)
+        assert said.returncode == 0, said.stderr
+    (path,) = trained.exp.glob("kaldi_dir/packs/*/class.safetensors")
+    assert packs.read_pack(path).like == dict.fromkeys(HELD_OUT, {"six": 0.5, "eight": 0.5})
+    nearest = packs.read_pack(path.with_name("nearest.safetensors"))
+    assert list(nearest.like) == ["seven"] and len(nearest.like["seven"]) == 3 and sum(nearest.like["seven"].values()) == pytest.approx(1)  # yankee has no vector
+    assert nearest.like["seven"]["six"] > nearest.like["seven"]["eight"] > nearest.like["seven"]["bravo"]
+    assert drive(*trained.base, "--set", "decode.packs=[class]", "--stage", "6", "--stop-stage", "7") == 0
+    lm = read_arpa(trained.plans("decode.packs=[class]")["decode"].out / "lang" / "lm.arpa")
+    shares = [10 ** (lm.word(context, "seven") - lm.word(context, "six")) for context in ((), ("<s>",), ("bravo",))]
+    assert shares == pytest.approx([shares[0]] * 3)  # a prompt is one word: they are behind <s>, and in no other context
+    assert lm.word(("<s>",), "seven") > lm.word(("bravo",), "seven")
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
+        (["zurich", "--like", "six,nowhere"], "--like: the model itself doesn't have nowhere"),
+        (["zurich", "--like-vectors", "/no/vectors"], "--like-vectors /no/vectors: there is no such file or folder"),
         ([], "no words to add"),
         (["--common", "9999999"], "words of the language en that this model can spell"),
         (["alpha"], "1 words are in the model's vocabulary already: alpha"),

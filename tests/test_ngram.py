@@ -71,6 +71,27 @@ def test_added_words_share_what_they_get_by_their_frequency(frequency, shares):
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
+def test_added_words_occur_where_those_do_that_they_are_like(order):
+    plain = ngram.estimate(SENTENCES, order)
+    like = {"nuptse": {"the": 0.5, "please": 0.5}, "lhotse": {"the": 1.0}}
+    model = plain.with_words(["nuptse", "lhotse", "zermatt"], 0.06, {}, like)
+    words = [g[0] for g in model.logp if len(g) == 1 and g[0] != "<s>"]
+    for context in [(), ("never", "heard"), ("enter", "nuptse"), ("nuptse", "please"), *model.backoff]:
+        assert sum(10 ** model.word(context, w) for w in words) == pytest.approx(1.0, abs=1e-9)
+    assert 10 ** model.word((), "zermatt") == pytest.approx(0.02)
+    for context in ((), ("enter",), ("followed", "by")):  # of what "the" has everywhere, lhotse gets the same share
+        rate = 10 ** (model.word(context, "lhotse") - model.word(context, "the"))
+        assert rate == pytest.approx(10 ** (model.word((), "lhotse") - model.word((), "the")))
+        if order > 1 and context:
+            assert model.word(context, "lhotse") > model.word((), "lhotse")
+    if order > 1:  # what follows "the" follows lhotse
+        for last in words:
+            assert model.word(("lhotse",), last) == pytest.approx(model.word(("the",), last))
+        half = (10 ** model.word((other,), "enter") / 2 for other in ("the", "please"))
+        assert 10 ** model.word(("nuptse",), "enter") == pytest.approx(sum(half))
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
 def test_agrees_with_the_formula(order):
     model = ngram.estimate(SENTENCES, order)
     draw = random.Random(order)

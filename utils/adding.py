@@ -14,9 +14,11 @@ from utils import vectors
 from utils.errors import UserError
 from utils.lexicon import Lexicon
 from utils.units import pronounce
+from utils.word_lm import word_vectors
 from utils.wordvec import WordVectors
 
 BATCH = 2048  # words
+NEIGHBOURS, SPREAD = 10, 0.1  # words that an added one occurs like; perplexity of speechocean762's dev set changes little around
 RAREST = 1e-8  # share of running words: the rarest that wordfreq lists
 Spoken = Dict[str, List[Tuple[str, ...]]]
 
@@ -109,6 +111,37 @@ def common_words(count: int, lexicon: Lexicon, language: str, normalise: Callabl
     out = {word: wordfreq.word_frequency(word, language) for word in islice(able, count)}
     if len(out) < count:
         raise UserError(f"--common {count}: wordfreq has {len(out)} words of the language {language} that this model can spell")
+    return out
+
+
+def alike(words: Sequence[str], named: Sequence[str], path: str, lexicon: Lexicon) -> Dict[str, Dict[str, float]]:
+    """Which words of the model each added word occurs like, for NGram.with_words: word -> weights, which sum to 1.
+
+    Args:
+      named: these, for all words; else those with the nearest vectors at `path`, a vectors file or language model (its folder, or a
+        GGUF file), `NEIGHBOURS` of them, by the softmax of the cosines over `SPREAD`. A word without a vector there is left out.
+    Raises:
+      UserError: a named word that the model doesn't have; vectors that can't be used.
+    """
+    lost = [word for word in named if word not in lexicon.word_id]
+    if lost:
+        raise UserError(f"--like: the model itself doesn't have {', '.join(lost)}; name words of its training text")
+    if named:
+        return {word: {other: 1 / len(set(named)) for other in named} for word in words}
+    file = Path(path)
+    if not file.exists():
+        raise UserError(f"--like-vectors {path}: there is no such file or folder")
+    source = "llm" if file.is_dir() or file.suffix == ".gguf" else "file"
+    every = [*lexicon.words, *words]
+    found = F.normalize(word_vectors(SimpleNamespace(source=source, path=path, width=0), every, len(lexicon.words), None), dim=-1)
+    has = found.any(1)
+    own = has[: len(lexicon.words)].nonzero()[:, 0]
+    out = {}
+    for word, n in zip(words, range(len(lexicon.words), len(every))):
+        if has[n]:
+            cosines, nearest = (found[own] @ found[n]).topk(min(NEIGHBOURS, len(own)))
+            likes = [lexicon.words[i] for i in own[nearest].tolist()]
+            out[word] = dict(zip(likes, (cosines / SPREAD).softmax(0).tolist()))
     return out
 
 

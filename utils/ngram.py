@@ -42,24 +42,77 @@ class NGram:
         tokens = (BOS, *words, EOS)
         return math.log(10) * sum(self.word(tokens[max(0, i - self.order + 1):i], tokens[i]) for i in range(1, len(tokens)))
 
-    def with_words(self, words: Sequence[str], share: float, frequency: Mapping[str, float] = {}) -> "NGram":
-        """The model with words more, that the text doesn't have: together `share` of the unigrams' probability, each in proportion
-        to its `frequency`; one without counts as the mean of the others.
+    def with_words(
+        self, words: Sequence[str], share: float, frequency: Mapping[str, float] = {}, like: Mapping[str, Mapping[str, float]] = {}
+    ) -> "NGram":
+        """The model with words more, that the text doesn't have: together about `share` of the unigrams' probability, each in
+        proportion to its `frequency`; one without counts as the mean of the others.
 
-        What the n-grams got from the unigrams by interpolation shrinks with them, so that every context still sums to 1.
+        Args:
+          like: added word -> words of the model, with weights that sum to 1: it occurs where these do, and what follows them
+            follows it. Words without are as likely in every context.
         """
-        logp: Dict[Gram, float] = {}
-        for gram, old in sorted(self.logp.items(), key=lambda item: len(item[0])):
-            if len(gram) == 1:
-                logp[gram] = old + math.log10(1 - share) if old > UNPREDICTED else old
-            else:
-                change = 10 ** logp[gram[1:]] - 10 ** self.logp[gram[1:]]
-                logp[gram] = math.log10(10**old + 10 ** self.backoff[gram[:-1]] * change)
         known = [frequency[word] for word in words if word in frequency]
         usual = sum(known) / len(known) if known else 1.0
         weights = {word: frequency.get(word, usual) for word in words}
         total = sum(weights.values())
-        return NGram(self.order, {**logp, **{(w,): math.log10(share * f / total) for w, f in weights.items()}}, self.backoff)
+        shares = {word: share * weight / total for word, weight in weights.items()}
+        model = self._with_alike({word: own for word, own in shares.items() if word in like}, like)
+        return model._with_unigrams({word: own for word, own in shares.items() if word not in like})
+
+    def _with_unigrams(self, shares: Mapping[str, float]) -> "NGram":
+        """With words that get these shares of the unigrams' probability, and no n-gram. What the n-grams got from the unigrams by
+        interpolation shrinks with them, so that every context still sums to 1.
+        """
+        if not shares:
+            return self
+        logp: Dict[Gram, float] = {}
+        left = math.log10(1 - sum(shares.values()))
+        for gram, old in sorted(self.logp.items(), key=lambda item: len(item[0])):
+            if len(gram) == 1:
+                logp[gram] = old + left if old > UNPREDICTED else old
+            else:
+                change = 10 ** logp[gram[1:]] - 10 ** self.logp[gram[1:]]
+                logp[gram] = math.log10(10**old + 10 ** self.backoff[gram[:-1]] * change)
+        return NGram(self.order, {**logp, **{(word,): math.log10(share) for word, share in shares.items()}}, self.backoff)
+
+    def _with_alike(self, shares: Mapping[str, float], like: Mapping[str, Mapping[str, float]]) -> "NGram":
+        """With words that share in the probability of those that they are like, in every context: what a word of the model has,
+        it and its likes divide as their unigrams do, so that every context still sums to 1. In the place before, a word counts as
+        the mean of those that it is like.
+        """
+        if not shares:
+            return self
+        gives: Dict[str, Dict[str, float]] = {}  # word of the model -> word that is like it -> what it gets of what the former had
+        for word, share in shares.items():
+            for other, weight in like[word].items():
+                gives.setdefault(other, {})[word] = share * weight / 10 ** self.logp[(other,)]
+        for got in gives.values():
+            total = 1 + sum(got.values())
+            got.update({word: part / total for word, part in got.items()})
+        logp = {
+            gram: old + math.log10(1 - sum(gives[gram[-1]].values())) if gram[-1] in gives else old for gram, old in self.logp.items()
+        }
+        new: Dict[Gram, Set[str]] = {}  # context -> words that get something there
+        for gram in self.logp:
+            new.setdefault(gram[:-1], set()).update(gives.get(gram[-1], ()))
+        for context, words in new.items():
+            for word in words:
+                got = (gives[other][word] * 10 ** self.word(context, other) for other in like[word])
+                logp[(*context, word)] = math.log10(sum(got))
+        if self.order == 1:
+            return NGram(1, logp, self.backoff)
+        before, backoff = NGram(self.order, dict(logp), self.backoff), dict(self.backoff)
+        following: Dict[str, List[str]] = {}
+        for gram in logp:
+            if len(gram) == 2:
+                following.setdefault(gram[0], []).append(gram[1])
+        for word in shares:
+            backoff[(word,)] = math.log10(sum(part * 10 ** self.backoff.get((other,), 0.0) for other, part in like[word].items()))
+            for last in {last for other in like[word] for last in following.get(other, ())}:
+                chances = (part * 10 ** before.word((other,), last) for other, part in like[word].items())
+                logp[(word, last)] = math.log10(sum(chances))
+        return NGram(self.order, logp, backoff)
 
     def perplexity(self, sentences: Iterable[Sequence[str]]) -> float:
         """Perplexity, </s> counted. An unknown word is skipped and cuts the context, as in SRILM."""

@@ -27,6 +27,7 @@ class Pack:
     spoken: Dict[str, List[Tuple[str, ...]]]  # word -> its sequences of sub-word units
     origin: Dict[str, str] = field(default_factory=dict)  # word -> text, pronunciation, recording, common
     frequency: Dict[str, float] = field(default_factory=dict)  # word -> its share of running words, where that is known
+    like: Dict[str, Dict[str, float]] = field(default_factory=dict)  # word -> words of the model that it occurs like, weights
 
     @property
     def entries(self) -> List[Entry]:
@@ -43,6 +44,7 @@ class Pack:
             {**kept.spoken, **other.spoken},
             {**kept.origin, **other.origin},
             {**kept.frequency, **other.frequency},
+            {**kept.like, **other.like},
         )
 
     def without(self, words: Sequence[str]) -> "Pack":
@@ -51,13 +53,15 @@ class Pack:
         keep = [n for n, word in enumerate(self.words) if word not in gone]
         left = [self.words[n] for n in keep]
         spoken, origin = ({word: table[word] for word in left} for table in (self.spoken, self.origin))
-        frequency = {word: share for word, share in self.frequency.items() if word not in gone}
-        return Pack(self.model, left, self.vectors[keep], spoken, origin, frequency)
+        frequency, like = (
+            {word: kept for word, kept in table.items() if word not in gone} for table in (self.frequency, self.like)
+        )
+        return Pack(self.model, left, self.vectors[keep], spoken, origin, frequency, like)
 
 
 def write_pack(pack: Pack, path: Path) -> None:
     """Write a pack atomically."""
-    about = {key: getattr(pack, key) for key in ("model", "words", "spoken", "origin", "frequency")}
+    about = {key: getattr(pack, key) for key in ("model", "words", "spoken", "origin", "frequency", "like")}
     with atomic_path(path) as temporary:
         metadata = {"pack": json.dumps(about, ensure_ascii=False, sort_keys=True)}
         save_file({"vectors": pack.vectors.contiguous()}, str(temporary), metadata=metadata)
@@ -69,6 +73,8 @@ def read_pack(path: Path) -> Pack:
         with safe_open(str(path), framework="pt") as file:
             about = json.loads(file.metadata()["pack"])
             vectors = file.get_tensor("vectors")
+        spoken = {word: [tuple(units) for units in variants] for word, variants in about["spoken"].items()}
+        return Pack(about["model"], about["words"], vectors, spoken, about["origin"], about["frequency"], about["like"])
     except FileNotFoundError:
         others = sorted(p.stem for p in path.parent.glob("*.safetensors"))
         raise UserError(
@@ -77,8 +83,6 @@ def read_pack(path: Path) -> Pack:
         ) from None
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is not a whole vocabulary pack ({error}): make it again with python -m steps.add_words") from None
-    spoken = {word: [tuple(units) for units in variants] for word, variants in about["spoken"].items()}
-    return Pack(about["model"], about["words"], vectors, spoken, about["origin"], about["frequency"])
 
 
 def joined(packs: Sequence[Pack], known: Sequence[str]) -> Pack:

@@ -3,7 +3,7 @@
 <unk> stands in the sub-word lattice for a word that the lexicon doesn't have, so that its neighbours are spared. It is any sequence
 of units, each as likely as it is in the lexicon (`Lexicon.unit_model`). It, and likewise all added words together, are as frequent
 as words are that occur once in the training text: Good and Turing's estimate of what the text doesn't have (Good 1953). Among
-themselves added words are alike, unless the pack knows how frequent they are elsewhere.
+themselves added words are alike, unless the pack knows how frequent they are elsewhere, or which words of the model they are like.
 """
 
 import shutil
@@ -48,12 +48,13 @@ def make_lang(
     heads: Tuple[bool, bool],
     out: Path,
     frequency: Mapping[str, float] = {},
+    like: Mapping[str, Mapping[str, float]] = {},
 ) -> Path:
     """Write a lang folder like `lang` with words added, and graphs with <unk> where asked.
 
     Args:
       entries: words that `lang` lacks, with their units.
-      frequency: of added words, to one another, where it is known (NGram.with_words).
+      frequency, like: of added words, where they are known (NGram.with_words).
       heads: whether the graph of the sub-word head is wanted, and that of the word head.
       out: the folder; what stands in it is whole, and kept.
     """
@@ -68,7 +69,7 @@ def make_lang(
         if not (out / name).exists():
             model = read_arpa(lang / name)
             added = words[len(base.words) :]
-            write_arpa(model.with_words(added, unseen(lang), frequency) if added else model, out / name)
+            write_arpa(model.with_words(added, unseen(lang), frequency, like) if added else model, out / name)
     write_symbols(out / "words.txt", [EPS, *words, DISAMBIG])
     write_symbols(out / "tokens.txt", graphs.lexicon_symbols(lexicon))
     write_entries(out / "lexicon.txt", lexicon.entries)

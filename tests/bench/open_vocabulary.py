@@ -45,6 +45,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     p = driver.parser(stages=False)
     p.add_argument("--sizes", type=int, nargs="+", default=[0, 1000, 10000], metavar="N", help="distractors that are added too")
     p.add_argument("--by-frequency", action="store_true", help="added words are as likely as in the language at large")
+    p.add_argument("--like-vectors", metavar="PATH", help="added words occur where those with the nearest vectors do")
     return driver.with_plans(p, arguments, _run)
 
 
@@ -62,13 +63,17 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         others = [w for w in others if any(phones.issuperset(variant) for variant in spoken[w])]
     others.sort(key=lambda word: hashlib.sha256(word.encode()).digest())
     how = ["by-frequency"] if options.by_frequency else []
+    command = ["--by-frequency"] if options.by_frequency else []
+    if options.like_vectors:
+        how.append(f"like-vectors={Path(options.like_vectors).name}")
+        command += ["--like-vectors", options.like_vectors]
     rows = [measure(plans, set(), None, 0.0)]
     for size in options.sizes:
         name, added = "-".join(["unseen-and", str(size), *how]), [*unseen, *others[:size]]
         with tempfile.TemporaryDirectory() as folder:
             write_lines(Path(folder) / "words", added)
             started = time.perf_counter()
-            must(add_words.main([*base, "--pack", name, "--file", str(Path(folder) / "words"), *("--" + h for h in how)]))
+            must(add_words.main([*base, "--pack", name, "--file", str(Path(folder) / "words"), *command]))
             seconds = time.perf_counter() - started
         more = ["--set", f"decode.packs=[{name}]", "--stage", "decode", "--stop-stage", "rescore"]
         must(driver.main([*base, *of_run(options), *more]))
