@@ -3,7 +3,8 @@
     python -m tests.bench.word_lm --corpus speechocean762 --set rescore.word_lm.source=llm --set rescore.word_lm.path=PATH
 
 The words of dev and test that the training text lacks are added to each without training: to the n-gram as `steps.add_words` does,
-to the learned table as one <unk> that is shared, to word vectors by their vectors. Writes egs/<corpus>/word_lm/.
+alike in every context or, `like`, as those with the nearest vectors; to the learned table as one <unk> that is shared; to word
+vectors by their vectors. Writes egs/<corpus>/word_lm/.
 """
 
 import sys
@@ -13,6 +14,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 from tests.bench.common import spread, stages_until, write_page
 from utils import driver
+from utils.adding import alike
 from utils.config import load, view
 from utils.errors import UserError
 from utils.files import ROOT, read_json, write_json
@@ -41,12 +43,12 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         raise UserError("choose the vectors: --set rescore.word_lm.source=llm (or file) --set rescore.word_lm.path=PATH")
     stages_until("lang", options)
     lang, text = plans["lang"].out, {s: transcripts(plans["data"].out, s) for s in ("train", "dev", "test")}
-    trained = read_lexicon(lang).words
+    lexicon = read_lexicon(lang)
+    trained = lexicon.words
     added = sorted({word for split in ("dev", "test") for s in text[split] for word in s} - set(trained))
     words, share = [*trained, *added], unseen(lang)
     rows: List[Dict[str, Any]] = []
     ngram = read_arpa(lang / "lm.arpa")
-    larger = ngram.with_words(added, share)
     for source, vectors in ((config.source, word_vectors(config, words, len(trained), None)), (LEARNED, None)):
         for seed in SEEDS:
             lm = VectorLM(words, len(trained), vectors, config.width, seed)
@@ -56,7 +58,10 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
             lm.level(text["train"], share)
             about = {"model": source, "seed": seed, "parameters": parameters(lm.model), "seconds": round(seconds, 1)}
             rows.append({**about, **measured(lm, text, lambda s: lm.perplexity(s, closed=True), lm.perplexity)})
-    rows.insert(0, {"model": f"{ngram.order}-gram", "seed": None, **measured(lm, text, ngram.perplexity, larger.perplexity)})
+    for name, like in (("like", alike(added, [], config.path, lexicon)), ("", {})):
+        larger = ngram.with_words(added, share, {}, like)
+        about = {"model": f"{ngram.order}-gram {name}".strip(), "seed": None}
+        rows.insert(0, {**about, **measured(lm, text, ngram.perplexity, larger.perplexity)})
     corpus, overrides = ROOT / "egs" / options.corpus, named_overrides(options.set)
     record = {
         "corpus": read_json(plans["data"].out / "summary.json")["name"],
@@ -98,7 +103,8 @@ def draw(corpus: Path) -> Table:
     table = Table(
         f"Perplexity of language models of the training text: test of {corpus.name}",
         "A word, </s> counted; of sentences of words that the training text has, among these; of sentences with added words, and "
-        "of all, among all words. Means over seeds, and their range. `learned` is the same network with a learned table.",
+        "of all, among all words. Means over seeds, and their range. `learned` is the same network with a learned table; "
+        "`like`: an added word occurs where those with the nearest vectors do, else in all contexts alike.",
         ["corpus and vectors", "added words", "model", "seeds", "no added word", "with added words", "all"],
         grouped(cells, 2),
         4,
