@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
@@ -14,10 +15,10 @@ from utils import vectors
 from utils.errors import UserError
 from utils.lexicon import Lexicon
 from utils.units import pronounce
-from utils.word_lm import word_vectors
 from utils.wordvec import WordVectors
 
 BATCH = 2048  # words
+MOST = 3000  # words that get n-grams
 NEIGHBOURS, SPREAD = 10, 0.1  # words that an added one occurs like; perplexity of speechocean762's dev set changes little around
 RAREST = 1e-8  # share of running words: the rarest that wordfreq lists
 Spoken = Dict[str, List[Tuple[str, ...]]]
@@ -128,17 +129,21 @@ def alike(words: Sequence[str], named: Sequence[str], path: str, lexicon: Lexico
         raise UserError(f"--like: the model itself doesn't have {', '.join(lost)}; name words of its training text")
     if named:
         return {word: {other: 1 / len(set(named)) for other in named} for word in words}
-    file = Path(path)
+    file, every, trained = Path(path), [*lexicon.words, *words], len(lexicon.words)
     if not file.exists():
         raise UserError(f"--like-vectors {path}: there is no such file or folder")
+    if len(words) > MOST:
+        raise UserError(f"--like-vectors makes n-grams for {MOST} words at most, not {len(words)}; leave it out")
     source = "llm" if file.is_dir() or file.suffix == ".gguf" else "file"
-    every = [*lexicon.words, *words]
-    found = F.normalize(word_vectors(SimpleNamespace(source=source, path=path, width=0), every, len(lexicon.words), None), dim=-1)
-    has = found.any(1)
-    own = has[: len(lexicon.words)].nonzero()[:, 0]
+    rows, known, _ = vectors.SOURCES[source](every, [], SimpleNamespace(path=path, mode="table", pooling="mean"))
+    if not known[:trained].any():
+        raise UserError(f"--like-vectors {path} has none of the {trained} words of the model; is it of another language, or cased?")
+    rows = np.asarray(rows, np.float32)
+    found = F.normalize(vectors.Processing.learn(rows[:trained][known[:trained]], 0, 0).of(rows, known), dim=-1)
+    own = torch.from_numpy(known[:trained]).nonzero()[:, 0]
     out = {}
-    for word, n in zip(words, range(len(lexicon.words), len(every))):
-        if has[n]:
+    for n, word in enumerate(words, trained):
+        if known[n]:
             cosines, nearest = (found[own] @ found[n]).topk(min(NEIGHBOURS, len(own)))
             likes = [lexicon.words[i] for i in own[nearest].tolist()]
             out[word] = dict(zip(likes, (cosines / SPREAD).softmax(0).tolist()))
