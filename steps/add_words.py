@@ -45,7 +45,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
                    "language model (its folder, a GGUF file) or a vectors file")
     p.add_argument("--audio", action="append", default=[], metavar="WORD=FILE", help="a recording of a word alone; may be repeated")
     p.add_argument("--remove", action="store_true", help="take the words out of the pack")
-    p.add_argument("--list", action="store_true", help="print what is in the pack")
+    p.add_argument("--list", action="store_true", help="print words of the pack, units, origin, what they are like")
     return driver.with_plans(p, arguments, _run)
 
 
@@ -61,7 +61,9 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         pack = read_pack(path)
         for word in pack.words:
             for units in pack.spoken[word]:
-                print(f"{word}\t{' '.join(units)}\t{pack.origin[word]}")
+                likes = pack.like.get(word, {})
+                nearest = [" ".join(sorted(likes, key=likes.get, reverse=True))] if likes else []
+                print("\t".join([word, " ".join(units), pack.origin[word], *nearest]))
         return
     if options.remove:
         pack = read_pack(path)

@@ -170,6 +170,8 @@ def test_words_that_occur_where_others_do(trained, tmp_path):
     nearest = packs.read_pack(path.with_name("nearest.safetensors"))
     assert list(nearest.like) == ["seven"] and len(nearest.like["seven"]) == 3 and sum(nearest.like["seven"].values()) == pytest.approx(1)  # yankee has no vector
     assert nearest.like["seven"]["six"] > nearest.like["seven"]["eight"] > nearest.like["seven"]["bravo"]
+    shown = trained.add("--pack", "nearest", "--list").stdout.splitlines()
+    assert [line.split("\t")[3:] for line in shown] == [["six eight bravo"], []]
     assert drive(*trained.base, "--set", "decode.packs=[class]", "--stage", "6", "--stop-stage", "7") == 0
     lm = read_arpa(trained.plans("decode.packs=[class]")["decode"].out / "lang" / "lm.arpa")
     shares = [10 ** (lm.word(context, "seven") - lm.word(context, "six")) for context in ((), ("<s>",), ("bravo",))]
