@@ -1,5 +1,6 @@
 """Where memory does not suffice, work is done in parts, and comes to the same."""
 
+import gc
 import logging
 import resource
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ def too_much():
 @contextmanager
 def at_most(megabytes: float):
     """Let this process have so much more memory than it has."""
+    gc.collect()  # or what earlier tests left is freed on the way
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + int(megabytes * 2**20), hard))
@@ -97,14 +99,14 @@ def test_decoding_in_parts_gives_the_same_words(prepared, tmp_path, caplog):  # 
     made = trainer(prepared, tmp_path / "model")
     made.model.eval()
     generator = torch.Generator().manual_seed(0)
-    words = 100_000
+    words = 300_000
     lexicon = SimpleNamespace(ids_to_words=lambda ids: [str(i) for i in ids])
     settings = SimpleNamespace(beam=20.0, output_beam=8.0, max_active=7000)
     vectors, bias = torch.randn(words, 16, generator=generator), torch.zeros(words)
     decoder = Decoder(made.model, made.features, lexicon, {}, vectors, bias, settings, "cpu")
     cuts = sorted(made.train_cuts, key=lambda cut: cut.duration)[11::-1]
     decoder.decode(cuts, tmp_path / "whole")
-    with at_most(150), caplog.at_level(logging.WARNING):
+    with at_most(250), caplog.at_level(logging.WARNING):
         decoder.decode(cuts, tmp_path / "parts")
     assert "decode, piece parts: out of memory; its 12 utterances again, in" in caplog.text
     pieces = [read_json(path) for path in sorted(tmp_path.glob("parts*.json"))]

@@ -397,11 +397,11 @@ def test_stopped_fine_tuning_resumes_to_the_same_weights(tuned, tmp_path):
     stopped = trainer(tuned, tmp_path / "stopped", checkpoint_every=1, epochs=2)
     losses, seen = stopped.losses, []
 
-    def failing(batch):
+    def failing(batch, whole):
         seen.append(batch)
         if len(seen) == 4:  # the dry run is the first
             raise KeyboardInterrupt
-        return losses(batch)
+        return losses(batch, whole)
 
     stopped.losses = failing
     with pytest.raises(KeyboardInterrupt):
