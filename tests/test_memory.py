@@ -76,8 +76,8 @@ def test_a_training_step_in_parts_has_the_gradients_of_the_whole(prepared, tmp_p
     few = collate(cuts, made.features, made.lexicon, made.augment, views)
     own = len(cuts)
     rows = [view * own + n for view in range(views) for _ in range(12 // views) for n in range(own)]
-    batch = Batch(*([kept[n] for n in rows] for kept in (few.ids,)), few.x[rows], few.lengths[rows],
-                  [few.subwords[n] for n in rows], [few.words[n] for n in rows])
+    ids, subwords, words = ([kept[n] for n in rows] for kept in (few.ids, few.subwords, few.words))
+    batch = Batch(ids, few.x[rows], few.lengths[rows], subwords, words)
 
     def gradients():
         return {name: p.grad.clone() for name, p in made.model.named_parameters() if p.grad is not None}

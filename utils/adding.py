@@ -5,7 +5,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
@@ -136,15 +135,12 @@ def alike(words: Sequence[str], named: Sequence[str], path: str, lexicon: Lexico
         raise UserError(f"--like-vectors makes n-grams for {MOST} words at most, not {len(words)}; leave it out")
     source = "llm" if file.is_dir() or file.suffix == ".gguf" else "file"
     rows, known, _ = vectors.SOURCES[source](every, [], SimpleNamespace(path=path, mode="table", pooling="mean"))
-    if not known[:trained].any():
-        raise UserError(f"--like-vectors {path} has none of the {trained} words of the model; is it of another language, or cased?")
-    rows = np.asarray(rows, np.float32)
-    found = F.normalize(vectors.Processing.learn(rows[:trained][known[:trained]], 0, 0).of(rows, known), dim=-1)
+    found = F.normalize(vectors.of_trained(rows, known, trained, 0, f"--like-vectors {path}"), dim=-1)
     own = torch.from_numpy(known[:trained]).nonzero()[:, 0]
-    out = {}
+    heard, out = found[own], {}
     for n, word in enumerate(words, trained):
         if known[n]:
-            cosines, nearest = (found[own] @ found[n]).topk(min(NEIGHBOURS, len(own)))
+            cosines, nearest = (heard @ found[n]).topk(min(NEIGHBOURS, len(own)))
             likes = [lexicon.words[i] for i in own[nearest].tolist()]
             out[word] = dict(zip(likes, (cosines / SPREAD).softmax(0).tolist()))
     return out

@@ -146,6 +146,22 @@ def meaning(
     return processing.of(vectors, known), torch.from_numpy(known), processing, licence
 
 
+def of_trained(vectors: np.ndarray, known: np.ndarray, trained: int, width: int, where: str) -> Tensor:
+    """Vectors of words, those of the training text first, centred and scaled as these `trained` ones want it; zeros for unknown words.
+
+    Args:
+      vectors: (W, D); known: (W,) bool.
+      width: dimensions that PCA keeps, where there are more; 0 for all.
+      where: the option that names the vectors, for the error.
+    Raises:
+      UserError: none of the trained words is known.
+    """
+    if not known[:trained].any():
+        raise UserError(f"{where} has none of the {trained} words; is it of another language, or cased?")
+    heard = np.asarray(vectors, np.float32)[:trained][known[:trained]]
+    return Processing.learn(heard, 0, width if 0 < width < min(heard.shape) else 0).of(vectors, known)
+
+
 def random_vectors(words: Sequence[str], sentences: Sequence[List[str]], config: SimpleNamespace) -> Meaning:
     """The control: a normal vector that depends on nothing but the word's name and the seed."""
     rows = [np.random.default_rng([config.seed, zlib.crc32(word.encode())]).standard_normal(config.dim) for word in words]

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from utils.errors import UserError
 from utils.files import atomic_path
-from utils.vectors import SOURCES, Processing
+from utils.vectors import SOURCES, of_trained
 
 LEARNED = "learned"
 CELLS = 2e7  # positions x words that are scored at once: 80 MB
@@ -213,9 +213,4 @@ def word_vectors(config: SimpleNamespace, words: Sequence[str], trained: int, ow
             raise UserError(f"rescore.word_lm.source={config.source} needs --set rescore.word_lm.path=PATH, a file or folder")
         wanted = SimpleNamespace(path=config.path, mode="table", pooling="mean")
         vectors, known, _ = SOURCES[config.source](words, [], wanted)
-    vectors = np.asarray(vectors, np.float32)
-    if not known[:trained].any():
-        raise UserError(f"rescore.word_lm.path={config.path} has none of the {trained} words; is it of another language, or cased?")
-    heard = vectors[:trained][known[:trained]]
-    processing = Processing.learn(heard, 0, config.width if 0 < config.width < min(heard.shape) else 0)
-    return processing.of(vectors, known)
+    return of_trained(vectors, known, trained, config.width, f"rescore.word_lm.path={config.path}")

@@ -114,7 +114,7 @@ def draw(corpus: Path) -> Table:
         last[what, added] = result_decoding([decoding, last.get((what, added), decoding)])
     header = ["corpus and recipe", "added", "decoding", "seeds", "WER", "95% interval", "IV WER", "OOV recall", "95% interval"]
     header += ["precision", "false alarms"]
-    rows = {key: [*key[:1], str(key[1]), key[2], str(len(seeds)), *_cells(seeds)] for key, seeds in found.items()}
+    rows = {key: [key[0], str(key[1]), key[2], str(len(seeds)), *_cells(seeds)] for key, seeds in found.items()}
     results = []
     for (what, added), decoding in last.items():
         alone = found.get((what, added, "greedy"), [])
