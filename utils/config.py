@@ -80,6 +80,7 @@ def load(recipe: str, corpus_dir: Path, overrides: Sequence[str] = ()) -> Dict[s
             parsed = value.strip()  # text needs no quotes here: language=no (Norwegian), an empty source=
         _set(config, key, parsed, "--set")
     _check_finetune(config)
+    _check_attention(config)
     return config
 
 
@@ -202,6 +203,16 @@ def _check_finetune(config: Dict[str, Any]) -> None:
         raise UserError(
             "model.finetune=true goes on from one hidden state as it is: set features.layers=[N] (the layers above N are trained, "
             "N and those below frozen) and features.normalise=none"
+        )
+
+
+def _check_attention(config: Dict[str, Any]) -> None:
+    """What reading with the front end's decoder needs of stage 1, said before it runs."""
+    features, paths = config["features"], config["rescore"]["attention"]["paths"]
+    if paths and (features["front_end"] != "whisper" or features["layers"] != [-1]):
+        raise UserError(
+            f"rescore.attention.paths={paths} needs features.front_end=whisper and features.layers=[-1]: it is the decoder behind that "
+            f"layer that reads"
         )
 
 

@@ -141,12 +141,7 @@ class WhisperFrontEnd(Windowed):
     def _load(self) -> None:
         if self.model is not None:
             return
-        import ctranslate2
-
-        try:
-            self.model = ctranslate2.models.Whisper(str(self.folder), **self.place.arguments, intra_threads=1, inter_threads=1)
-        except (RuntimeError, ValueError) as error:
-            raise UserError(f"features.model={self.folder} is not a Whisper model that CTranslate2 can read: {error}") from None
+        self.model = load_whisper(self.folder, self.place)
         self.mel = mel_extractor(self.model.n_mels)
 
 
@@ -217,6 +212,16 @@ def whisper_folder(model: str, group: str) -> Path:
                 f"its folder here and name it by --set {group}.model=FOLDER"
             ) from None
     return check_whisper(target, group)
+
+
+def load_whisper(folder: Path, place: Placement) -> Any:
+    """CTranslate2's Whisper model of `features.model`, on one core; raises UserError where the folder's can't be read."""
+    import ctranslate2
+
+    try:
+        return ctranslate2.models.Whisper(str(folder), **place.arguments, intra_threads=1, inter_threads=1)
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f"features.model={folder} is not a Whisper model that CTranslate2 can read: {error}") from None
 
 
 def check_whisper(folder: Path, group: str) -> Path:

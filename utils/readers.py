@@ -1,4 +1,4 @@
-"""The links of rescoring in which a language model reads the best hypotheses: what makes its scorer, and what is noted of it."""
+"""The links of rescoring in which a model reads the best hypotheses: what makes its scorer, and what is noted of it."""
 
 import random
 from pathlib import Path
@@ -7,7 +7,9 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from torch import Tensor
 
+from utils.attention import AttentionScorer
 from utils.causal_lm import SentenceScorer, model_bytes
+from utils.config import made_with
 from utils.files import read_json, write_json
 from utils.lexicon import read_lexicon
 from utils.ngram import read_arpa
@@ -15,7 +17,27 @@ from utils.sentences import transcripts
 from utils.vocabulary import unseen
 from utils.word_lm import VectorLM, word_vectors
 
-Scorer = Callable[[Sequence[Sequence[str]]], List[float]]  # sentences -> log-probabilities, natural log
+Scorer = Callable[[Sequence[Dict[str, Any]]], List[float]]  # n-best lists -> log-probabilities of all their paths, natural log
+
+
+class AttentionReader:
+    """The decoder of the front end's Whisper model (`rescore.attention`), which hears the frames of stage 1."""
+
+    def __init__(self, features: Path, splits: Sequence[str], device: str) -> None:
+        """features: folder of the stage; splits: whose lists there will be."""
+        self.reads = AttentionScorer(made_with(features).features, features, splits, device)
+
+    def scorer(self) -> Scorer:
+        """Loads nothing yet."""
+        return self.reads
+
+    def about(self) -> Dict[str, Any]:
+        """For the record."""
+        return {}
+
+    def bytes(self) -> int:
+        """Nothing more: it lies in the front end's file."""
+        return 0
 
 
 class LanguageModelReader:
@@ -27,7 +49,7 @@ class LanguageModelReader:
 
     def scorer(self) -> Scorer:
         """Loads the model."""
-        return SentenceScorer(self.config.path, self.words, self.context())
+        return by_words(SentenceScorer(self.config.path, self.words, self.context()))
 
     def context(self) -> List[List[str]]:
         """Some sentences of the training text, each once."""
@@ -75,7 +97,7 @@ class WordLMReader:
             write_json(self.out / "word_lm.json", {key: round(value, 2) for key, value in found.items()})
             self.lm.save(weights)
         self.lm.level(train, unseen(self.lang))
-        return self.lm
+        return by_words(self.lm)
 
     def about(self) -> Dict[str, Any]:
         """For the record: perplexity on dev's sentences of words of the training text, and the n-gram's."""
@@ -84,3 +106,8 @@ class WordLMReader:
     def bytes(self) -> int:
         """Size of the weights and of the table."""
         return (self.out / "word_lm.safetensors").stat().st_size + self.lm.table_bytes()
+
+
+def by_words(score: Callable[[Sequence[Sequence[str]]], List[float]]) -> Scorer:
+    """Of n-best lists the score of each path's words alone."""
+    return lambda rows: score([path["words"] for row in rows for path in row["paths"]])

@@ -19,9 +19,12 @@ from utils.errors import UserError
 from utils.files import write_text
 
 # along the chain: the last is the result
-DECODINGS = ("beam", "greedy", "word_lattice", "lattice", "lm", "wordvec", "word_lm", "llm")
+DECODINGS = ("beam", "greedy", "word_lattice", "lattice", "lm", "wordvec", "word_lm", "attention", "llm")
 # timed on one core
-LINKS = ("front_end", "encoder", "greedy", "word_lattice", "lattice", "nbest", "word_score", "word_lm", "llm", "gmm", "beam")
+LINKS = (
+    *("front_end", "encoder", "greedy", "word_lattice", "lattice", "nbest", "word_score", "word_lm", "attention", "llm"),
+    *("gmm", "beam"),
+)
 MEASURED = ("data", "features", "lang", "vectors", "audit", "train", "decode", "rescore")  # stages with seconds and memory
 
 NULL = type(None)
@@ -202,7 +205,8 @@ def links(decoding: str, graph: str) -> Tuple[str, ...]:
         "lm": rescored,
         "wordvec": (*rescored, "word_score"),
         "word_lm": (*rescored, "word_score", "word_lm"),
-        "llm": (*rescored, "word_score", "word_lm", "llm"),
+        "attention": (*rescored, "word_score", "word_lm", "attention"),
+        "llm": (*rescored, "word_score", "word_lm", "attention", "llm"),
     }[decoding]
 
 

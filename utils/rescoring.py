@@ -17,19 +17,20 @@ GRID: Dict[str, Sequence[float]] = {  # what tuning tries; the acoustic score ha
     "unknown": (-12.0, -9.0, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 9.0, 12.0),
     "added": (-12.0, -9.0, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 9.0, 12.0),
     "word_lm": (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0),
+    "attention": (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0),
     "llm": (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0),
 }
-USUAL = {"lm": 1.0, "word": 0.6, "penalty": 0.0, "unknown": 0.0, "added": 0.0, "word_lm": 1.0, "llm": 1.0}
-READERS = ("word_lm", "llm")  # language models that score the best paths alone, in this order
+USUAL = {"lm": 1.0, "word": 0.6, "penalty": 0.0, "unknown": 0.0, "added": 0.0, "word_lm": 1.0, "attention": 1.0, "llm": 1.0}
+READERS = ("word_lm", "attention", "llm")  # models that score the best paths alone, in this order
 FEATURES = ("lm", "word", "penalty", "unknown", "added", *READERS)  # of a path beside the acoustic score
-Row = Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word}]; behind a language model also word_lm, llm
+Row = Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word}]; behind READERS also theirs
 
 
 @dataclass
 class Lists:
     """All paths of a split, flat."""
 
-    scores: np.ndarray  # (P, 8): am, lm, word, number of words, of which unknown, of which added to the trained model, word_lm, llm
+    scores: np.ndarray  # (P, 9): am, lm, word, number of words, of which unknown, of which added to the trained model, READERS
     splits: np.ndarray  # (U + 1,): paths of utterance u are splits[u] .. splits[u + 1]
     errors: np.ndarray  # (P,): word errors against the reference
 

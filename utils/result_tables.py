@@ -8,7 +8,7 @@ from utils.records import LINKS, MEASURED, Record
 from utils.tables import ABSENT, Table, grouped, number, probability, signed, span
 
 RATES = ("WER", "95% interval", "ins", "del", "sub", "OOV recall", "IV recall", "oracle", "ECE", "NCE", "RTF")
-REREAD = ("lm", "wordvec", "word_lm", "llm")  # decodings that choose from n-best lists
+REREAD = ("lm", "wordvec", "word_lm", "attention", "llm")  # decodings that choose from n-best lists
 RATES_CAPTION = (
     "All but NCE and RTF in percent. OOV and IV recall: recognised reference words, of those that the training text lacks "
     "and of those that it has. Oracle: the best path of each n-best list. ECE and NCE: expected calibration error and normalised cross "

@@ -102,9 +102,9 @@ STAGES: List[Stage] = [
         7,
         "rescore",
         "n-best rescored with word vectors and the LM; weights tuned on dev",
-        6,
+        7,
         ("rescore",),
-        ("data", "lang", "train", "decode"),
+        ("data", "features", "lang", "train", "decode"),
         ("torch", "k2"),
     ),
     Stage(
