@@ -40,9 +40,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     p.add_argument("--file", metavar="LIST", help="a file with one word a line, each with or without its pronunciation")
     p.add_argument("--common", type=int, default=0, metavar="N", help="the N most frequent words of the language that it lacks")
     p.add_argument("--by-frequency", action="store_true", help="words named and listed are as likely as in the language at large")
-    p.add_argument("--like", default="", metavar="WORD,...", help="they occur where these words of the training text do")
-    p.add_argument("--like-vectors", default="", metavar="PATH", help="they occur where the words with the nearest vectors do: of a "
-                   "language model (its folder, a GGUF file) or a vectors file")
+    like = p.add_mutually_exclusive_group()
+    like.add_argument("--like", default="", metavar="WORD,...", help="they occur where these words of the training text do")
+    like.add_argument("--like-vectors", default="", metavar="PATH", help="they occur where the words with the nearest vectors do: of a "
+                      "language model (its folder, a GGUF file) or a vectors file")
     p.add_argument("--audio", action="append", default=[], metavar="WORD=FILE", help="a recording of a word alone; may be repeated")
     p.add_argument("--remove", action="store_true", help="take the words out of the pack")
     p.add_argument("--list", action="store_true", help="print words of the pack, units, origin, what they are like")

@@ -183,6 +183,7 @@ def test_words_that_occur_where_others_do(trained, tmp_path):
     "arguments, message",
     [
         (["zurich", "--like", "six,nowhere"], "--like: the model itself doesn't have nowhere"),
+        (["zurich", "--like", "six", "--like-vectors", "v.txt"], "argument --like-vectors: not allowed with argument --like"),
         (["zurich", "--like-vectors", "README.md"], "README.md"),
         (["--common", "3001", "--like-vectors", "README.md"], "--like-vectors makes n-grams for 3000 words at most, not 3001"),
         (["zurich", "--like-vectors", "/no/vectors"], "--like-vectors /no/vectors: there is no such file or folder"),

@@ -12,7 +12,7 @@ import torch
 
 from test_training import prepared, trainer  # noqa: F401 - a fixture
 from utils.dataset import Batch, collate
-from utils.decoding import Decoder
+from utils.decoding import Decoder, unfinished
 from utils.errors import UserError
 from utils.files import read_json
 from utils.memory import in_parts, out_of_memory
@@ -114,5 +114,11 @@ def test_decoding_in_parts_gives_the_same_words(prepared, tmp_path, caplog):  # 
     said = {i: hyp for piece in pieces for i, hyp in zip(piece["ids"], piece["hyps"]["greedy"])}
     whole = read_json(tmp_path / "whole.json")
     assert said == dict(zip(whole["ids"], whole["hyps"]["greedy"])) and len(said) == 12
-    decoder.decode(cuts, tmp_path / "parts")  # with memory enough: one piece again
-    assert len(list(tmp_path.glob("parts*.json"))) == 1
+
+
+def test_parts_that_an_interrupted_run_left_are_gone_before_the_next(tmp_path):
+    done, half = ("00000.json", "00000-1.json", "00000-1-lattice.pt"), ("00001-1.json", "00001-2-scores.safetensors")
+    for name in (*done, *half, "00001-lattice.pt"):
+        (tmp_path / name).touch()
+    assert unfinished(["a", "b", "c"], tmp_path) == [("b", tmp_path / "00001"), ("c", tmp_path / "00002")]
+    assert {path.name for path in tmp_path.iterdir()} == {*done, "00001-lattice.pt"}  # which is written anew

@@ -51,8 +51,6 @@ class Decoder:
         """
 
         def work(parts: Parts) -> None:
-            for file in out.parent.glob(f"{out.name}-[0-9]*"):  # pieces of another attempt
-                file.unlink()
             for n, (first, last) in reversed(list(enumerate(parts))):
                 self._piece(cuts[first:last], out.with_name(f"{out.name}-{n}") if n else out)
 
@@ -155,9 +153,17 @@ def best_paths(found: Any) -> List[List[int]]:
 
 
 def unfinished(batches: Iterable[Sequence[Any]], folder: Path) -> List[Tuple[Sequence[Any], Path]]:
-    """Batches of cuts whose piece is not in `folder` yet, each with the piece's path without ending."""
+    """Batches of cuts whose piece is not in `folder` yet, each with the piece's path without ending.
+
+    What an interrupted run left of such a piece in parts is removed: it may be fewer parts the next time.
+    """
     numbered = ((cuts, folder / f"{n:05d}") for n, cuts in enumerate(batches))
-    return [(cuts, path) for cuts, path in numbered if not path.with_suffix(".json").exists()]
+    left = [(cuts, path) for cuts, path in numbered if not path.with_suffix(".json").exists()]
+    names = {path.name for _, path in left}
+    for file in folder.glob("*-[0-9]*"):
+        if file.name.partition("-")[0] in names:
+            file.unlink()
+    return left
 
 
 def in_order(cuts: Sequence[Any]) -> List[Sequence[Any]]:
