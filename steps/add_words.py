@@ -42,8 +42,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     p.add_argument("--by-frequency", action="store_true", help="words named and listed are as likely as in the language at large")
     like = p.add_mutually_exclusive_group()
     like.add_argument("--like", default="", metavar="WORD,...", help="they occur where these words of the training text do")
-    like.add_argument("--like-vectors", default="", metavar="PATH", help="they occur where the words with the nearest vectors do: of a "
-                      "language model (its folder, a GGUF file) or a vectors file")
+    like.add_argument("--like-vectors", default="", metavar="PATH", help="they occur where the words with the nearest vectors do: "
+                      "of a language model (its folder, a GGUF file) or a vectors file")
     p.add_argument("--audio", action="append", default=[], metavar="WORD=FILE", help="a recording of a word alone; may be repeated")
     p.add_argument("--remove", action="store_true", help="take the words out of the pack")
     p.add_argument("--list", action="store_true", help="print words of the pack, units, origin, what they are like")
@@ -76,7 +76,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         return
     if not asked and not options.audio and options.common < 1:
         raise UserError("no words to add: name some, a list by --file, frequent ones by --common N, or recordings by --audio WORD=FILE")
-    adding = Adding(plans)
+    adding = Adding({name: plan.out for name, plan in plans.items()})
     started = time.perf_counter()
     pack = adding.pack(asked, _recordings(options.audio), options.common, options.by_frequency)
     if options.like or options.like_vectors:
@@ -110,26 +110,26 @@ def _recordings(pairs: Sequence[str]) -> Dict[str, List[Path]]:
 class Adding:
     """A trained model, ready to embed words."""
 
-    def __init__(self, plans: Dict[str, Plan]) -> None:
+    def __init__(self, folders: Dict[str, Path]) -> None:
+        """folders: of finished stages, by name: data, features, lang, vectors, train."""
         from steps.decode import composed_table
         from steps.train import trained_model
         from steps.vectors import source_config
 
         torch.set_num_threads(1)
-        self.plans = plans
-        inputs = plans["train"].inputs
-        self.lexicon: Lexicon = read_lexicon(inputs["lang"])
-        self.model: Model = trained_model(plans["train"].out, inputs, self.lexicon)
+        self.folders = folders
+        self.lexicon: Lexicon = read_lexicon(folders["lang"])
+        self.model: Model = trained_model(folders["train"], folders, self.lexicon)
         self.composer: Optional[Composer] = None
         self.known = torch.zeros(0, 1)
         if self.model.word is not None and isinstance(self.model.word.words, WordVectors):
-            source = source_config(made_with(inputs["vectors"]))
-            self.composer = Composer(self.model.word.words, inputs["vectors"], source, self._sentences)
+            source = source_config(made_with(folders["vectors"]))
+            self.composer = Composer(self.model.word.words, folders["vectors"], source, self._sentences)
             self.known, _ = composed_table(self.model, len(self.lexicon.words), "cpu")
-        self.data = made_with(inputs["lang"]).data
+        self.data = made_with(folders["lang"]).data
 
     def _sentences(self) -> List[List[str]]:
-        return transcripts(self.plans["lang"].inputs["data"], "train")
+        return transcripts(self.folders["data"], "train")
 
     def pack(
         self,
@@ -174,16 +174,16 @@ class Adding:
                     vectors[n] = torch.nn.functional.normalize(vectors[n] + HEARD * heard[word][0], dim=-1)
         origin.update({**dict.fromkeys(given, "pronunciation"), **dict.fromkeys(heard, "recording")})
         spoken = {word: spoken[word] for word in words}
-        return Pack(self.plans["train"].fingerprint, words, vectors, spoken, origin, frequency)
+        return Pack(self.folders["train"].name.rpartition("-")[2], words, vectors, spoken, origin, frequency)
 
     @torch.no_grad()
     def _listen(self, files: Sequence[Path]) -> Tuple[torch.Tensor, List[Tuple[str, ...]]]:
         """The vector of a word's recordings, and the units that the sub-word head hears in each."""
         if self.composer is None:
             raise UserError("a recipe without word vectors can't add a word from a recording: give its pronunciation")
-        settings = made_with(self.plans["features"].out)
+        settings = made_with(self.folders["features"])
         front_end = make(settings.features, settings.data.sampling_rate)
-        features = Features(self.plans["features"].out, 0.0)
+        features = Features(self.folders["features"], 0.0)
         frames, blanks, units = [], [], []
         for file in files:
             cut = Recording.from_file(file).to_cut()

@@ -8,6 +8,10 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from steps.add_words import Adding
+from steps.decode import with_added
+from utils.adding import spellings
+from utils.attention import AttentionDecoder
 from utils.candidates import Candidates
 from utils.confidence import SCALES, Calibration, calibrate, correct, posteriors
 from utils.config import made_with
@@ -15,7 +19,7 @@ from utils.contract import Job
 from utils.decoding import pieces
 from utils.files import read_json, read_jsonl, write_json, write_jsonl
 from utils.graphs import load_fsa
-from utils.lexicon import read_lexicon
+from utils.lexicon import Lexicon, read_lexicon
 from utils.memory import Parts, in_parts
 from utils.nbest import nbest, some
 from utils.parallel import run_all
@@ -36,9 +40,14 @@ def run(job: Job) -> None:
     graphs = [graph for graph in ("lattice", "word_lattice") if (decoded / f"hyps-{graph}-dev.jsonl").exists()]
     graph, both = graphs[0], job.config.rescore.candidates == "both" and len(graphs) == 2
     rescorer = Rescorer(job, graph, both, made_with(decoded).decode)
-    reading = readers(job, rescorer)  # what they lack is said before the work
-    lists = job.out / "parts" / "nbest"
-    work = [(piece, lists / split / piece["path"].name) for split in SPLITS for piece in pieces(decoded, split)]
+    attention = attention_decoder(job)
+    parts, beam = job.out / "parts", job.config.rescore.attention.beam
+    done = [(piece, Path(split) / piece["path"].name) for split in SPLITS for piece in pieces(decoded, split)]
+    proposing = [(piece, parts / "proposals" / name) for piece, name in done] if beam else []
+    if beam:
+        rescorer.take(propose(job, attention, proposing))
+    reading = readers(job, rescorer, attention)  # what they lack is said before the work
+    work = [(piece, parts / "nbest" / name) for piece, name in done]
     run_all(rescorer.piece, [w for w in work if not w[1].with_suffix(".jsonl").exists()], job.nj, "rescore")
     rows = listed(job, "nbest")
     added = set(rescorer.lexicon.words[rescorer.trained :])
@@ -52,7 +61,7 @@ def run(job: Job) -> None:
         weights[name] = settle(job, name, rows, added, steps)
     for split in SPLITS:
         write_jsonl(job.out / f"nbest-{split}.jsonl", rows[split])
-    measured, kept, model_bytes = list(work), more, 0
+    measured, kept, model_bytes = proposing + work, more, 0
     for link, reader in reading.items():
         work = read_again(job, link, reader, work, added, weights[name])
         measured += work
@@ -102,7 +111,30 @@ def settle(
     return {**found, "dev_wer": dev_wer, "confidence": calibration.weights()}
 
 
-def readers(job: Job, rescorer: "Rescorer") -> Dict[str, Any]:
+def attention_decoder(job: Job) -> Optional[AttentionDecoder]:
+    """That of the front end's model, where it is wanted."""
+    wanted, features = job.config.rescore.attention, job.inputs["features"]
+    if not (wanted.paths or wanted.beam):
+        return None
+    return AttentionDecoder(made_with(features).features, made_with(job.inputs["data"]).data, features, SPLITS, job.device)
+
+
+def propose(job: Job, attention: AttentionDecoder, work: Sequence[Work]) -> Dict[str, List[List[str]]]:
+    """Hypotheses of the attention decoder's own for every utterance: `<out>.json` has them, `<out>.seconds.json` their time."""
+
+    def one(piece: Dict[str, Any], out: Path) -> None:
+        seconds: Dict[str, float] = {}
+        with timed(seconds, "proposals"):
+            found = {utterance: attention.propose(utterance, job.config.rescore.attention.beam) for utterance in piece["ids"]}
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_json(out.with_suffix(".seconds.json"), seconds)
+        write_json(out.with_suffix(".json"), found)
+
+    run_all(one, [w for w in work if not w[1].with_suffix(".json").exists()], job.nj, "proposals")
+    return {utterance: hyps for _, out in work for utterance, hyps in read_json(out.with_suffix(".json")).items()}
+
+
+def readers(job: Job, rescorer: "Rescorer", attention: Optional[AttentionDecoder]) -> Dict[str, Any]:
     """The models that are to read the best paths, by the name of their link, in order."""
     config, words, data = job.config.rescore, rescorer.lexicon.words, job.inputs["data"]
     found: Dict[str, Any] = {}
@@ -110,7 +142,7 @@ def readers(job: Job, rescorer: "Rescorer") -> Dict[str, Any]:
         own = None if rescorer.vectors is None else rescorer.vectors["vectors"]
         found["word_lm"] = WordLMReader(config.word_lm, words, job.inputs["lang"], data, own, job.out)
     if config.attention.paths:
-        found["attention"] = AttentionReader(job.inputs["features"], SPLITS, job.device)
+        found["attention"] = AttentionReader(attention)
     if config.llm.path:
         found["llm"] = LanguageModelReader(config.llm, words, data)
     return found
@@ -189,6 +221,9 @@ class Rescorer:
         self.config, self.graph, self.both, self.first_lm_scale = job.config.rescore, graph, both, decode.first_lm_scale
         self.log = job.log
         self.lang, self.candidates = used_lang(job.inputs["lang"], job.inputs["decode"]), None
+        self.inputs = job.inputs
+        self.proposed: Optional[Dict[str, List[Tuple[int, ...]]]] = None  # word ids, by utterance
+        self.more: List[str] = []  # words of theirs that decoding lacked
         model = made_with(job.inputs["train"]).model
         self.frame_ratio = (
             model.subword_stride / model.word_stride if graph == "lattice" else 1.0
@@ -204,10 +239,11 @@ class Rescorer:
         if self.vectors is not None:
             kept = load_file(str(piece["path"].with_name(piece["path"].name + "-scores.safetensors")))
         lists = self.lists(piece, self.graph, seconds)
-        if self.both:
-            others = self.lists(piece, "word_lattice", seconds)
+        if self.both or self.proposed is not None:
+            others = self.lists(piece, "word_lattice", seconds) if self.both else [[]] * len(lists)
+            proposed = [(self.proposed or {}).get(utterance, ()) for utterance in piece["ids"]]
             with timed(seconds, "nbest"):
-                lists = [self.join(kept, n, *pair) for n, pair in enumerate(zip(lists, others))]
+                lists = [self.join(kept, n, *three) for n, three in enumerate(zip(lists, others, proposed))]
         views: List[Tuple[List[float], Dict[str, float]]] = [([], {}) for _ in lists]
         if self.vectors is not None:
             with timed(seconds, "word_score"):
@@ -243,12 +279,36 @@ class Rescorer:
         with timed(seconds, "nbest"):
             return in_parts(work, piece["ids"], f"n-best lists of {path.name}", remedy, self.log)
 
-    def join(self, kept: Dict[str, torch.Tensor], n: int, subword: List[Any], word: List[Any]) -> List[Any]:
-        """The hypotheses of both lattices of utterance n of the batch, scored alike."""
+    def join(
+        self, kept: Dict[str, torch.Tensor], n: int, subword: List[Any], word: List[Any], proposed: Sequence[Tuple[int, ...]]
+    ) -> List[Any]:
+        """The hypotheses of both lattices of utterance n of the batch, and those proposed, scored alike."""
         if self.candidates is None:
-            self.candidates = Candidates(self.lang, self.lexicon)
+            self.candidates = Candidates(self.lang, self.lexicon, self.more)
         log_probs = kept["subword"][n, : int(kept["subword_lengths"][n])].float()
-        return self.candidates.join(subword, word, log_probs, self.frame_ratio, self.first_lm_scale)
+        return self.candidates.join(subword, word, log_probs, self.frame_ratio, self.first_lm_scale, proposed)
+
+    def take(self, proposals: Dict[str, List[List[str]]]) -> None:
+        """Let hypotheses join the lists of their utterances, and words of theirs that decoding lacked the vocabulary, each by its
+        spelling and its vector. A hypothesis with a word that can't be spelled is left out.
+        """
+        adding, known = Adding(self.inputs), self.lexicon.word_id
+        letters = {letter for word in known for letter in word}
+        new = {word for hyps in proposals.values() for words in hyps for word in words if word not in known}
+        self.more = sorted(spellings(sorted(word for word in new if letters.issuperset(word)), self.lexicon))
+        if self.more:
+            pack = adding.pack([(word, ()) for word in self.more])
+            entries = [*self.lexicon.entries, *pack.entries]
+            self.lexicon = Lexicon([*self.lexicon.words, *self.more], self.lexicon.tokens, entries, self.lexicon.folder)
+            if self.vectors is not None:
+                table = with_added(adding.model, self.vectors["vectors"], self.vectors["bias"], pack.vectors)
+                self.vectors = dict(zip(("vectors", "bias"), table))
+        ids = self.lexicon.word_id
+        self.proposed = {
+            utterance: [tuple(ids[word] for word in words) for words in hyps if all(word in ids for word in words)]
+            for utterance, hyps in proposals.items()
+        }
+        self.log.info("%d words of the attention decoder's join the vocabulary", len(self.more))
 
     def score(self, kept: Dict[str, torch.Tensor], n: int, paths: List[Any]) -> Tuple[List[float], Dict[str, float]]:
         """The word head's score of each path of utterance n of the batch, and the highest log-probability that each word has in

@@ -5,10 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT, drive, write_kaldi
+from kaldialign import edit_distance
 
-from utils.attention import AttentionScorer, written
+from utils.attention import AttentionDecoder, written
 from utils.config import load
 from utils.errors import UserError
+from utils.lexicon import read_lexicon
 from utils.records import read_all
 
 pytest.importorskip("ctranslate2", reason="needs the package ctranslate2")
@@ -16,10 +18,11 @@ pytest.importorskip("ctranslate2", reason="needs the package ctranslate2")
 
 @pytest.fixture(scope="module")
 def finished(speech, whisper_model, tmp_path_factory):
-    """A corpus of sentences in which the test set is half of the training set, after a run of stages 0 to 8."""
+    """A corpus of sentences after a run of stages 0 to 8; training lacks words of dev and test, and has heard the rest of both."""
     folder = tmp_path_factory.mktemp("attention")
     prompts = [u for key, u in sorted(speech.items()) if key.startswith(("phonetic/", "conf-"))]
-    for split, part in (("train", prompts), ("dev", prompts[::2]), ("test", prompts[1::2])):
+    heard = [u for n, u in enumerate(prompts) if n % 8 > 1]
+    for split, part in (("train", heard), ("dev", prompts[::2]), ("test", prompts[1::2])):
         write_kaldi(folder / "source" / split, part, 1)
     corpus = folder / "sentences"
     corpus.mkdir()
@@ -27,22 +30,27 @@ def finished(speech, whisper_model, tmp_path_factory):
     settings = [f"data.source={folder / 'source'}", f"features.model={whisper_model}", "lang.units=char", "model.dim=64"]
     settings += ["vectors.dim=64", "train.batch_seconds=20", "train.epochs=10", "train.average=2", "audit.max_infeasible=1"]
     settings += ["rescore.attention.paths=6"]
-    arguments = ["--corpus", str(corpus), "--recipe", "whisper_wordvec", "--threads", "1", "--nj", "2", "--stop-stage", "score"]
+    arguments = ["--corpus", str(corpus), "--recipe", "whisper_wordvec", "--threads", "1", "--nj", "2"]
+    arguments += [word for setting in settings for word in ("--set", setting)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NUPTSE_EXP", str(folder / "exp"))
-        assert drive(*arguments, *(word for setting in settings for word in ("--set", setting))) == 0
-    return SimpleNamespace(corpus=corpus, exp=folder / "exp" / "sentences", model=whisper_model)
+        assert drive(*arguments, "--stop-stage", "score") == 0
+        yield SimpleNamespace(corpus=corpus, exp=folder / "exp" / "sentences", model=whisper_model, arguments=arguments)
 
 
 @pytest.fixture
-def scorer(finished):
+def decoder(finished):
     (features,) = finished.exp.glob("features-*")
-    config = SimpleNamespace(model=str(finished.model), compute_type="int8")
-    return AttentionScorer(config, features, ("test",), "cpu")
+    return made(finished.model, features)
 
 
-def listed(scorer, utterance, *sentences):
-    return scorer([{"id": utterance, "paths": [{"words": words} for words in sentences]}])
+def made(model, features):
+    settings = SimpleNamespace(model=str(model), compute_type="int8")
+    return AttentionDecoder(settings, SimpleNamespace(normaliser="basic"), features, ("test",), "cpu")
+
+
+def listed(decoder, utterance, *sentences):
+    return decoder.score([{"id": utterance, "paths": [{"words": words} for words in sentences]}])
 
 
 def test_the_chain_ends_with_it_and_the_record_says_so(finished):
@@ -51,7 +59,7 @@ def test_the_chain_ends_with_it_and_the_record_says_so(finished):
     before, after = records["wordvec"], records["attention"]
     assert set(after["rtf"]) == {*before["rtf"], "attention"} and after["rtf"]["attention"] > 0
     assert set(after["weights"]) >= {"lm", "word", "penalty", "attention"} and after["model_mb"] == before["model_mb"]
-    assert after["oracle_wer"] == before["oracle_wer"] <= after["wer"] <= before["wer"]  # half of the speech was tuned on
+    assert after["oracle_wer"] == before["oracle_wer"] <= after["wer"] <= before["wer"]
     (rescored,) = finished.exp.glob("rescore-*")
     rows = [json.loads(line) for file in rescored.glob("parts/attention/*/*.jsonl") for line in file.read_text().splitlines()]
     assert len(rows) == sum(r["utterances"] for r in every if r["decoding"] == "attention")
@@ -59,23 +67,44 @@ def test_the_chain_ends_with_it_and_the_record_says_so(finished):
     assert all(path["attention"] < 0 for row in rows for path in row["paths"])
 
 
-def test_what_is_said_is_likelier_than_what_is_not(scorer):
+def test_hypotheses_of_its_own_join_the_lists_with_words_that_training_lacks(finished):
+    assert drive(*finished.arguments, "--set", "rescore.attention.beam=4", "--stage", "rescore", "--stop-stage", "score") == 0
+    every = [r for r in read_all([finished.corpus / "results"]) if r["split"] == "test" and r["decoding"] == "attention"]
+    (alone,) = [r for r in every if "rescore.attention.beam=4" not in r["overrides"]]
+    (with_them,) = [r for r in every if "rescore.attention.beam=4" in r["overrides"]]
+    assert set(with_them["rtf"]) == {*alone["rtf"], "proposals"} and with_them["rtf"]["proposals"] > 0
+    assert with_them["oov_words"] > 5 and "added" in with_them["weights"] and with_them["oracle_wer"] < alone["oracle_wer"] - 2
+    folder = max(finished.exp.glob("rescore-*"), key=lambda f: f.stat().st_mtime)
+    rows = [json.loads(line) for line in (folder / "nbest-test.jsonl").read_text().splitlines()]
+    lists = {row["id"]: [path["words"] for path in row["paths"]] for row in rows}
+    proposed = {i: hyps for file in folder.glob("parts/proposals/test/*[0-9].json") for i, hyps in json.loads(file.read_text()).items()}
+    assert proposed.keys() == lists.keys() and all(1 <= len(hyps) <= 4 for hyps in proposed.values())
+    assert sum(words in lists[i] for i, hyps in proposed.items() for words in hyps) > len(lists)
+    (lang,) = finished.exp.glob("lang-*")
+    heard = set(read_lexicon(lang).words)
+    found = [row["id"] for row in rows for word in set(row["ref"]) - heard if any(word in words for words in lists[row["id"]])]
+    assert len(found) > 3  # words that training lacks are there to be chosen
+    for utterance, paths in lists.items():  # a word that is not in the lexicon is in no other utterance's list
+        assert {word for words in paths for word in words} <= heard | {word for words in proposed[utterance] for word in words}
+
+
+def test_what_is_said_is_likelier_than_what_is_not(decoder):
     """More words, fewer and others: each is less likely than the transcript, in every long sentence."""
-    long = [cut for cut in scorer.cuts.values() if len(cut.supervisions[0].text.split()) > 5]
+    long = [cut for cut in decoder.cuts.values() if len(cut.supervisions[0].text.split()) > 5]
     assert len(long) >= 5
     for cut in long:
         said = cut.supervisions[0].text.split()
         wrong = said[:-1], said[1:], [*said, "please"], said[:2] + ["mountain"] + said[3:]
-        right, *others = listed(scorer, cut.id, said, *wrong)
+        right, *others = listed(decoder, cut.id, said, *wrong)
         assert right > max(others), cut.supervisions[0].text
 
 
-def test_a_score_hardly_depends_on_the_other_paths(scorer):
-    cut = max(scorer.cuts.values(), key=lambda cut: cut.duration)
+def test_a_score_hardly_depends_on_the_other_paths(decoder):
+    cut = max(decoder.cuts.values(), key=lambda cut: cut.duration)
     sentences = cut.supervisions[0].text.split(), ["thank", "you"], []
-    together = listed(scorer, cut.id, *sentences)
-    assert together == pytest.approx([listed(scorer, cut.id, words)[0] for words in sentences], rel=0.02)
-    twice = scorer([{"id": cut.id, "paths": [{"words": words}]} for words in sentences])
+    together = listed(decoder, cut.id, *sentences)
+    assert together == pytest.approx([listed(decoder, cut.id, words)[0] for words in sentences], rel=0.02)
+    twice = decoder.score([{"id": cut.id, "paths": [{"words": words}]} for words in sentences])
     assert twice == pytest.approx(together, rel=0.02)
 
 
@@ -92,17 +121,32 @@ def test_words_are_written_as_whisper_would(words, language, sentence):
     assert written(words, language) == sentence
 
 
-def test_what_it_needs_is_said_before_the_work(scorer, finished, tmp_path):
+def test_a_search_finds_what_is_said(decoder):
+    cut = max(decoder.cuts.values(), key=lambda cut: cut.duration)
+    found, said = decoder.propose(cut.id, 3), cut.supervisions[0].text.split()
+    assert 1 <= len(found) <= 3 and len({tuple(words) for words in found}) == len(found)
+    assert edit_distance(said, found[0])["total"] < 0.3 * len(said)
+    assert all(word == word.lower() and word.replace("'", "").isalpha() for words in found for word in words)
+
+
+def test_what_it_needs_is_said_before_the_work(decoder, finished, tmp_path):
     with pytest.raises(UserError, match=r"rescore.attention.paths=4 needs features.front_end=whisper and features.layers=\[-1\]"):
         load("wordvec_hybrid", ROOT / "egs/asterisk", ["rescore.attention.paths=4"])
     with pytest.raises(UserError, match=r"needs features.front_end=whisper and features.layers=\[-1\]"):
-        load("whisper_wordvec", ROOT / "egs/asterisk", ["rescore.attention.paths=4", "features.layers=[3]"])
+        load("whisper_wordvec", ROOT / "egs/asterisk", ["rescore.attention.beam=4", "features.layers=[3]"])
+    for setting, said in (
+        ("rescore.word_score=span", "needs rescore.word_score=sequence"),
+        ("decode.unknown=true", "and decode.unknown=false"),
+        ("model.subword_head=false", "needs model.subword_head=true"),
+    ):
+        with pytest.raises(UserError, match=said):
+            load("whisper_wordvec", ROOT / "egs/asterisk", ["rescore.attention.beam=4", setting])
     for name in ("model.bin", "config.json"):
         (tmp_path / name).symlink_to(finished.model / name)
     (features,) = finished.exp.glob("features-*")
     with pytest.raises(UserError, match=r"has no tokenizer.json, which its decoder \(rescore.attention\) needs"):
-        AttentionScorer(SimpleNamespace(model=str(tmp_path), compute_type="int8"), features, ("test",), "cpu")
-    cut = next(iter(scorer.cuts.values()))
+        made(tmp_path, features)
+    cut = next(iter(decoder.cuts.values()))
     cut.supervisions[0].language = "fr"
-    with pytest.raises(UserError, match=rf"doesn't know the language 'fr' of {cut.id}: leave rescore.attention.paths at 0"):
-        listed(scorer, cut.id, ["bonjour"])
+    with pytest.raises(UserError, match=rf"doesn't know the language 'fr' of {cut.id}: leave rescore.attention.paths and "):
+        listed(decoder, cut.id, ["bonjour"])

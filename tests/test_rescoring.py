@@ -219,6 +219,9 @@ def test_hypotheses_of_both_lattices_are_scored_alike(joined):
         assert path.am == pytest.approx(candidates.totals(log_probs, [path.words])[0])
     assert [p.am + p.lm for p in paths] == sorted((p.am + p.lm for p in paths), reverse=True)
     assert candidates.join([Path((3, 3), -1.0, -1.0, (0, 1), 2)], [], log_probs[:2], 0.5, 1.0)[0].words == (3, 3)
+    proposed = candidates.join(subword, word, log_probs, 0.5, 1.0, [(3,), (2, 1)])
+    assert {p.words: p.starts for p in proposed} == {(1, 3): (0, 4), (3,): (2,), (2,): (6,), (2, 1): ()}
+    assert [p.words for p in proposed if p.words != (2, 1)] == [p.words for p in paths]
 
 
 def test_pruned_lists_keep_what_other_weights_may_still_choose():

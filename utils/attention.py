@@ -1,4 +1,6 @@
-"""What the attention decoder of the front end's Whisper model makes of hypotheses: it hears the frames that stage 1 stored."""
+"""The attention decoder of the front end's Whisper model (Radford et al. 2022), which hears the frames that stage 1 stored: it
+scores hypotheses, and proposes some of its own.
+"""
 
 import math
 from pathlib import Path
@@ -9,55 +11,86 @@ import numpy as np
 
 from utils.dataset import read_cuts
 from utils.errors import UserError
-from utils.front_end import Placement, load_whisper, whisper_folder
+from utils.front_end import RATE, WINDOW, Placement, load_whisper, mel_extractor, mel_windows, whisper_folder
+from utils.text import normaliser
 
 LONGEST = 440  # tokens of a hypothesis that are read; the decoder has 448 places
 LEAST = 1e-30  # of a token's probability
+QUIET = 200  # frames of silence behind an utterance that is searched: without them the search often misses the end
+RATE_OF_TOKENS, MORE_TOKENS = 8, 8  # a hypothesis has so many a second, and more, at most
 
 
-class AttentionScorer:
-    """log p(words | speech) of the paths of n-best lists, by the decoder of a Whisper model (Radford et al. 2022) in CTranslate2.
+class AttentionDecoder:
+    """The decoder, through CTranslate2. It is loaded at the first use, so after the fork of a worker process."""
 
-    The words are read as Whisper would write them, with a capital at the beginning and a full stop: CTranslate2 tells the
-    probabilities of tokens of text alone, so the full stop is what says that nothing follows. The model is loaded with the first
-    lists, so after the fork of a worker process.
-    """
+    def __init__(self, features: SimpleNamespace, data: SimpleNamespace, folder: Path, splits: Sequence[str], device: str) -> None:
+        """Find the model.
 
-    def __init__(self, config: SimpleNamespace, features: Path, splits: Sequence[str], device: str) -> None:
-        """config: the group `features`, which the folder `features` was made with.
-
+        Args:
+          features, data: the groups that the frames and the transcripts were made with.
+          folder: of stage 1.
+          splits: whose utterances will be asked for.
         Raises:
           UserError: a model without a tokenizer, or of a type that the device hasn't.
         """
-        self.folder, self.place = whisper_folder(config.model, "features"), Placement(config.compute_type, device, "features")
+        self.folder, self.place = whisper_folder(features.model, "features"), Placement(features.compute_type, device, "features")
         if not (self.folder / "tokenizer.json").is_file():
             raise UserError(f"features.model={self.folder} has no tokenizer.json, which its decoder (rescore.attention) needs")
-        self.cuts = {cut.id: cut for split in splits for cut in read_cuts(features, split)}
+        self.cuts = {cut.id: cut for split in splits for cut in read_cuts(folder, split)}
+        self.normaliser = data.normaliser
         self.model: Any = None
         self.tokenizers: Dict[str, Any] = {}
+        self.quiet = np.zeros((0, 0), np.float32)
 
-    def __call__(self, rows: Sequence[Dict[str, Any]]) -> List[float]:
-        """Natural log of each path's probability, in order.
+    def score(self, rows: Sequence[Dict[str, Any]]) -> List[float]:
+        """Natural log of p(words | speech) of all paths of n-best lists, in order.
+
+        The words are read as Whisper would write them, with a capital at the beginning and a full stop: CTranslate2 tells the
+        probabilities of tokens of text alone, so the full stop is what says that nothing follows.
 
         Raises:
           UserError: the model doesn't know an utterance's language.
         """
-        import ctranslate2
-
-        if self.model is None:
-            self.model = load_whisper(self.folder, self.place)
         scores: List[float] = []
         for row in rows:
             cut = self.cuts[row["id"]]
             language, frames = cut.supervisions[0].language, cut.load_features()
             tokenizer = self._tokenizer(language, cut.id)
             paths = [tokenizer.encode(written(path["words"], language))[:LONGEST] for path in row["paths"]]
-            heard = ctranslate2.StorageView.from_array(np.repeat(frames[None].astype(np.float32), len(paths), 0))
+            heard = self._stored(np.repeat(frames[None], len(paths), 0))
             for found in self.model.align(heard, tokenizer.sot_sequence, paths, len(frames)):
                 scores.append(sum(math.log(max(p, LEAST)) for p in found.text_token_probs))
         return scores
 
+    def propose(self, utterance: str, beam: int) -> List[List[str]]:
+        """Words of the best hypotheses of a beam search, normalised as transcripts are; each once, the best first.
+
+        Raises:
+          UserError: as `score` does.
+        """
+        cut = self.cuts[utterance]
+        language, frames = cut.supervisions[0].language, cut.load_features()
+        tokenizer, normalise = self._tokenizer(language, cut.id), normaliser(self.normaliser, language)
+        if not len(self.quiet):
+            (silence,) = mel_windows(np.zeros(WINDOW * RATE // 100, np.float32), mel_extractor(self.model.n_mels))
+            self.quiet = np.array(self.model.encode(self._stored(silence[None]), to_cpu=True))[0].astype(np.float32)
+        frames = np.concatenate((frames, self.quiet[len(frames) : len(frames) + QUIET]))
+        prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
+        longest = min(len(prompt) + MORE_TOKENS + int(RATE_OF_TOKENS * cut.duration), LONGEST)
+        (found,) = self.model.generate(
+            self._stored(frames[None]), [prompt], beam_size=beam, num_hypotheses=beam, max_length=longest
+        )
+        words = (tuple(normalise(tokenizer.decode(tokens)).split()) for tokens in found.sequences_ids)
+        return [list(hypothesis) for hypothesis in dict.fromkeys(words)]
+
+    def _stored(self, values: np.ndarray) -> Any:
+        import ctranslate2
+
+        return ctranslate2.StorageView.from_array(np.ascontiguousarray(values, np.float32))
+
     def _tokenizer(self, language: str, utterance: str) -> Any:
+        if self.model is None:
+            self.model = load_whisper(self.folder, self.place)
         if language not in self.tokenizers:
             import tokenizers
             from faster_whisper.tokenizer import Tokenizer
@@ -67,7 +100,7 @@ class AttentionScorer:
             if own.token_to_id(f"<|{language}|>") is None if multilingual else language != "en":
                 raise UserError(
                     f"features.model={self.folder} doesn't know the language '{language}' of {utterance}: leave "
-                    f"rescore.attention.paths at 0"
+                    f"rescore.attention.paths and rescore.attention.beam at 0"
                 )
             self.tokenizers[language] = Tokenizer(own, multilingual, "transcribe", language)
         return self.tokenizers[language]

@@ -1,4 +1,4 @@
-"""Hypotheses of the sub-word lattice and of the word lattice in one list, all scored alike.
+"""Hypotheses of the sub-word lattice, of the word lattice, and proposed ones, in one list, all scored alike.
 
 The two lattices' own scores can't be compared: one head's frames against the other's, and one n-gram order against the other.
 So each hypothesis gets the sub-word head's total CTC score, over all alignments and pronunciations, and the score of
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from utils.lexicon import Lexicon
 from utils.nbest import Path
-from utils.vocabulary import language_model
+from utils.vocabulary import language_model, unseen
 
 Ends = List[Tuple[int, int, float]]  # CTC states in which a hypothesis may end, their labels, the probability of ending there
 Block = Tuple[np.ndarray, np.ndarray, np.ndarray]  # states in a row: labels, whether one before leads here, or two before
@@ -28,16 +28,22 @@ BLANK: Block = (np.array([0]), np.array([False]), np.array([False]))
 class Candidates:
     """Joins n-best lists."""
 
-    def __init__(self, lang: File, lexicon: Lexicon) -> None:
-        """lang: the folder of stage 2."""
+    def __init__(self, lang: File, lexicon: Lexicon, more: Sequence[str] = ()) -> None:
+        """lang: the folder of stage 2; more: words of `lexicon` that it lacks."""
         self.lexicon = lexicon
-        self.lm = language_model(lang, lexicon.unknown)
+        self.lm = language_model(lang, lexicon.unknown).with_words(more, unseen(lang))
         self.blocks: Dict[int, List[Block]] = {}
 
     def join(
-        self, subword: Sequence[Path], word: Sequence[Path], log_probs: Tensor, frame_ratio: float, lm_scale: float
+        self,
+        subword: Sequence[Path],
+        word: Sequence[Path],
+        log_probs: Tensor,
+        frame_ratio: float,
+        lm_scale: float,
+        proposed: Sequence[Tuple[int, ...]] = (),
     ) -> List[Path]:
-        """One list of what either has, best first by `am + lm_scale * lm`.
+        """One list of what any has, best first by `am + lm_scale * lm`.
 
         Dropped is what the sub-word head finds no alignment for; where that is all, `subword` comes back as it is.
 
@@ -45,12 +51,15 @@ class Candidates:
           subword, word: n-best lists of the two lattices of one utterance; times of `word` are frames of the word head.
           log_probs: (T, units), of the sub-word head, blank first.
           frame_ratio: frames of the word head a frame of the sub-word head.
+          proposed: word ids of further hypotheses, for which no times are known.
         """
         times: Dict[Tuple[int, ...], Tuple[int, ...]] = {}
         for path in subword:
             times.setdefault(path.words, path.starts)
         for path in word:
             times.setdefault(path.words, tuple(min(int(s / frame_ratio), len(log_probs) - 1) for s in path.starts))
+        for words in proposed:
+            times.setdefault(words, ())
         every = list(times)
         joined = [
             Path(words, am, self.lm.sentence(self.lexicon.ids_to_words(words)), times[words], len(log_probs))

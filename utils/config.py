@@ -208,12 +208,18 @@ def _check_finetune(config: Dict[str, Any]) -> None:
 
 def _check_attention(config: Dict[str, Any]) -> None:
     """What reading with the front end's decoder needs of stage 1, said before it runs."""
-    features, paths = config["features"], config["rescore"]["attention"]["paths"]
-    if paths and (features["front_end"] != "whisper" or features["layers"] != [-1]):
-        raise UserError(
-            f"rescore.attention.paths={paths} needs features.front_end=whisper and features.layers=[-1]: it is the decoder behind that "
-            f"layer that reads"
-        )
+    features, rescore = config["features"], config["rescore"]
+    for key in ("paths", "beam"):
+        value = rescore["attention"][key]
+        if value and (features["front_end"] != "whisper" or features["layers"] != [-1]):
+            raise UserError(
+                f"rescore.attention.{key}={value} needs features.front_end=whisper and features.layers=[-1]: it is the decoder "
+                f"behind that layer that reads"
+            )
+    if rescore["attention"]["beam"] and (not config["model"]["subword_head"] or config["decode"]["unknown"]):
+        raise UserError("rescore.attention.beam needs model.subword_head=true, which scores proposals, and decode.unknown=false")
+    if rescore["attention"]["beam"] and rescore["word_score"] == "span" and config["model"]["word_head"] != "none":
+        raise UserError("rescore.attention.beam needs rescore.word_score=sequence: of what is proposed no word's time is known")
 
 
 def _typed(key: str, value: Any, default: Any, where: str) -> Any:

@@ -14,7 +14,7 @@ class Path:
     words: Tuple[int, ...]  # word ids
     am: float  # acoustic score, natural log
     lm: float  # graph's LM score, natural log, unscaled
-    starts: Tuple[int, ...]  # frame at which each word is entered
+    starts: Tuple[int, ...]  # frame at which each word is entered; none where that is not known
     frames: int
 
 

@@ -7,9 +7,8 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from torch import Tensor
 
-from utils.attention import AttentionScorer
+from utils.attention import AttentionDecoder
 from utils.causal_lm import SentenceScorer, model_bytes
-from utils.config import made_with
 from utils.files import read_json, write_json
 from utils.lexicon import read_lexicon
 from utils.ngram import read_arpa
@@ -23,13 +22,12 @@ Scorer = Callable[[Sequence[Dict[str, Any]]], List[float]]  # n-best lists -> lo
 class AttentionReader:
     """The decoder of the front end's Whisper model (`rescore.attention`), which hears the frames of stage 1."""
 
-    def __init__(self, features: Path, splits: Sequence[str], device: str) -> None:
-        """features: folder of the stage; splits: whose lists there will be."""
-        self.reads = AttentionScorer(made_with(features).features, features, splits, device)
+    def __init__(self, decoder: AttentionDecoder) -> None:
+        self.decoder = decoder
 
     def scorer(self) -> Scorer:
         """Loads nothing yet."""
-        return self.reads
+        return self.decoder.score
 
     def about(self) -> Dict[str, Any]:
         """For the record."""

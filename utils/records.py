@@ -22,7 +22,7 @@ from utils.files import write_text
 DECODINGS = ("beam", "greedy", "word_lattice", "lattice", "lm", "wordvec", "word_lm", "attention", "llm")
 # timed on one core
 LINKS = (
-    *("front_end", "encoder", "greedy", "word_lattice", "lattice", "nbest", "word_score", "word_lm", "attention", "llm"),
+    *("front_end", "encoder", "greedy", "word_lattice", "lattice", "proposals", "nbest", "word_score", "word_lm", "attention", "llm"),
     *("gmm", "beam"),
 )
 MEASURED = ("data", "features", "lang", "vectors", "audit", "train", "decode", "rescore")  # stages with seconds and memory
@@ -196,7 +196,7 @@ def links(decoding: str, graph: str) -> Tuple[str, ...]:
     Args:
       graph: the lattices that rescoring read: lattice, word_lattice, or lattice+word_lattice.
     """
-    rescored = ("front_end", "encoder", *graph.split("+"), "nbest")
+    rescored = ("front_end", "encoder", *graph.split("+"), "proposals", "nbest")
     return {
         "beam": ("front_end", "beam"),
         "greedy": ("front_end", "encoder", "greedy"),

@@ -104,7 +104,7 @@ STAGES: List[Stage] = [
         "n-best rescored with word vectors and the LM; weights tuned on dev",
         7,
         ("rescore",),
-        ("data", "features", "lang", "train", "decode"),
+        ("data", "features", "lang", "vectors", "train", "decode"),
         ("torch", "k2"),
     ),
     Stage(

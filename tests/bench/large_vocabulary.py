@@ -82,7 +82,7 @@ def _apart(work: Callable[..., Any], *given: Any) -> Any:
 def add(plans: Dict[str, Plan], size: int, path: Path) -> float:
     """Write a pack of `size` words; returns the seconds that making it took."""
     _alone()
-    adding = Adding(plans)
+    adding = Adding({name: plan.out for name, plan in plans.items()})
     asked = [(word, ()) for word in itertools.islice(_more_words(adding.lexicon), size)]
     if len(asked) < size:
         raise UserError(f"there are only {len(asked)} words to add")
