@@ -236,10 +236,11 @@ class Rescorer:
     def piece(self, piece: Dict[str, Any], out: Path) -> None:
         """Write `<out>.jsonl` (a row an utterance), and before it `<out>.seconds.json`."""
         seconds: Dict[str, float] = {}
-        if self.vectors is not None:
+        joining = self.both or self.proposed is not None
+        if joining or self.vectors is not None:
             kept = load_file(str(piece["path"].with_name(piece["path"].name + "-scores.safetensors")))
         lists = self.lists(piece, self.graph, seconds)
-        if self.both or self.proposed is not None:
+        if joining:
             others = self.lists(piece, "word_lattice", seconds) if self.both else [[]] * len(lists)
             proposed = [(self.proposed or {}).get(utterance, ()) for utterance in piece["ids"]]
             with timed(seconds, "nbest"):

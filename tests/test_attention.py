@@ -69,7 +69,8 @@ def test_the_chain_ends_with_it_and_the_record_says_so(finished):
 
 def test_hypotheses_of_its_own_join_the_lists_with_words_that_training_lacks(finished):
     assert drive(*finished.arguments, "--set", "rescore.attention.beam=4", "--stage", "rescore", "--stop-stage", "score") == 0
-    every = [r for r in read_all([finished.corpus / "results"]) if r["split"] == "test" and r["decoding"] == "attention"]
+    of_recipe = [r for r in read_all([finished.corpus / "results"]) if r["recipe"] == "whisper_wordvec" and r["split"] == "test"]
+    every = [r for r in of_recipe if r["decoding"] == "attention"]
     (alone,) = [r for r in every if "rescore.attention.beam=4" not in r["overrides"]]
     (with_them,) = [r for r in every if "rescore.attention.beam=4" in r["overrides"]]
     assert set(with_them["rtf"]) == {*alone["rtf"], "proposals"} and with_them["rtf"]["proposals"] > 0
@@ -77,7 +78,8 @@ def test_hypotheses_of_its_own_join_the_lists_with_words_that_training_lacks(fin
     folder = max(finished.exp.glob("rescore-*"), key=lambda f: f.stat().st_mtime)
     rows = [json.loads(line) for line in (folder / "nbest-test.jsonl").read_text().splitlines()]
     lists = {row["id"]: [path["words"] for path in row["paths"]] for row in rows}
-    proposed = {i: hyps for file in folder.glob("parts/proposals/test/*[0-9].json") for i, hyps in json.loads(file.read_text()).items()}
+    files = folder.glob("parts/proposals/test/*[0-9].json")
+    proposed = {i: hyps for file in files for i, hyps in json.loads(file.read_text()).items()}
     assert proposed.keys() == lists.keys() and all(1 <= len(hyps) <= 4 for hyps in proposed.values())
     assert sum(words in lists[i] for i, hyps in proposed.items() for words in hyps) > len(lists)
     (lang,) = finished.exp.glob("lang-*")
@@ -86,6 +88,15 @@ def test_hypotheses_of_its_own_join_the_lists_with_words_that_training_lacks(fin
     assert len(found) > 3  # words that training lacks are there to be chosen
     for utterance, paths in lists.items():  # a word that is not in the lexicon is in no other utterance's list
         assert {word for words in paths for word in words} <= heard | {word for words in proposed[utterance] for word in words}
+
+
+def test_a_recipe_without_word_vectors_takes_them_too(finished):
+    arguments = ["whisper_bpe_ctc" if word == "whisper_wordvec" else word for word in finished.arguments]
+    settings = ["--set", "rescore.attention.beam=3", "--set", "train.epochs=2"]
+    assert drive(*arguments, *settings, "--stop-stage", "score") == 0
+    every = [r for r in read_all([finished.corpus / "results"]) if r["split"] == "test" and r["recipe"] == "whisper_bpe_ctc"]
+    record = next(r for r in every if r["decoding"] == "attention")
+    assert {"proposals", "attention"} <= set(record["rtf"]) and {"added", "attention"} <= set(record["weights"])
 
 
 def test_what_is_said_is_likelier_than_what_is_not(decoder):

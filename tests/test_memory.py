@@ -68,7 +68,8 @@ def test_what_fits_in_no_part_is_an_error_with_a_remedy():
 
 
 @pytest.mark.parametrize("views", [1, 2])
-def test_a_training_step_in_parts_has_the_gradients_of_the_whole(prepared, tmp_path, views, caplog):  # noqa: F811
+def test_a_training_step_in_parts_has_the_gradients_of_the_whole(prepared, tmp_path, views, caplog, monkeypatch):  # noqa: F811
+    """Too much is asked of torch with most of a step done: under a limit of the system libraries below torch may just crash."""
     prepared.config.loss.consistency = 0.2 * (views - 1)
     made = trainer(prepared, tmp_path / "step")
     made.model.eval()  # no dropout, no sampling
@@ -85,9 +86,16 @@ def test_a_training_step_in_parts_has_the_gradients_of_the_whole(prepared, tmp_p
     whole, means = made.backward(batch, "a batch")
     expected = gradients()
     assert "out of memory" not in caplog.text
-    with at_most(40), caplog.at_level(logging.WARNING):
+    losses = made.losses
+
+    def within(part, whole_batch):
+        found = losses(part, whole_batch)
+        return too_much() if len(part.ids) > len(batch.ids) // 3 else found
+
+    monkeypatch.setattr(made, "losses", within)
+    with caplog.at_level(logging.WARNING):
         in_halves, means_of_halves = made.backward(batch, "a batch")
-    assert "a batch: out of memory; its" in caplog.text
+    assert f"a batch: out of memory; its {len(batch.ids) // views} utterances again, in 4 parts" in caplog.text
     assert in_halves == pytest.approx(whole, rel=1e-4) and means_of_halves == pytest.approx(means, rel=1e-4)
     found = gradients()
     assert found.keys() == expected.keys()
