@@ -222,7 +222,7 @@ class Rescorer:
         self.log = job.log
         self.lang, self.candidates = used_lang(job.inputs["lang"], job.inputs["decode"]), None
         self.inputs = job.inputs
-        self.proposed: Optional[Dict[str, List[Tuple[int, ...]]]] = None  # word ids, by utterance
+        self.proposed: Dict[str, List[Tuple[int, ...]]] = {}  # word ids, by utterance
         self.more: List[str] = []  # words of theirs that decoding lacked
         model = made_with(job.inputs["train"]).model
         self.frame_ratio = (
@@ -236,13 +236,13 @@ class Rescorer:
     def piece(self, piece: Dict[str, Any], out: Path) -> None:
         """Write `<out>.jsonl` (a row an utterance), and before it `<out>.seconds.json`."""
         seconds: Dict[str, float] = {}
-        joining = self.both or self.proposed is not None
+        joining = self.both or bool(self.proposed)
         if joining or self.vectors is not None:
             kept = load_file(str(piece["path"].with_name(piece["path"].name + "-scores.safetensors")))
         lists = self.lists(piece, self.graph, seconds)
         if joining:
             others = self.lists(piece, "word_lattice", seconds) if self.both else [[]] * len(lists)
-            proposed = [(self.proposed or {}).get(utterance, ()) for utterance in piece["ids"]]
+            proposed = [self.proposed.get(utterance, ()) for utterance in piece["ids"]]
             with timed(seconds, "nbest"):
                 lists = [self.join(kept, n, *three) for n, three in enumerate(zip(lists, others, proposed))]
         views: List[Tuple[List[float], Dict[str, float]]] = [([], {}) for _ in lists]
@@ -294,11 +294,12 @@ class Rescorer:
         spelling and its vector. A hypothesis with a word that can't be spelled is left out. Together these words have the n-gram's share
         of unseen ones, each alike: what that leaves a word depends on how many there are, and the weight `added` makes up for it.
         """
-        adding, known = Adding(self.inputs), self.lexicon.word_id
+        known = self.lexicon.word_id
         letters = {letter for word in known for letter in word}
         new = {word for hyps in proposals.values() for words in hyps for word in words if word not in known}
         self.more = sorted(spellings(sorted(word for word in new if letters.issuperset(word)), self.lexicon))
         if self.more:
+            adding = Adding(self.inputs)
             pack = adding.pack([(word, ()) for word in self.more])
             entries = [*self.lexicon.entries, *pack.entries]
             self.lexicon = Lexicon([*self.lexicon.words, *self.more], self.lexicon.tokens, entries, self.lexicon.folder)
