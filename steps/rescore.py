@@ -291,8 +291,8 @@ class Rescorer:
 
     def take(self, proposals: Dict[str, List[List[str]]]) -> None:
         """Let hypotheses join the lists of their utterances, and words of theirs that decoding lacked the vocabulary, each by its
-        spelling and its vector. A hypothesis with a word that can't be spelled is left out. Together these words have the n-gram's share
-        of unseen ones, each alike: what that leaves a word depends on how many there are, and the weight `added` makes up for it.
+        spelling and its vector. A hypothesis with a word that can't be spelled is left out. Together these words have the n-gram's
+        share of unseen ones, each alike: what that leaves a word depends on how many there are; the weight `added` makes up for it.
         """
         known = self.lexicon.word_id
         letters = {letter for word in known for letter in word}
