@@ -1,5 +1,6 @@
 """Stage 7: n-best lists from the stored lattices, rescored; weights tuned on dev."""
 
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
@@ -27,9 +28,11 @@ from utils.readers import AttentionReader, LanguageModelReader, WordLMReader
 from utils.rescoring import Lists, best_words, choose, flatten, pruned, totals, tune
 from utils.timing import sum_timing, timed
 from utils.vocabulary import open_lexicon, used_lang
+from utils.whole_lattice import WholeLattices, best_scale, calibrated, chosen, errors, evidence
 from utils.wordscore import sequence_scores, span_scores
 
 SPLITS = ("dev", "test")
+TURNS = 6  # of tuning the weights on whole lattices, at most
 Work = Tuple[Dict[str, Any], Path]  # a decoded piece, and where a link's lists of it are, without ending
 
 
@@ -62,6 +65,8 @@ def run(job: Job) -> None:
     for split in SPLITS:
         write_jsonl(job.out / f"nbest-{split}.jsonl", rows[split])
     measured, kept, model_bytes = proposing + work, more, 0
+    if job.config.rescore.whole_lattice:
+        measured = measured + whole_lattices(job, rescorer, done, added, schemes.get("wordvec", schemes["lm"])[0], weights)
     for link, reader in reading.items():
         work = read_again(job, link, reader, work, added, weights[name])
         measured += work
@@ -109,6 +114,62 @@ def settle(
             ),
         )
     return {**found, "dev_wer": dev_wer, "confidence": calibration.weights()}
+
+
+def whole_lattices(
+    job: Job, rescorer: "Rescorer", done: Sequence[Work], added: Set[str], free: Sequence[str], weights: Dict[str, Any]
+) -> List[Work]:
+    """Rescore whole lattices: decodings `whole_lattice` and `consensus`, and occurrences-<split>.jsonl, where each word is probably
+    said. The weights are tuned on n-best lists of the same lattices, with the same scores.
+
+    Args:
+      done: the decoded pieces, and the names of what is made of them.
+      free: the weights to tune.
+      weights: of the stage, to which the decodings' are added.
+    Returns:
+      the pieces with where the results are.
+    """
+    parts, dev = job.out / "parts", [item for item in done if item[1].parent.name == "dev"]
+
+    def run(function: Any, link: str, chosen: Sequence[Work]) -> List[Work]:
+        work = [(piece, parts / link / name) for piece, name in chosen]
+        run_all(function, [w for w in work if not w[1].with_suffix(".jsonl").exists()], job.nj, link)
+        return work
+
+    run(rescorer.of_lattices, "lattice_lists", dev)
+    lists = listed(job, "lattice_lists")["dev"]
+    for turn in range(TURNS):  # the lattices' best path with the weights joins the lists, until it is in them (Och 2003)
+        found, _ = tune(flatten(lists, added), free)
+        run(partial(rescorer.whole, weights=found, scales=()), f"lattice_best-{turn}", dev)
+        rows = listed(job, f"lattice_best-{turn}")["dev"]
+        new = [(row["path"], one) for row, one in zip(rows, lists) if row["path"] not in one["paths"]]
+        for path, one in new:
+            one["paths"].append(path)
+        if not new:
+            break
+    run(partial(rescorer.whole, weights=found, scales=SCALES), "lattice_scales", dev)
+    rows = listed(job, "lattice_scales")["dev"]
+    scale = best_scale(rows)
+    learned = {"whole_lattice": calibrated(rows, "whole_lattice", SCALES), "consensus": calibrated(rows, "consensus", [scale])}
+    scales = sorted({scale, learned["whole_lattice"].scale})
+    work = run(partial(rescorer.whole, weights=found, scales=scales, oracle=True), "whole_lattice", done)
+    for split, rows in listed(job, "whole_lattice").items():
+        for name, calibration in learned.items():
+            sure = iter(calibration(*evidence(rows, name, calibration.scale)).round(4).tolist())
+            hyps = []
+            for row in rows:
+                words = chosen(row, name, calibration.scale)[0]
+                kept = {key: row[key] for key in ("id", "ref", "oracle")}
+                hyps.append({**kept, "hyp": words, "confidence": [next(sure) for _ in words]})
+            write_jsonl(job.out / f"hyps-{name}-{split}.jsonl", hyps)
+        hits = ({"id": row["id"], "words": row["scales"][f"{scale:g}"]["occurrences"]} for row in rows)
+        write_jsonl(job.out / f"occurrences-{split}.jsonl", hits)
+        if split == "dev":
+            for name, calibration in learned.items():
+                dev_wer = 100 * errors(rows, name, calibration.scale) / sum(len(row["ref"]) for row in rows)
+                weights[name] = {**found, "graph": rescorer.graph, "dev_wer": dev_wer, "confidence": calibration.weights()}
+                job.log.info("%s: %s, dev WER %.2f%%", name, ", ".join(f"{k} {v:g}" for k, v in found.items()), dev_wer)
+    return work
 
 
 def attention_decoder(job: Job) -> Optional[AttentionDecoder]:
@@ -191,8 +252,6 @@ class Confidences:
         """On the references of these rows."""
         words = best_words(self.rows, self.chosen, self.splits)
         right = [hit for row, said in zip(self.rows, words) for hit in correct(row["ref"], said)]
-        if len(set(right)) < 2:  # all right or all wrong: nothing to learn from
-            return Calibration(1.0, 0.0, 1.0, 0.0)
         return calibrate({scale: self._evidence(scale) for scale in SCALES}, np.array(right))
 
     def of_words(self, calibration: Calibration) -> List[List[float]]:
@@ -230,13 +289,41 @@ class Rescorer:
         )  # word-head frames a lattice frame
         self.lexicon = open_lexicon(self.lang, decode.unknown)
         self.trained = len(read_lexicon(job.inputs["lang"]).words)  # those behind were added
+        stride = model.subword_stride if graph == "lattice" else model.word_stride
+        frame = stride * made_with(job.inputs["features"]).features.frame_shift
+        settings = (decode.first_lm_scale, decode.output_beam)
+        self.reader = WholeLattices(self.lexicon, self.trained, self.frame_ratio, frame, settings)
         table = job.inputs["decode"] / "words.safetensors"
         self.vectors: Optional[Dict[str, torch.Tensor]] = load_file(str(table)) if table.exists() else None
 
     def piece(self, piece: Dict[str, Any], out: Path) -> None:
-        """Write `<out>.jsonl` (a row an utterance), and before it `<out>.seconds.json`."""
+        """Write `<out>.jsonl`, the n-best lists of all candidates (a row an utterance), and before it `<out>.seconds.json`."""
+        self._lists(piece, out, self.both or bool(self.proposed), self.config.word_score)
+
+    def of_lattices(self, piece: Dict[str, Any], out: Path) -> None:
+        """The same of the lattices alone, each word scored in its span."""
+        self._lists(piece, out, False, "span")
+
+    def whole(
+        self, piece: Dict[str, Any], out: Path, weights: Dict[str, float], scales: Sequence[float], oracle: bool = False
+    ) -> None:
+        """Write `<out>.jsonl`, what `WholeLattices.read` finds (a row an utterance), with the fewest errors of any path where
+        `oracle` is set, and before it `<out>.seconds.json`.
+        """
+        path, seconds = piece["path"], {}
+        lattices = load_fsa(path.with_name(f"{path.name}-{self.graph}.pt"))
+        view = None
+        if self.vectors is not None and self.graph == "lattice":
+            view = partial(self.view, load_file(str(path.with_name(path.name + "-scores.safetensors"))))
+        rows = self.reader.read(lattices, view, weights, scales, seconds)
+        rows = [{"id": i, "ref": r, **row} for i, r, row in zip(piece["ids"], piece["refs"], rows)]
+        if oracle:
+            rows = [{**row, "oracle": n} for row, n in zip(rows, self.reader.oracles(lattices, piece["refs"]))]
+        write_json(out.with_suffix(".seconds.json"), seconds)
+        write_jsonl(out.with_suffix(".jsonl"), rows)
+
+    def _lists(self, piece: Dict[str, Any], out: Path, joining: bool, word_score: str) -> None:
         seconds: Dict[str, float] = {}
-        joining = self.both or bool(self.proposed)
         if joining or self.vectors is not None:
             kept = load_file(str(piece["path"].with_name(piece["path"].name + "-scores.safetensors")))
         lists = self.lists(piece, self.graph, seconds)
@@ -248,7 +335,7 @@ class Rescorer:
         views: List[Tuple[List[float], Dict[str, float]]] = [([], {}) for _ in lists]
         if self.vectors is not None:
             with timed(seconds, "word_score"):
-                views = [self.score(kept, n, paths) for n, paths in enumerate(lists)]
+                views = [self.score(kept, n, paths, word_score) for n, paths in enumerate(lists)]
         rows = []
         for utterance, reference, paths, (scored, heard) in zip(piece["ids"], piece["refs"], lists, views):
             listed = [
@@ -313,24 +400,28 @@ class Rescorer:
         }
         self.log.info("%d words of the attention decoder's join the vocabulary", len(self.more))
 
-    def score(self, kept: Dict[str, torch.Tensor], n: int, paths: List[Any]) -> Tuple[List[float], Dict[str, float]]:
-        """The word head's score of each path of utterance n of the batch, and the highest log-probability that each word has in
-        any frame.
-        """
+    def score(
+        self, kept: Dict[str, torch.Tensor], n: int, paths: List[Any], word_score: str
+    ) -> Tuple[List[float], Dict[str, float]]:
+        """The word head's score of each path of utterance n of the batch, and what it heard of its words, as in `view`."""
         if not paths:
             return [], {}
         occurring = sorted({w for path in paths for w in path.words} - {self.lexicon.unknown_id})
         rows = {word: column for column, word in enumerate(occurring)}
-        chosen = torch.tensor(occurring, dtype=torch.int64) - 1
-        length = int(kept["lengths"][n])
-        scores = kept["frames"][n, :length].float() @ self.vectors["vectors"][chosen].T + self.vectors["bias"][chosen]  # (T, W)
-        blank = kept["blank"][n, :length, None]
-        log_probs = torch.cat((blank, scores), 1) - kept["normaliser"][n, :length, None]
-        highest = log_probs[:, 1:].amax(0).tolist()
-        heard = {word: round(value, 3) for word, value in zip(self.lexicon.ids_to_words(occurring), highest)}
-        if self.config.word_score == "span":
-            return span_scores(scores - blank, paths, rows, self.frame_ratio), heard
+        log_probs, heard = self.view(kept, n, occurring)
+        if word_score == "span":
+            return span_scores(log_probs[:, 1:] - log_probs[:, :1], paths, rows, self.frame_ratio), heard
         return sequence_scores(log_probs, paths, rows), heard
+
+    def view(self, kept: Dict[str, torch.Tensor], n: int, words: List[int]) -> Tuple[torch.Tensor, Dict[str, float]]:
+        """The word head's log-probabilities of the blank and of some words in utterance n of the batch, (T, 1 + W), and the highest
+        that each word has in any frame.
+        """
+        chosen, length = torch.tensor(words, dtype=torch.int64) - 1, int(kept["lengths"][n])
+        scores = kept["frames"][n, :length].float() @ self.vectors["vectors"][chosen].T + self.vectors["bias"][chosen]
+        log_probs = torch.cat((kept["blank"][n, :length, None], scores), 1) - kept["normaliser"][n, :length, None]
+        highest = log_probs[:, 1:].amax(0).tolist()
+        return log_probs, {word: round(value, 3) for word, value in zip(self.lexicon.ids_to_words(words), highest)}
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from utils.contract import Job
 from utils.errors import UserError
 from utils.files import ROOT, read_json, read_jsonl, write_lines, write_text
 from utils.listing import listing
-from utils.measure import Cut, measure, oracle_rate
+from utils.measure import Cut, lattice_oracle, measure, oracle_rate
 from utils.provenance import describe, dirty_stages, real_time_factors, stages_behind
 from utils.records import Record, decoding_rank, links, named_overrides, publish, read_all, result_decoding, write
 from utils.report import markdown_page, report
@@ -63,13 +63,14 @@ def judged(job: Job, split: str, shared: Dict[str, Any]) -> List[Record]:
     """
     cuts, heard = read_split(job.inputs["data"], split), read_json(job.inputs["lang"] / "word_counts.json")
     listed = job.inputs.get("rescore", Path()) / f"nbest-{split}.jsonl"
-    oracle = oracle_rate(listed, cuts) if listed.exists() else None
+    best = oracle_rate(listed, cuts) if listed.exists() else None
     records: List[Record] = []
     for decoding, path in hypotheses(job, split):
-        scores, measured = measure(read_jsonl(path), cuts, heard, job.config.score.bootstrap, path)
+        rows = read_jsonl(path)
+        scores, measured = measure(rows, cuts, heard, job.config.score.bootstrap, path)
         write_lines(job.out / f"errors-{split}-{decoding}.txt", listing(scores, heard))
         sure = {"confidence": confidence(job, split, decoding, path)}
-        again = rescored(job, decoding, oracle)
+        again = rescored(job, decoding, lattice_oracle(rows) if "oracle" in rows[0] else best)
         reader = again["weights"].get("model_bytes", 0)  # the language model that read the lists
         size = {"model_mb": round(shared["model_mb"] + reader / 1e6, 3)}
         records.append({**shared, **measured, **again, **sure, **size, "split": split, "decoding": decoding})
@@ -124,12 +125,12 @@ def rescored(job: Job, decoding: str, oracle: Any) -> Dict[str, Any]:
     """The keys that differ between first pass and rescoring: weights, oracle, links."""
     path = job.inputs.get("rescore", job.inputs["decode"]) / "weights.json"  # a system without rescoring may tune its decoding
     weights = read_json(path) if path.exists() else {}
-    graph, factors = weights.get("graph", ""), real_time_factors(job.inputs)
-    again = decoding in weights
+    again, factors = decoding in weights, real_time_factors(job.inputs)
+    found = {"graph": weights.get("graph", ""), **weights.get(decoding, {})}
     return {
-        "weights": {"graph": graph, **weights[decoding]} if again else {},
+        "weights": found if again else {},
         "oracle_wer": oracle if again else None,
-        "rtf": {link: factors[link] for link in links(decoding, graph) if link in factors},
+        "rtf": {link: factors[link] for link in links(decoding, found["graph"]) if link in factors},
     }
 
 

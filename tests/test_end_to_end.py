@@ -115,6 +115,23 @@ def test_a_language_model_reads_the_best_paths(finished, tmp_path):
     assert all(p["llm"] < 0 for row in parts for p in row["paths"])
 
 
+def test_whole_lattices_are_rescored(finished):
+    arguments = [*finished["arguments"], "--set", "rescore.whole_lattice=true", "--stage", "rescore", "--stop-stage", "score"]
+    assert drive(*arguments) == 0
+    every = [r for r in read_all([finished["corpus"] / "results"]) if r["split"] == "test"]
+    records = {r["decoding"]: r for r in every if "rescore.whole_lattice=true" in r["overrides"]}
+    lists, best, consensus = (records[name] for name in ("wordvec", "whole_lattice", "consensus"))
+    assert best["wer"] <= 10 and consensus["wer"] <= 10
+    assert best["oracle_wer"] == consensus["oracle_wer"] <= lists["oracle_wer"]  # every list is of paths of its lattice
+    assert set(best["rtf"]) == {"front_end", "encoder", "lattice", "whole_lattice"} == set(consensus["rtf"]) - {"consensus"}
+    assert best["weights"]["graph"] == "lattice" and "word" in best["weights"] and best["confidence"] and consensus["confidence"]
+    folder = max(finished["folders"]["rescore"].parent.glob("rescore-*"), key=lambda f: f.stat().st_mtime)
+    rows = [json.loads(line) for line in (folder / "occurrences-test.jsonl").read_text().splitlines()]
+    references = {row["id"]: row["ref"] for row in map(json.loads, (folder / "hyps-consensus-test.jsonl").read_text().splitlines())}
+    probable = {row["id"]: [word for word, start, end, p in row["words"] if p > 0.5] for row in rows}
+    assert sum(probable[name] == words for name, words in references.items()) >= 0.9 * len(references)
+
+
 @pytest.mark.parametrize("source", ["trained", "learned"])
 def test_a_word_lm_reads_before_the_language_model_does(finished, tmp_path, source):
     path = write_decoder(tmp_path, "llama")

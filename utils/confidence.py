@@ -70,9 +70,11 @@ def calibrate(candidates: Dict[float, Tuple[np.ndarray, np.ndarray]], right: np.
 
     Args:
       candidates: scale -> posterior and word-head score of all words, (n,) each; the scale with the highest likelihood is taken.
-      right: (n,), whether each word is.
+      right: (n,), whether each word is; where all are, or none is, there is nothing to learn, and the posterior is taken as it is.
     """
     best, found = np.inf, Calibration(1.0, 0.0, 1.0, 0.0)
+    if len(np.unique(right)) < 2:
+        return found
     for scale, (posterior, heard) in candidates.items():
         x, y = _features(posterior, heard), np.where(right, 1.0, -1.0)
 

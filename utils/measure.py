@@ -76,6 +76,11 @@ def oracle_rate(path: Path, cuts: Dict[str, Cut]) -> Optional[float]:
     return round(error_rate(np.array(list(best.values())), np.array([len(row["ref"]) for row in rows])), 4)
 
 
+def lattice_oracle(rows: List[Dict[str, Any]]) -> float:
+    """Oracle WER (percent) of whole lattices, from rows with `oracle`, the fewest errors of any path of an utterance's lattice."""
+    return round(error_rate(*(np.array(n) for n in zip(*((row["oracle"], len(row["ref"])) for row in rows)))), 4)
+
+
 def _same_utterances(rows: List[Dict[str, Any]], cuts: Dict[str, Cut], where: Path) -> None:
     seen = set()
     for name, words in ((row["id"], row["ref"]) for row in rows):

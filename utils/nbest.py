@@ -29,7 +29,7 @@ def nbest(lattices: Any, paths: int, scale: float, lm_scale: float) -> List[List
     """
     import k2
 
-    values, splits = _labels(lattices)
+    values, splits = arc_labels(lattices)
     scores, lm = lattices.scores.detach().double().numpy(), lattices.lm_scores.detach().double().numpy()
     best = k2.shortest_path(_numbered(lattices), use_double_scores=True)
     flat = lattices.clone()
@@ -80,7 +80,7 @@ def _numbered(lattices: Any) -> Any:
     return copy
 
 
-def _labels(lattices: Any) -> Tuple[np.ndarray, np.ndarray]:
+def arc_labels(lattices: Any) -> Tuple[np.ndarray, np.ndarray]:
     """Words of all arcs one after the other, and where each arc's begin: (W,), (num_arcs + 1,). An arc may carry several."""
     import k2
 
@@ -101,7 +101,7 @@ def _paths(
     Args:
       arcs: all paths' arcs, one after the other; those of path n are starts[n] .. starts[n + 1].
       scores, lm: (num_arcs,), of the lattices.
-      values, splits: as `_labels` gives them.
+      values, splits: as `arc_labels` gives them.
     """
     counts = splits[arcs + 1] - splits[arcs]
     places = np.repeat(np.arange(len(arcs)), counts)  # of each word

@@ -19,11 +19,14 @@ from utils.errors import UserError
 from utils.files import write_text
 
 # along the chain: the last is the result
-DECODINGS = ("beam", "greedy", "word_lattice", "lattice", "lm", "wordvec", "word_lm", "attention", "llm")
+DECODINGS = (
+    *("beam", "greedy", "word_lattice", "lattice", "lm", "wordvec", "whole_lattice", "consensus"),
+    *("word_lm", "attention", "llm"),
+)
 # timed on one core
 LINKS = (
-    *("front_end", "encoder", "greedy", "word_lattice", "lattice", "proposals", "nbest", "word_score", "word_lm", "attention", "llm"),
-    *("gmm", "beam"),
+    *("front_end", "encoder", "greedy", "word_lattice", "lattice", "proposals", "nbest", "word_score"),
+    *("whole_lattice", "consensus", "word_lm", "attention", "llm", "gmm", "beam"),
 )
 MEASURED = ("data", "features", "lang", "vectors", "audit", "train", "decode", "rescore")  # stages with seconds and memory
 
@@ -204,6 +207,8 @@ def links(decoding: str, graph: str) -> Tuple[str, ...]:
         "word_lattice": ("front_end", "encoder", "word_lattice"),
         "lm": rescored,
         "wordvec": (*rescored, "word_score"),
+        "whole_lattice": ("front_end", "encoder", graph, "whole_lattice"),
+        "consensus": ("front_end", "encoder", graph, "whole_lattice", "consensus"),
         "word_lm": (*rescored, "word_score", "word_lm"),
         "attention": (*rescored, "word_score", "word_lm", "attention"),
         "llm": (*rescored, "word_score", "word_lm", "attention", "llm"),

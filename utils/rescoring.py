@@ -17,7 +17,7 @@ GRID: Dict[str, Sequence[float]] = {  # what tuning tries; the acoustic score ha
     "unknown": (-12.0, -9.0, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 9.0, 12.0),
     "added": (-12.0, -9.0, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 9.0, 12.0),
     "word_lm": (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0),
-    "attention": (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0),
+    "attention": (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.5, 8.0),
     "llm": (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0),
 }
 USUAL = {"lm": 1.0, "word": 0.6, "penalty": 0.0, "unknown": 0.0, "added": 0.0, "word_lm": 1.0, "attention": 1.0, "llm": 1.0}
@@ -92,7 +92,12 @@ def pruned(rows: Sequence[Row], lists: Lists, weights: Dict[str, float], count: 
 
 def totals(lists: Lists, weights: Dict[str, float]) -> np.ndarray:
     """Every path's score with some weights: (P,), natural log."""
-    return lists.scores @ np.array([1.0, *(weights.get(name, float(name == "lm")) for name in FEATURES)])
+    return lists.scores @ vector(weights)
+
+
+def vector(weights: Dict[str, float]) -> np.ndarray:
+    """Weights in the order of `Lists.scores`: (9,). What is not among them has 0, but the LM 1."""
+    return np.array([1.0, *(weights.get(name, float(name == "lm")) for name in FEATURES)])
 
 
 def choose(lists: Lists, weights: Dict[str, float]) -> np.ndarray:

@@ -8,7 +8,7 @@ from utils.records import LINKS, MEASURED, Record
 from utils.tables import ABSENT, Table, grouped, number, probability, signed, span
 
 RATES = ("WER", "95% interval", "ins", "del", "sub", "OOV recall", "IV recall", "oracle", "ECE", "NCE", "RTF")
-REREAD = ("lm", "wordvec", "word_lm", "attention", "llm")  # decodings that choose from n-best lists
+REREAD = ("lm", "wordvec", "whole_lattice", "consensus", "word_lm", "attention", "llm")  # behind the first pass
 RATES_CAPTION = (
     "All but NCE and RTF in percent. OOV and IV recall: recognised reference words, of those that the training text lacks "
     "and of those that it has. Oracle: the best path of each n-best list. ECE and NCE: expected calibration error and normalised cross "
@@ -161,17 +161,19 @@ def chain(every: Sequence[Cell], split: str) -> Optional[Table]:
             value = cells_of[link].mean("wer") if link in cells_of else None
             share = f" ({number(100 * (first - value) / (first - oracle), 0)}%)" if value is not None and first > oracle else ""
             row.append(number(value, 2) + share)
-        rows.append([*row, number(oracle, 2)])
+        whole = cells_of.get("whole_lattice")
+        rows.append([*row, number(oracle, 2), number(whole.mean("oracle_wer"), 2) if whole else ABSENT])
     if not rows:
         return None
     caption = (
-        "WER, means over seeds: of the lattice's best path; of what each link takes from the n-best lists; of the best there is in "
-        "each list. In brackets the share of the way from the first to the last that is gone by then."
+        "WER, means over seeds: of the lattice's best path; of what each link takes from the n-best lists, and whole_lattice and "
+        "consensus from all of the lattice; of the best there is in each list, and in each lattice. In brackets the share of the "
+        "way from the first to the lists' best that is gone by then."
     )
     return Table(
         f"Links of the chain on {split}",
         caption,
-        ["corpus", "recipe", "seeds", "lattice", "first pass", *REREAD, "oracle"],
+        ["corpus", "recipe", "seeds", "lattice", "first pass", *REREAD, "oracle", "lattice oracle"],
         grouped(rows, 1),
         4,
     )

@@ -39,18 +39,36 @@ def span_scores(ratio: Tensor, paths: Sequence[Path], rows: Dict[int, int], fram
         members.append(member)
     if not spans:
         return [0.0] * len(paths)
-    columns, starts, ends = torch.tensor(list(spans)).T
+    scores = spans_of(ratio, *torch.tensor(list(spans)).T).tolist()
+    return [sum(scores[s] for s in member) for member in members]
+
+
+def arc_scores(ratio: Tensor, columns: Tensor, starts: Tensor, ends: Tensor, frame_ratio: float) -> Tensor:
+    """`span_scores` of words each for itself: columns (A,) of `ratio`, -1 for none; first frame (A,) and the one behind the last
+    (A,) -> (A,).
+    """
+    scores, frames = torch.zeros(len(columns)), len(ratio)
+    there = columns >= 0
+    if there.any():
+        first = ((starts[there] * frame_ratio).long().clamp(max=frames - 1) - MARGIN).clamp(min=0)
+        last = torch.maximum((ends[there] * frame_ratio).long(), (starts[there] * frame_ratio).long() + 1) + MARGIN
+        spans, place = torch.stack((columns[there], first, last.clamp(max=frames)), 1).unique(dim=0, return_inverse=True)
+        scores[there] = spans_of(ratio, *spans.T)[place]
+    return scores
+
+
+def spans_of(ratio: Tensor, columns: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
+    """The recursion of `span_scores` for spans of frames of `ratio`: columns, first frames, those behind the last -> (S,)."""
     longest = int((ends - starts).max())
     place = starts[:, None] + torch.arange(longest)  # (S, longest)
     inside = place < ends[:, None]
-    values = ratio[place.clamp(max=frames - 1), columns[:, None]]
-    total = torch.full((len(spans),), -torch.inf)
-    f = torch.full((len(spans),), -torch.inf)
+    values = ratio[place.clamp(max=len(ratio) - 1), columns[:, None]]
+    total = torch.full((len(columns),), -torch.inf)
+    f = torch.full((len(columns),), -torch.inf)
     for t in range(longest):
         f = torch.where(inside[:, t], values[:, t] + F.softplus(f), -torch.inf)
         total = torch.logaddexp(total, f)
-    scores = total.tolist()
-    return [sum(scores[s] for s in member) for member in members]
+    return total
 
 
 def sequence_scores(log_probs: Tensor, paths: Sequence[Path], rows: Dict[int, int]) -> List[float]:

@@ -1,0 +1,237 @@
+"""Whole-lattice rescoring: word lattices hold the paths of k2's, sums equal enumeration, consensus has fewer expected errors."""
+
+import itertools
+from types import SimpleNamespace
+
+import kaldialign
+import numpy as np
+import pytest
+import torch
+
+from utils.consensus import consensus, extended, oracle
+from utils.decoding import lattices
+from utils.lexicon import Lexicon
+from utils.nbest import Path, arc_labels
+from utils.whole_lattice import WholeLattices, best_scale, calibrated, evidence
+from utils.word_lattice import WordLattice, word_lattices
+from utils.wordscore import span_scores
+
+k2 = pytest.importorskip("k2")
+FRAMES = 6
+
+
+def searched(seed, ragged):
+    """Lattices of two utterances, three words and 5 and 6 frames of random scores; ragged: an arc says word 3 and word 1 on end."""
+    graph = k2.ctc_topo(3, modified=True)
+    if ragged:
+        graph.aux_labels = k2.RaggedTensor([{3: [3, 1], 0: []}.get(w, [w]) for w in graph.aux_labels.tolist()])
+        words = torch.tensor([len(said) if said != [-1] else 0 for said in graph.aux_labels.tolist()])
+    else:
+        words = (graph.aux_labels > 0).int()
+    graph.lm_scores = -0.7 * words.float()
+    graph.scores = graph.lm_scores.clone()
+    log_probs = (1.5 * torch.randn(2, FRAMES, 4, generator=torch.Generator().manual_seed(seed))).log_softmax(-1)
+    settings = SimpleNamespace(beam=100.0, output_beam=100.0, max_active=10_000)
+    return lattices(log_probs, torch.tensor([FRAMES, FRAMES - 1]), k2.arc_sort(graph), settings)
+
+
+def spoken(fsa):
+    """All paths of a k2 lattice: (word, first frame, the one behind the last) of each word -> best score."""
+    values, splits = arc_labels(fsa)
+    edges = fsa.arcs.values()[:, :2].tolist()
+    leaving = {}
+    for number, (source, destination) in enumerate(edges):
+        leaving.setdefault(source, []).append((number, destination))
+    found, final = {}, max(d for _, d in edges)
+
+    def walk(state, frame, said, score):
+        if state == final:
+            starts = [start for _, start in said] + [frame - 1]
+            key = tuple((word, start, end) for (word, start), end in zip(said, starts[1:]))
+            found[key] = max(found.get(key, -np.inf), score)
+        for number, destination in leaving.get(state, []):
+            words = values[splits[number] : splits[number + 1]].tolist()
+            walk(destination, frame + 1, said + [(word, frame) for word in words], score + float(fsa.scores[number]))
+
+    walk(0, 0, [], 0.0)
+    return found
+
+
+def paths(lattice):
+    """All paths of a word lattice: lists of arcs."""
+    leaving = {}
+    for arc, source in enumerate(lattice.source.tolist()):
+        leaving.setdefault(source, []).append(arc)
+    last = len(lattice.frames) - 1
+
+    def walk(node):
+        if node == last:
+            yield []
+        for arc in leaving.get(node, []):
+            for rest in walk(int(lattice.target[arc])):
+                yield [arc, *rest]
+
+    return list(walk(0))
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+def test_word_lattices_have_the_paths_of_the_lattices_and_their_best_scores(ragged):
+    found = searched(0, ragged)
+    for n, lattice in enumerate(word_lattices(found, 1.0, 1000.0)):
+        expected, scores = spoken(found[n]), lattice.am + lattice.lm
+        starts, ends = lattice.spans()
+        have = {}
+        for path in paths(lattice):
+            said = tuple((int(lattice.words[a]), int(starts[a]), int(ends[a])) for a in path if lattice.words[a])
+            have[said] = max(have.get(said, -np.inf), scores[path].sum())
+            assert lattice.lm[path].sum() == pytest.approx(-0.7 * len(said), abs=1e-4)
+        assert len(have) > 20 and have.keys() == expected.keys()
+        assert have == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_beam_keeps_the_paths_within_it():
+    found = searched(1, False)
+    every, some = word_lattices(found, 1.0, 1000.0)[0], word_lattices(found, 1.0, 2.0)[0]
+    scores = sorted((every.am + every.lm)[path].sum() for path in paths(every))
+    kept = sorted((some.am + some.lm)[path].sum() for path in paths(some))
+    within = [score for score in scores if score >= scores[-1] - 2]
+    assert len(some.words) < len(every.words) and kept[-len(within) :] == pytest.approx(within)
+    assert [some.target.min(), some.target.max()] == [1, len(some.frames) - 1] and (np.diff(some.target) >= 0).all()
+
+
+def test_sums_posteriors_and_the_best_path_equal_enumeration():
+    rng = np.random.default_rng(0)
+    for lattice in word_lattices(searched(2, True), 1.0, 6.0):
+        scores = lattice.am + rng.normal(size=len(lattice.am))
+        every = paths(lattice)
+        totals = np.array([scores[path].sum() for path in every])
+        whole = np.logaddexp.reduce(totals)
+        assert lattice.ahead(scores)[-1] == pytest.approx(whole) and lattice.behind(scores)[0] == pytest.approx(whole)
+        assert lattice.ahead(scores, best=True)[-1] == pytest.approx(totals.max())
+        assert lattice.best(scores).tolist() == every[int(totals.argmax())]
+        shares = np.zeros(len(scores))
+        for path, total in zip(every, totals):
+            shares[path] += np.exp(total - whole)
+        assert lattice.posteriors(scores) == pytest.approx(shares, abs=1e-9)
+
+
+def made(frames, arcs):
+    """A lattice from rows (source, target, word, score)."""
+    source, target, words, scores = (np.array(column) for column in zip(*sorted(arcs, key=lambda arc: arc[1])))
+    return WordLattice(np.array(frames), np.array(frames), source, target, words, scores.astype(float), np.zeros(len(arcs)))
+
+
+def test_occurrences_are_runs_of_frames_and_their_highest_posterior():
+    lattice = made([0, 4, 6, 10], [(0, 1, 7, 0.0), (0, 2, 7, 0.0), (1, 3, 8, 0.0), (2, 3, 7, 0.0)])
+    hits = lattice.occurrences(np.array([0.6, 0.4, 0.4, 0.6])[[0, 1, 3, 2]], 0.05)  # arcs are sorted by target
+    assert [hit[:3] for hit in hits] == [(7, 0, 10), (8, 4, 10)]
+    assert hits[0][3] == pytest.approx(1.0) and hits[1][3] == pytest.approx(0.6)
+
+
+def test_consensus_joins_what_no_path_has_together():
+    """Each path has one wrong word of three; the best one is wrong as well."""
+    arcs = [(0, 1, 1, 0.0), (0, 2, 1, 0.0), (0, 3, 9, 0.0), (1, 4, 2, 0.0), (2, 5, 8, 0.0), (3, 6, 2, 0.0)]
+    arcs += [(4, 7, 7, 0.1), (5, 7, 3, 0.0), (6, 7, 3, 0.0)]
+    lattice = made([0, 1, 1, 1, 2, 2, 2, 3], arcs)
+    best = lattice.words[lattice.best(lattice.am)].tolist()
+    own, words, posteriors = consensus(lattice, lattice.am, best)
+    assert best == [1, 2, 7] and words == [1, 2, 3]
+    assert posteriors == pytest.approx([0.67, 0.67, 0.64], abs=0.02) and own == pytest.approx([0.67, 0.67, 0.36], abs=0.02)
+
+
+def test_consensus_inserts_and_drops_words():
+    arcs = [(0, 1, 1, 0.2), (0, 2, 5, 0.0), (0, 3, 5, -0.1), (2, 4, 1, 0.1), (3, 5, 1, 0.0)]
+    lattice = made([0, 1, 1, 1, 2, 2, 4], [*arcs, (1, 6, 2, 0.0), (4, 6, 2, 0.0), (5, 6, 2, 0.0)])
+    best = lattice.words[lattice.best(lattice.am)].tolist()
+    assert best == [1, 2] and consensus(lattice, lattice.am, best)[1] == [5, 1, 2]  # two thirds of the paths begin with 5
+    assert consensus(lattice, lattice.am, [5, 5, 1, 2])[1] == [5, 1, 2]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_consensus_has_no_more_expected_errors_than_the_best_path(seed):
+    for lattice in word_lattices(searched(seed, True), 1.0, 4.0):
+        scores = 0.5 * (lattice.am + lattice.lm)
+        best = [w for w in lattice.words[lattice.best(scores)].tolist() if w]
+        _, words, posteriors = consensus(lattice, scores, best)
+        every = paths(lattice)
+        shares = np.exp([scores[path].sum() for path in every])
+        shares /= shares.sum()
+
+        def expected(said):
+            texts = ([str(w) for w in lattice.words[path].tolist() if w] for path in every)
+            return sum(p * kaldialign.edit_distance(text, [str(w) for w in said])["total"] for p, text in zip(shares, texts))
+
+        assert expected(words) <= expected(best) + 1e-6
+        assert len(posteriors) == len(words) and all(0 < p <= 1 + 1e-9 for p in posteriors)
+
+
+def test_oracle_and_edit_distances_equal_enumeration():
+    reference = [1, 3, 2, 2]
+    for lattice in word_lattices(searched(3, True), 1.0, 3.0):
+        every = [[w for w in lattice.words[path].tolist() if w] for path in paths(lattice)]
+        assert oracle(lattice, reference) == min(kaldialign.edit_distance(said, reference)["total"] for said in every)
+        assert oracle(lattice, []) == min(map(len, every))
+    for words in itertools.product((1, 2), repeat=3):
+        row = np.arange(4.0)[None]
+        for word in words:
+            row = extended(row, np.array([word]), np.array([2, 1, 2]))
+        assert row[0, -1] == kaldialign.edit_distance(list(words), [2, 1, 2])["total"]
+
+
+LEXICON = Lexicon(["a", "b", "c"], ["A", "B", "C"], [("a", ("A",)), ("b", ("B",)), ("c", ("C",))], None)
+
+
+def test_the_best_path_has_the_highest_sum_of_all_scores_and_zero_weights_leave_the_first_pass():
+    found = searched(4, False)
+    log_probs = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(9)).log_softmax(-1)
+    reader = WholeLattices(LEXICON, 2, 0.5, 0.04, (1.0, 1000.0))  # c was added
+    weights = {"lm": 0.4, "word": 0.8, "penalty": 0.3, "added": -0.5}
+
+    def view(n, words):
+        return torch.cat((log_probs[n, :, :1], log_probs[n][:, words]), 1), {"abc"[w - 1]: -1.0 for w in words}
+
+    rows = reader.read(found, view, weights, (0.5, 1.0), {})
+    first = reader.read(found, view, {}, (1.0,), {})
+    for n, (row, plain) in enumerate(zip(rows, first)):
+        best, totals = -np.inf, spoken(found[n])
+        ratio = log_probs[n, :, 1:] - log_probs[n, :, :1]
+        for said, score in totals.items():
+            words, starts = tuple(w for w, _, _ in said), tuple(s for _, s, _ in said)
+            (word,) = span_scores(ratio, [Path(words, 0, 0, starts, FRAMES - n)], {1: 0, 2: 1, 3: 2}, 0.5)
+            total = score + 0.7 * 0.6 * len(words) + 0.8 * word + 0.3 * len(words) - 0.5 * words.count(3)
+            if total > best:
+                best, expected = total, (["abc"[w - 1] for w in words], word)
+        assert row["path"]["words"] == expected[0] and row["path"]["word"] == pytest.approx(expected[1], abs=1e-3)
+        assert plain["path"]["words"] == ["abc"[w - 1] for w, _, _ in max(totals, key=totals.get)]
+        at = row["scales"]["0.5"]
+        assert len(at["own"]) == len(row["path"]["words"]) and len(at["posteriors"]) == len(at["consensus"])
+        assert all(0 <= first < last <= 0.04 * FRAMES and 0.05 < p <= 1 for _, first, last, p in at["occurrences"])
+        assert set(row["heard"]) == {"a", "b", "c"}
+
+
+def test_an_empty_lattice_has_no_words():
+    graph = k2.ctc_topo(3, modified=True)
+    graph.lm_scores = torch.zeros(graph.num_arcs)
+    dead = torch.full((2, FRAMES, 4), -np.inf)
+    dead[0] = 0.0
+    settings = SimpleNamespace(beam=20.0, output_beam=8.0, max_active=1000)
+    found = lattices(dead, torch.tensor([FRAMES, FRAMES]), k2.arc_sort(graph), settings)
+    reader = WholeLattices(LEXICON, 3, 1.0, 0.04, (1.0, 8.0))
+    row = reader.read(found, None, {}, (1.0,), {})[1]
+    assert row["path"]["words"] == [] and row["scales"]["1"] == {"own": [], "consensus": [], "posteriors": [], "occurrences": []}
+    assert reader.oracles(found, [["a"], ["a", "z"]]) == [0, 2]
+
+
+def test_scale_and_calibration_come_from_the_rows():
+    def row(words, by_scale):
+        return {"ref": ["a", "b"], "path": {"words": words}, "heard": {"a": -1.0}, "scales": by_scale}
+
+    wrong = {"own": [0.9, 0.4], "consensus": ["a"], "posteriors": [0.9], "occurrences": []}
+    right = {"own": [0.8, 0.3], "consensus": ["a", "b"], "posteriors": [0.8, 0.7], "occurrences": []}
+    rows = [row(["a", "c"], {"0.1": wrong, "0.5": right, "1": right})]
+    assert best_scale(rows) == 1.0 and best_scale([row(["a"], {"0.1": right, "0.5": wrong})]) == 0.1
+    posterior, heard = evidence(rows, "whole_lattice", 0.5)
+    assert posterior.tolist() == [0.8, 0.3] and heard.tolist() == [-1.0, 0.0]
+    found = calibrated(rows, "whole_lattice", (0.1, 0.5))
+    assert found(posterior, heard)[0] > found(posterior, heard)[1]
+    assert calibrated(rows, "consensus", [1.0])(posterior, heard) == pytest.approx(posterior, abs=1e-3)  # all right: as they are
