@@ -9,27 +9,11 @@ import time
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
-import torch
-from lhotse import Recording
-
 from utils import driver
-from utils.adding import Composer, Spoken, alike, common_words, frequencies, from_recordings, parse, spell
-from utils.config import made_with
-from utils.dataset import Features
+from utils.adding import Adding, alike, parse
 from utils.errors import UserError
-from utils.features import audio
-from utils.front_end import make
-from utils.lexicon import Lexicon, read_lexicon
-from utils.linter import close_pairs
-from utils.model import Model
-from utils.packs import Pack, read_pack, write_pack
-from utils.sentences import transcripts
+from utils.packs import read_pack, write_pack
 from utils.stages import Plan, pack_path
-from utils.text import normaliser
-from utils.training import greedy
-from utils.wordvec import WordVectors
-
-HEARD = 2.0  # weight of a word's recordings beside its spelling and pronunciation
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -105,114 +89,6 @@ def _recordings(pairs: Sequence[str]) -> Dict[str, List[Path]]:
             raise UserError(f"--audio {pair}: expected WORD=FILE with a file that is there")
         out.setdefault(word, []).append(Path(file))
     return out
-
-
-class Adding:
-    """A trained model, ready to embed words."""
-
-    def __init__(self, folders: Dict[str, Path]) -> None:
-        """folders: of finished stages, by name: data, features, lang, vectors, train."""
-        from steps.decode import composed_table
-        from steps.train import trained_model
-        from steps.vectors import source_config
-
-        torch.set_num_threads(1)
-        self.folders = folders
-        self.lexicon: Lexicon = read_lexicon(folders["lang"])
-        self.model: Model = trained_model(folders["train"], folders, self.lexicon)
-        self.composer: Optional[Composer] = None
-        self.known = torch.zeros(0, 1)
-        if self.model.word is not None and isinstance(self.model.word.words, WordVectors):
-            source = source_config(made_with(folders["vectors"]))
-            self.composer = Composer(self.model.word.words, folders["vectors"], source, self._sentences)
-            self.known, _ = composed_table(self.model, len(self.lexicon.words), "cpu")
-        self.data = made_with(folders["lang"]).data
-
-    def _sentences(self) -> List[List[str]]:
-        return transcripts(self.folders["data"], "train")
-
-    def pack(
-        self,
-        asked: Sequence[Tuple[str, Tuple[str, ...]]],
-        recordings: Dict[str, List[Path]] = {},
-        common: int = 0,
-        by_frequency: bool = False,
-    ) -> Pack:
-        """Vectors and units of words, and of the `common` most frequent ones of the language that the model lacks; those asked for
-        that the model has been trained with are refused.
-
-        Args:
-          by_frequency: those asked for are as likely as in the language at large, not all alike.
-        """
-        given: Spoken = {}
-        for word, units in asked:
-            if units:
-                given.setdefault(word, []).append(units)
-        heard = {word: self._listen(files) for word, files in recordings.items()}
-        words = list(dict.fromkeys([word for word, _ in asked] + list(recordings)))
-        normalise = normaliser(self.data.normaliser, self.data.language)
-        frequency = common_words(common, self.lexicon, self.data.language, normalise) if common else {}
-        if by_frequency:
-            frequency = {**frequencies(words, self.data.language), **frequency}
-        origin = dict.fromkeys(words, "text")
-        for word in frequency:
-            origin.setdefault(word, "common")
-        words = list(origin)
-        old = [word for word in words if word in self.lexicon.word_id]
-        if old:
-            raise UserError(f"{len(old)} words are in the model's vocabulary already: {', '.join(old[:10])}; leave them out")
-        for word, (_, units) in heard.items():
-            if word not in given and units:
-                given[word] = units
-        spoken = spell(words, given, self.lexicon, self.data.language)
-        vectors = torch.zeros(len(words), self.known.shape[1])
-        if self.composer is not None:
-            phones = spoken if self.lexicon.of_phones else spell_phones(words)
-            vectors = self.composer(words, phones)
-            for n, word in enumerate(words):
-                if word in heard:
-                    vectors[n] = torch.nn.functional.normalize(vectors[n] + HEARD * heard[word][0], dim=-1)
-        origin.update({**dict.fromkeys(given, "pronunciation"), **dict.fromkeys(heard, "recording")})
-        spoken = {word: spoken[word] for word in words}
-        return Pack(self.folders["train"].name.rpartition("-")[2], words, vectors, spoken, origin, frequency)
-
-    @torch.no_grad()
-    def _listen(self, files: Sequence[Path]) -> Tuple[torch.Tensor, List[Tuple[str, ...]]]:
-        """The vector of a word's recordings, and the units that the sub-word head hears in each."""
-        if self.composer is None:
-            raise UserError("a recipe without word vectors can't add a word from a recording: give its pronunciation")
-        settings = made_with(self.folders["features"])
-        front_end = make(settings.features, settings.data.sampling_rate)
-        features = Features(self.folders["features"], 0.0)
-        frames, blanks, units = [], [], []
-        for file in files:
-            cut = Recording.from_file(file).to_cut()
-            (x,) = front_end.extract([audio(cut, settings.data.sampling_rate, settings.features.denoise)])
-            if isinstance(x, Exception):
-                raise UserError(f"--audio {file}: {x}")
-            x = features.normalise(torch.from_numpy(x), "")
-            output = self.model(x[None], torch.tensor([len(x)]))
-            scores = torch.cat((output.blank[..., None], output.frames @ self.known.T), -1)[0]
-            frames.append(output.frames[0])
-            blanks.append(scores.softmax(-1)[:, 0])
-            if output.subword is not None:
-                units += [tuple(self.lexicon.tokens[i - 1] for i in ids) for ids in greedy(output.subword, output.subword_lengths)]
-        return from_recordings(frames, blanks), list(dict.fromkeys(u for u in units if u))
-
-    def lint(self, pack: Pack) -> None:
-        """Print the added words that can't be told from others."""
-        if self.composer is None:
-            return
-        scale = float(self.model.word.log_scale.exp())
-        for line in close_pairs(pack, self.lexicon, self.known, scale):
-            print(line)
-
-
-def spell_phones(words: Sequence[str]) -> Spoken:
-    """cmudict's phones of words, or a guess, for a model with the part `pronunciation` and other units."""
-    from utils.units import pronounce
-
-    return pronounce(words)[0]
 
 
 if __name__ == "__main__":

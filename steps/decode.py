@@ -1,26 +1,23 @@
 """Stage 6: greedy words and k2 lattices of dev and test."""
 
-from typing import Any, Dict, Tuple
+from typing import Any, Dict
 
 import torch
 from safetensors.torch import save_file
 
-from steps.train import trained_model
 from utils.contract import Job
 from utils.dataset import Features, ordered_batches, read_cuts
 from utils.decoding import Decoder, first_pass_graph, unfinished, write_hypotheses
 from utils.files import atomic_path
 from utils.graphs import need_k2
 from utils.lexicon import read_lexicon
-from utils.model import Model
 from utils.packs import joined, read_pack
 from utils.parallel import run_all
 from utils.stages import pack_path
+from utils.trained import composed_table, trained_model, with_added
 from utils.vocabulary import make_lang, open_lexicon
-from utils.wordvec import SoftmaxTable
 
 SPLITS = ("dev", "test")
-NEVER = -1e4  # a score, natural log
 
 
 def run(job: Job) -> None:
@@ -64,20 +61,6 @@ def make_decoder(job: Job) -> Decoder:
             save_file({"vectors": vectors.cpu().contiguous(), "bias": bias.cpu()}, str(temporary))
     features = Features(job.inputs["features"], cache_gb=0.0)
     return Decoder(model, features, lexicon, graphs, vectors, bias, settings, job.device)
-
-
-def with_added(model: Model, vectors: torch.Tensor, bias: torch.Tensor, added: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
-    """The table with words added: (n, dim). A learned softmax has no vectors for them: they never fire."""
-    learned = isinstance(model.word.words, SoftmaxTable)
-    rows = vectors.new_zeros(len(added), vectors.shape[1]) if learned else added.to(vectors)
-    return torch.cat((vectors, rows)), torch.cat((bias, bias.new_full((len(added),), NEVER if learned else 0.0)))
-
-
-def composed_table(model: Model, words: int, device: str) -> Tuple[torch.Tensor, torch.Tensor]:
-    """Vectors (V, dim) and biases (V,) of all words, as the word head sees them."""
-    with torch.no_grad():
-        vectors, bias = model.word.table(torch.arange(words, device=device))
-    return vectors, bias
 
 
 if __name__ == "__main__":

@@ -4,12 +4,12 @@ import shutil
 
 import torch
 
-from steps.train import trained_model
 from utils.bundle import export_onnx, save_word_vectors
 from utils.contract import Job
 from utils.dataset import read_cuts
 from utils.files import atomic_path, write_json
 from utils.lexicon import read_lexicon
+from utils.trained import trained_model
 
 COPIES = {
     "train": ("model.safetensors", "config.yaml", "summary.json"),

@@ -1,9 +1,6 @@
 """Stage 3: the word-vector table."""
 
 import json
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Optional
 
 from safetensors.torch import save_file
 
@@ -13,7 +10,6 @@ from utils.files import atomic_path, write_json, write_lines
 from utils.lexicon import read_lexicon
 from utils.sentences import transcripts
 from utils.stages import tool_version
-from utils.text import normaliser
 from utils.units import pronunciations
 
 
@@ -44,7 +40,7 @@ def run(job: Job) -> None:
         write_lines(job.out / "phones.txt", alphabet)
     if config.meaning.source != "none":
         sentences = transcripts(job.inputs["data"], "train")
-        source = source_config(job.config, job.out / "contexts.safetensors")
+        source = vectors.source_config(job.config, job.out / "contexts.safetensors")
         table["meaning"], known, processing, licence = vectors.meaning(words, sentences, source)
         table["known"] = known
         with atomic_path(job.out / "processing.safetensors") as temporary:
@@ -56,16 +52,6 @@ def run(job: Job) -> None:
         about = json.dumps({"words": listed, "outside": outside, "provenance": provenance}, ensure_ascii=False, sort_keys=True)
         save_file(table, str(temporary), metadata={"about": about})  # one entry: safetensors writes several in a random order
     write_json(job.out / "provenance.json", provenance)
-
-
-def source_config(config: SimpleNamespace, kept: Optional[Path] = None) -> SimpleNamespace:
-    """The group `vectors.meaning` with what its sources need beside, from the whole configuration of this stage.
-
-    Args:
-      kept: file that an interrupted run goes on from.
-    """
-    normalise = normaliser(config.data.normaliser, config.data.language)
-    return SimpleNamespace(**vars(config.vectors.meaning), normalise=normalise, kept=kept)
 
 
 if __name__ == "__main__":

@@ -314,7 +314,8 @@ def tuned(corpus):
 
 
 def trainer(tuned, out, **train):
-    from steps.train import load_pretrained, make_model
+    from utils.hidden_states import load_pretrained
+    from utils.trained import make_model
 
     torch.manual_seed(0)
     changed = SimpleNamespace(**{**vars(tuned.config), "train": SimpleNamespace(**{**vars(tuned.config.train), **train})})
@@ -450,7 +451,7 @@ def test_fine_tuning_that_cannot_be_is_refused_before_any_work(recipe, sets, sai
 
 @pytest.mark.parametrize("layer", [-1, 0])
 def test_fine_tuning_needs_a_layer_above(tuned, tmp_path, layer):
-    from steps.train import make_model
+    from utils.trained import make_model
 
     said = json.loads((tuned.inputs["features"] / "front_end.json").read_text())
     (tmp_path / "front_end.json").write_text(json.dumps({**said, "layers": [layer % 4]}))

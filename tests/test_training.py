@@ -59,7 +59,7 @@ def prepared(kaldi_source, run_stages, exp):
 
 
 def trainer(prepared, out: Path, **train) -> Trainer:
-    from steps.train import make_model
+    from utils.trained import make_model
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

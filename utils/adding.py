@@ -6,16 +6,29 @@ from types import SimpleNamespace
 from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import torch
+from lhotse import Recording
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from utils import vectors
+from utils.config import made_with
+from utils.dataset import Features
 from utils.errors import UserError
-from utils.lexicon import Lexicon
+from utils.features import audio
+from utils.front_end import make
+from utils.lexicon import Lexicon, read_lexicon
+from utils.linter import close_pairs
+from utils.model import Model
+from utils.packs import Pack
+from utils.sentences import transcripts
+from utils.text import normaliser
+from utils.trained import composed_table, trained_model
+from utils.training import greedy
 from utils.units import pronounce
 from utils.wordvec import WordVectors
 
+HEARD = 2.0  # weight of a word's recordings beside its spelling and pronunciation
 BATCH = 2048  # words
 MOST = 3000  # words that get n-grams
 NEIGHBOURS, SPREAD = 10, 0.1  # words that an added one occurs like; perplexity of speechocean762's dev set changes little around
@@ -220,3 +233,100 @@ def from_recordings(frames: Sequence[Tensor], blanks: Sequence[Tensor]) -> Tenso
     """
     total = sum(((1 - blank)[:, None] * F.normalize(one, dim=-1)).sum(0) for one, blank in zip(frames, blanks))
     return F.normalize(total, dim=-1)
+
+
+class Adding:
+    """A trained model, ready to embed words."""
+
+    def __init__(self, folders: Dict[str, Path]) -> None:
+        """folders: of finished stages, by name: data, features, lang, vectors, train."""
+        torch.set_num_threads(1)
+        self.folders = folders
+        self.lexicon: Lexicon = read_lexicon(folders["lang"])
+        self.model: Model = trained_model(folders["train"], folders, self.lexicon)
+        self.composer: Optional[Composer] = None
+        self.known = torch.zeros(0, 1)
+        if self.model.word is not None and isinstance(self.model.word.words, WordVectors):
+            source = vectors.source_config(made_with(folders["vectors"]))
+            self.composer = Composer(self.model.word.words, folders["vectors"], source, self._sentences)
+            self.known, _ = composed_table(self.model, len(self.lexicon.words), "cpu")
+        self.data = made_with(folders["lang"]).data
+
+    def _sentences(self) -> List[List[str]]:
+        return transcripts(self.folders["data"], "train")
+
+    def pack(
+        self,
+        asked: Sequence[Tuple[str, Tuple[str, ...]]],
+        recordings: Dict[str, List[Path]] = {},
+        common: int = 0,
+        by_frequency: bool = False,
+    ) -> Pack:
+        """Vectors and units of words, and of the `common` most frequent ones of the language that the model lacks; those asked for
+        that the model has been trained with are refused.
+
+        Args:
+          by_frequency: those asked for are as likely as in the language at large, not all alike.
+        """
+        given: Spoken = {}
+        for word, units in asked:
+            if units:
+                given.setdefault(word, []).append(units)
+        heard = {word: self._listen(files) for word, files in recordings.items()}
+        words = list(dict.fromkeys([word for word, _ in asked] + list(recordings)))
+        normalise = normaliser(self.data.normaliser, self.data.language)
+        frequency = common_words(common, self.lexicon, self.data.language, normalise) if common else {}
+        if by_frequency:
+            frequency = {**frequencies(words, self.data.language), **frequency}
+        origin = dict.fromkeys(words, "text")
+        for word in frequency:
+            origin.setdefault(word, "common")
+        words = list(origin)
+        old = [word for word in words if word in self.lexicon.word_id]
+        if old:
+            raise UserError(f"{len(old)} words are in the model's vocabulary already: {', '.join(old[:10])}; leave them out")
+        for word, (_, units) in heard.items():
+            if word not in given and units:
+                given[word] = units
+        spoken = spell(words, given, self.lexicon, self.data.language)
+        table = torch.zeros(len(words), self.known.shape[1])
+        if self.composer is not None:
+            phones = spoken if self.lexicon.of_phones else pronounce(words)[0]
+            table = self.composer(words, phones)
+            for n, word in enumerate(words):
+                if word in heard:
+                    table[n] = F.normalize(table[n] + HEARD * heard[word][0], dim=-1)
+        origin.update({**dict.fromkeys(given, "pronunciation"), **dict.fromkeys(heard, "recording")})
+        spoken = {word: spoken[word] for word in words}
+        return Pack(self.folders["train"].name.rpartition("-")[2], words, table, spoken, origin, frequency)
+
+    @torch.no_grad()
+    def _listen(self, files: Sequence[Path]) -> Tuple[Tensor, List[Tuple[str, ...]]]:
+        """The vector of a word's recordings, and the units that the sub-word head hears in each."""
+        if self.composer is None:
+            raise UserError("a recipe without word vectors can't add a word from a recording: give its pronunciation")
+        settings = made_with(self.folders["features"])
+        front_end = make(settings.features, settings.data.sampling_rate)
+        features = Features(self.folders["features"], 0.0)
+        frames, blanks, units = [], [], []
+        for file in files:
+            cut = Recording.from_file(file).to_cut()
+            (x,) = front_end.extract([audio(cut, settings.data.sampling_rate, settings.features.denoise)])
+            if isinstance(x, Exception):
+                raise UserError(f"--audio {file}: {x}")
+            x = features.normalise(torch.from_numpy(x), "")
+            output = self.model(x[None], torch.tensor([len(x)]))
+            scores = torch.cat((output.blank[..., None], output.frames @ self.known.T), -1)[0]
+            frames.append(output.frames[0])
+            blanks.append(scores.softmax(-1)[:, 0])
+            if output.subword is not None:
+                units += [tuple(self.lexicon.tokens[i - 1] for i in ids) for ids in greedy(output.subword, output.subword_lengths)]
+        return from_recordings(frames, blanks), list(dict.fromkeys(u for u in units if u))
+
+    def lint(self, pack: Pack) -> None:
+        """Print the added words that can't be told from others."""
+        if self.composer is None:
+            return
+        scale = float(self.model.word.log_scale.exp())
+        for line in close_pairs(pack, self.lexicon, self.known, scale):
+            print(line)

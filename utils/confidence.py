@@ -7,6 +7,7 @@ import kaldialign
 import numpy as np
 from scipy.optimize import minimize
 
+from utils.rescoring import Lists, best_words, choose, totals
 from utils.scoring import GAP
 
 SCALES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)  # of a path's total score where it becomes a probability
@@ -16,15 +17,15 @@ RIDGE = 1e-2  # on the calibration's weights: dev sets are small
 Row = Dict  # of nbest-<split>.jsonl
 
 
-def posteriors(row: Row, totals: np.ndarray, chosen: int, scale: float) -> List[float]:
+def posteriors(row: Row, scores: np.ndarray, chosen: int, scale: float) -> List[float]:
     """Of each word of the chosen path: the share of the paths' probability that has the same word at its place.
 
     Args:
-      totals: (P,), the paths' scores with the tuned weights, natural log.
+      scores: (P,), the paths' with the tuned weights, natural log.
       chosen: index of the path that was taken.
       scale: of the scores; paths' scores are sums over frames that aren't independent, hence too far apart.
     """
-    weights = np.exp(scale * (totals - totals.max()))
+    weights = np.exp(scale * (scores - scores.max()))
     weights /= weights.sum()
     words = row["paths"][chosen]["words"]
     sums = np.zeros(len(words))
@@ -118,3 +119,34 @@ def reliability(confidence: np.ndarray, right: np.ndarray) -> List[Tuple[float, 
         for n in range(BINS)
         if (number == n).any()
     ]
+
+
+class Confidences:
+    """How sure the words are that some weights choose in each utterance of a split."""
+
+    def __init__(self, rows: Sequence[Row], lists: Lists, weights: Dict[str, float]) -> None:
+        self.rows, self.splits = rows, lists.splits
+        self.chosen, self.totals = choose(lists, weights), totals(lists, weights)
+
+    def calibrate(self) -> Calibration:
+        """On the references of these rows."""
+        words = best_words(self.rows, self.chosen, self.splits)
+        right = [hit for row, said in zip(self.rows, words) for hit in correct(row["ref"], said)]
+        return calibrate({scale: self._evidence(scale) for scale in SCALES}, np.array(right))
+
+    def of_words(self, calibration: Calibration) -> List[List[float]]:
+        """Of each utterance, each word's confidence from 0 to 1."""
+        flat = calibration(*self._evidence(calibration.scale)).round(4).tolist()
+        edges = np.cumsum([0] + [len(words) for words in best_words(self.rows, self.chosen, self.splits)])
+        return [flat[a:b] for a, b in zip(edges, edges[1:])]
+
+    def _evidence(self, scale: float) -> Tuple[np.ndarray, np.ndarray]:
+        """Posterior and the word head's score of all words."""
+        posterior: List[float] = []
+        heard: List[float] = []
+        for n, row in enumerate(self.rows):
+            first, last = self.splits[n], self.splits[n + 1]
+            path = int(self.chosen[n] - first)
+            posterior += posteriors(row, self.totals[first:last], path, scale)
+            heard += [row.get("heard", {}).get(word, 0.0) for word in row["paths"][path]["words"]]
+        return np.array(posterior), np.array(heard)

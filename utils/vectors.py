@@ -13,7 +13,7 @@ import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Callable, Dict, Iterable, List, Mapping, Sequence, Tuple
+from typing import Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from utils.contexts import context_vectors
 from utils.errors import UserError
 from utils.language_model import folder_licence, open_model
 from utils.sentences import Text, lines
+from utils.text import normaliser
 
 Meaning = Tuple[np.ndarray, np.ndarray, str]  # (V, D), (V,) bool, licence
 
@@ -271,3 +272,13 @@ def _number(text: str) -> bool:
         return True
     except ValueError:
         return False
+
+
+def source_config(config: SimpleNamespace, kept: Optional[Path] = None) -> SimpleNamespace:
+    """The group `vectors.meaning` with what its sources need beside, from the whole configuration of this stage.
+
+    Args:
+      kept: file that an interrupted run goes on from.
+    """
+    normalise = normaliser(config.data.normaliser, config.data.language)
+    return SimpleNamespace(**vars(config.vectors.meaning), normalise=normalise, kept=kept)

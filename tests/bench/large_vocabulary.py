@@ -18,11 +18,9 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 import torch
 
-from steps.add_words import Adding
-from steps.decode import composed_table, with_added
-from steps.train import trained_model
 from tests.bench.common import write_page
 from utils import driver
+from utils.adding import Adding
 from utils.config import view
 from utils.dataset import Features, ordered_batches, read_cuts
 from utils.decoding import Decoder, first_pass_graph, pieces
@@ -32,6 +30,7 @@ from utils.lexicon import Lexicon, read_lexicon
 from utils.packs import read_pack, write_pack
 from utils.stages import Plan
 from utils.tables import Table, as_text, number
+from utils.trained import composed_table, trained_model, with_added
 from utils.units import pronounce
 from utils.versions import git_state, machine
 from utils.vocabulary import make_lang, open_lexicon
