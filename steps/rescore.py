@@ -7,7 +7,7 @@ from typing import Any, Dict, List, Optional, Sequence, Set
 import torch
 
 from utils.attention import AttentionDecoder
-from utils.confidence import SCALES, Confidences
+from utils.confidence import Confidences
 from utils.config import made_with
 from utils.contract import Job
 from utils.decoding import pieces
@@ -17,7 +17,7 @@ from utils.readers import AttentionReader, LanguageModelReader, WordLMReader
 from utils.rescorer import Rescorer, Work
 from utils.rescoring import best_words, flatten, pruned, tune
 from utils.timing import sum_timing, timed
-from utils.whole_lattice import best_scale, calibrated, chosen, errors, evidence
+from utils.whole_lattice import SCALES, best_scale, calibrated, chosen, errors, evidence
 
 SPLITS = ("dev", "test")
 TURNS = 6  # of tuning the weights on whole lattices, at most

@@ -15,6 +15,7 @@ from utils.word_lattice import WordLattice, word_lattices
 from utils.wordscore import arc_scores
 
 PARTS = ("am", *FEATURES[:5])  # of an arc's score
+SCALES = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5)  # above 1 where paths that say the same are many
 FLOOR = 0.05  # posterior of an occurrence that is worth a line
 Row = Dict[str, Any]
 View = Callable[[int, List[int]], Tuple[torch.Tensor, Dict[str, float]]]  # utterance, words -> log-probabilities, heard
