@@ -154,7 +154,7 @@ def whole_lattices(
         if split == "dev":
             for name, calibration in learned.items():
                 dev_wer = 100 * errors(rows, name, calibration.scale) / sum(len(row["ref"]) for row in rows)
-                weights[name] = {**found, "graph": rescorer.graph, "dev_wer": dev_wer, "confidence": calibration.weights()}
+                weights[name] = {**found, "graph": "lattice", "dev_wer": dev_wer, "confidence": calibration.weights()}
                 job.log.info("%s: %s, dev WER %.2f%%", name, ", ".join(f"{k} {v:g}" for k, v in found.items()), dev_wer)
     return work
 

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from utils.config import load
 from utils.consensus import consensus, extended, oracle
 from utils.decoding import lattices
+from utils.errors import UserError
+from utils.files import ROOT
 from utils.lexicon import Lexicon
 from utils.nbest import Path, arc_labels
 from utils.whole_lattice import WholeLattices, best_scale, calibrated, evidence
@@ -235,3 +238,9 @@ def test_scale_and_calibration_come_from_the_rows():
     found = calibrated(rows, "whole_lattice", (0.1, 0.5))
     assert found(posterior, heard)[0] > found(posterior, heard)[1]
     assert calibrated(rows, "consensus", [1.0])(posterior, heard) == pytest.approx(posterior, abs=1e-3)  # all right: as they are
+
+
+def test_a_recipe_without_sub_word_lattices_is_refused():
+    load("bpe_ctc", ROOT / "egs" / "yesno", ["rescore.whole_lattice=true"])
+    with pytest.raises(UserError, match="rescore.whole_lattice needs model.subword_head=true"):
+        load("wordvec_ctc", ROOT / "egs" / "yesno", ["rescore.whole_lattice=true"])

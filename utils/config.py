@@ -81,6 +81,10 @@ def load(recipe: str, corpus_dir: Path, overrides: Sequence[str] = ()) -> Dict[s
         _set(config, key, parsed, "--set")
     _check_finetune(config)
     _check_attention(config)
+    if config["rescore"]["whole_lattice"] and not config["model"]["subword_head"]:
+        raise UserError(
+            "rescore.whole_lattice needs model.subword_head=true: it puts the word head's scores on the lattices of the sub-word head"
+        )
     return config
 
 

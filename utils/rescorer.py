@@ -43,8 +43,7 @@ class Rescorer:
         )  # word-head frames a lattice frame
         self.lexicon = open_lexicon(self.lang, decode.unknown)
         self.trained = len(read_lexicon(job.inputs["lang"]).words)  # those behind were added
-        stride = model.subword_stride if graph == "lattice" else model.word_stride
-        frame = stride * made_with(job.inputs["features"]).features.frame_shift
+        frame = model.subword_stride * made_with(job.inputs["features"]).features.frame_shift
         settings = (decode.first_lm_scale, decode.output_beam)
         self.reader = WholeLattices(self.lexicon, self.trained, self.frame_ratio, frame, settings)
         table = job.inputs["decode"] / "words.safetensors"
@@ -65,9 +64,9 @@ class Rescorer:
         `oracle` is set, and before it `<out>.seconds.json`.
         """
         path, seconds = piece["path"], {}
-        lattices = load_fsa(path.with_name(f"{path.name}-{self.graph}.pt"))
+        lattices = load_fsa(path.with_name(f"{path.name}-lattice.pt"))
         view = None
-        if self.vectors is not None and self.graph == "lattice":
+        if self.vectors is not None:
             view = partial(self.view, load_file(str(path.with_name(path.name + "-scores.safetensors"))))
         rows = self.reader.read(lattices, view, weights, scales, seconds)
         rows = [{"id": i, "ref": r, **row} for i, r, row in zip(piece["ids"], piece["refs"], rows)]
