@@ -78,6 +78,15 @@ def test_silence_is_no_error(whisper_model):
     assert isinstance(ready.PocketSphinx(settings("pocketsphinx"), "cpu", {"en"}).words(SECOND, "en", {}), str)
 
 
+def test_whisper_says_no_more_than_there_is_time_for(speech, whisper_model):
+    """A bound that speech is far from changes nothing; a tight one cuts; without one nothing is cut."""
+    longest = max((u for key, u in speech.items() if key.startswith("conf-")), key=lambda u: len(u.text))
+    wave, model = soundfile.read(longest.audio, dtype="float32")[0], f"ready.model={whisper_model}"
+    bounds = (settings("whisper_zero", model, f"ready.tokens={n}") for n in (8.0, 0.0, 0.1))
+    whole, free, cut = (ready.Whisper(bound, "cpu", {"en"}).words(wave, "en", {}) for bound in bounds)
+    assert whole == free and len(cut.split()) < len(whole.split())
+
+
 def test_what_they_refuse(whisper_model, tmp_path):
     with pytest.raises(UserError, match=r"English model alone, and the corpus is in en, fr"):
         ready.PocketSphinx(settings("pocketsphinx"), "cpu", {"en", "fr"})

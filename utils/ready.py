@@ -9,16 +9,20 @@ import numpy as np
 from utils.decoding import write_piece
 from utils.errors import UserError
 from utils.features import audio
-from utils.front_end import RATE, Placement, whisper_folder
+from utils.front_end import RATE, WINDOW, Placement, whisper_folder
 from utils.text import normaliser
 from utils.timing import timed
+
+
+MORE_TOKENS = 8  # of a window, beside those that its seconds allow
 
 
 class Whisper:
     """A Whisper model of any size through faster-whisper: beam search at temperature 0, without the fallback that samples.
 
-    Everything else is as faster-whisper has it: audio filled up to 30 s, timestamps, the language told. It is loaded with the
-    first utterance, so after the fork of a worker process.
+    What a window of 30 s may be told in is bounded by its speech: where the search would repeat itself, the fallback is what
+    ends it otherwise. Everything else is as faster-whisper has it: audio filled up to 30 s, timestamps, the language told. It is
+    loaded with the first utterance, so after the fork of a worker process.
     """
 
     def __init__(self, config: SimpleNamespace, device: str, languages: Set[str]) -> None:
@@ -28,7 +32,7 @@ class Whisper:
         if not (self.folder / "tokenizer.json").is_file():
             raise UserError(f"ready.model={self.folder} has no tokenizer.json, which recognising needs beside the encoder's files")
         self.bytes = (self.folder / "model.bin").stat().st_size
-        self.beam, self.model = config.beam, None
+        self.beam, self.tokens, self.model = config.beam, config.tokens, None
 
     def words(self, samples: np.ndarray, language: str, seconds: Dict[str, float]) -> str:
         """What is said in samples (S,) float32 at 16 kHz; the seconds of encoder and search are added to `seconds`.
@@ -42,7 +46,9 @@ class Whisper:
         own: Dict[str, float] = {}
         self.model.spent = own
         with timed(own, "beam"):
-            segments, _ = self.model.transcribe(samples, language=language, beam_size=self.beam, temperature=0.0)
+            longest = int(self.tokens * min(len(samples) / RATE, WINDOW / 100)) + MORE_TOKENS if self.tokens else None
+            settings = {"language": language, "beam_size": self.beam, "temperature": 0.0, "max_new_tokens": longest}
+            segments, _ = self.model.transcribe(samples, **settings)
             text = " ".join(segment.text for segment in segments)
         own["beam"] -= own["front_end"]
         for link, spent in own.items():
