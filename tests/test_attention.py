@@ -88,6 +88,10 @@ def test_hypotheses_of_its_own_join_the_lists_with_words_that_training_lacks(fin
     assert len(found) > 3  # words that training lacks are there to be chosen
     for utterance, paths in lists.items():  # a word that is not in the lexicon is in no other utterance's list
         assert {word for words in paths for word in words} <= heard | {word for words in proposed[utterance] for word in words}
+    for file in folder.glob("parts/attention/test/*.jsonl"):  # however little the lists' other scores make of them, they are read
+        for row in map(json.loads, file.read_text().splitlines()):
+            read = [path["words"] for path in row["paths"]]
+            assert all(words in read for words in proposed[row["id"]] if words in lists[row["id"]])
 
 
 def test_a_recipe_without_word_vectors_takes_them_too(finished):

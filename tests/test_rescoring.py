@@ -233,6 +233,10 @@ def test_pruned_lists_keep_what_other_weights_may_still_choose():
         return [[p["words"][0] for p in r["paths"]] for r in pruned(rows, flatten(rows), {"lm": 1.0}, count, margin)]
 
     assert kept(2, 100.0) == [["y", "z"], ["x"]] and kept(4, 6.0) == [["x", "y", "z"], ["x"]] and kept(4, 0.5) == [["z"], ["x"]]
+    row["paths"][3]["proposed"] = row["paths"][2]["proposed"] = True
+    assert kept(1, 6.0) == [["z", "v"], ["x"]]  # the decoder that proposed them has not read them yet
+    row["paths"][3]["attention"] = -1.0
+    assert kept(1, 6.0) == [["z"], ["x"]]
     weights, errors = tune(flatten(rows), ("llm",), {"lm": 0.0})
     assert weights == {"lm": 0.0, "llm": 1.0} and errors == 1  # y is chosen: its acoustic score alone is the best
 

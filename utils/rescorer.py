@@ -96,6 +96,9 @@ class Rescorer:
             ]
             for path, score in zip(listed, scored):
                 path["word"] = round(score, 4)
+            proposed = set(self.proposed.get(utterance, ())) if joining else ()
+            for path in (path for path, p in zip(listed, paths) if p.words in proposed):
+                path["proposed"] = True
             rows.append(
                 {
                     "id": utterance,

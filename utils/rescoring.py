@@ -23,7 +23,7 @@ GRID: Dict[str, Sequence[float]] = {  # what tuning tries; the acoustic score ha
 USUAL = {"lm": 1.0, "word": 0.6, "penalty": 0.0, "unknown": 0.0, "added": 0.0, "word_lm": 1.0, "attention": 1.0, "llm": 1.0}
 READERS = ("word_lm", "attention", "llm")  # models that score the best paths alone, in this order
 FEATURES = ("lm", "word", "penalty", "unknown", "added", *READERS)  # of a path beside the acoustic score
-Row = Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word}]; behind READERS also theirs
+Row = Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word}]; behind READERS also theirs; `proposed` where so
 
 
 @dataclass
@@ -75,7 +75,8 @@ def tune(lists: Lists, names: Sequence[str], fixed: Optional[Dict[str, float]] =
 
 
 def pruned(rows: Sequence[Row], lists: Lists, weights: Dict[str, float], count: int, margin: float) -> List[Row]:
-    """The lists with their best paths under some weights alone, in the order that they have.
+    """The lists with their best paths under some weights alone, in the order that they have. What the attention decoder proposed
+    stays until it has been read by it: where its words are new, the scores so far say little of them.
 
     Args:
       count: how many at most.
@@ -85,7 +86,8 @@ def pruned(rows: Sequence[Row], lists: Lists, weights: Dict[str, float], count: 
     kept = []
     for row, first, last in zip(rows, lists.splits, lists.splits[1:]):
         own = total[first:last]
-        best = [n for n in np.argsort(-own, kind="stable")[:count] if own[n] >= own.max() - margin]
+        best = {n for n in np.argsort(-own, kind="stable")[:count].tolist() if own[n] >= own.max() - margin}
+        best |= {n for n, path in enumerate(row["paths"]) if path.get("proposed") and "attention" not in path}
         kept.append({**row, "paths": [row["paths"][n] for n in sorted(best)]})
     return kept
 
