@@ -1,7 +1,8 @@
 """Acoustic encoder: a small conformer (Gulati et al. 2020) with rotary positions (Su et al. 2021).
 
 Layer norm stands where the original has batch norm, and padding is masked before every convolution, so that an utterance's
-output depends neither on its batch nor on what lies behind its end.
+output depends neither on its batch nor on what lies behind its end. Under autocast the stream and what goes into a norm stay in
+single precision.
 """
 
 from typing import Tuple
@@ -64,10 +65,10 @@ class Encoder(nn.Module):
         for convolution in self.convolutions:
             x = F.silu(convolution(x * valid_frames(lengths, x.shape[2])[:, None]))
             lengths = output_frames(lengths, 2)
-        fine = self._blocks(self.fine, self.dropout(self.norm(x.transpose(1, 2))), lengths)
+        fine = self._blocks(self.fine, self.dropout(self.norm(x.transpose(1, 2).float())), lengths)
         coarse_lengths = output_frames(lengths, self.ratio)
         down = self.down((fine * valid_frames(lengths, fine.shape[1])[..., None]).transpose(1, 2)).transpose(1, 2)
-        coarse = self._blocks(self.coarse, down, coarse_lengths)
+        coarse = self._blocks(self.coarse, down.float(), coarse_lengths)
         n, t, c = coarse.shape
         fine = fine + coarse[:, :, None].expand(n, t, self.ratio, c).reshape(n, self.ratio * t, c)[:, : fine.shape[1]]
         return self.fine_norm(fine), lengths, self.coarse_norm(coarse), coarse_lengths
@@ -130,7 +131,7 @@ class Convolution(nn.Module):
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         x = F.glu(self.inputs(self.norm(x)), -1) * valid[..., None]
         x = self.depthwise(x.transpose(1, 2)[:, :, None])[:, :, 0].transpose(1, 2)
-        return self.output(F.silu(self.middle(x)))
+        return self.output(F.silu(self.middle(x.float())))
 
 
 def valid_frames(lengths: Tensor, frames: int) -> Tensor:
