@@ -258,6 +258,18 @@ def test_readme_block_is_redrawn_in_place_from_committed_records(tmp_path, capsy
     assert "results:begin" in capsys.readouterr().err and readme.read_text() == "no markers"
 
 
+def test_readme_shows_of_each_recipe_what_is_best_on_dev(tmp_path):
+    corpus, readme = tmp_path / "egs" / "asterisk", tmp_path / "README.md"
+    for overrides, dev, test in (([], 3, 3), (["model.dim=64"], 1, 2), (["model.dim=96"], 2, 1)):
+        for split, errors in (("dev", dev), ("test", test)):
+            publish(record(overrides=overrides, split=split, utterance_errors=[errors, 0, 0, 0]), corpus)
+    readme.write_text("<!-- results:begin -->\n<!-- results:end -->\n")
+    assert main(["--readme"], tmp_path) == 0
+    shown = readme.read_text()
+    assert "| bpe_ctc | lm |" in shown and "| bpe_ctc model.dim=64 | lm |" in shown and "model.dim=96" not in shown
+    assert main([], tmp_path) == 0 and "model.dim=96" in (tmp_path / "RESULTS.md").read_text()
+
+
 def test_comparing_needs_no_torch():
     code = "import sys, steps.compare; sys.exit(any(m in sys.modules for m in ('torch', 'k2', 'lhotse', 'matplotlib')))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -108,6 +108,14 @@ def results(all_cells: Iterable[Cell]) -> List[Cell]:
     return sorted(last, key=lambda c: (c.corpus, c.mean("wer"), c.system))
 
 
+def headlines(records: Iterable[Record], dev: Iterable[Record]) -> List[Record]:
+    """Of a split's records those of each recipe as it stands, and with the overrides that make the fewest errors on dev."""
+    best: Dict[Tuple[str, str], str] = {}
+    for cell in results(cells(dev)):
+        best.setdefault((cell.records[0]["corpus"], cell.records[0]["recipe"]), cell.system)
+    return [r for r in records if not r["overrides"] or best.get((r["corpus"], r["recipe"])) == system_name(r)]
+
+
 def against(cell: Cell, baseline: Cell) -> Optional[Difference]:
     """Paired bootstrap of a system against another, on the seeds that both have; None where they share none.
 

@@ -1,11 +1,11 @@
 """The pages of results: tables and pictures of a set of records, as terminal text, Markdown or one HTML file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Dict, List, Sequence
 
 from utils import plots
-from utils.comparison import Cell, cells, notes, results
+from utils.comparison import Cell, cells, headlines, notes, results
 from utils.records import Record, decoding_rank
 from utils.result_tables import all_tables
 from utils.tables import Table, as_html, as_markdown, as_text
@@ -89,9 +89,17 @@ def markdown_page(pages: Sequence[Report], title: str) -> str:
     return "\n".join([f"# {title}", "", MADE_BY, "", *(block for page in pages for block in _blocks(page, page.tables))])
 
 
-def readme_block(page: Report) -> str:
-    """What goes into README: the comparisons and their conditions."""
-    return "\n".join(_blocks(page, [t for t in page.tables if t.title.startswith(("Recipes", "What the vectors"))]))
+def readme_block(records: Sequence[Record], dev: Sequence[Record], split: str, baseline: str) -> str:
+    """What goes into README: the comparisons and their conditions.
+
+    Args:
+      records: of `split`; dev: of dev, which says of each recipe which of many settings is shown.
+    """
+    whole, short = report(records, split, baseline), report(headlines(records, dev), split, baseline)
+    tables = [t for t in short.tables if t.title.startswith("Recipes")]
+    tables += [t for t in whole.tables if t.title.startswith("What the vectors")]
+    note = "Of each recipe, as it stands and with the settings that are best on dev; RESULTS.md has all others."
+    return "\n".join(_blocks(replace(short, notes=[note, *short.notes]), tables))
 
 
 def html_page(page: Report, title: str, details: str = "") -> str:
