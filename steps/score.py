@@ -9,7 +9,7 @@ import os
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from lhotse import CutSet
@@ -70,7 +70,7 @@ def judged(job: Job, split: str, shared: Dict[str, Any]) -> List[Record]:
         scores, measured = measure(rows, cuts, heard, job.config.score.bootstrap, path)
         write_lines(job.out / f"errors-{split}-{decoding}.txt", listing(scores, heard))
         sure = {"confidence": confidence(job, split, decoding, path)}
-        again = rescored(job, decoding, lattice_oracle(rows) if "oracle" in rows[0] else best)
+        again = rescored(job, split, decoding, lattice_oracle(rows) if "oracle" in rows[0] else best)
         reader = again["weights"].get("model_bytes", 0)  # the language model that read the lists
         size = {"model_mb": round(shared["model_mb"] + reader / 1e6, 3)}
         records.append({**shared, **measured, **again, **sure, **size, "split": split, "decoding": decoding})
@@ -121,8 +121,8 @@ def model_bytes(inputs: Mapping[str, Path]) -> int:
     return trained + front_end.model_bytes(made_with(inputs["features"]).features)
 
 
-def rescored(job: Job, decoding: str, oracle: Any) -> Dict[str, Any]:
-    """The keys that differ between first pass and rescoring: weights, oracle, links."""
+def rescored(job: Job, split: str, decoding: str, oracle: Any) -> Dict[str, Any]:
+    """The keys that differ between first pass and rescoring: weights, oracle, lattices, links."""
     path = job.inputs.get("rescore", job.inputs["decode"]) / "weights.json"  # a system without rescoring may tune its decoding
     weights = read_json(path) if path.exists() else {}
     again, factors = decoding in weights, real_time_factors(job.inputs)
@@ -130,8 +130,16 @@ def rescored(job: Job, decoding: str, oracle: Any) -> Dict[str, Any]:
     return {
         "weights": found if again else {},
         "oracle_wer": oracle if again else None,
+        "lattice_density": density(job, split, found["graph"].split("+") if again else [decoding]),
         "rtf": {link: factors[link] for link in links(decoding, found["graph"]) if link in factors},
     }
+
+
+def density(job: Job, split: str, graphs: Sequence[str]) -> Optional[float]:
+    """Arcs a frame of all lattices that a decoding comes from; None where it comes from none."""
+    path = job.inputs["decode"] / "density.json"
+    found = read_json(path)[split] if path.exists() else {}
+    return round(sum(found[graph] for graph in graphs), 2) if found.keys() >= set(graphs) else None
 
 
 def hypotheses(job: Job, split: str) -> List[Tuple[str, Path]]:

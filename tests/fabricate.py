@@ -124,6 +124,7 @@ def finished(
         rescore / "weights.json",
         {"graph": "lattice", "lm": {"lm": 0.5, "dev_wer": 20.0}, "wordvec": {"lm": 0.5, "word": 0.3, "dev_wer": 15.0}},
     )
+    write_json(decode / "density.json", {split: {"lattice": 7.25} for split in sets})
     features = plans["features"].out
     links = ((features, ("front_end",)), (decode, ("encoder", "greedy", "lattice")), (rescore, ("nbest", "word_score")))
     for folder, timed in links:
@@ -168,6 +169,7 @@ def record(**changes: Any) -> Dict[str, Any]:
         "wer_interval": [max(wer - 5, 0), wer + 5],
         "cer": None,
         "cer_interval": None,
+        "lattice_density": None,
         "oov_words": 2,
         "oov_recall": 50.0,
         "iv_recall": 80.0,

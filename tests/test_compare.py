@@ -168,7 +168,7 @@ def test_recipes_that_differ_in_their_vectors_alone_have_a_table_beside_random_o
 def test_each_link_says_how_much_of_the_way_to_the_oracle_it_goes():
     records = [
         hybrid(decoding="lattice", utterance_errors=[4, 0, 0, 0]),  # 20%
-        hybrid(decoding="lm", utterance_errors=[3, 0, 0, 0], oracle_wer=10.0),
+        hybrid(decoding="lm", utterance_errors=[3, 0, 0, 0], oracle_wer=10.0, lattice_density=31.25),
         hybrid(utterance_errors=[2, 1, 0, 0], oracle_wer=10.0),
         hybrid(decoding="whole_lattice", utterance_errors=[2, 0, 0, 0], oracle_wer=5.0),
         hybrid(decoding="llm", utterance_errors=[0, 0, 2, 0], oracle_wer=10.0),
@@ -176,7 +176,8 @@ def test_each_link_says_how_much_of_the_way_to_the_oracle_it_goes():
     page = report([*records, record(decoding="greedy")], "test")
     (row,) = table(page, "Links").rows
     assert dict(zip(table(page, "Links").header, row)) == {
-        "corpus": "asterisk-en", "recipe": "wordvec_hybrid", "seeds": "1", "lattice": "lattice", "first pass": "20.00",
+        "corpus": "asterisk-en", "recipe": "wordvec_hybrid", "seeds": "1", "lattice": "lattice", "density": "31.2",
+        "first pass": "20.00",
         "lm": "15.00 (50%)", "wordvec": "15.00 (50%)", "whole_lattice": "10.00 (100%)", "consensus": "–", "word_lm": "–",
         "attention": "–", "llm": "10.00 (100%)", "oracle": "10.00", "lattice oracle": "5.00",
     }

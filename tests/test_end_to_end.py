@@ -67,6 +67,7 @@ def finished(speech, tmp_path_factory):
 def test_heard_words_are_recognised_by_every_decoding(finished):
     records = {r["decoding"]: r for r in read_all([finished["corpus"] / "results"]) if r["split"] == "test"}
     assert set(records) == {"greedy", "lattice", "word_lattice", "lm", "wordvec"}
+    assert records["greedy"]["lattice_density"] is None and records["lm"]["lattice_density"] >= 1  # arcs in every frame
     assert records["wordvec"]["wer"] <= 10 and records["lattice"]["wer"] <= 25 and records["greedy"]["wer"] <= 25
     assert records["wordvec"]["oracle_wer"] <= records["wordvec"]["wer"]
 

@@ -78,6 +78,7 @@ def test_the_record_says_what_the_stage_folders_say(scored):
     greedy = read(plans["score"].out / "test-greedy.json")
     assert greedy["weights"] == {} and greedy["oracle_wer"] is None and set(greedy["rtf"]) == {"front_end", "encoder", "greedy"}
     assert made["oracle_wer"] is not None and greedy["wer"] > made["wer"]
+    assert made["lattice_density"] == 7.25 and greedy["lattice_density"] is None
 
 
 def test_every_key_has_its_line_so_the_file_stays_readable(scored):
@@ -239,6 +240,13 @@ def test_a_record_without_a_key_or_cut_short_is_refused(tmp_path):
     (tmp_path / "r.json").write_text(json.dumps(record())[:100])
     with pytest.raises(UserError, match="not JSON"):
         read(tmp_path / "r.json")
+
+
+def test_a_record_older_than_a_key_reads_as_one_that_lacks_what_the_key_tells(tmp_path):
+    older = record(decoding="greedy")
+    del older["lattice_density"]
+    (tmp_path / "r.json").write_text(json.dumps(older))
+    assert read(tmp_path / "r.json") == record(decoding="greedy", lattice_density=None)
 
 
 def test_written_records_read_back_equal(tmp_path):

@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 from safetensors.torch import save_file
@@ -73,6 +73,7 @@ class Decoder:
                 torch.tensor([len(x) for x in loaded], device=self.device),
             )
         hypotheses: Dict[str, List[List[str]]] = {}
+        sizes: Dict[str, List[int]] = {}
         words = None
         scores_kept: Dict[str, Tensor] = {}
         if output.subword is not None:
@@ -101,9 +102,10 @@ class Decoder:
             with timed(seconds, name):
                 found = lattices(log_probs, lengths, graph, self.config)
                 hypotheses[name] = [self.lexicon.ids_to_words(ids) for ids in best_paths(found)]
+            sizes[name] = [found.num_arcs, int(lengths.sum())]
             with atomic_path(out.with_name(f"{out.name}-{name}.pt")) as temporary:
                 torch.save(found.to("cpu").as_dict(), temporary)
-        write_piece(out, cuts, hypotheses, seconds)
+        write_piece(out, cuts, hypotheses, seconds, sizes)
 
 
 def first_pass_graph(path: Path, lm_scale: float, device: str) -> Any:
@@ -171,8 +173,16 @@ def in_order(cuts: Sequence[Any]) -> List[Sequence[Any]]:
     return [cuts[start : start + BATCH_CUTS] for start in range(0, len(cuts), BATCH_CUTS)]
 
 
-def write_piece(out: Path, cuts: Sequence[Any], hypotheses: Dict[str, List[List[str]]], seconds: Dict[str, float]) -> None:
-    """Write `<out>.json`: ids and references of some cuts, their words by decoding, and seconds of one core by link."""
+def write_piece(
+    out: Path,
+    cuts: Sequence[Any],
+    hypotheses: Dict[str, List[List[str]]],
+    seconds: Dict[str, float],
+    sizes: Mapping[str, Sequence[int]] = {},
+) -> None:
+    """Write `<out>.json`: ids and references of some cuts, their words by decoding, seconds of one core by link, and `sizes`, arcs
+    and frames of the lattices by graph.
+    """
     write_json(
         out.with_name(out.name + ".json"),
         {
@@ -180,6 +190,7 @@ def write_piece(out: Path, cuts: Sequence[Any], hypotheses: Dict[str, List[List[
             "refs": [cut.supervisions[0].text.split() for cut in cuts],
             "hyps": hypotheses,
             "seconds": seconds,
+            "sizes": sizes,
             "audio_seconds": sum(cut.duration for cut in cuts),
         },
     )
@@ -191,14 +202,19 @@ def pieces(folder: Path, split: str) -> List[Dict[str, Any]]:
 
 
 def write_hypotheses(folder: Path, splits: Sequence[str]) -> None:
-    """From the finished pieces: hyps-<decoding>-<split>.jsonl of every decoding and split, and timing.json."""
-    measured = []
+    """From the finished pieces: hyps-<decoding>-<split>.jsonl of every decoding and split, timing.json, and density.json, the arcs
+    a frame of each split's lattices by graph (Kaldi's lattice-depth).
+    """
+    measured, density = [], {}
     for split in splits:
         done = pieces(folder, split)
         measured += [(piece["seconds"], piece["audio_seconds"]) for piece in done]
+        totals = {graph: [sum(part) for part in zip(*(p["sizes"][graph] for p in done))] for graph in done[0]["sizes"]}
+        density[split] = {graph: round(arcs / max(frames, 1), 2) for graph, (arcs, frames) in totals.items()}
         for decoding in done[0]["hyps"]:
             write_jsonl(
                 folder / f"hyps-{decoding}-{split}.jsonl",
                 ({"id": i, "ref": r, "hyp": h} for p in done for i, r, h in zip(p["ids"], p["refs"], p["hyps"][decoding])),
             )
+    write_json(folder / "density.json", density)
     write_json(folder / "timing.json", sum_timing(measured))

@@ -59,6 +59,7 @@ SCHEMA: Dict[str, Any] = {
     "utterance_words": [int],
     "utterance_errors": [int],
     "weights": {},
+    "lattice_density": (float, NULL),  # arcs a frame of the lattices that it comes from (Kaldi's lattice-depth), their sum
     "confidence": ({str: float}, NULL),  # ece, nce of the words' confidences; null where there are none, or the record is older
     "parameters": int,  # learned in training
     "model_mb": (float, NULL),  # of all models that recognising loads; null in records older than the key
@@ -77,6 +78,7 @@ SCHEMA: Dict[str, Any] = {
     "threads": int,
     "date": str,
 }
+YOUNGER = {"lattice_density": None}  # keys that records of earlier versions lack, with what these read as
 Record = Dict[str, Any]
 
 
@@ -129,7 +131,8 @@ def write(path: Path, record: Record) -> None:
 def read(path: Path) -> Record:
     """Read and check one record."""
     try:
-        return check(json.loads(Path(path).read_text(encoding="utf-8")), str(path))
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        return check({**YOUNGER, **found} if isinstance(found, dict) else found, str(path))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not JSON ({error}); restore it (git checkout {path}) or delete it and score again") from None
 

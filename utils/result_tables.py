@@ -156,7 +156,7 @@ def chain(every: Sequence[Cell], split: str) -> Optional[Table]:
         if not found or before is None or found[0].mean("oracle_wer") is None:
             continue
         first, oracle = before.mean("wer"), found[0].mean("oracle_wer")
-        row = [corpus, system, str(len(before.seeds)), before.decoding, number(first, 2)]
+        row = [corpus, system, str(len(before.seeds)), before.decoding, number(found[0].mean("lattice_density")), number(first, 2)]
         for link in REREAD:
             value = cells_of[link].mean("wer") if link in cells_of else None
             share = f" ({number(100 * (first - value) / (first - oracle), 0)}%)" if value is not None and first > oracle else ""
@@ -168,12 +168,12 @@ def chain(every: Sequence[Cell], split: str) -> Optional[Table]:
     caption = (
         "WER, means over seeds: of the lattice's best path; of what each link takes from the n-best lists, and whole_lattice and "
         "consensus from all of the lattice; of the best there is in each list, and in each lattice. In brackets the share of the "
-        "way from the first to the lists' best that is gone by then."
+        "way from the first to the lists' best that is gone by then. Density: arcs a frame of the lattices that the lists are from."
     )
     return Table(
         f"Links of the chain on {split}",
         caption,
-        ["corpus", "recipe", "seeds", "lattice", "first pass", *REREAD, "oracle", "lattice oracle"],
+        ["corpus", "recipe", "seeds", "lattice", "density", "first pass", *REREAD, "oracle", "lattice oracle"],
         grouped(rows, 1),
         4,
     )
