@@ -15,8 +15,9 @@ from utils.files import read_json, read_jsonl, write_json, write_jsonl
 from utils.parallel import run_all
 from utils.readers import AttentionReader, LanguageModelReader, WordLMReader
 from utils.rescorer import Rescorer, Work
-from utils.rescoring import best_words, flatten, pruned, tune
+from utils.rescoring import best_words, flatten, pruned
 from utils.timing import sum_timing, timed
+from utils.tuning import tune
 from utils.whole_lattice import SCALES, best_scale, calibrated, chosen, errors, evidence
 
 SPLITS = ("dev", "test")
@@ -44,25 +45,24 @@ def run(job: Job) -> None:
     weights: Dict[str, Any] = {"graph": "+".join(graphs if both else graphs[:1])}
     more = ("unknown",) if rescorer.lexicon.unknown and graph == "lattice" else ()
     more += ("added",) if added else ()
-    schemes = {"lm": [("lm", "penalty", *more)]}
+    schemes = {"lm": ("lm", "penalty", *more)}
     if rescorer.vectors is not None and graph == "lattice":
-        schemes["wordvec"] = [("lm", "word", "penalty", *more)]
-    for name, steps in schemes.items():
-        weights[name] = settle(job, name, rows, added, steps)
+        schemes["wordvec"] = ("lm", "word", "penalty", *more)
+    for name, free in schemes.items():
+        weights[name] = settle(job, name, rows, added, free)
     for split in SPLITS:
         write_jsonl(job.out / f"nbest-{split}.jsonl", rows[split])
-    measured, kept, model_bytes = proposing + work, more, 0
+    measured, model_bytes = proposing + work, 0
     if job.config.rescore.whole_lattice:
-        measured = measured + whole_lattices(job, rescorer, done, added, schemes.get("wordvec", schemes["lm"])[0], weights)
+        measured = measured + whole_lattices(job, rescorer, done, added, free, weights)
     for link, reader in reading.items():
         work = read_again(job, link, reader, work, added, weights[name])
         measured += work
-        steps = [("lm", *(("word",) if "wordvec" in schemes else ()), "penalty", link)]
-        steps += [("penalty", link, *kept)] if kept else []
-        weights[link] = settle(job, link, listed(job, link), added, steps, {key: weights[name][key] for key in kept})
+        free = (*free, link)
+        weights[link] = settle(job, link, listed(job, link), added, free)
         model_bytes += reader.bytes()
         weights[link] = {**weights[link], **reader.about(), "model_bytes": model_bytes}
-        name, kept = link, (*kept, link)
+        name = link
     write_json(job.out / "weights.json", weights)
     seconds = ((read_json(out.with_suffix(".seconds.json")), piece["audio_seconds"]) for piece, out in measured)
     write_json(job.out / "timing.json", sum_timing(seconds))
@@ -75,18 +75,11 @@ def listed(job: Job, link: str) -> Dict[str, List[Dict[str, Any]]]:
 
 
 def settle(
-    job: Job,
-    name: str,
-    rows: Dict[str, List[Dict[str, Any]]],
-    added: Set[str],
-    steps: Sequence[Sequence[str]],
-    fixed: Optional[Dict[str, float]] = None,
+    job: Job, name: str, rows: Dict[str, List[Dict[str, Any]]], added: Set[str], free: Sequence[str]
 ) -> Dict[str, Any]:
-    """Tune a decoding's weights on dev, one set of them after the other, calibrate its confidences, and write its hypotheses."""
+    """Tune a decoding's weights on dev, calibrate its confidences, and write its hypotheses."""
     lists = {split: flatten(rows[split], added) for split in SPLITS}
-    found, errors = dict(fixed or {}), 0
-    for free in steps:
-        found, errors = tune(lists["dev"], free, found)
+    found, errors = tune(lists["dev"], free)
     dev_wer = 100 * errors / sum(len(row["ref"]) for row in rows["dev"])
     job.log.info("%s: %s, dev WER %.2f%%", name, ", ".join(f"{k} {v:g}" for k, v in found.items()), dev_wer)
     sure = {split: Confidences(rows[split], lists[split], found) for split in SPLITS}

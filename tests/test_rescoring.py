@@ -12,7 +12,7 @@ from utils.candidates import Candidates
 from utils.decoding import best_paths, lattices
 from utils.files import write_json
 from utils.nbest import Path, nbest, some
-from utils.rescoring import choose, flatten, pruned, tune
+from utils.rescoring import choose, flatten, pruned
 from utils.wordscore import MARGIN, sequence_scores, span_scores
 
 k2 = pytest.importorskip("k2")
@@ -137,13 +137,6 @@ def test_zero_weights_return_the_acoustic_order_and_first_pass_weights_the_first
     assert choose(tied, {"lm": 1.0, "word": 1.0, "penalty": 1.0}).tolist() == [0]
 
 
-def test_tuning_finds_weights_without_errors_where_there_are_some():
-    lists = flatten(ROWS)
-    weights, errors = tune(lists, ("lm", "word", "penalty"))
-    assert errors == 0 and set(weights) == {"lm", "word", "penalty"}
-    assert choose(lists, weights).tolist() == [1, 2, 4]
-
-
 @pytest.fixture(scope="module")
 def joined(tmp_path_factory):
     """A lang folder of three words, one with two pronunciations, and its Candidates."""
@@ -237,8 +230,6 @@ def test_pruned_lists_keep_what_other_weights_may_still_choose():
     assert kept(1, 6.0) == [["z", "v"], ["x"]]  # the decoder that proposed them has not read them yet
     row["paths"][3]["attention"] = -1.0
     assert kept(1, 6.0) == [["z"], ["x"]]
-    weights, errors = tune(flatten(rows), ("llm",), {"lm": 0.0})
-    assert weights == {"lm": 0.0, "llm": 1.0} and errors == 1  # y is chosen: its acoustic score alone is the best
 
 
 @pytest.mark.parametrize("ragged", [False, True])

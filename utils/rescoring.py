@@ -1,26 +1,13 @@
-"""Log-linear rescoring of n-best lists; every weight tuned on dev."""
+"""Log-linear rescoring of n-best lists; utils/tuning.py finds the weights."""
 
 from dataclasses import dataclass
-from itertools import product
-from typing import Collection, Dict, List, Optional, Sequence, Tuple
+from typing import Collection, Dict, List, Sequence
 
 import kaldialign
 import numpy as np
-from scipy.ndimage import uniform_filter
 
 from utils.lexicon import UNKNOWN
 
-GRID: Dict[str, Sequence[float]] = {  # what tuning tries; the acoustic score has weight 1
-    "lm": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 1.75, 2.0, 2.5, 3.0),
-    "word": (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0),
-    "penalty": (-4.0, -3.0, -2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0),
-    "unknown": (-12.0, -9.0, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 9.0, 12.0),
-    "added": (-12.0, -9.0, -6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 9.0, 12.0),
-    "word_lm": (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0),
-    "attention": (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.5, 8.0),
-    "llm": (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0),
-}
-USUAL = {"lm": 1.0, "word": 0.6, "penalty": 0.0, "unknown": 0.0, "added": 0.0, "word_lm": 1.0, "attention": 1.0, "llm": 1.0}
 READERS = ("word_lm", "attention", "llm")  # models that score the best paths alone, in this order
 FEATURES = ("lm", "word", "penalty", "unknown", "added", *READERS)  # of a path beside the acoustic score
 Row = Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word}]; behind READERS also theirs; `proposed` where so
@@ -51,27 +38,6 @@ def flatten(rows: Sequence[Row], added: Collection[str] = ()) -> Lists:
             errors.append(kaldialign.edit_distance(row["ref"], path["words"])["total"])
         splits.append(len(scores))
     return Lists(np.array(scores).reshape(-1, 1 + len(FEATURES)), np.array(splits), np.array(errors))
-
-
-def tune(lists: Lists, names: Sequence[str], fixed: Optional[Dict[str, float]] = None) -> Tuple[Dict[str, float], int]:
-    """Weights with the fewest errors, over the grid of `names` (keys of GRID; others are `fixed`, or 0, but lm 1).
-
-    Errors are smoothed over neighbouring weights before the choice, so that a lucky point on a small dev set is not taken; of all
-    weights within one error of the best, those nearest to the usual ones are.
-
-    Returns:
-      the weights, those that were fixed among them, and the errors on these lists with them.
-    """
-    fixed = fixed or {}
-    grids = [GRID[name] for name in names]
-    errors = np.zeros([len(g) for g in grids])
-    for index, values in zip(np.ndindex(*errors.shape), product(*grids)):
-        errors[index] = lists.errors[choose(lists, {**fixed, **dict(zip(names, values))})].sum()
-    smooth = uniform_filter(errors, 3, mode="nearest")
-    best = np.argwhere(smooth <= smooth.min() + 1)
-    usual = np.array([list(GRID[name]).index(USUAL[name]) for name in names])
-    index = tuple(best[np.argmin(np.abs(best - usual).sum(1))])
-    return {**fixed, **{name: grid[i] for name, grid, i in zip(names, grids, index)}}, int(errors[index])
 
 
 def pruned(rows: Sequence[Row], lists: Lists, weights: Dict[str, float], count: int, margin: float) -> List[Row]:

@@ -9,35 +9,34 @@ from scipy.optimize import minimize
 
 from utils.rescoring import FEATURES, Lists, choose, totals
 
-USUAL = {"lm": 1.0, "word": 0.6, "penalty": 0.0, "unknown": 0.0, "added": 0.0, "word_lm": 1.0, "attention": 1.0, "llm": 1.0}
-SPREAD = {"lm": 0.5, "word": 0.5, "penalty": 1.0, "unknown": 3.0, "added": 3.0, "word_lm": 0.5, "attention": 1.0, "llm": 0.5}
+USUAL = {"lm": 1.0, "word": 1.0, "penalty": 0.0, "unknown": 0.0, "added": 0.0, "word_lm": 1.0, "attention": 1.0, "llm": 1.0}
+SPREAD = {"lm": 0.5, "word": 1.0, "penalty": 1.0, "unknown": 3.0, "added": 3.0, "word_lm": 0.5, "attention": 1.0, "llm": 0.5}
 COUNTS = ("penalty", "unknown", "added")  # of words: their weights may be negative
 SHARPNESS = (0.1, 0.25, 0.5, 1.0)  # of the scores where they become probabilities
-TIES = (0.3, 1.0, 3.0, 10.0)  # errors that it costs to have one weight a spread away from the usual one
+TIES = (0.1, 0.3, 1.0, 3.0)  # errors that it costs to have one weight a spread away from the usual one
 FOLDS = 5
 
 
-def tune(lists: Lists, names: Sequence[str], fixed: Optional[Dict[str, float]] = None) -> Tuple[Dict[str, float], int]:
-    """The weights of `names`, keys of USUAL; others are `fixed`, or 0, but lm 1.
+def tune(lists: Lists, names: Sequence[str]) -> Tuple[Dict[str, float], int]:
+    """The weights of `names`, keys of USUAL.
 
     A small dev set is soon fitted by chance. So the weights are tied to usual ones, and how firmly, and how sharp the
     probabilities are, is what makes the fewest errors in cross-validation, on utterances whose errors the weights were not
     tuned on; of what comes within one error of it, the firmest.
 
     Returns:
-      the weights, those that were fixed among them, and the errors on these lists with them.
+      the weights, and the errors on these lists with them.
     """
-    fixed = fixed or {}
     fold = np.random.default_rng(0).permutation(len(lists.splits) - 1) % FOLDS
     parts = [(_some(lists, fold != n), _some(lists, fold == n)) for n in range(FOLDS) if (fold == n).any() and (fold != n).any()]
     held_out = {
-        (tie, -sharpness): sum(_errors(there, {**fixed, **_fit(here, names, fixed, sharpness, tie)}) for here, there in parts)
+        (tie, -sharpness): sum(_errors(there, _fit(here, names, sharpness, tie)) for here, there in parts)
         for sharpness in SHARPNESS
         for tie in TIES
     }
     fewest = min(held_out.values())
     tie, sharpness = max(key for key, errors in held_out.items() if errors <= fewest + 1)
-    found = {**fixed, **_fit(lists, names, fixed, -sharpness, tie)}
+    found = _fit(lists, names, -sharpness, tie)
     return found, _errors(lists, found)
 
 
@@ -59,8 +58,8 @@ def risk(
     return float(expected.sum()), sharpness * ((shares * (lists.errors - np.repeat(expected, counts))) @ columns)
 
 
-def _fit(lists: Lists, names: Sequence[str], fixed: Dict[str, float], sharpness: float, tie: float) -> Dict[str, float]:
-    base = totals(lists, {**fixed, **{name: 0.0 for name in names}})
+def _fit(lists: Lists, names: Sequence[str], sharpness: float, tie: float) -> Dict[str, float]:
+    base = totals(lists, dict.fromkeys(names, 0.0))
     columns = lists.scores[:, [1 + FEATURES.index(name) for name in names]]
     usual, spread = (np.array([table[name] for name in names]) for table in (USUAL, SPREAD))
 
