@@ -1,8 +1,8 @@
-"""Weights of the log-linear model, tuned on dev by minimum risk: the errors that are expected where each path is as probable as its
-score says (Smith and Eisner 2006, equation 3), a smooth function of the weights, which L-BFGS minimises.
+"""Weights of the log-linear model, tuned on dev by minimum risk annealing (Smith and Eisner 2006): the errors that are expected
+where each path is as probable as its score says are a smooth function of the weights (equation 3), which L-BFGS minimises, first for
+flat probabilities, then from there for sharper ones, whose own minima are many.
 """
 
-from itertools import product
 from typing import Dict, List, Optional, Sequence, Tuple
 
 import numpy as np
@@ -13,8 +13,8 @@ from utils.rescoring import FEATURES, Lists, choose, totals
 USUAL = {"lm": 1.0, "word": 1.0, "penalty": 0.0, "unknown": 0.0, "added": 0.0, "word_lm": 1.0, "attention": 1.0, "llm": 1.0}
 SPREAD = {"lm": 0.5, "word": 1.0, "penalty": 1.0, "unknown": 3.0, "added": 3.0, "word_lm": 0.5, "attention": 1.0, "llm": 0.5}
 COUNTS = ("penalty", "unknown", "added")  # of words: their weights may be negative
-SHARPNESS = (0.5, 1.0, 2.0)  # of the scores where they become probabilities
-TIES = (0.03, 0.1, 0.3, 1.0)  # errors that it costs to have one weight a spread away from the usual one
+SHARPNESS = (0.25, 0.5, 1.0, 2.0)  # of the scores where they become probabilities
+TIES = (1.0, 0.3, 0.1, 0.03)  # errors that it costs to have one weight a spread away from the usual one
 FOLDS, REPEATS = 5, 3
 
 
@@ -34,10 +34,12 @@ def tune(lists: Lists, names: Sequence[str]) -> Tuple[Dict[str, float], int]:
         folds = [fold == n for n in range(FOLDS)]
         parts += [(_some(lists, ~there), _some(lists, there)) for there in folds if there.any() and not there.all()]
 
-    def held_out(setting: Tuple[float, float]) -> int:
-        return sum(_errors(there, _fit(here, names, *setting)) for here, there in parts)
-
-    found = _fit(lists, names, *min(product(SHARPNESS, reversed(TIES)), key=held_out))
+    held_out = np.zeros((len(TIES), len(SHARPNESS)))
+    for n, tie in enumerate(TIES):
+        for here, there in parts:
+            held_out[n] += [_errors(there, weights) for weights in _annealed(here, names, tie)]
+    tie, sharpness = np.unravel_index(held_out.argmin(), held_out.shape)  # the firmest and flattest of the best
+    found = _annealed(lists, names, TIES[tie])[sharpness]
     return found, _errors(lists, found)
 
 
@@ -59,18 +61,22 @@ def risk(
     return float(expected.sum()), sharpness * ((shares * (lists.errors - np.repeat(expected, counts))) @ columns)
 
 
-def _fit(lists: Lists, names: Sequence[str], sharpness: float, tie: float) -> Dict[str, float]:
+def _annealed(lists: Lists, names: Sequence[str], tie: float) -> List[Dict[str, float]]:
+    """The best weights for each sharpness."""
     base = totals(lists, dict.fromkeys(names, 0.0))
     columns = lists.scores[:, [1 + FEATURES.index(name) for name in names]]
     usual, spread = (np.array([table[name] for name in names]) for table in (USUAL, SPREAD))
 
-    def cost(weights: np.ndarray) -> Tuple[float, np.ndarray]:
+    def cost(weights: np.ndarray, sharpness: float) -> Tuple[float, np.ndarray]:
         away = (weights - usual) / spread
         value, slope = risk(weights, columns, base, lists, sharpness)
         return value + tie * away @ away, slope + 2 * tie * away / spread
 
     bounds: List[Tuple[Optional[float], None]] = [(None if name in COUNTS else 0.0, None) for name in names]
-    return dict(zip(names, minimize(cost, usual, jac=True, method="L-BFGS-B", bounds=bounds).x.round(4).tolist()))
+    found = [usual]
+    for sharpness in SHARPNESS:
+        found.append(minimize(cost, found[-1], (sharpness,), jac=True, method="L-BFGS-B", bounds=bounds).x)
+    return [dict(zip(names, weights.round(4).tolist())) for weights in found[1:]]
 
 
 def _errors(lists: Lists, weights: Dict[str, float]) -> int:
