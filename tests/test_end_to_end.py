@@ -1,7 +1,7 @@
 """All stages on real speech: what the model has heard it recognises, the numbers are on record, nothing is done twice."""
 
 import json
-import time
+import os
 
 import numpy as np
 import pytest
@@ -86,9 +86,9 @@ def test_records_say_what_a_reader_relies_on(finished):
 
 def test_a_second_run_does_nothing_and_ends_in_seconds(finished):
     before = {p: p.stat().st_mtime_ns for folder in finished["folders"].values() for p in folder.rglob("*")}
-    started = time.monotonic()
+    started = sum(os.times()[:4])  # processor seconds, children's too: however busy the machine is
     assert drive(*finished["arguments"]) == 0
-    assert time.monotonic() - started < 10
+    assert sum(os.times()[:4]) - started < 10
     assert before == {p: p.stat().st_mtime_ns for folder in finished["folders"].values() for p in folder.rglob("*")}
 
 
