@@ -150,10 +150,10 @@ def test_oracle_and_bootstrap_are_fast_500_utterances_of_100_paths():
     texts = [text.split() for text in SENTENCES.values()]
     paths = [[noisy(text, 0.5, rng) for _ in range(100)] for text in texts]
     lists = [(str(i), texts[i % len(texts)], paths[i % len(texts)]) for i in range(500)]
-    started = time.perf_counter()
+    started = time.process_time()
     errors = np.array(list(oracle(lists).values()))
     interval(errors, np.array([len(ref) for _, ref, _ in lists]))
-    assert time.perf_counter() - started < 6
+    assert time.process_time() - started < 6
 
 
 def test_listing_shows_errors_inline_and_counts_them():
