@@ -12,7 +12,7 @@ from utils.files import atomic_path
 from utils.graphs import need_k2
 from utils.lexicon import read_lexicon
 from utils.packs import joined, read_pack
-from utils.parallel import run_all
+from utils.parallel import in_fork, run_all
 from utils.stages import pack_path
 from utils.trained import composed_table, trained_model, with_added
 from utils.vocabulary import make_lang, open_lexicon
@@ -46,7 +46,7 @@ def make_decoder(job: Job) -> Decoder:
         entries = added.entries if added else []
         heads = (model.subword is not None, model.word is not None)
         how = (added.frequency, added.like) if added else ()
-        lang = make_lang(lang, entries, settings.unknown, heads, job.out / "lang", *how)
+        lang = in_fork(make_lang, lang, entries, settings.unknown, heads, job.out / "lang", *how)
     lexicon = open_lexicon(lang, settings.unknown)
     vectors = bias = None
     graphs: Dict[str, Any] = {}

@@ -40,6 +40,19 @@ def run_all(work: Callable[..., Any], pieces: Sequence[Tuple], nj: int, what: st
             raise
 
 
+def in_fork(work: Callable[..., Any], *arguments: Any) -> Any:
+    """What `work(*arguments)` returns, in a fork of its own. k2 keeps threads behind larger graphs that it makes, and later forks of
+    a process that has them would wait for theirs in vain.
+    """
+    global _work
+    _work = work
+    with ProcessPoolExecutor(1, get_context("fork"), initializer=_end_with, initargs=(os.getpid(),)) as pool:
+        try:
+            return pool.submit(_call, arguments).result()
+        except BrokenProcessPool:
+            raise UserError(f"{work.__name__} was killed (out of memory? see dmesg); run again") from None
+
+
 def threaded(work: Callable[[Any], Any], items: Collection[Any], nj: int, what: str) -> Iterator[Any]:
     """`work(item)` for every item, in order, `nj` at a time in threads.
 

