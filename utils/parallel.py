@@ -67,8 +67,8 @@ def threaded(work: Callable[[Any], Any], items: Collection[Any], nj: int, what: 
             raise
 
 
-def _call(piece: Tuple) -> None:
-    _work(*piece)
+def _call(piece: Tuple) -> Any:
+    return _work(*piece)
 
 
 def _end_with(parent: int) -> None:
