@@ -1,0 +1,38 @@
+"""Work in forks: k2's threads don't follow into them, results and errors come back."""
+
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+from utils.errors import UserError
+from utils.parallel import in_fork
+
+SEARCHES = """
+import k2, torch
+from utils.parallel import in_fork, run_all
+
+def search(number):
+    dense = k2.DenseFsaVec(torch.zeros(1, 20, 4), torch.tensor([[0, 0, 20]], dtype=torch.int32))
+    found = k2.intersect_dense_pruned(k2.ctc_topo(3), dense, 20.0, 8.0, 30, 1000)
+    return found.num_arcs + number
+
+assert in_fork(search, 1) == in_fork(search, 0) + 1 > 20
+run_all(search, [(0,), (1,), (2,)], 2, "search")
+print("found")
+"""
+
+
+def test_forks_after_one_that_used_k2_do_not_wait_for_its_threads():
+    """With the first search in the process itself, the searches of its forks never end."""
+    done = subprocess.run([sys.executable, "-c", SEARCHES], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "found\n", done.stderr
+
+
+def test_an_error_of_a_fork_comes_back():
+    def wrong(word):
+        raise UserError(f"no {word} here")
+
+    with pytest.raises(UserError, match="no word here"):
+        in_fork(wrong, "word")
