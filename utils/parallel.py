@@ -41,8 +41,8 @@ def run_all(work: Callable[..., Any], pieces: Sequence[Tuple], nj: int, what: st
 
 
 def in_fork(work: Callable[..., Any], *arguments: Any) -> Any:
-    """What `work(*arguments)` returns, in a fork of its own. k2 keeps threads behind larger graphs that it makes, and later forks of
-    a process that has them would wait for theirs in vain.
+    """What `work(*arguments)` returns, in a fork of its own. k2 keeps threads once it has made larger graphs, and later forks of a
+    process that has them would wait for theirs in vain.
     """
     global _work
     _work = work
