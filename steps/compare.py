@@ -8,7 +8,7 @@ Needs neither torch nor k2, but where the page gets speech Lhotse brings torch i
 import os
 import sys
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import List, Optional, Sequence, Tuple
 
 from utils.comparison import system_name
 from utils.config import nearest
@@ -64,11 +64,12 @@ def main(arguments: Optional[Sequence[str]] = None, root: Path = ROOT) -> int:
     try:
         if options.worst < 0:
             raise UserError(f"--worst {options.worst}: a number of utterances, or 0 for none")
-        records = chosen(root, options.split, options.corpus, options.recipe)
+        every = published(root)
+        records = chosen(every, options.split, options.corpus, options.recipe)
         if options.baseline != BASELINE:
             _known("recipe", [options.baseline], {system_name(r) for r in records})
         if options.readme:
-            dev = [r for r in read_all(sorted((root / "egs").glob("*/results"))) if r["split"] == "dev"]
+            dev = [r for _, r in every if r["split"] == "dev"]
             redraw(root / "README.md", readme_block(committed(records), dev, options.split, options.baseline))
             print("redrawn: the results in README.md")
             return 0
@@ -89,14 +90,20 @@ def main(arguments: Optional[Sequence[str]] = None, root: Path = ROOT) -> int:
     return 0
 
 
-def chosen(root: Path, split: str, corpora: Optional[List[str]], recipes: Optional[List[str]]) -> List[Record]:
+def published(root: Path) -> List[Tuple[str, Record]]:
+    """Every record in egs/*/results, with its folder of egs/."""
+    return [(folder.parent.name, r) for folder in sorted((root / "egs").glob("*/results")) for r in read_all([folder])]
+
+
+def chosen(
+    every: Sequence[Tuple[str, Record]], split: str, corpora: Optional[List[str]], recipes: Optional[List[str]]
+) -> List[Record]:
     """The records of a split, of some corpora (by name or folder of egs/) and recipes; None for all.
 
     Raises:
       UserError: there are none; the text says what to run or which names there are.
     """
-    folders = sorted((root / "egs").glob("*/results"))
-    found = [(folder.parent.name, r) for folder in folders for r in read_all([folder]) if r["split"] == split]
+    found = [(folder, r) for folder, r in every if r["split"] == split]
     if not found:
         raise UserError(f"no results on {split} yet: run ./egs/asterisk/run.sh (stages 0 to 8) and compare again")
     _known("corpus", corpora, {name for folder, r in found for name in (folder, r["corpus"])})

@@ -46,7 +46,7 @@ def make_decoder(job: Job) -> Decoder:
         entries = added.entries if added else []
         heads = (model.subword is not None, model.word is not None)
         how = (added.frequency, added.like) if added else ()
-        lang = in_fork(make_lang, lang, entries, settings.unknown, heads, job.out / "lang", *how)
+        lang = in_fork("graphs", make_lang, lang, entries, settings.unknown, heads, job.out / "lang", *how)
     lexicon = open_lexicon(lang, settings.unknown)
     vectors = bias = None
     graphs: Dict[str, Any] = {}

@@ -1,5 +1,7 @@
 """Work in forks: k2's threads don't follow into them, results and errors come back."""
 
+import os
+import signal
 import subprocess
 import sys
 
@@ -18,7 +20,7 @@ def search(number):
     found = k2.intersect_dense_pruned(k2.ctc_topo(3), dense, 20.0, 8.0, 30, 1000)
     return found.num_arcs + number
 
-assert in_fork(search, 1) == in_fork(search, 0) + 1 > 20
+assert in_fork("graphs", search, 1) == in_fork("graphs", search, 0) + 1 > 20
 run_all(search, [(0,), (1,), (2,)], 2, "search")
 print("found")
 """
@@ -35,4 +37,9 @@ def test_an_error_of_a_fork_comes_back():
         raise UserError(f"no {word} here")
 
     with pytest.raises(UserError, match="no word here"):
-        in_fork(wrong, "word")
+        in_fork("words", wrong, "word")
+
+
+def test_a_fork_that_is_killed_says_what_it_made():
+    with pytest.raises(UserError, match="killed while making graphs .*; run again with more memory"):
+        in_fork("graphs", lambda: os.kill(os.getpid(), signal.SIGKILL))

@@ -4,6 +4,7 @@ import os
 import signal
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any, Callable, Collection, Iterator, Optional, Sequence, Tuple
 
@@ -17,40 +18,41 @@ _work: Optional[Callable[..., Any]] = None  # of a forked worker: what it holds 
 def run_all(work: Callable[..., Any], pieces: Sequence[Tuple], nj: int, what: str) -> None:
     """Call `work(*piece)` for every piece, `nj` at a time; an error of one stops the rest and is raised here.
 
-    Workers are forks: the caller must not have used several threads of OpenMP before, nor CUDA.
+    Workers are forks: the caller must not have used several threads of OpenMP before, nor CUDA, nor have made larger graphs with
+    k2 (`in_fork`).
     """
-    global _work
     bar = dict(desc=what, total=len(pieces), unit="piece", leave=False, mininterval=1)
     if min(nj, len(pieces)) <= 1:
         for piece in tqdm(pieces, **bar):
             work(*piece)
         return
-    _work = work
-    workers = min(nj, len(pieces))
-    with ProcessPoolExecutor(workers, get_context("fork"), initializer=_end_with, initargs=(os.getpid(),)) as pool:
+    with _forks(work, min(nj, len(pieces)), what, "what is finished stays, run again with a smaller --nj") as pool:
         running = [pool.submit(_call, piece) for piece in pieces]
-        try:
-            for done in tqdm(as_completed(running), **bar):
-                done.result()
-        except BrokenProcessPool:
-            raise UserError(f"a worker process was killed while making {what} (out of memory? see dmesg); what is finished "
-                            "stays, run again with a smaller --nj") from None
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+        for done in tqdm(as_completed(running), **bar):
+            done.result()
 
 
-def in_fork(work: Callable[..., Any], *arguments: Any) -> Any:
+def in_fork(what: str, work: Callable[..., Any], *arguments: Any) -> Any:
     """What `work(*arguments)` returns, in a fork of its own. k2 keeps threads once it has made larger graphs, and later forks of a
     process that has them would wait for theirs in vain.
     """
+    with _forks(work, 1, what, "run again with more memory, or with fewer words") as pool:
+        return pool.submit(_call, arguments).result()
+
+
+@contextmanager
+def _forks(work: Callable[..., Any], workers: int, what: str, remedy: str) -> Iterator[ProcessPoolExecutor]:
+    """Forks in which `_call` calls `work`; an error drops what has not begun."""
     global _work
     _work = work
-    with ProcessPoolExecutor(1, get_context("fork"), initializer=_end_with, initargs=(os.getpid(),)) as pool:
+    with ProcessPoolExecutor(workers, get_context("fork"), initializer=_end_with, initargs=(os.getpid(),)) as pool:
         try:
-            return pool.submit(_call, arguments).result()
+            yield pool
         except BrokenProcessPool:
-            raise UserError(f"{work.__name__} was killed (out of memory? see dmesg); run again") from None
+            raise UserError(f"a worker process was killed while making {what} (out of memory? see dmesg); {remedy}") from None
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def threaded(work: Callable[[Any], Any], items: Collection[Any], nj: int, what: str) -> Iterator[Any]:
