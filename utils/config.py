@@ -8,7 +8,7 @@ import difflib
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Dict, Iterable, List, Sequence
+from typing import Any, Dict, Iterable, List, Mapping, Sequence
 
 import yaml
 
@@ -115,6 +115,18 @@ def subset(config: Dict[str, Any], keys: Iterable[str]) -> Dict[str, Any]:
 def view(config: Dict[str, Any]) -> SimpleNamespace:
     """`config` with attribute access (`config.train.epochs`); `data.options` stays a dict."""
     return _view(config, "")
+
+
+def without(config: Dict[str, Any], values: Mapping[str, Any], prefix: str = "") -> Dict[str, Any]:
+    """A configuration less those keys that have the values given: `values` maps dotted keys."""
+    out: Dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            out[key] = without(value, values, f"{name}.")
+        elif name not in values or values[name] != value:
+            out[key] = value
+    return out
 
 
 def made_with(folder: Path) -> SimpleNamespace:

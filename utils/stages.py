@@ -127,6 +127,8 @@ STAGES: List[Stage] = [
     ),
 ]
 BY_NAME: Dict[str, Stage] = {stage.name: stage for stage in STAGES}
+# Keys that are younger than their stages, with the values that leave these as they were: there, what stands goes on standing.
+YOUNGER: Dict[str, Any] = {"loss.mmi": 0.0}
 
 
 def _system(*own: Stage) -> Dict[str, Stage]:
@@ -198,7 +200,7 @@ class Plan:
 def plan(config: Dict[str, Any], exp: Path) -> Dict[str, Plan]:
     """Fingerprint every stage of a resolved configuration.
 
-    A fingerprint hashes the stage's version, its declared config, the fingerprints of the stages that it reads, the versions
+    A fingerprint hashes the stage's version, its declared config (less YOUNGER), the fingerprints of the stages that it reads, the versions
     of the tools that matter, and the content of files outside the repository that the config names. Stages that the configured
     system doesn't have are not planned.
     """
@@ -208,7 +210,7 @@ def plan(config: Dict[str, Any], exp: Path) -> Dict[str, Plan]:
         identity = {
             "stage": stage.name,
             "version": stage.version,
-            "config": declared,
+            "config": configuration.without(declared, YOUNGER),
             "reads": {name: plans[name].fingerprint for name in stage.reads},
             "tools": {tool: tool_version(tool) for tool in stage.tools},
             "sources": {**_sources(stage, config), **_packs(stage, config, exp, plans)},
