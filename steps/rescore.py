@@ -15,7 +15,7 @@ from utils.files import read_json, read_jsonl, write_json, write_jsonl
 from utils.parallel import run_all
 from utils.readers import AttentionReader, LanguageModelReader, WordLMReader
 from utils.rescorer import Rescorer, Work
-from utils.rescoring import best_words, flatten, pruned
+from utils.rescoring import SPANS, best_words, flatten, pruned
 from utils.timing import sum_timing, timed
 from utils.tuning import tune
 from utils.whole_lattice import SCALES, best_scale, calibrated, chosen, errors, evidence
@@ -38,6 +38,9 @@ def run(job: Job) -> None:
     if beam:
         rescorer.take(propose(job, attention, proposing))
     reading = readers(job, rescorer, attention)  # what they lack is said before the work
+    spans = job.config.rescore.spans and rescorer.vectors is not None and graph == "lattice"
+    if spans:
+        rescorer.learn_durations([piece for piece, name in done if name.parent.name == "dev"])
     work = [(piece, parts / "nbest" / name) for piece, name in done]
     run_all(rescorer.piece, [w for w in work if not w[1].with_suffix(".jsonl").exists()], job.nj, "rescore")
     rows = listed(job, "nbest")
@@ -48,13 +51,15 @@ def run(job: Job) -> None:
     schemes = {"lm": ("lm", "penalty", *more)}
     if rescorer.vectors is not None and graph == "lattice":
         schemes["wordvec"] = ("lm", "word", "penalty", *more)
+    if spans:
+        schemes["spans"] = (*schemes["wordvec"], *SPANS)
     for name, free in schemes.items():
         weights[name] = settle(job, name, rows, added, free)
     for split in SPLITS:
         write_jsonl(job.out / f"nbest-{split}.jsonl", rows[split])
     measured, model_bytes = proposing + work, 0
     if job.config.rescore.whole_lattice:
-        measured = measured + whole_lattices(job, rescorer, done, added, free, weights)
+        measured = measured + whole_lattices(job, rescorer, done, added, schemes.get("wordvec", free), weights)
     for link, reader in reading.items():
         work = read_again(job, link, reader, work, added, weights[name])
         measured += work

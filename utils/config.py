@@ -85,6 +85,8 @@ def load(recipe: str, corpus_dir: Path, overrides: Sequence[str] = ()) -> Dict[s
         raise UserError(
             "rescore.whole_lattice needs model.subword_head=true: it puts the word head's scores on the lattices of the sub-word head"
         )
+    if config["rescore"]["spans"] and (not config["model"]["subword_head"] or config["model"]["word_head"] == "none"):
+        raise UserError("rescore.spans needs both heads: the sub-word head says where words are, the word head how they sound there")
     return config
 
 

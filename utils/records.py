@@ -20,12 +20,12 @@ from utils.files import write_text
 
 # along the chain: the last is the result
 DECODINGS = (
-    *("beam", "greedy", "word_lattice", "lattice", "lm", "wordvec", "whole_lattice", "consensus"),
+    *("beam", "greedy", "word_lattice", "lattice", "lm", "wordvec", "spans", "whole_lattice", "consensus"),
     *("word_lm", "attention", "llm"),
 )
 # timed on one core
 LINKS = (
-    *("front_end", "encoder", "greedy", "word_lattice", "lattice", "proposals", "nbest", "word_score"),
+    *("front_end", "encoder", "greedy", "word_lattice", "lattice", "proposals", "nbest", "word_score", "spans"),
     *("whole_lattice", "consensus", "word_lm", "attention", "llm", "gmm", "beam"),
 )
 MEASURED = ("data", "features", "lang", "vectors", "audit", "train", "decode", "rescore")  # stages with seconds and memory
@@ -212,9 +212,10 @@ def links(decoding: str, graph: str) -> Tuple[str, ...]:
         "wordvec": (*rescored, "word_score"),
         "whole_lattice": ("front_end", "encoder", graph, "whole_lattice"),
         "consensus": ("front_end", "encoder", graph, "whole_lattice", "consensus"),
-        "word_lm": (*rescored, "word_score", "word_lm"),
-        "attention": (*rescored, "word_score", "word_lm", "attention"),
-        "llm": (*rescored, "word_score", "word_lm", "attention", "llm"),
+        "spans": (*rescored, "word_score", "spans"),
+        "word_lm": (*rescored, "word_score", "spans", "word_lm"),
+        "attention": (*rescored, "word_score", "spans", "word_lm", "attention"),
+        "llm": (*rescored, "word_score", "spans", "word_lm", "attention", "llm"),
     }[decoding]
 
 

@@ -17,6 +17,7 @@ from utils.graphs import load_fsa
 from utils.lexicon import Lexicon, read_lexicon
 from utils.memory import Parts, in_parts
 from utils.nbest import nbest, some
+from utils.spans import Durations, aligned, durations, rivals
 from utils.timing import timed
 from utils.trained import with_added
 from utils.vocabulary import open_lexicon, used_lang
@@ -37,6 +38,7 @@ class Rescorer:
         self.inputs = job.inputs
         self.proposed: Dict[str, List[Tuple[int, ...]]] = {}  # word ids, by utterance
         self.more: List[str] = []  # words of theirs that decoding lacked
+        self.durations: Optional[Durations] = None  # where the words' spans are asked for
         model = made_with(job.inputs["train"]).model
         self.frame_ratio = (
             model.subword_stride / model.word_stride if graph == "lattice" else 1.0
@@ -75,6 +77,16 @@ class Rescorer:
         write_json(out.with_suffix(".seconds.json"), seconds)
         write_jsonl(out.with_suffix(".jsonl"), rows)
 
+    def learn_durations(self, dev: Sequence[Dict[str, Any]]) -> None:
+        """How long words are, from the alignment of decoded pieces' references; of these the words that the lexicon has."""
+        known, spoken = self.lexicon.word_id, []
+        for piece in dev:
+            kept = load_file(str(piece["path"].with_name(piece["path"].name + "-scores.safetensors")))
+            for n, reference in enumerate(piece["refs"]):
+                spoken += aligned(_subword(kept, n), [[known[word] for word in reference if word in known]], self.lexicon)[0]
+        self.durations = durations(spoken)
+        self.log.info("durations of %d words of dev: %s", len(spoken), self.durations)
+
     def _lists(self, piece: Dict[str, Any], out: Path, joining: bool, word_score: str) -> None:
         seconds: Dict[str, float] = {}
         if joining or self.vectors is not None:
@@ -89,13 +101,19 @@ class Rescorer:
         if self.vectors is not None:
             with timed(seconds, "word_score"):
                 views = [self.score(kept, n, paths, word_score) for n, paths in enumerate(lists)]
+        spans: List[List[Dict[str, float]]] = [[] for _ in lists]
+        if self.durations is not None:
+            with timed(seconds, "spans"):
+                spans = [self.of_spans(kept, n, paths) for n, paths in enumerate(lists)]
         rows = []
-        for utterance, reference, paths, (scored, heard) in zip(piece["ids"], piece["refs"], lists, views):
+        for utterance, reference, paths, (scored, heard), timed_paths in zip(piece["ids"], piece["refs"], lists, views, spans):
             listed = [
                 {"words": self.lexicon.ids_to_words(p.words), "am": round(p.am, 4), "lm": round(p.lm, 4)} for p in paths
             ]
             for path, score in zip(listed, scored):
                 path["word"] = round(score, 4)
+            for path, of_spans in zip(listed, timed_paths):
+                path.update(of_spans)
             proposed = set(self.proposed.get(utterance, ())) if joining else ()
             for path in (path for path, p in zip(listed, paths) if p.words in proposed):
                 path["proposed"] = True
@@ -129,8 +147,7 @@ class Rescorer:
         """The hypotheses of both lattices of utterance n of the batch, and those proposed, scored alike."""
         if self.candidates is None:
             self.candidates = Candidates(self.lang, self.lexicon, self.more)
-        log_probs = kept["subword"][n, : int(kept["subword_lengths"][n])].float()
-        return self.candidates.join(subword, word, log_probs, self.frame_ratio, self.first_lm_scale, proposed)
+        return self.candidates.join(subword, word, _subword(kept, n), self.frame_ratio, self.first_lm_scale, proposed)
 
     def take(self, proposals: Dict[str, List[List[str]]]) -> None:
         """Let hypotheses join the lists of their utterances, and words of theirs that decoding lacked the vocabulary, each by its
@@ -169,6 +186,22 @@ class Rescorer:
             return span_scores(log_probs[:, 1:] - log_probs[:, :1], paths, rows, self.frame_ratio), heard
         return sequence_scores(log_probs, paths, rows), heard
 
+    def of_spans(self, kept: Dict[str, torch.Tensor], n: int, paths: List[Any]) -> List[Dict[str, float]]:
+        """What each path of utterance n of the batch says of its words' spans, by the names of utils.rescoring.SPANS."""
+        if not paths:
+            return []
+        spoken = aligned(_subword(kept, n), [path.words for path in paths], self.lexicon)
+        occurring = sorted({word for words in spoken for word, _, _ in words})
+        log_probs, _ = self.view(kept, n, occurring)
+        columns = {word: column for column, word in enumerate(occurring)}
+        below = rivals(log_probs[:, 1:] - log_probs[:, :1], columns, spoken, self.frame_ratio)
+        long = [self.durations(words) for words in spoken]
+        lost = [bool(path.words) and not words for path, words in zip(paths, spoken)]  # no worse than the worst of the others
+        return [
+            {"rivals": round(min(below) if none else a, 4), "duration": round(min(long) if none else b, 4)}
+            for none, a, b in zip(lost, below, long)
+        ]
+
     def view(self, kept: Dict[str, torch.Tensor], n: int, words: List[int]) -> Tuple[torch.Tensor, Dict[str, float]]:
         """The word head's log-probabilities of the blank and of some words in utterance n of the batch, (T, 1 + W), and the highest
         that each word has in any frame.
@@ -178,3 +211,8 @@ class Rescorer:
         log_probs = torch.cat((kept["blank"][n, :length, None], scores), 1) - kept["normaliser"][n, :length, None]
         highest = log_probs[:, 1:].amax(0).tolist()
         return log_probs, {word: round(value, 3) for word, value in zip(self.lexicon.ids_to_words(words), highest)}
+
+
+def _subword(kept: Dict[str, torch.Tensor], n: int) -> torch.Tensor:
+    """The sub-word head's log-probabilities of utterance n of a batch: (T, units)."""
+    return kept["subword"][n, : int(kept["subword_lengths"][n])].float()

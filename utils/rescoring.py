@@ -9,15 +9,16 @@ import numpy as np
 from utils.lexicon import UNKNOWN
 
 READERS = ("word_lm", "attention", "llm")  # models that score the best paths alone, in this order
-FEATURES = ("lm", "word", "penalty", "unknown", "added", *READERS)  # of a path beside the acoustic score
-Row = Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word}]; behind READERS also theirs; `proposed` where so
+SPANS = ("rivals", "duration")  # of the words' spans
+FEATURES = ("lm", "word", "penalty", "unknown", "added", *SPANS, *READERS)  # of a path beside the acoustic score
+Row = Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word, SPANS}]; behind READERS also theirs; `proposed` where so
 
 
 @dataclass
 class Lists:
     """All paths of a split, flat."""
 
-    scores: np.ndarray  # (P, 9): am, lm, word, number of words, of which unknown, of which added to the trained model, READERS
+    scores: np.ndarray  # (P, 11): am, lm, word, number of words, of which unknown, of which added to the trained model, SPANS, READERS
     splits: np.ndarray  # (U + 1,): paths of utterance u are splits[u] .. splits[u + 1]
     errors: np.ndarray  # (P,): word errors against the reference
 
@@ -34,7 +35,7 @@ def flatten(rows: Sequence[Row], added: Collection[str] = ()) -> Lists:
             words = path["words"]
             new = sum(word in added for word in words) if added else 0
             counts = (len(words), words.count(UNKNOWN), new)
-            scores.append((path["am"], path["lm"], path.get("word", 0.0), *counts, *(path.get(link, 0.0) for link in READERS)))
+            scores.append((path["am"], path["lm"], path.get("word", 0.0), *counts, *(path.get(key, 0.0) for key in (*SPANS, *READERS))))
             errors.append(kaldialign.edit_distance(row["ref"], path["words"])["total"])
         splits.append(len(scores))
     return Lists(np.array(scores).reshape(-1, 1 + len(FEATURES)), np.array(splits), np.array(errors))
@@ -64,7 +65,7 @@ def totals(lists: Lists, weights: Dict[str, float]) -> np.ndarray:
 
 
 def vector(weights: Dict[str, float]) -> np.ndarray:
-    """Weights in the order of `Lists.scores`: (9,). What is not among them has 0, but the LM 1."""
+    """Weights in the order of `Lists.scores`: (11,). What is not among them has 0, but the LM 1."""
     return np.array([1.0, *(weights.get(name, float(name == "lm")) for name in FEATURES)])
 
 

@@ -8,7 +8,7 @@ from utils.records import LINKS, MEASURED, Record
 from utils.tables import ABSENT, Table, grouped, number, probability, signed, span
 
 RATES = ("WER", "95% interval", "ins", "del", "sub", "OOV recall", "IV recall", "oracle", "ECE", "NCE", "RTF")
-REREAD = ("lm", "wordvec", "whole_lattice", "consensus", "word_lm", "attention", "llm")  # behind the first pass
+REREAD = ("lm", "wordvec", "spans", "whole_lattice", "consensus", "word_lm", "attention", "llm")  # behind the first pass
 RATES_CAPTION = (
     "All but NCE and RTF in percent. OOV and IV recall: recognised reference words, of those that the training text lacks "
     "and of those that it has. Oracle: the best path of each n-best list. ECE and NCE: expected calibration error and normalised cross "
