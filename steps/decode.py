@@ -9,7 +9,7 @@ from utils.contract import Job
 from utils.dataset import Features, ordered_batches, read_cuts
 from utils.decoding import Decoder, first_pass_graph, unfinished, write_hypotheses
 from utils.files import atomic_path
-from utils.graphs import need_k2
+from utils.graphs import load_fsa, need_k2
 from utils.lexicon import read_lexicon
 from utils.packs import joined, read_pack
 from utils.parallel import in_fork, run_all
@@ -42,11 +42,11 @@ def make_decoder(job: Job) -> Decoder:
     if settings.packs:
         fingerprint, exp = job.inputs["train"].name.rpartition("-")[2], job.inputs["train"].parent
         added = joined([read_pack(pack_path(exp, fingerprint, name)) for name in settings.packs], trained.words)
-    if added or settings.unknown:
+    if added or settings.unknown or settings.first_order:
         entries = added.entries if added else []
         heads = (model.subword is not None, model.word is not None)
-        how = (added.frequency, added.like) if added else ()
-        lang = in_fork("graphs", make_lang, lang, entries, settings.unknown, heads, job.out / "lang", *how)
+        how = (added.frequency, added.like) if added else ({}, {})
+        lang = in_fork("graphs", make_lang, lang, entries, settings.unknown, heads, job.out / "lang", *how, settings.first_order)
     lexicon = open_lexicon(lang, settings.unknown)
     vectors = bias = None
     graphs: Dict[str, Any] = {}
@@ -60,7 +60,8 @@ def make_decoder(job: Job) -> Decoder:
         with atomic_path(job.out / "words.safetensors") as temporary:
             save_file({"vectors": vectors.cpu().contiguous(), "bias": bias.cpu()}, str(temporary))
     features = Features(job.inputs["features"], cache_gb=0.0)
-    return Decoder(model, features, lexicon, graphs, vectors, bias, settings, job.device)
+    whole = load_fsa(lang / "G.pt") if model.subword is not None and settings.first_order else None
+    return Decoder(model, features, lexicon, graphs, vectors, bias, settings, job.device, whole)
 
 
 if __name__ == "__main__":

@@ -120,3 +120,15 @@ def test_a_stage_sees_only_the_keys_it_declares():
         seen.features.frame_length
     with pytest.raises(AttributeError):
         seen.train
+
+
+@pytest.mark.parametrize("recipe, settings, said", [
+    ("wordvec_hybrid", ["decode.first_order=3"], "decode.first_order=3 must be below lang.lm_order=3"),
+    ("wordvec_hybrid", ["decode.first_order=-1"], "and at least 1"),
+    ("wordvec_hybrid", ["decode.first_order=2", "decode.unknown=true"], "needs decode.unknown=false"),
+    ("bpe_ctc", ["rescore.spans=true"], "rescore.spans needs both heads"),
+    ("wordvec_ctc", ["rescore.spans=true"], "rescore.spans needs both heads"),
+])
+def test_settings_that_do_not_go_together_are_refused_before_the_work(recipe, settings, said):
+    with pytest.raises(UserError, match=said):
+        config.load(recipe, ROOT / "egs" / "asterisk", settings)

@@ -133,6 +133,23 @@ def test_whole_lattices_are_rescored(finished):
     assert sum(probable[name] == words for name, words in references.items()) >= 0.9 * len(references)
 
 
+def test_a_part_of_the_lm_finds_lattices_that_the_whole_one_rescores(finished):
+    arguments = ["--set", "decode.first_order=1", "--set", "rescore.spans=true", "--set", "rescore.whole_lattice=true"]
+    assert drive(*finished["arguments"], *arguments, "--stage", "decode", "--stop-stage", "score") == 0
+    every = [r for r in read_all([finished["corpus"] / "results"]) if r["split"] == "test"]
+    records = {r["decoding"]: r for r in every if "decode.first_order=1" in r["overrides"]}
+    assert {"first_pass", "lattice", "lm", "wordvec", "spans", "whole_lattice"} <= records.keys()
+    assert set(records["lattice"]["rtf"]) - set(records["first_pass"]["rtf"]) == {"whole_lm"}
+    assert records["lattice"]["wer"] <= 25 and records["whole_lattice"]["wer"] <= 15
+    assert records["first_pass"]["lattice_density"] >= records["lattice"]["lattice_density"] >= 1
+    spans = records["spans"]
+    assert {"rivals", "duration"} <= set(spans["weights"]) and set(spans["rtf"]) == {*records["wordvec"]["rtf"], "spans"}
+    assert spans["wer"] <= 10 and "whole_lm" in spans["rtf"]
+    folder = max(finished["folders"]["rescore"].parent.glob("rescore-*"), key=lambda f: f.stat().st_mtime)
+    rows = [json.loads(line) for line in (folder / "nbest-test.jsonl").read_text().splitlines()]
+    assert all(path["rivals"] <= 1e-3 and path["duration"] <= 0 for row in rows for path in row["paths"])
+
+
 @pytest.mark.parametrize("source", ["trained", "learned"])
 def test_a_word_lm_reads_before_the_language_model_does(finished, tmp_path, source):
     path = write_decoder(tmp_path, "llama")

@@ -11,7 +11,7 @@ from lhotse import CutSet
 
 from conftest import ROOT, SENTENCES, drive
 from utils import config as configuration
-from utils import contract, graphs, lexicon, ngram, stages, units, vocabulary
+from utils import contract, decoding, graphs, lexicon, nbest, ngram, stages, units, vocabulary
 from utils.errors import UserError
 from utils.files import read_json, write_json
 
@@ -283,3 +283,44 @@ def test_without_k2_everything_else_is_made(asterisk, monkeypatch, caplog):
     assert "lattices need k2" in caplog.text
     with pytest.raises(UserError, match="lattices need k2"):
         graphs.load_fsa(plan.out / "HLG.pt")
+
+
+def every_path(fsa):
+    """Of a small lattice: word ids -> (acoustic score, arcs) of the best path that says them, by its acoustic score."""
+    values, splits = nbest.arc_labels(fsa)
+    leaving = {}
+    for number, (source, destination) in enumerate(fsa.arcs.values()[:, :2].tolist()):
+        leaving.setdefault(source, []).append((number, destination))
+    found, final = {}, max(d for arcs in leaving.values() for _, d in arcs)
+
+    def walk(state, arcs, words, score, lm):
+        if state == final:
+            found[words] = max(found.get(words, (-math.inf,)), (score, lm, arcs))
+        for number, destination in leaving.get(state, []):
+            said = tuple(values[splits[number]:splits[number + 1]].tolist())
+            walk(destination, arcs + 1, words + said, score + float(fsa.scores[number]), lm + float(fsa.lm_scores[number]))
+
+    walk(0, 0, (), 0.0, 0.0)
+    return found
+
+
+def test_whole_lattices_get_the_scores_of_the_whole_model(lang):
+    """Each list of words has its best acoustic score, as before, and now the trigram's at its scale; a path an arc a frame."""
+    arpa, words = lang.folder / "first.arpa", lang.folder / "words.txt"
+    small = lang.lms[3].shortened(1)
+    assert sum(10**p for (word,), p in small.logp.items() if word != ngram.BOS) == pytest.approx(1, abs=1e-5)
+    ngram.write_arpa(small, arpa)
+    hlg = graphs.compile_hlg(lang.lexicon, graphs.grammar(arpa, words))
+    acceptor = graphs.compile_acceptor(graphs.grammar(lang.folder / "lm.arpa", words), len(lang.lexicon.words))
+    log_probs = (3 * torch.randn(1, 9, len(lang.lexicon.tokens) + 1, generator=torch.Generator().manual_seed(7))).log_softmax(-1)
+    settings = SimpleNamespace(beam=60.0, output_beam=6.0, max_active=100_000)
+    first = decoding.lattices(log_probs, torch.tensor([9]), hlg, settings)
+    second = graphs.rescored(first, acceptor, 1.0, 0.7, 30.0)
+    assert second.labels.min() == -1 and second.labels.max() <= len(lang.lexicon.tokens)
+    before, after = (every_path(k2.index_fsa(found, torch.tensor([0], dtype=torch.int32))[0]) for found in (first, second))
+    assert before.keys() == after.keys() and len(before) > 5
+    for said, (score, lm, arcs) in after.items():
+        exact = lang.lms[3].sentence(lang.lexicon.ids_to_words(said))
+        assert arcs == before[said][2] == 10
+        assert score - 0.7 * lm == pytest.approx(before[said][0] - before[said][1], abs=1e-3)
+        assert exact - 1e-3 <= lm < exact + 1.0  # backing off where an n-gram is listed may cost less, as in any such graph

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from utils.dataset import Features
 from utils.files import atomic_path, read_json, write_json, write_jsonl
-from utils.graphs import load_fsa, need_k2
+from utils.graphs import load_fsa, need_k2, rescored
 from utils.lexicon import Lexicon
 from utils.memory import Parts, in_parts
 from utils.model import Model
@@ -39,6 +39,7 @@ class Decoder:
     bias: Optional[Tensor]  # (V,)
     config: SimpleNamespace  # the group `decode`
     device: str
+    whole: Optional[Any] = None  # the whole n-gram model as an acceptor, where the sub-word graph has a part of it
 
     def batch_seconds(self) -> float:
         """Audio in a batch: less where the vocabulary is large, so that memory stays bounded."""
@@ -102,6 +103,12 @@ class Decoder:
             with timed(seconds, name):
                 found = lattices(log_probs, lengths, graph, self.config)
                 hypotheses[name] = [self.lexicon.ids_to_words(ids) for ids in best_paths(found)]
+            if name == "lattice" and self.whole is not None:
+                hypotheses["first_pass"], sizes["first_pass"] = hypotheses[name], [found.num_arcs, int(lengths.sum())]
+                with timed(seconds, "whole_lm"):
+                    scale = self.config.first_lm_scale
+                    found = rescored(found.to("cpu"), self.whole, scale, scale, self.config.output_beam)
+                    hypotheses[name] = [self.lexicon.ids_to_words(ids) for ids in best_paths(found)]
             sizes[name] = [found.num_arcs, int(lengths.sum())]
             with atomic_path(out.with_name(f"{out.name}-{name}.pt")) as temporary:
                 torch.save(found.to("cpu").as_dict(), temporary)

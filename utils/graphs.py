@@ -140,6 +140,47 @@ def compile_word_graph(g: Fsa, words: int) -> Fsa:
     return graph
 
 
+def compile_acceptor(g: Fsa, words: int) -> Fsa:
+    """G as an acceptor of words for `rescored`: without back-off arcs, with loops for frames in which no word begins."""
+    k2 = need_k2()
+    flat = _without_backoff(k2, g, words + 1)
+    loops = k2.arc_sort(k2.add_epsilon_self_loops(k2.connect(flat)))
+    loops.lm_scores = loops.scores.clone()
+    return loops
+
+
+def rescored(lattices: Fsa, acceptor: Fsa, before: float, scale: float, beam: float) -> Fsa:
+    """Whole lattices with another n-gram model's scores in the place of those that they have: its composition with their words.
+
+    As before a path has an arc a frame and one more; the attributes are `lm_scores`, the model's, unscaled, and `aux_labels`.
+
+    Args:
+      lattices: k2.FsaVec with these attributes.
+      acceptor: of `compile_acceptor`.
+      before: the scale of the LM in the lattices' scores.
+      scale: that of the other one in the new scores.
+      beam: what lies so far below all paths of a lattice together is cut off.
+    """
+    k2 = need_k2()
+    lattices = k2.prune_on_arc_post(lattices, math.exp(-beam), True)
+    plain = k2.Fsa(lattices.arcs.clone(), aux_labels=_ragged(k2, lattices.aux_labels))
+    plain.scores = lattices.scores - before * lattices.lm_scores
+    labels = lattices.labels.clone()
+    labels[labels >= 0] += 1  # 0 is for arcs that hold but one of several words of a frame
+    plain.labels = labels
+    words = k2.invert(plain)
+    priced = acceptor.clone()
+    priced.scores = scale * acceptor.lm_scores
+    found = k2.intersect_device(k2.create_fsa_vec([priced]), words, torch.zeros(lattices.shape[0], dtype=torch.int32), True)
+    found = k2.remove_epsilon(k2.top_sort(k2.connect(k2.invert(found))))
+    found = k2.prune_on_arc_post(k2.top_sort(k2.connect(found)), math.exp(-beam), True)
+    labels = found.labels.clone()
+    labels[labels > 0] -= 1
+    found.labels = labels
+    found.aux_labels = _ragged(k2, found.aux_labels).remove_values_eq(0)
+    return found
+
+
 def unit_loop(model: NGram, units: Sequence[str]) -> Fsa:
     """The denominator of LF-MMI over the sub-word head: any sequence of units as CTC writes it, at the price of a bigram model.
 

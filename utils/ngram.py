@@ -42,6 +42,12 @@ class NGram:
         tokens = (BOS, *words, EOS)
         return math.log(10) * sum(self.word(tokens[max(0, i - self.order + 1):i], tokens[i]) for i in range(1, len(tokens)))
 
+    def shortened(self, order: int) -> "NGram":
+        """The model's own part of a lower order, whose contexts each sum to 1 too."""
+        order = min(order, self.order)
+        logp = {gram: p for gram, p in self.logp.items() if len(gram) <= order}
+        return NGram(order, logp, {gram: p for gram, p in self.backoff.items() if len(gram) < order})
+
     def with_words(
         self, words: Sequence[str], share: float, frequency: Mapping[str, float] = {}, like: Mapping[str, Mapping[str, float]] = {}
     ) -> "NGram":

@@ -20,12 +20,12 @@ from utils.files import write_text
 
 # along the chain: the last is the result
 DECODINGS = (
-    *("beam", "greedy", "word_lattice", "lattice", "lm", "wordvec", "spans", "whole_lattice", "consensus"),
+    *("beam", "greedy", "word_lattice", "first_pass", "lattice", "lm", "wordvec", "spans", "whole_lattice", "consensus"),
     *("word_lm", "attention", "llm"),
 )
 # timed on one core
 LINKS = (
-    *("front_end", "encoder", "greedy", "word_lattice", "lattice", "proposals", "nbest", "word_score", "spans"),
+    *("front_end", "encoder", "greedy", "word_lattice", "lattice", "whole_lm", "proposals", "nbest", "word_score", "spans"),
     *("whole_lattice", "consensus", "word_lm", "attention", "llm", "gmm", "beam"),
 )
 MEASURED = ("data", "features", "lang", "vectors", "audit", "train", "decode", "rescore")  # stages with seconds and memory
@@ -202,16 +202,17 @@ def links(decoding: str, graph: str) -> Tuple[str, ...]:
     Args:
       graph: the lattices that rescoring read: lattice, word_lattice, or lattice+word_lattice.
     """
-    rescored = ("front_end", "encoder", *graph.split("+"), "proposals", "nbest")
+    rescored = ("front_end", "encoder", *graph.split("+"), "whole_lm", "proposals", "nbest")
     return {
         "beam": ("front_end", "beam"),
         "greedy": ("front_end", "encoder", "greedy"),
-        "lattice": ("front_end", "encoder", "lattice", "gmm"),
+        "first_pass": ("front_end", "encoder", "lattice"),
+        "lattice": ("front_end", "encoder", "lattice", "whole_lm", "gmm"),
         "word_lattice": ("front_end", "encoder", "word_lattice"),
         "lm": rescored,
         "wordvec": (*rescored, "word_score"),
-        "whole_lattice": ("front_end", "encoder", graph, "whole_lattice"),
-        "consensus": ("front_end", "encoder", graph, "whole_lattice", "consensus"),
+        "whole_lattice": ("front_end", "encoder", graph, "whole_lm", "whole_lattice"),
+        "consensus": ("front_end", "encoder", graph, "whole_lm", "whole_lattice", "consensus"),
         "spans": (*rescored, "word_score", "spans"),
         "word_lm": (*rescored, "word_score", "spans", "word_lm"),
         "attention": (*rescored, "word_score", "spans", "word_lm", "attention"),

@@ -152,13 +152,15 @@ def chain(every: Sequence[Cell], split: str) -> Optional[Table]:
     rows = []
     for (corpus, system), cells_of in systems.items():
         found = [cells_of[link] for link in REREAD if link in cells_of]
-        before = cells_of.get("lattice", cells_of.get("word_lattice"))
+        before, whole_lm = cells_of.get("lattice", cells_of.get("word_lattice")), None
+        if "first_pass" in cells_of:
+            before, whole_lm = cells_of["first_pass"], before
         if not found or before is None or found[0].mean("oracle_wer") is None:
             continue
         first, oracle = before.mean("wer"), found[0].mean("oracle_wer")
         row = [corpus, system, str(len(before.seeds)), before.decoding, number(found[0].mean("lattice_density")), number(first, 2)]
-        for link in REREAD:
-            value = cells_of[link].mean("wer") if link in cells_of else None
+        for cell in (whole_lm, *(cells_of.get(link) for link in REREAD)):
+            value = cell.mean("wer") if cell else None
             share = f" ({number(100 * (first - value) / (first - oracle), 0)}%)" if value is not None and first > oracle else ""
             row.append(number(value, 2) + share)
         whole = cells_of.get("whole_lattice")
@@ -166,14 +168,15 @@ def chain(every: Sequence[Cell], split: str) -> Optional[Table]:
     if not rows:
         return None
     caption = (
-        "WER, means over seeds: of the lattice's best path; of what each link takes from the n-best lists, and whole_lattice and "
+        "WER, means over seeds: of the lattice's best path; of the same with the whole n-gram model, where the graph has a part of it "
+        "alone; of what each link takes from the n-best lists, and whole_lattice and "
         "consensus from all of the lattice; of the best there is in each list, and in each lattice. In brackets the share of the "
         "way from the first to the lists' best that is gone by then. Density: arcs a frame of the lattices that the lists are from."
     )
     return Table(
         f"Links of the chain on {split}",
         caption,
-        ["corpus", "recipe", "seeds", "lattice", "density", "first pass", *REREAD, "oracle", "lattice oracle"],
+        ["corpus", "recipe", "seeds", "lattice", "density", "first pass", "whole LM", *REREAD, "oracle", "lattice oracle"],
         grouped(rows, 1),
         4,
     )
