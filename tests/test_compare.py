@@ -82,7 +82,7 @@ def test_cost_is_one_row_a_system_and_shows_what_is_absent():
     assert [rows["ready"][k] for k in ("training s", "after front end", "model MB")] == ["–", "–", "–"]
     assert [rows["ready"][k] for k in ("M learned", "RTF", "peak MB")] == ["0.00", "0.5000", "700"]
     hybrid_row = rows["wordvec_hybrid"]
-    assert (hybrid_row["RTF"], hybrid_row["after front end"]) == ("0.0600", "0.0500")
+    assert (hybrid_row["RTF"], hybrid_row["after front end"]) == ("0.0700", "0.0600")
     assert (hybrid_row["peak MB"], hybrid_row["model MB"], hybrid_row["M learned"]) == ("400", "9.2", "3.00")
     assert (rows["seeds"]["training s"], rows["seeds"]["model MB"]) == ("15.0", "1.0")
     assert "≥" not in costs.caption
@@ -94,7 +94,7 @@ def test_a_factor_without_its_front_end_is_marked_as_a_lower_bound():
     for title in ("Cost", "All decodings"):
         shown = table(page, title)
         factors = {row[1]: row[list(shown.header).index("RTF")] for row in shown.rows}
-        assert factors == {"bpe_ctc": "≥0.0300", "wordvec_hybrid": "0.0600"}
+        assert factors == {"bpe_ctc": "≥0.0300", "wordvec_hybrid": "0.0700"}
         assert "≥: the front end was not timed" in shown.caption
 
 
@@ -177,10 +177,13 @@ def test_each_link_says_how_much_of_the_way_to_the_oracle_it_goes():
     (row,) = table(page, "Links").rows
     assert dict(zip(table(page, "Links").header, row)) == {
         "corpus": "asterisk-en", "recipe": "wordvec_hybrid", "seeds": "1", "lattice": "lattice", "density": "31.2",
-        "first pass": "20.00",
-        "lm": "15.00 (50%)", "wordvec": "15.00 (50%)", "whole_lattice": "10.00 (100%)", "consensus": "–", "word_lm": "–",
+        "first pass": "20.00", "whole LM": "–",
+        "lm": "15.00 (50%)", "wordvec": "15.00 (50%)", "spans": "–", "whole_lattice": "10.00 (100%)", "consensus": "–", "word_lm": "–",
         "attention": "–", "llm": "10.00 (100%)", "oracle": "10.00", "lattice oracle": "5.00",
     }
+    before = hybrid(decoding="first_pass", utterance_errors=[4, 1, 1, 0])
+    (row,) = table(report([before, *records], "test"), "Links").rows  # a part of the LM alone found the lattices
+    assert row[3:8] == ["lattice", "31.2", "30.00", "20.00 (50%)", "15.00 (75%)"]
     assert not any(t.title.startswith("Links") for t in report([record(decoding="greedy")], "test").tables)
 
 

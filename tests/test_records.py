@@ -259,7 +259,9 @@ def test_the_result_is_the_last_decoding_of_the_chain():
     assert result_decoding(shuffled) == "llm" and result_decoding(["greedy", "lm", "lattice"]) == "lm"
     assert result_decoding(["word_lattice", "lattice", "greedy"]) == "lattice" and result_decoding(["greedy"]) == "greedy"
     assert all(links(d, "lattice")[:2] == ("front_end", "encoder") for d in CHAIN if d != "beam")
-    assert links("lm", "lattice+word_lattice") == ("front_end", "encoder", "lattice", "word_lattice", "proposals", "nbest")
+    assert links("lm", "lattice+word_lattice") == (
+        *("front_end", "encoder", "lattice", "word_lattice", "whole_lm", "proposals", "nbest"),
+    )
     with pytest.raises(UserError):
         decoding_rank("bream")
 

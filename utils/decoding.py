@@ -209,8 +209,8 @@ def pieces(folder: Path, split: str) -> List[Dict[str, Any]]:
 
 
 def write_hypotheses(folder: Path, splits: Sequence[str]) -> None:
-    """From the finished pieces: hyps-<decoding>-<split>.jsonl of every decoding and split, timing.json, and density.json, the arcs
-    a frame of each split's lattices by graph (Kaldi's lattice-depth).
+    """From the finished pieces: hyps-<decoding>-<split>.jsonl of every decoding and split, timing.json, and, where lattices
+    are counted, density.json, their arcs a frame in each split by graph (Kaldi's lattice-depth).
     """
     measured, density = [], {}
     for split in splits:
@@ -223,5 +223,6 @@ def write_hypotheses(folder: Path, splits: Sequence[str]) -> None:
                 folder / f"hyps-{decoding}-{split}.jsonl",
                 ({"id": i, "ref": r, "hyp": h} for p in done for i, r, h in zip(p["ids"], p["refs"], p["hyps"][decoding])),
             )
-    write_json(folder / "density.json", density)
+    if any(density.values()):
+        write_json(folder / "density.json", density)
     write_json(folder / "timing.json", sum_timing(measured))

@@ -61,12 +61,13 @@ ins{{color:var(--put);font-weight:600}}
 
 @dataclass(frozen=True)
 class Report:
-    """Tables, notes and pictures of one split."""
+    """Tables and notes of one split, and what pictures are drawn from."""
 
     split: str
+    baseline: str
     tables: List[Table]
     notes: List[str]
-    pictures: Dict[str, List[str]]  # corpus -> SVG
+    every: List[Cell]
     final: List[Cell]  # each system's last decoding
 
 
@@ -75,8 +76,7 @@ def report(records: Sequence[Record], split: str, baseline: str = BASELINE) -> R
     records = [r for r in records if r["split"] == split]
     every = cells(records)
     final = results(every)
-    tables, pictures = all_tables(every, final, split, baseline), _pictures(every, final, baseline)
-    return Report(split, tables, notes(every, records), pictures, final)
+    return Report(split, baseline, all_tables(every, final, split, baseline), notes(every, records), every, final)
 
 
 def terminal(page: Report) -> str:
@@ -112,7 +112,7 @@ def html_page(page: Report, title: str, details: str = "") -> str:
     lead = 1 + next(i for i, t in enumerate(page.tables) if t.title.startswith("Cost"))
     pictures = "\n".join(
         f'<section><h2>{escape(corpus)}, {page.split}</h2><div class="pictures">{"".join(svgs)}</div></section>'
-        for corpus, svgs in page.pictures.items()
+        for corpus, svgs in _pictures(page).items()
     )
     return "\n".join([
         "<!doctype html>",
@@ -133,14 +133,14 @@ def _blocks(page: Report, tables: Sequence[Table]) -> List[str]:
     return [*map(as_markdown, tables), *(f"- {n}" for n in page.notes), ""]
 
 
-def _pictures(every: Sequence[Cell], final: Sequence[Cell], baseline: str) -> Dict[str, List[str]]:
-    """Corpus -> bars, time, scatter."""
+def _pictures(page: Report) -> Dict[str, List[str]]:
+    """Corpus -> bars, time, scatter, as SVG."""
     out: Dict[str, List[str]] = {}
-    for corpus in dict.fromkeys(c.corpus for c in final):
-        here = [c for c in final if c.corpus == corpus]
-        rates = [plots.Bar(c.system, c.mean("wer"), *c.interval, 5 if c.system == baseline else 0) for c in here]
+    for corpus in dict.fromkeys(c.corpus for c in page.final):
+        here = [c for c in page.final if c.corpus == corpus]
+        rates = [plots.Bar(c.system, c.mean("wer"), *c.interval, 5 if c.system == page.baseline else 0) for c in here]
         out[corpus] = [plots.bars("WER by recipe", rates), plots.stacked("Time by stage", [(c.system, _time(c)) for c in here])]
-        timed = sorted((c for c in every if c.corpus == corpus and c.rtf), key=lambda c: decoding_rank(c.decoding))
+        timed = sorted((c for c in page.every if c.corpus == corpus and c.rtf), key=lambda c: decoding_rank(c.decoding))
         if timed:
             points = [plots.Point(c.system, c.decoding, c.rtf, c.mean("wer"), c in here, c.untimed) for c in timed]
             title = "WER (%) against real-time factor, all decodings, each recipe's last one named"

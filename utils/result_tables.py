@@ -158,7 +158,8 @@ def chain(every: Sequence[Cell], split: str) -> Optional[Table]:
         if not found or before is None or found[0].mean("oracle_wer") is None:
             continue
         first, oracle = before.mean("wer"), found[0].mean("oracle_wer")
-        row = [corpus, system, str(len(before.seeds)), before.decoding, number(found[0].mean("lattice_density")), number(first, 2)]
+        graph, density = (whole_lm or before).decoding, number(found[0].mean("lattice_density"))
+        row = [corpus, system, str(len(before.seeds)), graph, density, number(first, 2)]
         for cell in (whole_lm, *(cells_of.get(link) for link in REREAD)):
             value = cell.mean("wer") if cell else None
             share = f" ({number(100 * (first - value) / (first - oracle), 0)}%)" if value is not None and first > oracle else ""
