@@ -38,8 +38,7 @@ def run(job: Job) -> None:
     if beam:
         rescorer.take(propose(job, attention, proposing))
     reading = readers(job, rescorer, attention)  # what they lack is said before the work
-    spans = job.config.rescore.spans and rescorer.vectors is not None and graph == "lattice"
-    if spans:
+    if job.config.rescore.spans:
         rescorer.learn_durations([piece for piece, name in done if name.parent.name == "dev"])
     work = [(piece, parts / "nbest" / name) for piece, name in done]
     run_all(rescorer.piece, [w for w in work if not w[1].with_suffix(".jsonl").exists()], job.nj, "rescore")
@@ -51,7 +50,7 @@ def run(job: Job) -> None:
     schemes = {"lm": ("lm", "penalty", *more)}
     if rescorer.vectors is not None and graph == "lattice":
         schemes["wordvec"] = ("lm", "word", "penalty", *more)
-    if spans:
+    if job.config.rescore.spans:
         schemes["spans"] = (*schemes["wordvec"], *SPANS)
     for name, free in schemes.items():
         weights[name] = settle(job, name, rows, added, free)
