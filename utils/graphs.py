@@ -15,7 +15,6 @@ import torch
 from utils.errors import UserError
 from utils.files import write_bytes
 from utils.lexicon import Lexicon, disambiguate
-from utils.ngram import BOS, EOS, NGram
 
 Fsa = Any  # k2.Fsa
 
@@ -179,37 +178,6 @@ def rescored(lattices: Fsa, acceptor: Fsa, before: float, scale: float, beam: fl
     found.labels = labels
     found.aux_labels = _ragged(k2, found.aux_labels).remove_values_eq(0)
     return found
-
-
-def unit_loop(model: NGram, units: Sequence[str]) -> Fsa:
-    """The denominator of LF-MMI over the sub-word head: any sequence of units as CTC writes it, at the price of a bigram model.
-
-    Args:
-      model: of sentences of units, of order 2.
-      units: symbols 1, 2, ... of the head. A unit that the model lacks is left out.
-    """
-    k2 = need_k2("the denominator of LF-MMI (loss.mmi)", "set loss.mmi=0 to train without it")
-    there = [n for n, unit in enumerate(units, 1) if (unit,) in model.logp]
-    state = {n: 1 + 2 * i for i, n in enumerate(there)}  # in which a unit goes on; in the next one it is over
-    final = 1 + 2 * len(there)
-    rows, weights = [(0, 0, 0)], [0.0]
-
-    def leave(source: int, context: Tuple[str, ...], but: int) -> None:
-        for n in there:
-            if n != but:
-                rows.append((source, state[n], n))
-                weights.append(math.log(10) * model.word(context, units[n - 1]))
-        rows.append((source, final, -1))
-        weights.append(math.log(10) * model.word(context, EOS))
-
-    leave(0, (BOS,), 0)
-    for n in there:
-        goes_on, over, context = state[n], state[n] + 1, (units[n - 1],)
-        rows += [(goes_on, goes_on, n), (goes_on, over, 0), (over, over, 0)]
-        weights += [0.0] * 3
-        leave(goes_on, context, n)
-        leave(over, context, 0)
-    return k2.arc_sort(_fsa(k2, rows, weights))
 
 
 def _without_backoff(k2: Any, g: Fsa, backoff_label: int) -> Fsa:

@@ -1,6 +1,6 @@
-"""CTC (Graves et al. 2006) through k2 graphs, or through torch where k2 has no wheel; what LF-MMI and CR-CTC add to it."""
+"""CTC (Graves et al. 2006) through k2 graphs, or through torch where k2 has no wheel."""
 
-from typing import Any, Sequence, Tuple
+from typing import Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -32,25 +32,6 @@ def _k2_ctc(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]]
     lattice = k2.intersect_dense(graph, dense, output_beam=20.0, max_arcs=2**30)
     totals = lattice.get_tot_scores(log_semiring=True, use_double_scores=True)
     return -totals[torch.argsort(order)]
-
-
-def allowed(log_probs: Tensor, lengths: Tensor, graph: Any) -> Tensor:
-    """Log-probability of all that a graph allows: less CTC's of the transcript, it is the loss of lattice-free MMI (Povey et al. 2016),
-    but for the transcript's own probability in the graph, which no weight changes.
-
-    Args:
-      log_probs: (N, T, V), symbol 0 is blank; lengths: (N,), frames of each utterance.
-      graph: k2.Fsa whose labels are the symbols (utils.graphs.unit_loop).
-    Returns:
-      (N,), natural log.
-    """
-    import k2
-
-    order, segments = supervision_segments(lengths)
-    dense = k2.DenseFsaVec(log_probs.float(), segments)
-    every = k2.index_fsa(k2.create_fsa_vec([graph]), torch.zeros(len(order), dtype=torch.int32, device=log_probs.device))
-    lattice = k2.intersect_dense(every, dense, output_beam=20.0, max_arcs=2**30)
-    return lattice.get_tot_scores(log_semiring=True, use_double_scores=True)[torch.argsort(order)]
 
 
 def supervision_segments(lengths: Tensor) -> Tuple[Tensor, Tensor]:

@@ -17,13 +17,11 @@ from utils import checkpoints
 from utils.dataset import Augment, Batch, Features, collate, epoch_batches, ordered_batches, training_batches
 from utils.errors import UserError
 from utils.files import write_json, write_jsonl
-from utils.graphs import unit_loop
 from utils.grounding import Span, align, contrast, joined, segments, word_spans, write_ctm
 from utils.lexicon import Lexicon
-from utils.losses import allowed, consistency, ctc
+from utils.losses import consistency, ctc
 from utils.memory import Parts, in_parts
 from utils.model import Model, Output, average, parameters, save
-from utils.ngram import estimate
 from utils.optimiser import grad_scaler, learning_rate, parameter_groups
 
 Head = Tuple[Tensor, Tensor, List[List[int]]]  # log-probabilities (N, T, V), frames (N,), targets
@@ -63,9 +61,6 @@ class Trainer:
             raise UserError(f"train.precision=fp16 needs a GPU (--device cuda); on {device} take fp32 or bf16")
         if config.loss.grounding.weight and config.model.word_head != "vectors":
             raise UserError(f"loss.grounding.weight needs word vectors (model.word_head=vectors, not {config.model.word_head})")
-        if config.loss.mmi and not config.model.subword_head:
-            raise UserError("loss.mmi is of the sub-word head: it needs model.subword_head=true")
-        self.everything = self._denominator() if config.loss.mmi else None
         self.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
         self.scaler = grad_scaler(precision == "fp16")
         self.epoch, self.batch, self.step = 0, 0, 0  # the next batch of the epoch, and steps done
@@ -104,13 +99,6 @@ class Trainer:
                 "best": [{"dev_error": e, "file": n} for e, n in self.best],
             },
         )
-
-    def _denominator(self) -> Any:
-        """Any sequence of units, by a bigram model of the training transcripts'."""
-        tokens, spell = self.lexicon.tokens, self.lexicon.words_to_token_ids
-        texts = ((w for w in cut.supervisions[0].text.split() if w in self.lexicon.word_id) for cut in self.train_cuts)
-        sentences = [[tokens[i - 1] for i in spell(words)] for words in texts]
-        return unit_loop(estimate(sentences, 2), tokens).to(self.device)
 
     def dry_run(self) -> None:
         """Forward and backward over the batch with the longest utterances: what can't fit in memory fails now, not in hours."""
@@ -165,8 +153,6 @@ class Trainer:
         for head, loss in per_head.items():
             if not torch.isfinite(loss).all():
                 self._stop_at_nan(batch, head, loss)
-        if self.everything is not None:
-            per_head["subword"] = per_head["subword"] + weights.mmi * allowed(*heads["subword"][:2], self.everything)
         whole = whole or batch
         tokens = {"subword": sum(map(len, whole.subwords)), "word": sum(map(len, whole.words))}
         if self.views == 2:
