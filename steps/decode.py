@@ -9,7 +9,7 @@ from utils.contract import Job
 from utils.dataset import Features, ordered_batches, read_cuts
 from utils.decoding import Decoder, first_pass_graph, unfinished, write_hypotheses
 from utils.files import atomic_path
-from utils.graphs import load_fsa, need_k2
+from utils.graphs import need_k2
 from utils.lexicon import read_lexicon
 from utils.packs import joined, read_pack
 from utils.parallel import in_fork, run_all
@@ -60,7 +60,9 @@ def make_decoder(job: Job) -> Decoder:
         with atomic_path(job.out / "words.safetensors") as temporary:
             save_file({"vectors": vectors.cpu().contiguous(), "bias": bias.cpu()}, str(temporary))
     features = Features(job.inputs["features"], cache_gb=0.0)
-    whole = load_fsa(lang / "G.pt") if model.subword is not None and settings.first_order else None
+    whole = None
+    if model.subword is not None and settings.first_order:
+        whole = first_pass_graph(lang / "G.pt", settings.first_lm_scale, "cpu")
     return Decoder(model, features, lexicon, graphs, vectors, bias, settings, job.device, whole)
 
 

@@ -12,7 +12,7 @@ from utils.config import made_with
 from utils.contract import Job
 from utils.decoding import pieces
 from utils.files import read_json, read_jsonl, write_json, write_jsonl
-from utils.parallel import run_all
+from utils.parallel import in_fork, run_all
 from utils.readers import AttentionReader, LanguageModelReader, WordLMReader
 from utils.rescorer import Rescorer, Work
 from utils.rescoring import SPANS, best_words, flatten, pruned
@@ -38,10 +38,12 @@ def run(job: Job) -> None:
     if beam:
         rescorer.take(propose(job, attention, proposing))
     reading = readers(job, rescorer, attention)  # what they lack is said before the work
-    if job.config.rescore.spans:
-        rescorer.learn_durations([piece for piece, name in done if name.parent.name == "dev"])
     work = [(piece, parts / "nbest" / name) for piece, name in done]
-    run_all(rescorer.piece, [w for w in work if not w[1].with_suffix(".jsonl").exists()], job.nj, "rescore")
+    left = [w for w in work if not w[1].with_suffix(".jsonl").exists()]
+    if job.config.rescore.spans and left:
+        dev = [piece for piece, name in done if name.parent.name == "dev"]
+        rescorer.durations = in_fork("durations", rescorer.durations_of, dev)
+    run_all(rescorer.piece, left, job.nj, "rescore")
     rows = listed(job, "nbest")
     added = set(rescorer.lexicon.words[rescorer.trained :])
     weights: Dict[str, Any] = {"graph": "+".join(graphs if both else graphs[:1])}

@@ -315,7 +315,8 @@ def test_whole_lattices_get_the_scores_of_the_whole_model(lang):
     log_probs = (3 * torch.randn(1, 9, len(lang.lexicon.tokens) + 1, generator=torch.Generator().manual_seed(7))).log_softmax(-1)
     settings = SimpleNamespace(beam=60.0, output_beam=6.0, max_active=100_000)
     first = decoding.lattices(log_probs, torch.tensor([9]), hlg, settings)
-    second = graphs.rescored(first, acceptor, 1.0, 0.7, 30.0)
+    acceptor.scores = 0.7 * acceptor.lm_scores
+    second = graphs.rescored(first, acceptor, 1.0, 30.0)
     assert second.labels.min() == -1 and second.labels.max() <= len(lang.lexicon.tokens)
     before, after = (every_path(k2.index_fsa(found, torch.tensor([0], dtype=torch.int32))[0]) for found in (first, second))
     assert before.keys() == after.keys() and len(before) > 5

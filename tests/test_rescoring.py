@@ -287,9 +287,9 @@ def test_an_utterance_without_any_path_has_no_words(small, ragged):
     assert words[0] == words[2] == [] and words[1]
     lists = nbest(found, paths=5, scale=0.5, lm_scale=1.0)
     assert lists[0] == lists[2] == [] and list(lists[1][0].words) == words[1]
-    uniform = k2.arc_sort(k2.add_epsilon_self_loops(k2.Fsa.from_str("0 0 1 -1\n0 0 2 -1\n0 0 3 -1\n0 1 -1 0\n1")))
+    uniform = k2.arc_sort(k2.add_epsilon_self_loops(k2.Fsa.from_str("0 0 1 0\n0 0 2 0\n0 0 3 0\n0 1 -1 0\n1")))
     uniform.lm_scores = uniform.scores.clone()
-    again = best_paths(graphs.rescored(found, uniform, 1.0, 0.0, 20.0))
+    again = best_paths(graphs.rescored(found, k2.create_fsa_vec([uniform]), 1.0, 20.0))
     assert again == words
 
 

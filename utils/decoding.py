@@ -106,8 +106,7 @@ class Decoder:
             if name == "lattice" and self.whole is not None:
                 hypotheses["first_pass"], sizes["first_pass"] = hypotheses[name], [found.num_arcs, int(lengths.sum())]
                 with timed(seconds, "whole_lm"):
-                    scale = self.config.first_lm_scale
-                    found = rescored(found.to("cpu"), self.whole, scale, scale, self.config.output_beam)
+                    found = rescored(found.to("cpu"), self.whole, self.config.first_lm_scale, self.config.output_beam)
                     hypotheses[name] = [self.lexicon.ids_to_words(ids) for ids in best_paths(found)]
             sizes[name] = [found.num_arcs, int(lengths.sum())]
             with atomic_path(out.with_name(f"{out.name}-{name}.pt")) as temporary:
@@ -116,7 +115,7 @@ class Decoder:
 
 
 def first_pass_graph(path: Path, lm_scale: float, device: str) -> Any:
-    """A decoding graph with its LM scores times `lm_scale`; the attribute `lm_scores` keeps them as they were."""
+    """A graph with its LM scores times `lm_scale`; the attribute `lm_scores` keeps them as they were."""
     graph = load_fsa(path)
     graph.scores = graph.scores + (lm_scale - 1) * graph.lm_scores
     return graph.to(device)

@@ -140,24 +140,26 @@ def compile_word_graph(g: Fsa, words: int) -> Fsa:
 
 
 def compile_acceptor(g: Fsa, words: int) -> Fsa:
-    """G as an acceptor of words for `rescored`: without back-off arcs, with loops for frames in which no word begins."""
+    """G as an acceptor of words for `rescored`, a vector of one: without back-off arcs, with loops for frames in which no word begins.
+
+    `lm_scores` as in `compile_hlg`.
+    """
     k2 = need_k2()
     flat = _without_backoff(k2, g, words + 1)
-    loops = k2.arc_sort(k2.add_epsilon_self_loops(k2.connect(flat)))
+    loops = k2.create_fsa_vec([k2.arc_sort(k2.add_epsilon_self_loops(k2.connect(flat)))])
     loops.lm_scores = loops.scores.clone()
     return loops
 
 
-def rescored(lattices: Fsa, acceptor: Fsa, before: float, scale: float, beam: float) -> Fsa:
+def rescored(lattices: Fsa, acceptor: Fsa, before: float, beam: float) -> Fsa:
     """Whole lattices with another n-gram model's scores in the place of those that they have: its composition with their words.
 
     As before a path has an arc a frame and one more; the attributes are `lm_scores`, the model's, unscaled, and `aux_labels`.
 
     Args:
       lattices: k2.FsaVec with these attributes.
-      acceptor: of `compile_acceptor`.
+      acceptor: of `compile_acceptor`, its scores `lm_scores` at their scale.
       before: the scale of the LM in the lattices' scores.
-      scale: that of the other one in the new scores.
       beam: what lies so far below all paths of a lattice together is cut off.
     """
     k2 = need_k2()
@@ -168,9 +170,7 @@ def rescored(lattices: Fsa, acceptor: Fsa, before: float, scale: float, beam: fl
     labels[labels >= 0] += 1  # 0 is for arcs that hold but one of several words of a frame
     plain.labels = labels
     words = k2.invert(plain)
-    priced = acceptor.clone()
-    priced.scores = scale * acceptor.lm_scores
-    found = k2.intersect_device(k2.create_fsa_vec([priced]), words, torch.zeros(lattices.shape[0], dtype=torch.int32), True)
+    found = k2.intersect_device(acceptor, words, torch.zeros(lattices.shape[0], dtype=torch.int32), True)
     found = k2.remove_epsilon(k2.top_sort(k2.connect(k2.invert(found))))
     found = k2.prune_on_arc_post(k2.top_sort(k2.connect(found)), math.exp(-beam), True)
     labels = found.labels.clone()

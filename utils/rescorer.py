@@ -53,11 +53,11 @@ class Rescorer:
 
     def piece(self, piece: Dict[str, Any], out: Path) -> None:
         """Write `<out>.jsonl`, the n-best lists of all candidates (a row an utterance), and before it `<out>.seconds.json`."""
-        self._lists(piece, out, self.both or bool(self.proposed), self.config.word_score)
+        self._lists(piece, out, self.both or bool(self.proposed), self.config.word_score, self.durations is not None)
 
     def of_lattices(self, piece: Dict[str, Any], out: Path) -> None:
         """The same of the lattices alone, each word scored in its span."""
-        self._lists(piece, out, False, "span")
+        self._lists(piece, out, False, "span", False)
 
     def whole(
         self, piece: Dict[str, Any], out: Path, weights: Dict[str, float], scales: Sequence[float], oracle: bool = False
@@ -77,17 +77,18 @@ class Rescorer:
         write_json(out.with_suffix(".seconds.json"), seconds)
         write_jsonl(out.with_suffix(".jsonl"), rows)
 
-    def learn_durations(self, dev: Sequence[Dict[str, Any]]) -> None:
+    def durations_of(self, dev: Sequence[Dict[str, Any]]) -> Durations:
         """How long words are, from the alignment of decoded pieces' references; of these the words that the lexicon has."""
         known, spoken = self.lexicon.word_id, []
         for piece in dev:
             kept = load_file(str(piece["path"].with_name(piece["path"].name + "-scores.safetensors")))
             for n, reference in enumerate(piece["refs"]):
                 spoken += aligned(_subword(kept, n), [[known[word] for word in reference if word in known]], self.lexicon)[0]
-        self.durations = durations(spoken)
-        self.log.info("durations of %d words of dev: %s", len(spoken), self.durations)
+        found = durations(spoken)
+        self.log.info("durations of %d words of dev: %s", len(spoken), found)
+        return found
 
-    def _lists(self, piece: Dict[str, Any], out: Path, joining: bool, word_score: str) -> None:
+    def _lists(self, piece: Dict[str, Any], out: Path, joining: bool, word_score: str, spans: bool) -> None:
         seconds: Dict[str, float] = {}
         if joining or self.vectors is not None:
             kept = load_file(str(piece["path"].with_name(piece["path"].name + "-scores.safetensors")))
@@ -97,23 +98,16 @@ class Rescorer:
             proposed = [self.proposed.get(utterance, ()) for utterance in piece["ids"]]
             with timed(seconds, "nbest"):
                 lists = [self.join(kept, n, *three) for n, three in enumerate(zip(lists, others, proposed))]
-        views: List[Tuple[List[float], Dict[str, float]]] = [([], {}) for _ in lists]
+        views: List[Tuple[List[Dict[str, float]], Dict[str, float]]] = [([], {}) for _ in lists]
         if self.vectors is not None:
-            with timed(seconds, "word_score"):
-                views = [self.score(kept, n, paths, word_score) for n, paths in enumerate(lists)]
-        spans: List[List[Dict[str, float]]] = [[] for _ in lists]
-        if self.durations is not None:
-            with timed(seconds, "spans"):
-                spans = [self.of_spans(kept, n, paths) for n, paths in enumerate(lists)]
+            views = [self.score(kept, n, paths, word_score, spans, seconds) for n, paths in enumerate(lists)]
         rows = []
-        for utterance, reference, paths, (scored, heard), timed_paths in zip(piece["ids"], piece["refs"], lists, views, spans):
+        for utterance, reference, paths, (scored, heard) in zip(piece["ids"], piece["refs"], lists, views):
             listed = [
                 {"words": self.lexicon.ids_to_words(p.words), "am": round(p.am, 4), "lm": round(p.lm, 4)} for p in paths
             ]
-            for path, score in zip(listed, scored):
-                path["word"] = round(score, 4)
-            for path, of_spans in zip(listed, timed_paths):
-                path.update(of_spans)
+            for path, scores in zip(listed, scored):
+                path.update(scores)
             proposed = set(self.proposed.get(utterance, ())) if joining else ()
             for path in (path for path, p in zip(listed, paths) if p.words in proposed):
                 path["proposed"] = True
@@ -174,27 +168,35 @@ class Rescorer:
         self.log.info("%d words of the attention decoder's join the vocabulary", len(self.more))
 
     def score(
-        self, kept: Dict[str, torch.Tensor], n: int, paths: List[Any], word_score: str
-    ) -> Tuple[List[float], Dict[str, float]]:
-        """The word head's score of each path of utterance n of the batch, and what it heard of its words, as in `view`."""
-        if not paths:
-            return [], {}
-        occurring = sorted({w for path in paths for w in path.words} - {self.lexicon.unknown_id})
-        rows = {word: column for column, word in enumerate(occurring)}
-        log_probs, heard = self.view(kept, n, occurring)
-        if word_score == "span":
-            return span_scores(log_probs[:, 1:] - log_probs[:, :1], paths, rows, self.frame_ratio), heard
-        return sequence_scores(log_probs, paths, rows), heard
+        self, kept: Dict[str, torch.Tensor], n: int, paths: List[Any], word_score: str, spans: bool, seconds: Dict[str, float]
+    ) -> Tuple[List[Dict[str, float]], Dict[str, float]]:
+        """The word head's score `word` of each path of utterance n of the batch, and where asked what it says of its words' spans, by
+        the names of utils.rescoring.SPANS; and what the head heard of its words, as in `view`.
+        """
+        with timed(seconds, "word_score"):
+            if not paths:
+                return [], {}
+            occurring = sorted({w for path in paths for w in path.words} - {self.lexicon.unknown_id})
+            columns = {word: column for column, word in enumerate(occurring)}
+            log_probs, heard = self.view(kept, n, occurring)
+            ratio = log_probs[:, 1:] - log_probs[:, :1]
+            if word_score == "span":
+                scores = span_scores(ratio, paths, columns, self.frame_ratio)
+            else:
+                scores = sequence_scores(log_probs, paths, columns)
+        found = [{"word": round(score, 4)} for score in scores]
+        if spans:
+            with timed(seconds, "spans"):
+                for one, more in zip(found, self.of_spans(_subword(kept, n), paths, ratio, columns)):
+                    one.update(more)
+        return found, heard
 
-    def of_spans(self, kept: Dict[str, torch.Tensor], n: int, paths: List[Any]) -> List[Dict[str, float]]:
-        """What each path of utterance n of the batch says of its words' spans, by the names of utils.rescoring.SPANS."""
-        if not paths:
-            return []
-        spoken = aligned(_subword(kept, n), [path.words for path in paths], self.lexicon)
-        occurring = sorted({word for words in spoken for word, _, _ in words})
-        log_probs, _ = self.view(kept, n, occurring)
-        columns = {word: column for column, word in enumerate(occurring)}
-        below = rivals(log_probs[:, 1:] - log_probs[:, :1], columns, spoken, self.frame_ratio)
+    def of_spans(
+        self, log_probs: torch.Tensor, paths: List[Any], ratio: torch.Tensor, columns: Dict[int, int]
+    ) -> List[Dict[str, float]]:
+        """`rivals` and `duration` of each path: log_probs (T, units) of the sub-word head, ratio and columns as `rivals` takes them."""
+        spoken = aligned(log_probs, [path.words for path in paths], self.lexicon)
+        below = rivals(ratio, columns, spoken, self.frame_ratio)
         long = [self.durations(words) for words in spoken]
         lost = [bool(path.words) and not words for path, words in zip(paths, spoken)]  # no worse than the worst of the others
         return [
