@@ -96,7 +96,8 @@ def test_span_score_of_nothing_is_zero_and_prefers_the_word_that_is_there():
 def test_rivals_of_a_word_are_those_whose_spans_share_a_middle_with_its_own():
     ratio = torch.randn(12, 3, generator=torch.Generator().manual_seed(6))
     hypotheses = [[(4, 2, (0, 4)), (7, 3, (6, 12))], [(9, 2, (0, 3)), (7, 3, (5, 12))], [(4, 5, (0, 12))], []]
-    found = rivals(ratio, {4: 0, 7: 1, 9: 2}, hypotheses, 1.0)
+    columns, none = {4: 0, 7: 1, 9: 2}, np.zeros((0, 3), dtype=np.int64)
+    found = rivals(ratio, columns, hypotheses, none, 1.0)
 
     def brute(column, start, end):
         a, b = max(0, start - MARGIN), min(12, end + MARGIN)
@@ -108,6 +109,11 @@ def test_rivals_of_a_word_are_those_whose_spans_share_a_middle_with_its_own():
     assert found[0] == pytest.approx(first + second, abs=1e-4)
     assert found[2] == pytest.approx(long - np.logaddexp(np.logaddexp(max(four, long), nine), max(seven, late)), abs=1e-4)
     assert found[3] == 0.0 and max(found) <= 0.0
+    of_the_lattice = np.array([(9, 5, 11), (9, 0, 3), (4, 3, 5), (12, 0, 12)])  # once more; of no word of the first; without a column
+    after = rivals(ratio, columns, hypotheses, of_the_lattice, 1.0)
+    more = seven - np.logaddexp(np.logaddexp(max(seven, late), long), brute(2, 5, 11))
+    assert after[0] == pytest.approx(first + more, abs=1e-4) and after[3] == 0.0
+    assert rivals(ratio, columns, [], of_the_lattice, 1.0) == [] and rivals(ratio, columns, [[]], of_the_lattice, 1.0) == [0.0]
 
 
 def test_durations_are_learned_and_far_ones_cost():

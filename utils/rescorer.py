@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 
@@ -17,11 +18,12 @@ from utils.graphs import load_fsa
 from utils.lexicon import Lexicon, read_lexicon
 from utils.memory import Parts, in_parts
 from utils.nbest import nbest, some
-from utils.spans import Durations, aligned, durations, rivals
+from utils.spans import Durations, aligned, durations, rivals, standing
 from utils.timing import timed
 from utils.trained import with_added
 from utils.vocabulary import open_lexicon, used_lang
 from utils.whole_lattice import WholeLattices
+from utils.word_lattice import word_lattices
 from utils.wordscore import sequence_scores, span_scores
 
 Work = Tuple[Dict[str, Any], Path]  # a decoded piece, and where what is made of it is, without ending
@@ -46,8 +48,8 @@ class Rescorer:
         self.lexicon = open_lexicon(self.lang, decode.unknown)
         self.trained = len(read_lexicon(job.inputs["lang"]).words)  # those behind were added
         frame = model.subword_stride * made_with(job.inputs["features"]).features.frame_shift
-        settings = (decode.first_lm_scale, decode.output_beam)
-        self.reader = WholeLattices(self.lexicon, self.trained, self.frame_ratio, frame, settings)
+        self.settings = (decode.first_lm_scale, decode.output_beam)
+        self.reader = WholeLattices(self.lexicon, self.trained, self.frame_ratio, frame, self.settings)
         table = job.inputs["decode"] / "words.safetensors"
         self.vectors: Optional[Dict[str, torch.Tensor]] = load_file(str(table)) if table.exists() else None
 
@@ -99,8 +101,9 @@ class Rescorer:
             with timed(seconds, "nbest"):
                 lists = [self.join(kept, n, *three) for n, three in enumerate(zip(lists, others, proposed))]
         views: List[Tuple[List[Dict[str, float]], Dict[str, float]]] = [([], {}) for _ in lists]
+        besides = self.besides(piece, seconds) if spans else [None] * len(lists)
         if self.vectors is not None:
-            views = [self.score(kept, n, paths, word_score, spans, seconds) for n, paths in enumerate(lists)]
+            views = [self.score(kept, n, *two, word_score, seconds) for n, two in enumerate(zip(lists, besides))]
         rows = []
         for utterance, reference, paths, (scored, heard) in zip(piece["ids"], piece["refs"], lists, views):
             listed = [
@@ -135,6 +138,12 @@ class Rescorer:
         with timed(seconds, "nbest"):
             return in_parts(work, piece["ids"], f"n-best lists of {path.name}", remedy, self.log)
 
+    def besides(self, piece: Dict[str, Any], seconds: Dict[str, float]) -> List[np.ndarray]:
+        """The words of each of a decoded piece's lattices with their spans, as `standing` gives them."""
+        with timed(seconds, "spans"):
+            lattices = load_fsa(piece["path"].with_name(f"{piece['path'].name}-{self.graph}.pt"))
+            return [standing(lattice) for lattice in word_lattices(lattices, *self.settings)]
+
     def join(
         self, kept: Dict[str, torch.Tensor], n: int, subword: List[Any], word: List[Any], proposed: Sequence[Tuple[int, ...]]
     ) -> List[Any]:
@@ -168,10 +177,17 @@ class Rescorer:
         self.log.info("%d words of the attention decoder's join the vocabulary", len(self.more))
 
     def score(
-        self, kept: Dict[str, torch.Tensor], n: int, paths: List[Any], word_score: str, spans: bool, seconds: Dict[str, float]
+        self,
+        kept: Dict[str, torch.Tensor],
+        n: int,
+        paths: List[Any],
+        besides: Optional[np.ndarray],
+        word_score: str,
+        seconds: Dict[str, float],
     ) -> Tuple[List[Dict[str, float]], Dict[str, float]]:
-        """The word head's score `word` of each path of utterance n of the batch, and where asked what it says of its words' spans, by
-        the names of utils.rescoring.SPANS; and what the head heard of its words, as in `view`.
+        """The word head's score `word` of each path of utterance n of the batch; where the words are given that the lattice has
+        `besides`, also what it says of the words' spans, by the names of utils.rescoring.SPANS; and what the head heard of the paths'
+        words, as in `view`.
         """
         with timed(seconds, "word_score"):
             if not paths:
@@ -179,24 +195,26 @@ class Rescorer:
             occurring = sorted({w for path in paths for w in path.words} - {self.lexicon.unknown_id})
             columns = {word: column for column, word in enumerate(occurring)}
             log_probs, heard = self.view(kept, n, occurring)
-            ratio = log_probs[:, 1:] - log_probs[:, :1]
             if word_score == "span":
-                scores = span_scores(ratio, paths, columns, self.frame_ratio)
+                scores = span_scores(log_probs[:, 1:] - log_probs[:, :1], paths, columns, self.frame_ratio)
             else:
                 scores = sequence_scores(log_probs, paths, columns)
         found = [{"word": round(score, 4)} for score in scores]
-        if spans:
+        if besides is not None:
             with timed(seconds, "spans"):
-                for one, more in zip(found, self.of_spans(_subword(kept, n), paths, ratio, columns)):
+                for one, more in zip(found, self.of_spans(kept, n, paths, occurring, besides)):
                     one.update(more)
         return found, heard
 
     def of_spans(
-        self, log_probs: torch.Tensor, paths: List[Any], ratio: torch.Tensor, columns: Dict[int, int]
+        self, kept: Dict[str, torch.Tensor], n: int, paths: List[Any], occurring: List[int], besides: np.ndarray
     ) -> List[Dict[str, float]]:
-        """`rivals` and `duration` of each path: log_probs (T, units) of the sub-word head, ratio and columns as `rivals` takes them."""
-        spoken = aligned(log_probs, [path.words for path in paths], self.lexicon)
-        below = rivals(ratio, columns, spoken, self.frame_ratio)
+        """`rivals` and `duration` of each path of utterance n of the batch: occurring are the paths' words, besides the lattice's."""
+        spoken = aligned(_subword(kept, n), [path.words for path in paths], self.lexicon)
+        there = sorted({*occurring, *besides[:, 0].tolist()} - {self.lexicon.unknown_id})
+        log_probs = self.view(kept, n, there)[0]
+        columns = {word: column for column, word in enumerate(there)}
+        below = rivals(log_probs[:, 1:] - log_probs[:, :1], columns, spoken, besides, self.frame_ratio)
         long = [self.durations(words) for words in spoken]
         lost = [bool(path.words) and not words for path, words in zip(paths, spoken)]  # no worse than the worst of the others
         return [

@@ -1,6 +1,7 @@
-"""What a hypothesis says of time: how each word's span sounds beside the other words that the list has there, and how long it is.
+"""What a hypothesis says of time: how each word's span sounds beside the other words that may stand there, and how long it is.
 
-Spans are those of the sub-word head's forced alignment, the same way for every hypothesis, wherever it comes from.
+Spans are those of the sub-word head's forced alignment, the same way for every hypothesis, wherever it comes from; the other words are
+those of the list and of the whole lattice.
 """
 
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from utils.grounding import Span, align, word_spans
 from utils.lexicon import Lexicon
+from utils.word_lattice import WordLattice
 from utils.wordscore import MARGIN, spans_of
 
 Spoken = Tuple[int, int, Span]  # word id, number of its units, its span in frames of the sub-word head
@@ -38,34 +40,51 @@ def aligned(log_probs: Tensor, hypotheses: Sequence[Sequence[int]], lexicon: Lex
     return out
 
 
-def rivals(ratio: Tensor, columns: Dict[int, int], hypotheses: Sequence[Sequence[Spoken]], frame_ratio: float) -> List[float]:
-    """How far the words' span scores (utils.wordscore) are below those of all words that the hypotheses have at that time.
+def standing(lattice: WordLattice) -> np.ndarray:
+    """The words of a lattice with their spans, each once: (S, 3) of word id, first frame, the one behind the last."""
+    every = np.stack((lattice.words, *lattice.spans()), 1)
+    return np.unique(every[lattice.words > 0], axis=0)
 
-    Of a word: its score, less the log of the sum over the words, it among them, of which a span's middle lies within its span or
-    whose span has its own middle; of a word that stands there several times the highest counts.
+
+def rivals(
+    ratio: Tensor, columns: Dict[int, int], hypotheses: Sequence[Sequence[Spoken]], others: np.ndarray, frame_ratio: float
+) -> List[float]:
+    """How far the words' span scores (utils.wordscore) are below those of all words that may stand at that time.
+
+    Of a word: its score, less the log of the sum over the words of the hypotheses and of the lattice, it among them, of which a span's
+    middle lies within its span or whose span has its own middle; of a word that stands there several times the highest counts.
 
     Args:
       ratio: (T, W), log p(w|t) - log p(blank|t) of the word head.
       columns: word id -> column of `ratio`.
+      others: (S, 3), as `standing` gives them; words without a column are passed over.
       frame_ratio: frames of the word head a frame of the spans.
     Returns:
       the sum over each hypothesis' words, natural log.
     """
     frames, number, members = len(ratio), {}, []
+
+    def place(word: int, start: int, end: int) -> Tuple[int, int, int]:
+        first = min(int(start * frame_ratio), frames - 1)
+        return columns[word], first, min(max(first + 1, int(end * frame_ratio)), frames)
+
     for spoken in hypotheses:
-        edges = ((columns[word], int(start * frame_ratio), int(end * frame_ratio)) for word, _, (start, end) in spoken)
-        members.append([number.setdefault((column, a, max(a + 1, b)), len(number)) for column, a, b in edges])
-    if not number:
+        members.append([number.setdefault(place(word, *span), len(number)) for word, _, span in spoken])
+    said = len(number)
+    if not said:
         return [0.0] * len(hypotheses)
+    for word, start, end in others.tolist():
+        if word in columns:
+            number.setdefault(place(word, start, end), len(number))
     column, first, last = torch.tensor(list(number)).T
-    first, last = first.clamp(max=frames - 1), last.clamp(max=frames)
     scores = spans_of(ratio, column, (first - MARGIN).clamp(min=0), (last + MARGIN).clamp(max=frames))
     middle = (first + last - 1) / 2
-    inside = (middle[None] >= first[:, None]) & (middle[None] < last[:, None])
-    there = torch.where(inside | inside.T, scores[:, None], -torch.inf).numpy()  # of each span's rivals, a column
-    by_word = np.full((ratio.shape[1], len(number)), -np.inf)
+    inside = (middle[:, None] >= first[:said]) & (middle[:, None] < last[:said])
+    around = (middle[:said] >= first[:, None]) & (middle[:said] < last[:, None])
+    there = torch.where(inside | around, scores[:, None], -torch.inf).numpy()  # of each span that is said, its rivals a column
+    by_word = np.full((ratio.shape[1], said), -np.inf)
     np.maximum.at(by_word, column.numpy(), there)
-    shares = (scores.numpy() - np.logaddexp.reduce(by_word)).tolist()
+    shares = (scores[:said].numpy() - np.logaddexp.reduce(by_word)).tolist()
     return [sum(shares[n] for n in member) for member in members]
 
 
