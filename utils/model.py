@@ -50,11 +50,21 @@ class Model(nn.Module):
         return Output(subword, fine_lengths, frames, blank, coarse_lengths)
 
     def word_log_probs(
-        self, output: Output, words: Tensor, dropout: Mapping[str, float] = {}, offsets: Union[Tensor, float] = 0.0
+        self,
+        output: Output,
+        words: Tensor,
+        dropout: Mapping[str, float] = {},
+        offsets: Union[Tensor, float] = 0.0,
+        more: Optional[Tensor] = None,
     ) -> Tensor:
-        """Log-probabilities (N, T2, 1 + W) of blank and the words whose table rows are `words`: (W,), `offsets` added to scores."""
+        """Log-probabilities (N, T2, 1 + W + M) of blank, the words whose table rows are `words`: (W,), `offsets` added to scores, and
+        those whose vectors are `more`: (M, dim).
+        """
         vectors, bias = self.word.table(words, dropout)
-        return word_log_probs(output.frames, output.blank, vectors, bias + offsets)
+        bias = bias + offsets
+        if more is not None:
+            vectors, bias = torch.cat((vectors, more)), torch.cat((bias, bias.new_zeros(len(more))))
+        return word_log_probs(output.frames, output.blank, vectors, bias)
 
 
 def build(
