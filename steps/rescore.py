@@ -172,7 +172,7 @@ def propose(job: Job, attention: AttentionDecoder, work: Sequence[Work]) -> Dict
     def one(piece: Dict[str, Any], out: Path) -> None:
         seconds: Dict[str, float] = {}
         with timed(seconds, "proposals"):
-            found = {utterance: attention.propose(utterance, job.config.rescore.attention.beam) for utterance in piece["ids"]}
+            found = attention.propose(piece["ids"], job.config.rescore.attention.beam)
         out.parent.mkdir(parents=True, exist_ok=True)
         write_json(out.with_suffix(".seconds.json"), seconds)
         write_json(out.with_suffix(".json"), found)

@@ -1,13 +1,14 @@
 """Reading with the attention decoder of the front end's Whisper model, on real speech."""
 
 import json
+from collections import Counter
 from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT, drive, write_kaldi
 from kaldialign import edit_distance
 
-from utils.attention import AttentionDecoder, written
+from utils.attention import ALIKE, AttentionDecoder, written
 from utils.config import load
 from utils.errors import UserError
 from utils.lexicon import read_lexicon
@@ -138,10 +139,20 @@ def test_words_are_written_as_whisper_would(words, language, sentence):
 
 def test_a_search_finds_what_is_said(decoder):
     cut = max(decoder.cuts.values(), key=lambda cut: cut.duration)
-    found, said = decoder.propose(cut.id, 3), cut.supervisions[0].text.split()
+    found, said = decoder.propose([cut.id], 3)[cut.id], cut.supervisions[0].text.split()
     assert 1 <= len(found) <= 3 and len({tuple(words) for words in found}) == len(found)
     assert edit_distance(said, found[0])["total"] < 0.3 * len(said)
     assert all(word == word.lower() and word.replace("'", "").isalpha() for words in found for word in words)
+
+
+def test_what_a_search_finds_does_not_depend_on_who_is_searched_beside(decoder):
+    cuts = sorted(decoder.cuts.values(), key=lambda cut: cut.duration)[:24]
+    lengths = Counter(-(-cut.num_frames // ALIKE) for cut in cuts)
+    assert max(lengths.values()) > 2 and len(lengths) > 1  # some are searched together, some not
+    together = decoder.propose([cut.id for cut in cuts], 2)
+    assert list(together) == [cut.id for cut in cuts]
+    alone = [decoder.propose([cut.id], 2)[cut.id] for cut in cuts]
+    assert sum(one == together[cut.id] for one, cut in zip(alone, cuts)) >= len(cuts) - 2  # but for rounding, in int8
 
 
 def test_what_it_needs_is_said_before_the_work(decoder, finished, tmp_path):

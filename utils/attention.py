@@ -5,7 +5,7 @@ scores hypotheses, and proposes some of its own.
 import math
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 
@@ -18,6 +18,9 @@ LONGEST = 440  # tokens of a hypothesis that are read; the decoder has 448 place
 LEAST = 1e-30  # of a token's probability
 QUIET = 200  # frames of silence behind an utterance that is searched: without them the search often misses the end
 RATE_OF_TOKENS, MORE_TOKENS = 8, 8  # a hypothesis has so many a second, and more, at most
+FRAME = 0.02  # seconds
+ALIKE = 25  # frames: as long as the next multiple of it, utterances are searched together
+TOGETHER = 8  # utterances at most
 
 
 class AttentionDecoder:
@@ -62,26 +65,41 @@ class AttentionDecoder:
                 scores.append(sum(math.log(max(p, LEAST)) for p in found.text_token_probs))
         return scores
 
-    def propose(self, utterance: str, beam: int) -> List[List[str]]:
-        """Words of the best hypotheses of a beam search, normalised as transcripts are; each once, the best first.
+    def propose(self, utterances: Sequence[str], beam: int) -> Dict[str, List[List[str]]]:
+        """Words of the best hypotheses of a beam search in each utterance, normalised as transcripts are; each once, the best first.
+
+        Utterances of about one length are searched together. Silence behind makes them equal, so much of it as each would have alone:
+        what is found in one doesn't depend on the others.
 
         Raises:
           UserError: as `score` does.
         """
-        cut = self.cuts[utterance]
-        language, frames = cut.supervisions[0].language, cut.load_features()
-        tokenizer, normalise = self._tokenizer(language, cut.id), normaliser(self.normaliser, language)
+        alike: Dict[Tuple[str, int], List[str]] = {}
+        for utterance in utterances:
+            cut = self.cuts[utterance]
+            alike.setdefault((cut.supervisions[0].language, -(-cut.num_frames // ALIKE) * ALIKE), []).append(utterance)
+        found: Dict[str, List[List[str]]] = {}
+        for (language, length), group in alike.items():
+            for first in range(0, len(group), TOGETHER):
+                found.update(self._search(group[first : first + TOGETHER], language, length, beam))
+        return {utterance: found[utterance] for utterance in utterances}
+
+    def _search(self, utterances: Sequence[str], language: str, length: int, beam: int) -> Dict[str, List[List[str]]]:
+        """`propose` for utterances of one language, of at most `length` frames, which differ by less than ALIKE."""
+        tokenizer, normalise = self._tokenizer(language, utterances[0]), normaliser(self.normaliser, language)
         if not len(self.quiet):
             (silence,) = mel_windows(np.zeros(WINDOW * RATE // 100, np.float32), mel_extractor(self.model.n_mels))
             self.quiet = np.array(self.model.encode(self._stored(silence[None]), to_cpu=True))[0].astype(np.float32)
-        frames = np.concatenate((frames, self.quiet[len(frames) : len(frames) + QUIET]))
+        heard = [self.cuts[utterance].load_features() for utterance in utterances]
+        longest = max(*map(len, heard), min(length + QUIET, len(self.quiet)))
+        padded = np.stack([np.concatenate((frames, self.quiet[len(frames) : longest])) for frames in heard])
         prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
-        longest = min(len(prompt) + MORE_TOKENS + int(RATE_OF_TOKENS * cut.duration), LONGEST)
-        (found,) = self.model.generate(
-            self._stored(frames[None]), [prompt], beam_size=beam, num_hypotheses=beam, max_length=longest
+        tokens = min(len(prompt) + MORE_TOKENS + int(RATE_OF_TOKENS * FRAME * length), LONGEST)
+        searched = self.model.generate(
+            self._stored(padded), [prompt] * len(heard), beam_size=beam, num_hypotheses=beam, max_length=tokens
         )
-        words = (tuple(normalise(tokenizer.decode(tokens)).split()) for tokens in found.sequences_ids)
-        return [list(hypothesis) for hypothesis in dict.fromkeys(words)]
+        words = ([tuple(normalise(tokenizer.decode(ids)).split()) for ids in one.sequences_ids] for one in searched)
+        return {utterance: [list(hyp) for hyp in dict.fromkeys(hyps)] for utterance, hyps in zip(utterances, words)}
 
     def _stored(self, values: np.ndarray) -> Any:
         import ctranslate2
