@@ -1,4 +1,4 @@
-"""Forced alignment, spans of words, word vectors against segments of speech, and neighbours that are taken for one word."""
+"""Forced alignment, spans of words, and word vectors against segments of speech."""
 
 import itertools
 import math
@@ -10,8 +10,6 @@ from tests.test_training import options, trainer
 from tests.test_training import prepared as prepared
 from utils.dataset import collate
 from utils.grounding import align, contrast, joined, segments, word_spans
-from utils.losses import ctc
-from utils.training import compounds
 from utils.wordvec import WordVectors
 
 k2 = pytest.importorskip("k2")
@@ -117,44 +115,8 @@ def test_grounding_changes_the_word_vectors_alone_where_they_are_composed(prepar
     assert made.model.subword.weight.grad is None  # alignment gives times, no gradient
 
 
-def test_neighbours_become_compounds_as_often_as_asked():
-    targets = [[1, 2, 3], [2, 1, 2, 1], [3], []]
-    assert compounds(targets, 3, 0.0) == (targets, [])
-    assert compounds(targets, 3, 1.0) == ([[4, 3], [5, 5], [3], []], [(1, 2), (2, 1)])
-    torch.manual_seed(0)
-    long = torch.randint(1, 6, (4000,)).tolist()
-    out, pairs = compounds([long, [1, 2], long, [1, 2]], 5, 0.2, views=2)
-    assert out[:2] == out[2:] and len(set(pairs)) == len(pairs)
-    spelled = [[word for symbol in row for word in (pairs[symbol - 6] if symbol > 5 else (symbol,))] for row in out]
-    assert spelled == [long, [1, 2]] * 2
-    assert sum(symbol > 5 for symbol in out[0]) == pytest.approx(4000 * 0.2 / 1.2, rel=0.1)
-
-
-@pytest.mark.parametrize("grounded", [False, True])
-def test_compounds_have_the_vectors_of_both_spellings_in_the_word_heads_loss(prepared, tmp_path, grounded):
-    prepared.config.loss.compounds = 1.0
-    made = trainer(prepared, tmp_path / "run")
-    made.progress, made.config.loss.grounding.weight = 0.5, float(grounded)
-    batch = collate(list(made.train_cuts)[:4], made.features, made.lexicon)
-    made.model.eval()
-    made.model.training = True  # without its parts' dropout
-    _, means = made.losses(batch)
-    with torch.no_grad():
-        output, space = made.model(batch.x, batch.lengths), made.model.word.words
-        words = torch.arange(len(made.lexicon.words))
-        said, pairs = compounds(batch.words, len(words), 1.0)
-        assert max(map(max, said)) > len(words)
-        more = torch.cat([space.joined(*torch.tensor([[one - 1], [two - 1]])) for one, two in pairs])
-        scores = torch.cat((output.blank[..., None], output.frames @ torch.cat((space(words), more)).T), -1)
-        expected = ctc(scores.log_softmax(-1), output.word_lengths, said, "torch")
-    assert means["word"].item() == pytest.approx(expected.sum().item() / sum(map(len, batch.words)), rel=1e-4)
-    means["grounding" if grounded else "word"].backward()
-    assert space.spelling.output.weight.grad.abs().sum() > 0
-
-
-@pytest.mark.parametrize("key", ["grounding.weight", "compounds"])
-def test_what_needs_word_vectors_is_refused_for_a_softmax_table(kaldi_source, run_stages, exp, key):
-    words = options(kaldi_source, f"loss.{key}=0.3")
+def test_grounding_of_a_softmax_table_is_refused(kaldi_source, run_stages, exp):
+    words = options(kaldi_source, "loss.grounding.weight=0.3")
     assert run_stages(*words, "--recipe", "word_ctc", "--stop-stage", "5") == 1
     (log,) = exp.glob("kaldi_dir/train-*.partial/log.txt")
-    assert f"loss.{key} needs word vectors" in log.read_text()
+    assert "loss.grounding.weight needs word vectors" in log.read_text()

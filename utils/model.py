@@ -50,21 +50,11 @@ class Model(nn.Module):
         return Output(subword, fine_lengths, frames, blank, coarse_lengths)
 
     def word_log_probs(
-        self,
-        output: Output,
-        words: Tensor,
-        dropout: Mapping[str, float] = {},
-        offsets: Union[Tensor, float] = 0.0,
-        more: Optional[Tensor] = None,
+        self, output: Output, words: Tensor, dropout: Mapping[str, float] = {}, offsets: Union[Tensor, float] = 0.0
     ) -> Tensor:
-        """Log-probabilities (N, T2, 1 + W + M) of blank, the words whose table rows are `words`: (W,), `offsets` added to scores, and
-        those whose vectors are `more`: (M, dim).
-        """
+        """Log-probabilities (N, T2, 1 + W) of blank and the words whose table rows are `words`: (W,), `offsets` added to scores."""
         vectors, bias = self.word.table(words, dropout)
-        bias = bias + offsets
-        if more is not None:
-            vectors, bias = torch.cat((vectors, more)), torch.cat((bias, bias.new_zeros(len(more))))
-        return word_log_probs(output.frames, output.blank, vectors, bias)
+        return word_log_probs(output.frames, output.blank, vectors, bias + offsets)
 
 
 def build(

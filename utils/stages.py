@@ -128,7 +128,7 @@ STAGES: List[Stage] = [
 ]
 BY_NAME: Dict[str, Stage] = {stage.name: stage for stage in STAGES}
 # Keys that are younger than their stages, with the values that leave these as they were: there, what stands goes on standing.
-YOUNGER: Dict[str, Any] = {"decode.first_order": 0, "loss.compounds": 0.0, "rescore.spans": False}
+YOUNGER: Dict[str, Any] = {"decode.first_order": 0, "rescore.spans": False}
 
 
 def _system(*own: Stage) -> Dict[str, Stage]:

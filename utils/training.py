@@ -59,9 +59,8 @@ class Trainer:
         precision = config.train.precision
         if precision == "fp16" and self.device.type != "cuda":
             raise UserError(f"train.precision=fp16 needs a GPU (--device cuda); on {device} take fp32 or bf16")
-        for key, wanted in (("grounding.weight", config.loss.grounding.weight), ("compounds", config.loss.compounds)):
-            if wanted and config.model.word_head != "vectors":
-                raise UserError(f"loss.{key} needs word vectors (model.word_head=vectors, not {config.model.word_head})")
+        if config.loss.grounding.weight and config.model.word_head != "vectors":
+            raise UserError(f"loss.grounding.weight needs word vectors (model.word_head=vectors, not {config.model.word_head})")
         self.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
         self.scaler = grad_scaler(precision == "fp16")
         self.epoch, self.batch, self.step = 0, 0, 0  # the next batch of the epoch, and steps done
@@ -143,16 +142,13 @@ class Trainer:
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             output = self.model(x, lengths)
         chosen = targets = offsets = None
-        pairs: List[Tuple[int, int]] = []
         if output.frames is not None:
             negatives, outside = (weights.negatives, weights.outside) if self.model.training else (-1, 0)
             chosen, targets, offsets = choose_words(batch.words, len(self.lexicon.words), negatives)
             if outside:
                 chosen, offsets = self._with_outside(chosen, offsets, outside)
             chosen, offsets = chosen.to(self.device), offsets.to(self.device)
-            if weights.compounds and self.model.training:
-                said, pairs = compounds(targets, len(chosen), weights.compounds, self.views)
-        heads = self._heads(output, batch, chosen, said if pairs else targets, offsets, pairs)
+        heads = self._heads(output, batch, chosen, targets, offsets)
         per_head = {head: ctc(*said, weights.backend) for head, said in heads.items()}
         for head, loss in per_head.items():
             if not torch.isfinite(loss).all():
@@ -166,7 +162,7 @@ class Trainer:
         total = sum(getattr(weights, head) * mean for head, mean in means.items())
         if weights.grounding.weight and self.progress >= weights.grounding.begin and any(batch.words):
             share = sum(map(len, batch.words)) / tokens["word"]
-            means["grounding"] = share * self._grounding(output, batch.words, heads, targets, chosen, offsets)
+            means["grounding"] = share * self._grounding(output, batch.words, heads, chosen, offsets)
             total = total + weights.grounding.weight * means["grounding"]
         return total, means
 
@@ -177,35 +173,23 @@ class Trainer:
         chosen: Optional[Tensor],
         targets: Optional[List[List[int]]],
         offsets: Union[Tensor, float] = 0.0,
-        pairs: Sequence[Tuple[int, int]] = (),
     ) -> Dict[str, Head]:
-        """What each head says, over the word head's table rows `chosen` and behind them compounds, `pairs` of these, from 1; in both
-        `targets` are the words said.
-        """
+        """What each head says, over the word head's table rows `chosen`, in which `targets` are the words said."""
         heads = {}
         if output.subword is not None:
             heads["subword"] = (output.subword, output.subword_lengths, batch.subwords)
         if output.frames is not None:
-            more = self.model.word.words.joined(*chosen[torch.tensor(pairs, device=self.device).T - 1]) if pairs else None
-            log_probs = self.model.word_log_probs(output, chosen, vars(self.config.loss.dropout), offsets, more)
+            log_probs = self.model.word_log_probs(output, chosen, vars(self.config.loss.dropout), offsets)
             heads["word"] = (log_probs, output.word_lengths, targets)
         return heads
 
     def _grounding(
-        self,
-        output: Output,
-        words: List[List[int]],
-        heads: Dict[str, Head],
-        places: List[List[int]],
-        chosen: Tensor,
-        offsets: Tensor,
+        self, output: Output, words: List[List[int]], heads: Dict[str, Head], chosen: Tensor, offsets: Tensor
     ) -> Tensor:
-        """The words' segments against the vectors of the rows `chosen`, in which their `places` are, and neighbours that are taken for
-        one word too.
-        """
-        spans = self._spans({**heads, "word": (*heads["word"][:2], places)}, words)
+        """The words' segments against the vectors of the rows `chosen`, and neighbours that are taken for one word too."""
+        spans = self._spans(heads, words)
         vectors, _ = self.model.word.table(chosen, vars(self.config.loss.dropout))
-        targets = torch.tensor([place for row in places for place in row], device=self.device) - 1
+        targets = torch.tensor([place for row in heads["word"][2] for place in row], device=self.device) - 1
         loss = contrast(segments(output.frames, spans), vectors, targets, offsets)
         spans, pairs = joined(spans, words, int(torch.randint(2, ())))
         if self.config.loss.grounding.joined and pairs:
@@ -402,33 +386,6 @@ def choose_words(
     rows = torch.cat((torch.tensor(present, dtype=torch.int64) - 1, others)).sort().values
     place = {row + 1: n for n, row in enumerate(rows.tolist(), 1)}
     return rows, [[place[w] for w in t] for t in transcripts], absent[rows] * math.log(stands_for)
-
-
-def compounds(
-    targets: Sequence[Sequence[int]], words: int, share: float, views: int = 1
-) -> Tuple[List[List[int]], List[Tuple[int, int]]]:
-    """A random share of the pairs of neighbours become one word each, spelled and pronounced on end: words that the text doesn't have,
-    said in real speech, on which CTC can train what makes vectors of spellings for words that nobody has said yet.
-
-    Args:
-      targets: words from 1 to `words`.
-      share: of the words that a compound begins with, where the one before is not in one.
-      views: how often the utterances come, one after the other; each time the same pairs.
-    Returns:
-      targets, in which pair n is the symbol `words` + 1 + n; and the pairs, each once.
-    """
-    number: Dict[Tuple[int, int], int] = {}
-    out = []
-    for target in targets[: len(targets) // views]:
-        begins, row = (torch.rand(len(target)) < share).tolist(), []
-        place = 0
-        while place < len(target):
-            both = begins[place] and place + 1 < len(target)
-            pair = tuple(target[place : place + 2])
-            row.append(number.setdefault(pair, words + 1 + len(number)) if both else target[place])
-            place += 1 + both
-        out.append(row)
-    return out * views, list(number)
 
 
 def greedy(log_probs: Tensor, lengths: Tensor) -> List[List[int]]:
