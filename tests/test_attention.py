@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from conftest import ROOT, drive, write_kaldi
 from kaldialign import edit_distance
@@ -153,6 +154,17 @@ def test_what_a_search_finds_does_not_depend_on_who_is_searched_beside(decoder):
     assert list(together) == [cut.id for cut in cuts]
     alone = [decoder.propose([cut.id], 2)[cut.id] for cut in cuts]
     assert sum(one == together[cut.id] for one, cut in zip(alone, cuts)) >= len(cuts) - 2  # but for rounding, in int8
+
+
+def test_utterances_longer_than_the_window_are_searched_together_too(decoder):
+    cuts = sorted(decoder.cuts.values(), key=lambda cut: cut.duration)[-12:]
+    spoken = np.concatenate([cut.load_features() for cut in cuts] * 4)
+    assert len(spoken) > 1540
+    for name, frames in (("long", 1505), ("longer", 1520), ("longest", 1540)):
+        own = SimpleNamespace(num_frames=frames, supervisions=cuts[0].supervisions, load_features=lambda n=frames: spoken[:n])
+        decoder.cuts[name] = own
+    found = decoder.propose(["longest", "long", "longer"], 1)
+    assert list(found) == ["longest", "long", "longer"] and all(len(hyps) == 1 and len(hyps[0]) > 5 for hyps in found.values())
 
 
 def test_what_it_needs_is_said_before_the_work(decoder, finished, tmp_path):

@@ -91,8 +91,9 @@ class AttentionDecoder:
             (silence,) = mel_windows(np.zeros(WINDOW * RATE // 100, np.float32), mel_extractor(self.model.n_mels))
             self.quiet = np.array(self.model.encode(self._stored(silence[None]), to_cpu=True))[0].astype(np.float32)
         heard = [self.cuts[utterance].load_features() for utterance in utterances]
-        longest = max(*map(len, heard), min(length + QUIET, len(self.quiet)))
-        padded = np.stack([np.concatenate((frames, self.quiet[len(frames) : longest])) for frames in heard])
+        longest = max(length, min(length + QUIET, len(self.quiet)))
+        quiet = np.pad(self.quiet, ((0, max(0, longest - len(self.quiet))), (0, 0)), mode="edge")  # where the window is too short
+        padded = np.stack([np.concatenate((frames, quiet[len(frames) : longest])) for frames in heard])
         prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
         tokens = min(len(prompt) + MORE_TOKENS + int(RATE_OF_TOKENS * FRAME * length), LONGEST)
         searched = self.model.generate(
