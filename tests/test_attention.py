@@ -161,7 +161,8 @@ def test_utterances_longer_than_the_window_are_searched_together_too(decoder):
     spoken = np.concatenate([cut.load_features() for cut in cuts] * 4)
     assert len(spoken) > 1540
     for name, frames in (("long", 1505), ("longer", 1520), ("longest", 1540)):
-        own = SimpleNamespace(num_frames=frames, supervisions=cuts[0].supervisions, load_features=lambda n=frames: spoken[:n])
+        own = SimpleNamespace(num_frames=frames, frame_shift=0.02, supervisions=cuts[0].supervisions)
+        own.load_features = lambda n=frames: spoken[:n]
         decoder.cuts[name] = own
     found = decoder.propose(["longest", "long", "longer"], 1)
     assert list(found) == ["longest", "long", "longer"] and all(len(hyps) == 1 and len(hyps[0]) > 5 for hyps in found.values())

@@ -18,7 +18,6 @@ LONGEST = 440  # tokens of a hypothesis that are read; the decoder has 448 place
 LEAST = 1e-30  # of a token's probability
 QUIET = 200  # frames of silence behind an utterance that is searched: without them the search often misses the end
 RATE_OF_TOKENS, MORE_TOKENS = 8, 8  # a hypothesis has so many a second, and more, at most
-FRAME = 0.02  # seconds
 ALIKE = 25  # frames: as long as the next multiple of it, utterances are searched together
 TOGETHER = 8  # utterances at most
 
@@ -92,10 +91,10 @@ class AttentionDecoder:
             self.quiet = np.array(self.model.encode(self._stored(silence[None]), to_cpu=True))[0].astype(np.float32)
         heard = [self.cuts[utterance].load_features() for utterance in utterances]
         longest = max(length, min(length + QUIET, len(self.quiet)))
-        quiet = np.pad(self.quiet, ((0, max(0, longest - len(self.quiet))), (0, 0)), mode="edge")  # where the window is too short
-        padded = np.stack([np.concatenate((frames, quiet[len(frames) : longest])) for frames in heard])
+        behind = (np.arange(len(frames), longest).clip(max=len(self.quiet) - 1) for frames in heard)  # of the silence's frames
+        padded = np.stack([np.concatenate((frames, self.quiet[places])) for frames, places in zip(heard, behind)])
         prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
-        tokens = min(len(prompt) + MORE_TOKENS + int(RATE_OF_TOKENS * FRAME * length), LONGEST)
+        tokens = min(len(prompt) + MORE_TOKENS + int(RATE_OF_TOKENS * self.cuts[utterances[0]].frame_shift * length), LONGEST)
         searched = self.model.generate(
             self._stored(padded), [prompt] * len(heard), beam_size=beam, num_hypotheses=beam, max_length=tokens
         )

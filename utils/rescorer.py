@@ -48,8 +48,8 @@ class Rescorer:
         self.lexicon = open_lexicon(self.lang, decode.unknown)
         self.trained = len(read_lexicon(job.inputs["lang"]).words)  # those behind were added
         frame = model.subword_stride * made_with(job.inputs["features"]).features.frame_shift
-        self.settings = (decode.first_lm_scale, decode.output_beam)
-        self.reader = WholeLattices(self.lexicon, self.trained, self.frame_ratio, frame, self.settings)
+        settings = (decode.first_lm_scale, decode.output_beam)
+        self.reader = WholeLattices(self.lexicon, self.trained, self.frame_ratio, frame, settings)
         table = job.inputs["decode"] / "words.safetensors"
         self.vectors: Optional[Dict[str, torch.Tensor]] = load_file(str(table)) if table.exists() else None
 
@@ -67,11 +67,10 @@ class Rescorer:
         """Write `<out>.jsonl`, what `WholeLattices.read` finds (a row an utterance), with the fewest errors of any path where
         `oracle` is set, and before it `<out>.seconds.json`.
         """
-        path, seconds = piece["path"], {}
-        lattices = load_fsa(path.with_name(f"{path.name}-lattice.pt"))
+        lattices, seconds = _lattices(piece, "lattice"), {}
         view = None
         if self.vectors is not None:
-            view = partial(self.view, load_file(str(path.with_name(path.name + "-scores.safetensors"))))
+            view = partial(self.view, _scores(piece))
         rows = self.reader.read(lattices, view, weights, scales, seconds)
         rows = [{"id": i, "ref": r, **row} for i, r, row in zip(piece["ids"], piece["refs"], rows)]
         if oracle:
@@ -83,7 +82,7 @@ class Rescorer:
         """How long words are, from the alignment of decoded pieces' references; of these the words that the lexicon has."""
         known, spoken = self.lexicon.word_id, []
         for piece in dev:
-            kept = load_file(str(piece["path"].with_name(piece["path"].name + "-scores.safetensors")))
+            kept = _scores(piece)
             for n, reference in enumerate(piece["refs"]):
                 spoken += aligned(_subword(kept, n), [[known[word] for word in reference if word in known]], self.lexicon)[0]
         found = durations(spoken)
@@ -93,7 +92,7 @@ class Rescorer:
     def _lists(self, piece: Dict[str, Any], out: Path, joining: bool, word_score: str, spans: bool) -> None:
         seconds: Dict[str, float] = {}
         if joining or self.vectors is not None:
-            kept = load_file(str(piece["path"].with_name(piece["path"].name + "-scores.safetensors")))
+            kept = _scores(piece)
         lists = self.lists(piece, self.graph, seconds)
         if joining:
             others = self.lists(piece, "word_lattice", seconds) if self.both else [[]] * len(lists)
@@ -127,8 +126,7 @@ class Rescorer:
 
     def lists(self, piece: Dict[str, Any], graph: str, seconds: Dict[str, float]) -> List[List[Any]]:
         """n-best lists of one kind of a decoded piece's lattices."""
-        path = piece["path"]
-        lattices = load_fsa(path.with_name(f"{path.name}-{graph}.pt"))
+        lattices = _lattices(piece, graph)
 
         def work(parts: Parts) -> List[List[Any]]:
             return [paths for part in parts for paths in nbest(some(lattices, *part), *settings)]
@@ -136,13 +134,12 @@ class Rescorer:
         settings = (self.config.paths, self.config.lattice_scale, self.first_lm_scale)
         remedy = f"lower rescore.paths={self.config.paths}"
         with timed(seconds, "nbest"):
-            return in_parts(work, piece["ids"], f"n-best lists of {path.name}", remedy, self.log)
+            return in_parts(work, piece["ids"], f"n-best lists of {piece['path'].name}", remedy, self.log)
 
     def besides(self, piece: Dict[str, Any], seconds: Dict[str, float]) -> List[np.ndarray]:
         """The words of each of a decoded piece's lattices with their spans, as `standing` gives them."""
         with timed(seconds, "spans"):
-            lattices = load_fsa(piece["path"].with_name(f"{piece['path'].name}-{self.graph}.pt"))
-            return [standing(lattice) for lattice in word_lattices(lattices, *self.settings)]
+            return [standing(lattice) for lattice in word_lattices(_lattices(piece, self.graph), *self.reader.settings)]
 
     def join(
         self, kept: Dict[str, torch.Tensor], n: int, subword: List[Any], word: List[Any], proposed: Sequence[Tuple[int, ...]]
@@ -231,6 +228,16 @@ class Rescorer:
         log_probs = torch.cat((kept["blank"][n, :length, None], scores), 1) - kept["normaliser"][n, :length, None]
         highest = log_probs[:, 1:].amax(0).tolist()
         return log_probs, {word: round(value, 3) for word, value in zip(self.lexicon.ids_to_words(words), highest)}
+
+
+def _lattices(piece: Dict[str, Any], graph: str) -> Any:
+    """The lattices of one kind of a decoded piece."""
+    return load_fsa(piece["path"].with_name(f"{piece['path'].name}-{graph}.pt"))
+
+
+def _scores(piece: Dict[str, Any]) -> Dict[str, torch.Tensor]:
+    """What the heads said of a decoded piece (`Decoder._piece`)."""
+    return load_file(str(piece["path"].with_name(piece["path"].name + "-scores.safetensors")))
 
 
 def _subword(kept: Dict[str, torch.Tensor], n: int) -> torch.Tensor:
