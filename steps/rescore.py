@@ -31,13 +31,11 @@ def run(job: Job) -> None:
     graphs = [graph for graph in ("lattice", "word_lattice") if (decoded / f"hyps-{graph}-dev.jsonl").exists()]
     graph, both = graphs[0], job.config.rescore.candidates == "both" and len(graphs) == 2
     rescorer = Rescorer(job, graph, both, made_with(decoded).decode)
-    attention = attention_decoder(job)
-    parts, beam = job.out / "parts", job.config.rescore.attention.beam
+    parts = job.out / "parts"
     done = [(piece, Path(split) / piece["path"].name) for split in SPLITS for piece in pieces(decoded, split)]
-    proposing = [(piece, parts / "proposals" / name) for piece, name in done] if beam else []
-    if beam:
-        rescorer.take(propose(job, attention, proposing))
-    reading = readers(job, rescorer, attention)  # what they lack is said before the work
+    if "propose" in job.inputs:
+        rescorer.take({row["id"]: row["hyps"] for row in read_jsonl(job.inputs["propose"] / "proposals.jsonl")})
+    reading = readers(job, rescorer)  # what they lack is said before the work
     work = [(piece, parts / "nbest" / name) for piece, name in done]
     left = [w for w in work if not w[1].with_suffix(".jsonl").exists()]
     if job.config.rescore.spans and left:
@@ -58,7 +56,7 @@ def run(job: Job) -> None:
         weights[name] = settle(job, name, rows, added, free)
     for split in SPLITS:
         write_jsonl(job.out / f"nbest-{split}.jsonl", rows[split])
-    measured, model_bytes = proposing + work, 0
+    measured, model_bytes = list(work), 0
     if job.config.rescore.whole_lattice:
         measured = measured + whole_lattices(job, rescorer, done, added, schemes.get("wordvec", free), weights)
     for link, reader in reading.items():
@@ -158,30 +156,7 @@ def whole_lattices(
     return work
 
 
-def attention_decoder(job: Job) -> Optional[AttentionDecoder]:
-    """That of the front end's model, where it is wanted."""
-    wanted, features = job.config.rescore.attention, job.inputs["features"]
-    if not (wanted.paths or wanted.beam):
-        return None
-    return AttentionDecoder(made_with(features).features, made_with(job.inputs["data"]).data, features, SPLITS, job.device)
-
-
-def propose(job: Job, attention: AttentionDecoder, work: Sequence[Work]) -> Dict[str, List[List[str]]]:
-    """Hypotheses of the attention decoder's own for every utterance: `<out>.json` has them, `<out>.seconds.json` their time."""
-
-    def one(piece: Dict[str, Any], out: Path) -> None:
-        seconds: Dict[str, float] = {}
-        with timed(seconds, "proposals"):
-            found = attention.propose(piece["ids"], job.config.rescore.attention.beam)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_json(out.with_suffix(".seconds.json"), seconds)
-        write_json(out.with_suffix(".json"), found)
-
-    run_all(one, [w for w in work if not w[1].with_suffix(".json").exists()], job.nj, "proposals")
-    return {utterance: hyps for _, out in work for utterance, hyps in read_json(out.with_suffix(".json")).items()}
-
-
-def readers(job: Job, rescorer: Rescorer, attention: Optional[AttentionDecoder]) -> Dict[str, Any]:
+def readers(job: Job, rescorer: Rescorer) -> Dict[str, Any]:
     """The models that are to read the best paths, by the name of their link, in order."""
     config, words, data = job.config.rescore, rescorer.lexicon.words, job.inputs["data"]
     found: Dict[str, Any] = {}
@@ -189,7 +164,7 @@ def readers(job: Job, rescorer: Rescorer, attention: Optional[AttentionDecoder])
         own = None if rescorer.vectors is None else rescorer.vectors["vectors"]
         found["word_lm"] = WordLMReader(config.word_lm, words, job.inputs["lang"], data, own, job.out)
     if config.attention.paths:
-        found["attention"] = AttentionReader(attention)
+        found["attention"] = AttentionReader(AttentionDecoder(data, job.inputs["features"], SPLITS, job.device))
     if config.llm.path:
         found["llm"] = LanguageModelReader(config.llm, words, data)
     return found

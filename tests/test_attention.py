@@ -1,6 +1,7 @@
 """Reading with the attention decoder of the front end's Whisper model, on real speech."""
 
 import json
+import re
 from collections import Counter
 from types import SimpleNamespace
 
@@ -42,13 +43,8 @@ def finished(speech, whisper_model, tmp_path_factory):
 
 @pytest.fixture
 def decoder(finished):
-    (features,) = finished.exp.glob("features-*")
-    return made(finished.model, features)
-
-
-def made(model, features):
-    settings = SimpleNamespace(model=str(model), compute_type="int8")
-    return AttentionDecoder(settings, SimpleNamespace(normaliser="basic"), features, ("test",), "cpu")
+    (data,), (features,) = finished.exp.glob("data-*"), finished.exp.glob("features-*")
+    return AttentionDecoder(data, features, ("test",), "cpu")
 
 
 def listed(decoder, utterance, *sentences):
@@ -80,9 +76,10 @@ def test_hypotheses_of_its_own_join_the_lists_with_words_that_training_lacks(fin
     folder = max(finished.exp.glob("rescore-*"), key=lambda f: f.stat().st_mtime)
     rows = [json.loads(line) for line in (folder / "nbest-test.jsonl").read_text().splitlines()]
     lists = {row["id"]: [path["words"] for path in row["paths"]] for row in rows}
-    files = folder.glob("parts/proposals/test/*[0-9].json")
-    proposed = {i: hyps for file in files for i, hyps in json.loads(file.read_text()).items()}
-    assert proposed.keys() == lists.keys() and all(1 <= len(hyps) <= 4 for hyps in proposed.values())
+    (searched,) = finished.exp.glob("propose-*")
+    every = {row["id"]: row["hyps"] for row in map(json.loads, (searched / "proposals.jsonl").read_text().splitlines())}
+    proposed = {i: hyps for i, hyps in every.items() if i in lists}  # it has those of dev too
+    assert len(every) > len(proposed) == len(lists) and all(1 <= len(hyps) <= 4 for hyps in every.values())
     assert sum(words in lists[i] for i, hyps in proposed.items() for words in hyps) > len(lists)
     (lang,) = finished.exp.glob("lang-*")
     heard = set(read_lexicon(lang).words)
@@ -96,10 +93,11 @@ def test_hypotheses_of_its_own_join_the_lists_with_words_that_training_lacks(fin
             assert all(words in read for words in proposed[row["id"]] if words in lists[row["id"]])
 
 
-def test_a_recipe_without_word_vectors_takes_them_too(finished):
+def test_a_recipe_without_word_vectors_takes_them_too_and_they_are_not_searched_again(finished):
     arguments = ["whisper_bpe_ctc" if word == "whisper_wordvec" else word for word in finished.arguments]
-    settings = ["--set", "rescore.attention.beam=3", "--set", "train.epochs=2"]
+    settings = ["--set", "rescore.attention.beam=4", "--set", "train.epochs=2"]
     assert drive(*arguments, *settings, "--stop-stage", "score") == 0
+    assert len(list(finished.exp.glob("propose-*"))) == 1 < len(list(finished.exp.glob("train-*")))
     every = [r for r in read_all([finished.corpus / "results"]) if r["split"] == "test" and r["recipe"] == "whisper_bpe_ctc"]
     record = next(r for r in every if r["decoding"] == "attention")
     assert {"proposals", "attention"} <= set(record["rtf"]) and {"added", "attention"} <= set(record["weights"])
@@ -182,9 +180,11 @@ def test_what_it_needs_is_said_before_the_work(decoder, finished, tmp_path):
             load("whisper_wordvec", ROOT / "egs/asterisk", ["rescore.attention.beam=4", setting])
     for name in ("model.bin", "config.json"):
         (tmp_path / name).symlink_to(finished.model / name)
-    (features,) = finished.exp.glob("features-*")
-    with pytest.raises(UserError, match=r"has no tokenizer.json, which its decoder \(rescore.attention\) needs"):
-        made(tmp_path, features)
+    (data,), (features,) = finished.exp.glob("data-*"), finished.exp.glob("features-*")
+    other = re.sub(r"(?m)^  model: .*$", f"  model: {tmp_path}", (features / "config.yaml").read_text())
+    (tmp_path / "config.yaml").write_text(other)
+    with pytest.raises(UserError, match=rf"{tmp_path} has no tokenizer.json, which its decoder \(rescore.attention\) needs"):
+        AttentionDecoder(data, tmp_path, ("test",), "cpu")
     cut = next(iter(decoder.cuts.values()))
     cut.supervisions[0].language = "fr"
     with pytest.raises(UserError, match=rf"doesn't know the language 'fr' of {cut.id}: leave rescore.attention.paths and "):

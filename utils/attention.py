@@ -4,11 +4,11 @@ scores hypotheses, and proposes some of its own.
 
 import math
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
 
+from utils.config import made_with
 from utils.dataset import read_cuts
 from utils.errors import UserError
 from utils.front_end import RATE, WINDOW, Placement, load_whisper, mel_extractor, mel_windows, whisper_folder
@@ -25,21 +25,21 @@ TOGETHER = 8  # utterances at most
 class AttentionDecoder:
     """The decoder, through CTranslate2. It is loaded at the first use, so after the fork of a worker process."""
 
-    def __init__(self, features: SimpleNamespace, data: SimpleNamespace, folder: Path, splits: Sequence[str], device: str) -> None:
+    def __init__(self, data: Path, features: Path, splits: Sequence[str], device: str) -> None:
         """Find the model.
 
         Args:
-          features, data: the groups that the frames and the transcripts were made with.
-          folder: of stage 1.
+          data, features: folders of the stages.
           splits: whose utterances will be asked for.
         Raises:
           UserError: a model without a tokenizer, or of a type that the device hasn't.
         """
-        self.folder, self.place = whisper_folder(features.model, "features"), Placement(features.compute_type, device, "features")
+        made = made_with(features).features
+        self.folder, self.place = whisper_folder(made.model, "features"), Placement(made.compute_type, device, "features")
         if not (self.folder / "tokenizer.json").is_file():
             raise UserError(f"features.model={self.folder} has no tokenizer.json, which its decoder (rescore.attention) needs")
-        self.cuts = {cut.id: cut for split in splits for cut in read_cuts(folder, split)}
-        self.normaliser = data.normaliser
+        self.cuts = {cut.id: cut for split in splits for cut in read_cuts(features, split)}
+        self.normaliser = made_with(data).data.normaliser
         self.model: Any = None
         self.tokenizers: Dict[str, Any] = {}
         self.quiet = np.zeros((0, 0), np.float32)

@@ -18,7 +18,7 @@ from utils.device import check_device
 from utils.errors import UserError
 from utils.files import ROOT, disk_full, relative
 from utils.process import apart
-from utils.stages import BY_NAME, STAGES, Plan, Stage, plan
+from utils.stages import BY_NAME, PROPOSE, STAGES, Plan, plan
 
 DEFAULT_RECIPE = "wordvec_hybrid"
 log = logging.getLogger("nuptse")
@@ -79,20 +79,21 @@ def main(arguments: Optional[Sequence[str]] = None, only: Optional[str] = None) 
     except UserError as error:
         log.error("error: %s", error)
         return 2
-    stage = STAGES[first]
+    number, status = first, 0
     try:
-        for stage in STAGES[first:last + 1]:
-            if stage.name not in plans:
-                log.info("stage %d %s: the recipe %s has none", stage.number, stage.name, options.recipe)
-                continue
-            status = _run_stage(plans[stage.name], options, corpus_dir)
+        for number in range(first, last + 1):
+            parts = [planned for planned in plans.values() if planned.stage.number == number]
+            if not parts:
+                log.info("stage %d %s: the recipe %s has none", number, STAGES[number].name, options.recipe)
+            for planned in parts:
+                status = status or _run_stage(planned, options, corpus_dir)
             if status:
                 break
         else:
             return 0
     except KeyboardInterrupt:  # between two stages
         status = 130
-    log.error("to go on: %s", command(stage.number, last))
+    log.error("to go on: %s", command(number, last))
     return status
 
 
@@ -210,16 +211,16 @@ def _need_earlier(plans: Dict[str, Plan], first: int, last: int, command: Callab
     """Raise UserError, with the command that makes them, where stages before `first` are missing that `first` to `last` need."""
     missing: Set[str] = set()
 
-    def look(stage: Stage) -> None:
-        for name in stage.reads:
-            if BY_NAME[name].number < first and not plans[name].complete and name not in missing:
+    def look(planned: Plan) -> None:
+        for name in planned.stage.reads:
+            if plans[name].stage.number < first and not plans[name].complete and name not in missing:
                 missing.add(name)
-                look(plans[name].stage)  # to make it, what it reads is needed too
+                look(plans[name])  # to make it, what it reads is needed too
     for planned in plans.values():
         if first <= planned.stage.number <= last and not planned.complete:
-            look(planned.stage)
+            look(planned)
     if missing:
-        stages = [stage for stage in STAGES if stage.name in missing]
+        stages = [planned.stage for planned in plans.values() if planned.stage.name in missing]
         names = ", ".join(f"{s.number} {s.name}" for s in stages)
         raise UserError(f"stage {first} needs {names}, not complete for this configuration; make it with: "
                         + command(stages[0].number, stages[-1].number))
@@ -266,8 +267,9 @@ def _from(here: Path, item: str) -> str:
 def _number(text: Optional[str], default: int) -> int:
     if text is None:
         return default
-    if text in BY_NAME:
-        return BY_NAME[text].number
+    for stage in (*STAGES, PROPOSE):
+        if text == stage.name:
+            return stage.number
     if text.isdecimal() and int(text) < len(STAGES):
         return int(text)
     raise UserError(f"no stage '{text}'{configuration.nearest(text, BY_NAME)}: there are "

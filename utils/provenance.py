@@ -69,9 +69,9 @@ def dirty_stages(stages: Mapping[str, Mapping[str, Any]]) -> List[str]:
 
 
 def real_time_factors(inputs: Mapping[str, Path]) -> Dict[str, float]:
-    """Link -> seconds of work a second of audio, on one core, from the timing.json of features, decode and rescore."""
+    """Link -> seconds of work a second of audio, on one core, from the timing.json of features, decode, propose and rescore."""
     out: Dict[str, float] = {}
-    for stage in ("features", "decode", "rescore"):
+    for stage in ("features", "decode", "propose", "rescore"):
         path = inputs.get(stage, Path()) / "timing.json"
         for link, timing in (read_json(path) if path.exists() else {}).items():
             if timing["audio_seconds"] > 0:

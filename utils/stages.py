@@ -127,6 +127,16 @@ STAGES: List[Stage] = [
     ),
 ]
 BY_NAME: Dict[str, Stage] = {stage.name: stage for stage in STAGES}
+# Where rescore.attention.beam asks for it, stage 7 begins with this: no acoustic model is needed, so all recipes, seeds and packs share it.
+PROPOSE = Stage(
+    7,
+    "propose",
+    "hypotheses of the front end's own decoder",
+    1,
+    ("rescore.attention.beam",),
+    ("data", "features"),
+    ("ctranslate2",),
+)
 # Keys that are younger than their stages, with the values that leave these as they were: there, what stands goes on standing.
 YOUNGER: Dict[str, Any] = {"decode.first_order": 0, "rescore.spans": False}
 
@@ -176,6 +186,19 @@ SYSTEMS: Dict[str, Dict[str, Stage]] = {
 }
 
 
+def stages_of(config: Dict[str, Any]) -> Dict[str, Stage]:
+    """The stages of a resolved configuration by name, in order."""
+    stages = SYSTEMS[config["system"]]
+    if "rescore" not in stages or not config["rescore"]["attention"]["beam"]:
+        return stages
+    out: Dict[str, Stage] = {}
+    for name, stage in stages.items():
+        if name == "rescore":
+            out[PROPOSE.name] = PROPOSE
+        out[name] = replace(stage, reads=(*stage.reads, PROPOSE.name)) if name in ("rescore", "score") else stage
+    return out
+
+
 @dataclass(frozen=True)
 class Plan:
     """A stage with the configuration, fingerprint and folders it has in one run."""
@@ -205,7 +228,7 @@ def plan(config: Dict[str, Any], exp: Path) -> Dict[str, Plan]:
     system doesn't have are not planned.
     """
     plans: Dict[str, Plan] = {}
-    for stage in SYSTEMS[config["system"]].values():
+    for stage in stages_of(config).values():
         declared = configuration.subset(config, stage.keys)
         identity = {
             "stage": stage.name,

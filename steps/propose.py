@@ -1,0 +1,31 @@
+"""First part of stage 7, where `rescore.attention.beam` asks for it: what the front end's own decoder finds in each utterance."""
+
+from pathlib import Path
+from typing import Sequence
+
+from utils.attention import AttentionDecoder
+from utils.contract import Job
+from utils.files import read_json, read_jsonl, write_json, write_jsonl
+from utils.parallel import run_all
+from utils.timing import sum_timing, timed
+
+CHUNK = 64  # utterances of about one length, which are whole on disk or absent
+
+
+def run(job: Job) -> None:
+    """Write proposals.jsonl, a row an utterance of dev and test: `id`, and `hyps`, the words of each, the best first; timing.json."""
+    decoder = AttentionDecoder(job.inputs["data"], job.inputs["features"], ("dev", "test"), job.device)
+    cuts = sorted(decoder.cuts.values(), key=lambda cut: (-cut.duration, cut.id))
+    work = [(cuts[n : n + CHUNK], job.out / "parts" / f"{n:06d}") for n in range(0, len(cuts), CHUNK)]
+
+    def chunk(cuts: Sequence, out: Path) -> None:
+        seconds: dict = {}
+        with timed(seconds, "proposals"):
+            found = decoder.propose([cut.id for cut in cuts], job.config.rescore.attention.beam)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_json(out.with_suffix(".json"), [seconds, sum(cut.duration for cut in cuts)])
+        write_jsonl(out.with_suffix(".jsonl"), ({"id": utterance, "hyps": hyps} for utterance, hyps in found.items()))
+
+    run_all(chunk, [w for w in work if not w[1].with_suffix(".jsonl").exists()], job.nj, "propose")
+    write_jsonl(job.out / "proposals.jsonl", (row for _, out in work for row in read_jsonl(out.with_suffix(".jsonl"))))
+    write_json(job.out / "timing.json", sum_timing(read_json(out.with_suffix(".json")) for _, out in work))
