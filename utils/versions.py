@@ -27,6 +27,7 @@ def git_state(root: Path) -> Dict[str, Any]:
             ".",
             *(f":(exclude,glob)egs/*/{folder}/**" for folder in ("results", "open_vocabulary", "large_vocabulary", "word_lm")),
             ":(exclude,glob)egs/*/RESULTS.md",
+            ":(exclude,glob)egs/*/README.md",
             ":(exclude)RESULTS.md",
             ":(exclude)RESULTS.html",
             ":(exclude)README.md",
