@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+import subprocess
 
 import pytest
 from fabricate import DECODINGS, HEARD, SENTENCES, finished, record, run_score
@@ -24,6 +25,7 @@ from utils.records import (
     set_digest,
     write,
 )
+from utils.versions import git_state
 
 
 @pytest.fixture
@@ -279,3 +281,31 @@ def test_overrides_that_name_a_system():
     other = record(overrides=[f"model.option{i}=value" for i in range(21)])
     assert len(file_name(long, "asterisk")) < 130 and file_name(long, "asterisk") != file_name(other, "asterisk")
     assert file_name(record(overrides=["x.y=[0.9, 1.1]"], corpus="yesno"), "yesno") == "bpe_ctc-x.y=_0.9_1.1-seed0-test-lm.json"
+
+
+@pytest.mark.parametrize(
+    "changed, clean",
+    [
+        ("README.md", True),
+        ("egs/yesno/README.md", True),
+        ("egs/yesno/results/new.json", True),
+        ("egs/yesno/open_vocabulary/new.json", True),
+        ("egs/yesno/corpus.yaml", False),
+        ("utils/new.py", False),
+        ("README.rst", False),
+    ],
+)
+def test_what_is_told_and_recorded_leaves_a_tree_clean_and_all_else_does_not(changed, clean, tmp_path):
+    def git(*arguments):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments], cwd=tmp_path, check=True)
+
+    git("init", "-q")
+    for name in ("README.md", "egs/yesno/README.md", "egs/yesno/corpus.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("before\n")
+    git("add", ".")
+    git("commit", "-qm", "begin")
+    assert git_state(tmp_path)["git_clean"]
+    (tmp_path / changed).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / changed).write_text("after\n")
+    assert git_state(tmp_path)["git_clean"] == clean
