@@ -93,14 +93,15 @@ class Rescorer:
         seconds: Dict[str, float] = {}
         if joining or self.vectors is not None:
             kept = _scores(piece)
-        lists = self.lists(piece, self.graph, seconds)
+        lattices = _lattices(piece, self.graph)
+        lists = self.lists(piece, lattices, seconds)
         if joining:
-            others = self.lists(piece, "word_lattice", seconds) if self.both else [[]] * len(lists)
+            others = self.lists(piece, _lattices(piece, "word_lattice"), seconds) if self.both else [[]] * len(lists)
             proposed = [self.proposed.get(utterance, ()) for utterance in piece["ids"]]
             with timed(seconds, "nbest"):
                 lists = [self.join(kept, n, *three) for n, three in enumerate(zip(lists, others, proposed))]
         views: List[Tuple[List[Dict[str, float]], Dict[str, float]]] = [([], {}) for _ in lists]
-        besides = self.besides(piece, seconds) if spans else [None] * len(lists)
+        besides = self.besides(lattices, seconds) if spans else [None] * len(lists)
         if self.vectors is not None:
             views = [self.score(kept, n, *two, word_score, seconds) for n, two in enumerate(zip(lists, besides))]
         rows = []
@@ -124,9 +125,8 @@ class Rescorer:
         write_json(out.with_suffix(".seconds.json"), seconds)
         write_jsonl(out.with_suffix(".jsonl"), rows)
 
-    def lists(self, piece: Dict[str, Any], graph: str, seconds: Dict[str, float]) -> List[List[Any]]:
-        """n-best lists of one kind of a decoded piece's lattices."""
-        lattices = _lattices(piece, graph)
+    def lists(self, piece: Dict[str, Any], lattices: Any, seconds: Dict[str, float]) -> List[List[Any]]:
+        """n-best lists of a decoded piece's lattices."""
 
         def work(parts: Parts) -> List[List[Any]]:
             return [paths for part in parts for paths in nbest(some(lattices, *part), *settings)]
@@ -136,10 +136,10 @@ class Rescorer:
         with timed(seconds, "nbest"):
             return in_parts(work, piece["ids"], f"n-best lists of {piece['path'].name}", remedy, self.log)
 
-    def besides(self, piece: Dict[str, Any], seconds: Dict[str, float]) -> List[np.ndarray]:
-        """The words of each of a decoded piece's lattices with their spans, as `standing` gives them."""
+    def besides(self, lattices: Any, seconds: Dict[str, float]) -> List[np.ndarray]:
+        """The words of each lattice with their spans, as `standing` gives them."""
         with timed(seconds, "spans"):
-            return [standing(lattice) for lattice in word_lattices(_lattices(piece, self.graph), *self.reader.settings)]
+            return [standing(lattice) for lattice in word_lattices(lattices, *self.reader.settings)]
 
     def join(
         self, kept: Dict[str, torch.Tensor], n: int, subword: List[Any], word: List[Any], proposed: Sequence[Tuple[int, ...]]
