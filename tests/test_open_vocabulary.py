@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from tests.bench.open_vocabulary import draw, rates
+from tests.bench.open_vocabulary import beside_control, draw, of_settings, rates
 from utils.decoding import BATCH_SECONDS, SCORES, WORD_FRAME, Decoder
+from utils.errors import UserError
 from utils.files import write_json
 
 ROWS = [
@@ -56,4 +57,22 @@ def test_a_page_has_the_mean_over_seeds_and_their_range(tmp_path):
     assert (cells["decoding"], cells["seeds"], cells["recall"]) == ("wordvec", "2", "45.0 (40.0 to 50.0)")
     assert cells["recall_interval"] == "[0.0, 100.0]" and row[-2] == "10.0 (10.0 to 10.0)"
     page = (tmp_path / "open_vocabulary" / "README.md").read_text()
+    alone = of_settings(draw(tmp_path), "corpus wordvec_hybrid")
+    assert alone.title == "corpus wordvec_hybrid" and [alone.header[0], alone.rows] == ["added", [row[1:]]]
     assert page.count("| corpus wordvec_hybrid |") == 2 and "All decodings" in page
+
+
+def test_unseen_words_are_compared_with_the_control_on_the_same_words_and_seeds():
+    def record(recipe, seed, found, added=3, overrides=()):
+        decodings = {"greedy": {"oov_found": "0 0"}, "wordvec" if recipe == "whisper_wordvec" else "lm": {"oov_found": found}}
+        settings = {"corpus": "c", "recipe": recipe, "overrides": list(overrides), "how_added": ["by-frequency"], "seed": seed}
+        return {**settings, "rows": [{"added": added, "decodings": decodings}]}
+
+    hybrid = [record("whisper_wordvec", 0, "11 1"), record("whisper_wordvec", 1, "10 1"), record("whisper_wordvec", 2, "00 0")]
+    control = [record("whisper_bpe_ctc", 0, "01 1"), record("whisper_bpe_ctc", 1, "00 1"), record("bpe_ctc", 2, "11 1")]
+    others = [record("whisper_bpe_ctc", 2, "11 1", overrides=["x=1"]), record("whisper_bpe_ctc", 2, "11 1", added=4)]
+    (row,) = beside_control([*hybrid, *control, *others])
+    assert row[:4] == ["c whisper_wordvec by-frequency", "whisper_bpe_ctc", "3", "2"]
+    assert row[4:7] == ["83.3", "50.0", "+33.3"] and row[7] == "[0.0, 50.0]"  # resampled: an utterance twice, or the other, or both
+    with pytest.raises(UserError, match="of different test sets"):
+        beside_control([hybrid[0], record("whisper_bpe_ctc", 0, "01 11")])

@@ -25,18 +25,20 @@ from steps import add_words
 from tests.bench.common import must, of_model, of_run, spread, stages_until, write_page
 from utils import driver
 from utils.config import made_with
+from utils.errors import UserError
 from utils.files import ROOT, read_json, read_jsonl, write_json, write_lines
 from utils.lexicon import read_lexicon
 from utils.linter import confusion
 from utils.records import DECODINGS, named_overrides, result_decoding, suffix
-from utils.scoring import GAP, error_rate, interval, score
+from utils.scoring import GAP, difference, error_rate, interval, score
 from utils.sentences import transcripts
 from utils.stages import Plan
-from utils.tables import Table, as_text, grouped, number, span
+from utils.tables import Table, as_text, grouped, number, probability, signed, span
 from utils.units import pronounce, pronunciations
 from utils.versions import git_state, machine
 from utils.vocabulary import used_lang
 
+CONTROLS = {"whisper_wordvec": "whisper_bpe_ctc", "wordvec_hybrid": "bpe_ctc"}
 OFTEN = 5  # occurrences of a word in test from which its rate of confusion means something
 
 
@@ -97,15 +99,15 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         **git_state(ROOT),
     }
     write_json(corpus / "open_vocabulary" / f"{settings}.json", record)
-    print(as_text(draw(corpus)))
+    print(as_text(of_settings(draw(corpus), settings_of(record))))
 
 
 def draw(corpus: Path) -> Table:
     """Write open_vocabulary/README.md of a corpus's folder from the records there; returns its first table."""
     found: Dict[Tuple[str, int, str], List[Dict[str, Any]]] = {}
-    for path in sorted((corpus / "open_vocabulary").glob("*.json")):
-        record = read_json(path)
-        what = " ".join([record["corpus"], record["recipe"], *record["overrides"], *record["how_added"]])
+    records = [read_json(path) for path in sorted((corpus / "open_vocabulary").glob("*.json"))]
+    for record in records:
+        what = settings_of(record)
         for row in record["rows"]:
             for decoding, rates in row["decodings"].items():
                 found.setdefault((what, row["added"], decoding), []).append(rates)
@@ -128,15 +130,61 @@ def draw(corpus: Path) -> Table:
         "intervals over utterances, whose ends are means over seeds too; where recall has none the record is older. "
         "All but counts in percent.",
         "As above; share of the words with homophones that are taken for one of these.",
+        "Recall of words that the training text lacks, by the last decoding of each chain, with the same words added in the same way: "
+        "percent of them over the seeds that both have; difference in points, with the 95% interval and the two-sided p of the paired "
+        "bootstrap over utterances. Older records don't say which of the words were found, and are not here.",
     )
+    both = ["corpus and recipe", "control", "added", "seeds", "OOV recall", "control's", "Δ", "Δ interval", "p"]
     every = [[*rows[key], spread([rates.get("homophones_taken_for_another") for rates in found[key]])] for key in sorted(found)]
     tables = [
         Table(f"Words added to trained models: test of {corpus.name}", captions[0], [*header, "head's recall", "head's precision"],
               grouped(results, 1), 4),
         Table("All decodings", captions[1], [*header, "homophones"], grouped(every, 2), 4),
     ]  # fmt: skip
+    compared = grouped(beside_control(records), 2)
+    if compared:
+        tables.insert(1, Table("Unseen words, beside the control without word vectors", captions[2], both, compared, 3))
     write_page(corpus / "open_vocabulary", tables, "the records by `python -m tests.bench.open_vocabulary`")
     return tables[0]
+
+
+def beside_control(records: Sequence[Dict[str, Any]]) -> List[List[str]]:
+    """Rows of each recipe that has records of its control with the same settings and seeds."""
+    found: Dict[Tuple[str, ...], Dict[Tuple[int, int], str]] = {}  # settings -> (words added, seed) -> which unseen words were found
+    for record in records:
+        settings = (record["corpus"], record["recipe"], *record["overrides"], *record["how_added"])
+        for row in record["rows"]:
+            last = row["decodings"][result_decoding(list(row["decodings"]))]
+            if "oov_found" in last:
+                found.setdefault(settings, {})[row["added"], record["seed"]] = last["oov_found"]
+    rows = []
+    for (corpus, recipe, *rest), own in found.items():
+        control = (corpus, CONTROLS.get(recipe, ""), *rest)
+        shared = sorted(own.keys() & found.get(control, {}).keys())
+        for added in sorted({added for added, _ in shared}):
+            pairs = [(own[key].split(), found[control][key].split()) for key in shared if key[0] == added]
+            if len({tuple(map(len, marks)) for pair in pairs for marks in pair}) != 1:
+                raise UserError(f"{' '.join(control)} and its records of {recipe} are of different test sets: measure both again")
+            right, theirs = (sum(np.array([m.count("1") for m in pair[n]]) for pair in pairs) for n in (0, 1))
+            words = len(pairs) * np.array([len(marks) for marks in pairs[0][0]])
+            delta = difference(right, theirs, words)
+            recalls = (number(error_rate(part, words)) for part in (right, theirs))
+            rows.append([" ".join((corpus, recipe, *rest)), control[1], str(added), str(len(pairs)), *recalls,
+                         signed(delta.value), span(delta.low, delta.high), probability(delta.p)])  # fmt: skip
+    return rows
+
+
+def settings_of(record: Dict[str, Any]) -> str:
+    """What was measured, as the tables name it."""
+    return " ".join([record["corpus"], record["recipe"], *record["overrides"], *record["how_added"]])
+
+
+def of_settings(table: Table, what: str) -> Table:
+    """The rows of one measurement alone, of all its seeds, for a terminal's width."""
+    first = [row[0] for row in table.rows].index(what)
+    others = (n for n in range(first + 1, len(table.rows)) if table.rows[n][0])
+    rows = table.rows[first : next(others, len(table.rows))]
+    return Table(what, table.caption, table.header[1:], [row[1:] for row in rows], table.labels - 1)
 
 
 def _cells(seeds: Sequence[Dict[str, Any]]) -> List[str]:
@@ -230,21 +278,24 @@ def rates(
     """
     scores = score((row["id"], row["ref"], row["hyp"]) for row in rows)
     alarms = known = wrong = ambiguous = told = taken = 0
-    unseen, right = (np.zeros(len(scores.alignments), int) for _ in range(2))  # of each utterance
-    for n, pairs in enumerate(scores.alignments):
+    marks = []  # of each utterance: 1 for an unseen word that is right, 0 for another
+    for pairs in scores.alignments:
+        marks.append("")
         for reference, recognised in pairs:
             hit = reference == recognised
             if reference != GAP and reference not in heard:
-                unseen[n], right[n] = unseen[n] + 1, right[n] + hit
+                marks[-1] += "01"[hit]
             else:
                 known, wrong = known + (reference != GAP), wrong + (not hit)
             alarms += recognised in added and not hit
             if alike and reference in alike:
                 ambiguous, told, taken = ambiguous + 1, told + hit, taken + (recognised in alike[reference])
+    unseen, right = (np.array(list(map(count, marks))) for count in (len, lambda mark: mark.count("1")))
     return {
         "wer": round(error_rate(scores.errors, scores.words), 3),
         "wer_interval": [round(edge, 3) for edge in interval(scores.errors, scores.words)],
         "oov_words": int(unseen.sum()),
+        "oov_found": " ".join(filter(None, marks)),
         "oov_recall": round(100 * int(right.sum()) / max(int(unseen.sum()), 1), 3),
         "oov_recall_interval": [round(edge, 3) for edge in interval(right, unseen)],
         "oov_precision": round(100 * int(right.sum()) / (right.sum() + alarms), 3) if right.sum() + alarms else None,
