@@ -3,6 +3,8 @@
 import gc
 import logging
 import resource
+import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from conftest import ROOT
 from test_training import prepared, trainer  # noqa: F401 - a fixture
 from utils.dataset import Batch, collate
 from utils.decoding import Decoder, unfinished
@@ -130,3 +133,29 @@ def test_parts_that_an_interrupted_run_left_are_gone_before_the_next(tmp_path):
         (tmp_path / name).touch()
     assert unfinished(["a", "b", "c"], tmp_path) == [("b", tmp_path / "00001"), ("c", tmp_path / "00002")]
     assert {path.name for path in tmp_path.iterdir()} == {*done, "00001-lattice.pt"}  # which is written anew
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the page faults of Linux")
+def test_memory_that_is_asked_for_again_is_kept():
+    program = """
+import ctypes, resource, sys
+from utils.memory import M_MMAP_THRESHOLD, keep_freed
+libc, size = ctypes.CDLL(None), 48 << 20
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(4):
+        place = libc.malloc(size)
+        ctypes.memset(place, 1, size)
+        libc.free(place)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+first = faults()
+keep_freed()
+faults()
+print(first, faults(), libc.mallopt(M_MMAP_THRESHOLD, 2**30))
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    before, after, whole = map(int, done.stdout.split())
+    if not whole:
+        pytest.skip("this glibc keeps no blocks as large as these")
+    assert before > 4 * (48 << 20) / resource.getpagesize() * 0.9 and after < before / 100

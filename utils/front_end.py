@@ -13,6 +13,7 @@ from lhotse.utils import compute_num_frames
 
 from utils import download
 from utils.errors import UserError
+from utils.memory import keep_freed
 
 DESCRIPTION = "front_end.json"  # beside hidden states: their layers, the shape and the size of the model that made them
 Extracted = List[Union[np.ndarray, Exception]]  # features (T, C) float32 of each utterance, or why it has none
@@ -157,6 +158,8 @@ class Placement:
         able = sorted(ctranslate2.get_supported_compute_types(kind))
         if compute_type not in able:
             raise UserError(f"{group}.compute_type={compute_type}: on {kind} there are {', '.join(able)}")
+        if kind == "cpu":
+            keep_freed()
         self.arguments = {"device": kind, "device_index": int(number or 0), "compute_type": compute_type}
 
 
