@@ -58,7 +58,7 @@ def run(job: Job) -> None:
         write_jsonl(job.out / f"nbest-{split}.jsonl", rows[split])
     measured, model_bytes = list(work), 0
     if job.config.rescore.whole_lattice:
-        measured = measured + whole_lattices(job, rescorer, done, added, schemes.get("wordvec", free), weights)
+        measured += whole_lattices(job, rescorer, done, added, schemes.get("wordvec", free), weights)
     for link, reader in reading.items():
         work = read_again(job, link, reader, work, added, weights[name])
         measured += work

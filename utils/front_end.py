@@ -147,7 +147,9 @@ class WhisperFrontEnd(Windowed):
 
 
 class Placement:
-    """Where and in which arithmetic CTranslate2 runs a model; `arguments` are those of its constructors."""
+    """Where and in which arithmetic CTranslate2 runs a model; `arguments` are those of its constructors. On a CPU the process keeps the
+    memory that it frees from then on.
+    """
 
     def __init__(self, compute_type: str, device: str, group: str) -> None:
         """Raises UserError, in terms of the config's `group`: CTranslate2 has no such device, or not this type on it."""

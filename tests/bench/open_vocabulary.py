@@ -99,7 +99,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         **git_state(ROOT),
     }
     write_json(corpus / "open_vocabulary" / f"{settings}.json", record)
-    print(as_text(of_settings(draw(corpus), settings_of(record))))
+    print(as_text(of_settings(draw(corpus), " ".join(settings_of(record)))))
 
 
 def draw(corpus: Path) -> Table:
@@ -107,7 +107,7 @@ def draw(corpus: Path) -> Table:
     found: Dict[Tuple[str, int, str], List[Dict[str, Any]]] = {}
     records = [read_json(path) for path in sorted((corpus / "open_vocabulary").glob("*.json"))]
     for record in records:
-        what = settings_of(record)
+        what = " ".join(settings_of(record))
         for row in record["rows"]:
             for decoding, rates in row["decodings"].items():
                 found.setdefault((what, row["added"], decoding), []).append(rates)
@@ -152,11 +152,10 @@ def beside_control(records: Sequence[Dict[str, Any]]) -> List[List[str]]:
     """Rows of each recipe that has records of its control with the same settings and seeds."""
     found: Dict[Tuple[str, ...], Dict[Tuple[int, int], str]] = {}  # settings -> (words added, seed) -> which unseen words were found
     for record in records:
-        settings = (record["corpus"], record["recipe"], *record["overrides"], *record["how_added"])
         for row in record["rows"]:
             last = row["decodings"][result_decoding(list(row["decodings"]))]
             if "oov_found" in last:
-                found.setdefault(settings, {})[row["added"], record["seed"]] = last["oov_found"]
+                found.setdefault(settings_of(record), {})[row["added"], record["seed"]] = last["oov_found"]
     rows = []
     for (corpus, recipe, *rest), own in found.items():
         control = (corpus, CONTROLS.get(recipe, ""), *rest)
@@ -174,9 +173,9 @@ def beside_control(records: Sequence[Dict[str, Any]]) -> List[List[str]]:
     return rows
 
 
-def settings_of(record: Dict[str, Any]) -> str:
-    """What was measured, as the tables name it."""
-    return " ".join([record["corpus"], record["recipe"], *record["overrides"], *record["how_added"]])
+def settings_of(record: Dict[str, Any]) -> Tuple[str, ...]:
+    """What was measured: corpus, recipe, and all that differs from their settings."""
+    return (record["corpus"], record["recipe"], *record["overrides"], *record["how_added"])
 
 
 def of_settings(table: Table, what: str) -> Table:
