@@ -5,6 +5,7 @@ from lhotse import CutSet
 from utils.contract import Job
 from utils.decoding import in_order, unfinished, write_hypotheses
 from utils.files import write_json
+from utils.memory import keep_freed
 from utils.parallel import run_all
 from utils.ready import SYSTEMS, recognise
 
@@ -13,6 +14,7 @@ SPLITS = ("dev", "test")
 
 def run(job: Job) -> None:
     """Write hyps-beam-<split>.jsonl, timing.json, summary.json."""
+    keep_freed()
     splits = {split: list(CutSet.from_file(job.inputs["data"] / f"cuts_{split}.jsonl.gz")) for split in SPLITS}
     languages = {cut.supervisions[0].language for cuts in splits.values() for cut in cuts}
     recogniser = SYSTEMS[job.config.system](job.config.ready, job.device, languages)

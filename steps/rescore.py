@@ -12,6 +12,7 @@ from utils.config import made_with
 from utils.contract import Job
 from utils.decoding import pieces
 from utils.files import read_json, read_jsonl, write_json, write_jsonl
+from utils.memory import keep_freed
 from utils.parallel import in_fork, run_all
 from utils.readers import AttentionReader, LanguageModelReader, WordLMReader
 from utils.rescorer import Rescorer, Work
@@ -164,6 +165,7 @@ def readers(job: Job, rescorer: Rescorer) -> Dict[str, Any]:
         own = None if rescorer.vectors is None else rescorer.vectors["vectors"]
         found["word_lm"] = WordLMReader(config.word_lm, words, job.inputs["lang"], data, own, job.out)
     if config.attention.paths:
+        keep_freed()
         found["attention"] = AttentionReader(AttentionDecoder(data, job.inputs["features"], SPLITS, job.device))
     if config.llm.path:
         found["llm"] = LanguageModelReader(config.llm, words, data)

@@ -13,7 +13,6 @@ from lhotse.utils import compute_num_frames
 
 from utils import download
 from utils.errors import UserError
-from utils.memory import keep_freed
 
 DESCRIPTION = "front_end.json"  # beside hidden states: their layers, the shape and the size of the model that made them
 Extracted = List[Union[np.ndarray, Exception]]  # features (T, C) float32 of each utterance, or why it has none
@@ -147,9 +146,7 @@ class WhisperFrontEnd(Windowed):
 
 
 class Placement:
-    """Where and in which arithmetic CTranslate2 runs a model; `arguments` are those of its constructors. On a CPU the process keeps the
-    memory that it frees from then on.
-    """
+    """Where and in which arithmetic CTranslate2 runs a model; `arguments` are those of its constructors."""
 
     def __init__(self, compute_type: str, device: str, group: str) -> None:
         """Raises UserError, in terms of the config's `group`: CTranslate2 has no such device, or not this type on it."""
@@ -160,8 +157,6 @@ class Placement:
         able = sorted(ctranslate2.get_supported_compute_types(kind))
         if compute_type not in able:
             raise UserError(f"{group}.compute_type={compute_type}: on {kind} there are {', '.join(able)}")
-        if kind == "cpu":
-            keep_freed()
         self.arguments = {"device": kind, "device_index": int(number or 0), "compute_type": compute_type}
 
 

@@ -49,7 +49,8 @@ def out_of_memory(error: BaseException) -> bool:
 
 def keep_freed() -> None:
     """Let this process, and its later forks, keep the memory that they free: a model that takes and gives back megabytes for every
-    utterance else spends up to a fifth of its time on the zeros that the kernel fills new pages with. Does nothing without glibc.
+    utterance else spends up to a fifth of its time on the zeros that the kernel fills new pages with. It can't be undone, so it is
+    for a stage, whose process is its own, to ask for. Does nothing without glibc.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):
