@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Set
+from typing import Any, Callable, Dict, List, Sequence
 
 import torch
 
@@ -12,14 +12,17 @@ from utils.config import made_with
 from utils.contract import Job
 from utils.decoding import pieces
 from utils.files import read_json, read_jsonl, write_json, write_jsonl
+from utils.lexicon import UNKNOWN
 from utils.memory import keep_freed
 from utils.parallel import in_fork, run_all
 from utils.readers import AttentionReader, LanguageModelReader, WordLMReader
 from utils.rescorer import Rescorer, Work
-from utils.rescoring import SPANS, best_words, flatten, pruned
+from utils.rescoring import SPANS, Lists, best_words, flatten, pruned
 from utils.timing import sum_timing, timed
 from utils.tuning import tune
 from utils.whole_lattice import SCALES, best_scale, calibrated, chosen, errors, evidence
+
+Flatten = Callable[[List[Dict[str, Any]]], Lists]  # utils.rescoring.flatten of this vocabulary
 
 SPLITS = ("dev", "test")
 TURNS = 6  # of tuning the weights on whole lattices, at most
@@ -44,27 +47,27 @@ def run(job: Job) -> None:
         rescorer.durations = in_fork("durations", rescorer.durations_of, dev)
     run_all(rescorer.piece, left, job.nj, "rescore")
     rows = listed(job, "nbest")
-    added = set(rescorer.lexicon.words[rescorer.trained :])
+    flat = partial(flatten, added=rescorer.added, unknown={UNKNOWN, *rescorer.more})
     weights: Dict[str, Any] = {"graph": "+".join(graphs if both else graphs[:1])}
-    more = ("unknown",) if rescorer.lexicon.unknown and graph == "lattice" else ()
-    more += ("added",) if added else ()
+    more = ("unknown",) if rescorer.more or (rescorer.lexicon.unknown and graph == "lattice") else ()
+    more += ("added",) if rescorer.added else ()
     schemes = {"lm": ("lm", "penalty", *more)}
     if rescorer.vectors is not None and graph == "lattice":
         schemes["wordvec"] = ("lm", "word", "penalty", *more)
     if job.config.rescore.spans:
         schemes["spans"] = (*schemes["wordvec"], *SPANS)
     for name, free in schemes.items():
-        weights[name] = settle(job, name, rows, added, free)
+        weights[name] = settle(job, name, rows, flat, free)
     for split in SPLITS:
         write_jsonl(job.out / f"nbest-{split}.jsonl", rows[split])
     measured, model_bytes = list(work), 0
     if job.config.rescore.whole_lattice:
-        measured += whole_lattices(job, rescorer, done, added, schemes.get("wordvec", free), weights)
+        measured += whole_lattices(job, rescorer, done, flat, schemes.get("wordvec", free), weights)
     for link, reader in reading.items():
-        work = read_again(job, link, reader, work, added, weights[name])
+        work = read_again(job, link, reader, work, flat, weights[name])
         measured += work
         free = (*free, link)
-        weights[link] = settle(job, link, listed(job, link), added, free)
+        weights[link] = settle(job, link, listed(job, link), flat, free)
         model_bytes += reader.bytes()
         weights[link] = {**weights[link], **reader.about(), "model_bytes": model_bytes}
         name = link
@@ -80,10 +83,10 @@ def listed(job: Job, link: str) -> Dict[str, List[Dict[str, Any]]]:
 
 
 def settle(
-    job: Job, name: str, rows: Dict[str, List[Dict[str, Any]]], added: Set[str], free: Sequence[str]
+    job: Job, name: str, rows: Dict[str, List[Dict[str, Any]]], flat: Flatten, free: Sequence[str]
 ) -> Dict[str, Any]:
     """Tune a decoding's weights on dev, calibrate its confidences, and write its hypotheses."""
-    lists = {split: flatten(rows[split], added) for split in SPLITS}
+    lists = {split: flat(rows[split]) for split in SPLITS}
     found, errors = tune(lists["dev"], free)
     dev_wer = 100 * errors / sum(len(row["ref"]) for row in rows["dev"])
     job.log.info("%s: %s, dev WER %.2f%%", name, ", ".join(f"{k} {v:g}" for k, v in found.items()), dev_wer)
@@ -102,7 +105,7 @@ def settle(
 
 
 def whole_lattices(
-    job: Job, rescorer: Rescorer, done: Sequence[Work], added: Set[str], free: Sequence[str], weights: Dict[str, Any]
+    job: Job, rescorer: Rescorer, done: Sequence[Work], flat: Flatten, free: Sequence[str], weights: Dict[str, Any]
 ) -> List[Work]:
     """Rescore whole lattices: decodings `whole_lattice` and `consensus`, and occurrences-<split>.jsonl, where each word is probably
     said. The weights are tuned on n-best lists of the same lattices, with the same scores.
@@ -124,7 +127,7 @@ def whole_lattices(
     run(rescorer.of_lattices, "lattice_lists", dev)
     lists = listed(job, "lattice_lists")["dev"]
     for turn in range(TURNS):  # the lattices' best path with the weights joins the lists, until it is in them (Och 2003)
-        found, _ = tune(flatten(lists, added), free)
+        found, _ = tune(flat(lists), free)
         run(partial(rescorer.whole, weights=found, scales=()), f"lattice_best-{turn}", dev)
         rows = listed(job, f"lattice_best-{turn}")["dev"]
         new = [(row["path"], one) for row, one in zip(rows, lists) if row["path"] not in one["paths"]]
@@ -173,7 +176,7 @@ def readers(job: Job, rescorer: Rescorer) -> Dict[str, Any]:
 
 
 def read_again(
-    job: Job, link: str, reader: Any, work: Sequence[Work], added: Set[str], weights: Dict[str, float]
+    job: Job, link: str, reader: Any, work: Sequence[Work], flat: Flatten, weights: Dict[str, float]
 ) -> List[Work]:
     """A model reads the best paths of every list: `<out>.jsonl` has these with its score, `<out>.seconds.json` its time.
 
@@ -189,7 +192,7 @@ def read_again(
 
     def piece(lists: Path, out: Path) -> None:
         rows = read_jsonl(lists.with_suffix(".jsonl"))
-        rows = pruned(rows, flatten(rows, added), weights, config.paths, config.margin)
+        rows = pruned(rows, flat(rows), weights, config.paths, config.margin)
         seconds: Dict[str, float] = {}
         with timed(seconds, link):
             scores = iter(scorer(rows))

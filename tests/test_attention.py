@@ -10,6 +10,7 @@ import pytest
 from conftest import ROOT, drive, write_kaldi
 from kaldialign import edit_distance
 
+from steps import add_words
 from utils.attention import ALIKE, AttentionDecoder, written
 from utils.config import load
 from utils.errors import UserError
@@ -72,7 +73,7 @@ def test_hypotheses_of_its_own_join_the_lists_with_words_that_training_lacks(fin
     (alone,) = [r for r in every if "rescore.attention.beam=4" not in r["overrides"]]
     (with_them,) = [r for r in every if "rescore.attention.beam=4" in r["overrides"]]
     assert set(with_them["rtf"]) == {*alone["rtf"], "proposals"} and with_them["rtf"]["proposals"] > 0
-    assert with_them["oov_words"] > 5 and "added" in with_them["weights"] and with_them["oracle_wer"] < alone["oracle_wer"] - 2
+    assert with_them["oov_words"] > 5 and "unknown" in with_them["weights"] and with_them["oracle_wer"] < alone["oracle_wer"] - 2
     folder = max(finished.exp.glob("rescore-*"), key=lambda f: f.stat().st_mtime)
     rows = [json.loads(line) for line in (folder / "nbest-test.jsonl").read_text().splitlines()]
     lists = {row["id"]: [path["words"] for path in row["paths"]] for row in rows}
@@ -93,6 +94,42 @@ def test_hypotheses_of_its_own_join_the_lists_with_words_that_training_lacks(fin
             assert all(words in read for words in proposed[row["id"]] if words in lists[row["id"]])
 
 
+def test_added_words_and_those_that_the_decoder_alone_wrote_have_weights_of_their_own(finished):
+    """Half of what it wrote and training lacks is added; what is chosen from the lists is worked out again."""
+    (lang,) = finished.exp.glob("lang-*")
+    heard = set(read_lexicon(lang).words)
+    (searched,) = finished.exp.glob("propose-*")
+    rows = map(json.loads, (searched / "proposals.jsonl").read_text().splitlines())
+    new = {word for row in rows for words in row["hyps"] for word in words} - heard
+    pack = set(sorted(word for word in new if set(word) <= set("".join(heard)))[::2])
+    assert len(pack) > 5
+    options = [word for word in finished.arguments if word not in ("--threads", "1", "--nj", "2")]
+    assert add_words.main([*options, "--pack", "half", *sorted(pack)]) == 0
+    settings = ["--set", "rescore.attention.beam=4", "--set", "decode.packs=[half]"]
+    assert drive(*finished.arguments, *settings, "--stage", "decode", "--stop-stage", "rescore") == 0
+    folder = max(finished.exp.glob("rescore-*"), key=lambda f: f.stat().st_mtime)
+    weights = json.loads((folder / "weights.json").read_text())["attention"]
+    assert {"added", "unknown"} <= set(weights) and weights["added"] != weights["unknown"]
+    chosen = {row["id"]: row["hyp"] for row in map(json.loads, (folder / "hyps-attention-test.jsonl").read_text().splitlines())}
+    kinds = Counter()
+    for file in folder.glob("parts/attention/test/*.jsonl"):
+        for row in map(json.loads, file.read_text().splitlines()):
+            totals = []
+            for path in row["paths"]:
+                words = path["words"]
+                counts = {
+                    "penalty": len(words),
+                    "added": sum(word in pack for word in words),
+                    "unknown": sum(word not in heard | pack for word in words),
+                }
+                kinds.update(counts)
+                parts = {**{key: path[key] for key in ("lm", "word", "attention")}, **counts}
+                totals.append(path["am"] + sum(weights[key] * value for key, value in parts.items()))
+            best = row["paths"][int(np.argmax(totals))]["words"]
+            assert chosen[row["id"]] == best
+    assert kinds["added"] > 5 and kinds["unknown"] > 5
+
+
 def test_a_recipe_without_word_vectors_takes_them_too_and_they_are_not_searched_again(finished):
     arguments = ["whisper_bpe_ctc" if word == "whisper_wordvec" else word for word in finished.arguments]
     settings = ["--set", "rescore.attention.beam=4", "--set", "train.epochs=2"]
@@ -100,7 +137,7 @@ def test_a_recipe_without_word_vectors_takes_them_too_and_they_are_not_searched_
     assert len(list(finished.exp.glob("propose-*"))) == 1 < len(list(finished.exp.glob("train-*")))
     every = [r for r in read_all([finished.corpus / "results"]) if r["split"] == "test" and r["recipe"] == "whisper_bpe_ctc"]
     record = next(r for r in every if r["decoding"] == "attention")
-    assert {"proposals", "attention"} <= set(record["rtf"]) and {"added", "attention"} <= set(record["weights"])
+    assert {"proposals", "attention"} <= set(record["rtf"]) and {"unknown", "attention"} <= set(record["weights"])
 
 
 def test_what_is_said_is_likelier_than_what_is_not(decoder):

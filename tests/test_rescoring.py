@@ -12,7 +12,7 @@ from utils.candidates import Candidates
 from utils.decoding import best_paths, lattices
 from utils.files import write_json
 from utils.nbest import Path, nbest, some
-from utils.rescoring import choose, flatten, pruned
+from utils.rescoring import FEATURES, choose, flatten, pruned
 from utils.spans import aligned, durations, rivals
 from utils.wordscore import MARGIN, sequence_scores, span_scores
 
@@ -234,6 +234,14 @@ def test_added_words_are_weighed():
     lists = flatten(rows, {"new"})
     assert choose(lists, {}).tolist() == [0] and choose(lists, {"added": -2.0}).tolist() == [1]
     assert choose(flatten(rows), {"added": -2.0}).tolist() == [0]
+
+
+def test_words_that_no_vocabulary_has_are_weighed_apart_from_those_of_a_pack():
+    rows = [{"id": "a", "ref": ["b"], "paths": [{"words": [word], "am": 0.0, "lm": 0.0} for word in ("a", "b", "<unk>", "press")]}]
+    lists = flatten(rows, {"b"}, {"<unk>", "a"})
+    columns = [1 + FEATURES.index(name) for name in ("penalty", "unknown", "added")]
+    assert lists.scores[:, columns].tolist() == [[1, 1, 0], [1, 0, 1], [1, 1, 0], [1, 0, 0]]
+    assert choose(lists, {"unknown": -1.0, "added": 1.0}).tolist() == [1]
 
 
 def test_unknown_words_are_weighed_and_count_nothing_for_the_word_head():

@@ -46,10 +46,11 @@ class Rescorer:
             model.subword_stride / model.word_stride if graph == "lattice" else 1.0
         )  # word-head frames a lattice frame
         self.lexicon = open_lexicon(self.lang, decode.unknown)
-        self.trained = len(read_lexicon(job.inputs["lang"]).words)  # those behind were added
+        trained = len(read_lexicon(job.inputs["lang"]).words)
+        self.added = set(self.lexicon.words[trained:])
         frame = model.subword_stride * made_with(job.inputs["features"]).features.frame_shift
         settings = (decode.first_lm_scale, decode.output_beam)
-        self.reader = WholeLattices(self.lexicon, self.trained, self.frame_ratio, frame, settings)
+        self.reader = WholeLattices(self.lexicon, trained, self.frame_ratio, frame, settings)
         table = job.inputs["decode"] / "words.safetensors"
         self.vectors: Optional[Dict[str, torch.Tensor]] = load_file(str(table)) if table.exists() else None
 
@@ -152,7 +153,7 @@ class Rescorer:
     def take(self, proposals: Dict[str, List[List[str]]]) -> None:
         """Let hypotheses join the lists of their utterances, and words of theirs that decoding lacked the vocabulary, each by its
         spelling and its vector. A hypothesis with a word that can't be spelled is left out. Together these words have the n-gram's
-        share of unseen ones, each alike: what that leaves a word depends on how many there are; the weight `added` makes up for it.
+        share of unseen ones, each alike: what that leaves a word depends on how many there are; the weight `unknown` makes up for it.
         """
         known = self.lexicon.word_id
         letters = {letter for word in known for letter in word}

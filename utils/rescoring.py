@@ -18,23 +18,24 @@ Row = Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word, SPAN
 class Lists:
     """All paths of a split, flat."""
 
-    scores: np.ndarray  # (P, 11): am, lm, word, number of words, of which unknown, of which added to the trained model, SPANS, READERS
+    scores: np.ndarray  # (P, 11): am, lm, word, number of words, of which no vocabulary has, of which a pack has, SPANS, READERS
     splits: np.ndarray  # (U + 1,): paths of utterance u are splits[u] .. splits[u + 1]
     errors: np.ndarray  # (P,): word errors against the reference
 
 
-def flatten(rows: Sequence[Row], added: Collection[str] = ()) -> Lists:
+def flatten(rows: Sequence[Row], added: Collection[str] = (), unknown: Collection[str] = (UNKNOWN,)) -> Lists:
     """Count every path's errors and stack the scores.
 
     Args:
       added: words that were added to the trained model.
+      unknown: those that neither it nor a pack has. That somebody added a word makes it likelier by far than that it was
+        proposed, so each kind has a weight of its own.
     """
     scores, errors, splits = [], [], [0]
     for row in rows:
         for path in row["paths"]:
             words = path["words"]
-            new = sum(word in added for word in words) if added else 0
-            counts = (len(words), words.count(UNKNOWN), new)
+            counts = (len(words), *(sum(word in kind for word in words) if kind else 0 for kind in (unknown, added)))
             scores.append((path["am"], path["lm"], path.get("word", 0.0), *counts, *(path.get(key, 0.0) for key in (*SPANS, *READERS))))
             errors.append(kaldialign.edit_distance(row["ref"], path["words"])["total"])
         splits.append(len(scores))
