@@ -20,6 +20,7 @@ QUIET = 200  # frames of silence behind an utterance that is searched: without t
 RATE_OF_TOKENS, MORE_TOKENS = 8, 8  # a hypothesis has so many a second, and more, at most
 ALIKE = 25  # frames: as long as the next multiple of it, utterances are searched together
 TOGETHER = 8  # utterances at most
+AGAIN = 1.1  # by which the logit of a token is made less that the hypothesis has already
 
 
 class AttentionDecoder:
@@ -67,6 +68,10 @@ class AttentionDecoder:
     def propose(self, utterances: Sequence[str], beam: int) -> Dict[str, List[List[str]]]:
         """Words of the best hypotheses of a beam search in each utterance, normalised as transcripts are; each once, the best first.
 
+        Whisper tends to say a short utterance again and again. So hypotheses are compared by their probability, not by its mean over
+        tokens, which a repetition raises, and what is repeated is held down a little (Keskar et al. 2019); the lists' own scores,
+        that choose among the hypotheses, know nothing of either.
+
         Utterances of about one length are searched together. Silence behind makes them equal, so much of it as each would have alone:
         what is found in one doesn't depend on the others.
 
@@ -95,8 +100,9 @@ class AttentionDecoder:
         padded = np.stack([np.concatenate((frames, self.quiet[places])) for frames, places in zip(heard, behind)])
         prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
         tokens = min(len(prompt) + MORE_TOKENS + int(RATE_OF_TOKENS * self.cuts[utterances[0]].frame_shift * length), LONGEST)
+        ranked = {"length_penalty": 0.0, "repetition_penalty": AGAIN}
         searched = self.model.generate(
-            self._stored(padded), [prompt] * len(heard), beam_size=beam, num_hypotheses=beam, max_length=tokens
+            self._stored(padded), [prompt] * len(heard), beam_size=beam, num_hypotheses=beam, max_length=tokens, **ranked
         )
         words = ([tuple(normalise(tokenizer.decode(ids)).split()) for ids in one.sequences_ids] for one in searched)
         return {utterance: [list(hyp) for hyp in dict.fromkeys(hyps)] for utterance, hyps in zip(utterances, words)}

@@ -132,7 +132,7 @@ PROPOSE = Stage(
     7,
     "propose",
     "hypotheses of the front end's own decoder",
-    1,
+    2,
     ("rescore.attention.beam",),
     ("data", "features"),
     ("ctranslate2",),
