@@ -183,9 +183,9 @@ def test_a_search_finds_what_is_said(decoder):
 
 def test_a_search_says_an_utterance_once(decoder):
     """Whisper tends to say a short one again and again, to the end of the time."""
-    best = [hyps[0] for hyps in decoder.propose(sorted(decoder.cuts), 4).values()]
-    again = [words for words in best if any(words[part:] == words[:-part] for part in range(1, len(words) // 2 + 1))]
-    assert len(again) < len(best) / 10
+    every = [words for hyps in decoder.propose(sorted(decoder.cuts), 4).values() for words in hyps]
+    again = [words for words in every if any(words[part:] == words[:-part] for part in range(1, len(words) // 2 + 1))]
+    assert len(again) < len(every) / 5  # a quarter where the mean over tokens ranks them
 
 
 def test_what_a_search_finds_does_not_depend_on_who_is_searched_beside(decoder):
