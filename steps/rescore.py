@@ -49,11 +49,12 @@ def run(job: Job) -> None:
     rows = listed(job, "nbest")
     flat = partial(flatten, added=rescorer.added, unknown={UNKNOWN, *rescorer.more})
     weights: Dict[str, Any] = {"graph": "+".join(graphs if both else graphs[:1])}
-    more = ("unknown",) if rescorer.more or (rescorer.lexicon.unknown and graph == "lattice") else ()
+    more = ("proposed",) if rescorer.proposed else ()
+    more += ("unknown",) if rescorer.more or (rescorer.lexicon.unknown and graph == "lattice") else ()
     more += ("added",) if rescorer.added else ()
-    schemes = {"lm": ("lm", "penalty", *more)}
+    schemes = {"lm": ("lm", "penalty", "letters", *more)}
     if rescorer.vectors is not None and graph == "lattice":
-        schemes["wordvec"] = ("lm", "word", "penalty", *more)
+        schemes["wordvec"] = ("lm", "word", "penalty", "letters", *more)
     if job.config.rescore.spans:
         schemes["spans"] = (*schemes["wordvec"], *SPANS)
     for name, free in schemes.items():

@@ -109,7 +109,7 @@ def test_added_words_and_those_that_the_decoder_alone_wrote_have_weights_of_thei
     assert drive(*finished.arguments, *settings, "--stage", "decode", "--stop-stage", "rescore") == 0
     folder = max(finished.exp.glob("rescore-*"), key=lambda f: f.stat().st_mtime)
     weights = json.loads((folder / "weights.json").read_text())["attention"]
-    assert {"added", "unknown"} <= set(weights) and weights["added"] != weights["unknown"]
+    assert {"added", "unknown", "letters", "proposed"} <= set(weights) and weights["added"] != weights["unknown"]
     chosen = {row["id"]: row["hyp"] for row in map(json.loads, (folder / "hyps-attention-test.jsonl").read_text().splitlines())}
     kinds = Counter()
     for file in folder.glob("parts/attention/test/*.jsonl"):
@@ -119,6 +119,8 @@ def test_added_words_and_those_that_the_decoder_alone_wrote_have_weights_of_thei
                 words = path["words"]
                 counts = {
                     "penalty": len(words),
+                    "letters": len("".join(words)),
+                    "proposed": path.get("proposed", False),
                     "added": sum(word in pack for word in words),
                     "unknown": sum(word not in heard | pack for word in words),
                 }

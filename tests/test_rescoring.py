@@ -244,6 +244,16 @@ def test_words_that_no_vocabulary_has_are_weighed_apart_from_those_of_a_pack():
     assert choose(lists, {"unknown": -1.0, "added": 1.0}).tolist() == [1]
 
 
+def test_letters_and_proposals_are_weighed():
+    words = (["a", "to"], ["press"], ["<unk>", "b"])
+    rows = [{"id": "a", "ref": ["b"], "paths": [{"words": w, "am": 0.0, "lm": 0.0} for w in words]}]
+    rows[0]["paths"][2]["proposed"] = True
+    lists = flatten(rows)
+    assert lists.scores[:, 1 + FEATURES.index("letters")].tolist() == [3, 5, 1]  # <unk> is no spelling
+    assert lists.scores[:, 1 + FEATURES.index("proposed")].tolist() == [0, 0, 1]
+    assert [choose(lists, w).tolist() for w in ({}, {"letters": 0.1}, {"letters": 0.1, "proposed": 1.0})] == [[0], [1], [2]]
+
+
 def test_unknown_words_are_weighed_and_count_nothing_for_the_word_head():
     paths = [{"words": ["<unk>"], "am": -1.0, "lm": 0.0}, {"words": ["press"], "am": -2.0, "lm": 0.0}]
     lists = flatten([{"id": "a", "ref": ["press"], "paths": paths}])

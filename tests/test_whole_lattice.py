@@ -181,17 +181,18 @@ def test_oracle_and_edit_distances_equal_enumeration():
         assert row[0, -1] == kaldialign.edit_distance(list(words), [2, 1, 2])["total"]
 
 
-LEXICON = Lexicon(["a", "b", "c"], ["A", "B", "C"], [("a", ("A",)), ("b", ("B",)), ("c", ("C",))], None)
+NAMES = ["a", "bbb", "c"]
+LEXICON = Lexicon(NAMES, ["A", "B", "C"], [("a", ("A",)), ("bbb", ("B",)), ("c", ("C",))], None)
 
 
 def test_the_best_path_has_the_highest_sum_of_all_scores_and_zero_weights_leave_the_first_pass():
     found = searched(4, False)
     log_probs = torch.randn(2, 3, 4, generator=torch.Generator().manual_seed(9)).log_softmax(-1)
     reader = WholeLattices(LEXICON, 2, 0.5, 0.04, (1.0, 1000.0))  # c was added
-    weights = {"lm": 0.4, "word": 0.8, "penalty": 0.3, "added": -0.5}
+    weights = {"lm": 0.4, "word": 0.8, "penalty": 0.3, "letters": 0.2, "added": -0.5}
 
     def view(n, words):
-        return torch.cat((log_probs[n, :, :1], log_probs[n][:, words]), 1), {"abc"[w - 1]: -1.0 for w in words}
+        return torch.cat((log_probs[n, :, :1], log_probs[n][:, words]), 1), {NAMES[w - 1]: -1.0 for w in words}
 
     rows = reader.read(found, view, weights, (0.5, 1.0), {})
     first = reader.read(found, view, {}, (1.0,), {})
@@ -202,14 +203,15 @@ def test_the_best_path_has_the_highest_sum_of_all_scores_and_zero_weights_leave_
             words, starts = tuple(w for w, _, _ in said), tuple(s for _, s, _ in said)
             (word,) = span_scores(ratio, [Path(words, 0, 0, starts, FRAMES - n)], {1: 0, 2: 1, 3: 2}, 0.5)
             total = score + 0.7 * 0.6 * len(words) + 0.8 * word + 0.3 * len(words) - 0.5 * words.count(3)
+            total += 0.2 * (len(words) + 2 * words.count(2))
             if total > best:
-                best, expected = total, (["abc"[w - 1] for w in words], word)
+                best, expected = total, ([NAMES[w - 1] for w in words], word)
         assert row["path"]["words"] == expected[0] and row["path"]["word"] == pytest.approx(expected[1], abs=1e-3)
-        assert plain["path"]["words"] == ["abc"[w - 1] for w, _, _ in max(totals, key=totals.get)]
+        assert plain["path"]["words"] == [NAMES[w - 1] for w, _, _ in max(totals, key=totals.get)]
         at = row["scales"]["0.5"]
         assert len(at["own"]) == len(row["path"]["words"]) and len(at["posteriors"]) == len(at["consensus"])
         assert all(0 <= first < last <= 0.04 * FRAMES and 0.05 < p <= 1 for _, first, last, p in at["occurrences"])
-        assert set(row["heard"]) == {"a", "b", "c"}
+        assert set(row["heard"]) == set(NAMES)
 
 
 def test_an_empty_lattice_has_no_words():

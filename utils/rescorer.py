@@ -17,7 +17,6 @@ from utils.files import write_json, write_jsonl
 from utils.graphs import load_fsa
 from utils.lexicon import Lexicon, read_lexicon
 from utils.memory import Parts, in_parts
-from utils.mending import mended, nearest
 from utils.nbest import nbest, some
 from utils.spans import Durations, aligned, durations, rivals, standing
 from utils.timing import timed
@@ -41,7 +40,6 @@ class Rescorer:
         self.inputs = job.inputs
         self.proposed: Dict[str, List[Tuple[int, ...]]] = {}  # word ids, by utterance
         self.more: List[str] = []  # words of theirs that decoding lacked
-        self.mended: Dict[str, List[Tuple[int, ...]]] = {}  # the same hypotheses with words that it had in the place of these
         self.durations: Optional[Durations] = None  # where the words' spans are asked for
         model = made_with(job.inputs["train"]).model
         self.frame_ratio = (
@@ -100,7 +98,7 @@ class Rescorer:
         lists = self.lists(piece, lattices, seconds)
         if joining:
             others = self.lists(piece, _lattices(piece, "word_lattice"), seconds) if self.both else [[]] * len(lists)
-            proposed = [[*self.proposed.get(i, ()), *self.mended.get(i, ())] for i in piece["ids"]]
+            proposed = [self.proposed.get(utterance, ()) for utterance in piece["ids"]]
             with timed(seconds, "nbest"):
                 lists = [self.join(kept, n, *three) for n, three in enumerate(zip(lists, others, proposed))]
         views: List[Tuple[List[Dict[str, float]], Dict[str, float]]] = [([], {}) for _ in lists]
@@ -156,7 +154,6 @@ class Rescorer:
         """Let hypotheses join the lists of their utterances, and words of theirs that decoding lacked the vocabulary, each by its
         spelling and its vector. A hypothesis with a word that can't be spelled is left out. Together these words have the n-gram's
         share of unseen ones, each alike: what that leaves a word depends on how many there are; the weight `unknown` makes up for it.
-        With word vectors, hypotheses join besides that have words which decoding knew in the place of these (`mended`).
         """
         known = self.lexicon.word_id
         letters = {letter for word in known for letter in word}
@@ -176,10 +173,6 @@ class Rescorer:
             for utterance, hyps in proposals.items()
         }
         self.log.info("%d words of the attention decoder's join the vocabulary", len(self.more))
-        count = self.config.attention.nearest
-        if count and self.more and self.vectors is not None:
-            near = nearest(self.vectors["vectors"], len(ids) - len(self.more), count)
-            self.mended = {utterance: mended(hyps, near, count) for utterance, hyps in self.proposed.items()}
 
     def score(
         self,

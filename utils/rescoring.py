@@ -10,7 +10,7 @@ from utils.lexicon import UNKNOWN
 
 READERS = ("word_lm", "attention", "llm")  # models that score the best paths alone, in this order
 SPANS = ("rivals", "duration")  # of the words' spans
-FEATURES = ("lm", "word", "penalty", "unknown", "added", *SPANS, *READERS)  # of a path beside the acoustic score
+FEATURES = ("lm", "word", "penalty", "letters", "unknown", "added", "proposed", *SPANS, *READERS)  # of a path beside the acoustic score
 Row = Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word, SPANS}]; behind READERS also theirs; `proposed` where so
 
 
@@ -18,13 +18,17 @@ Row = Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word, SPAN
 class Lists:
     """All paths of a split, flat."""
 
-    scores: np.ndarray  # (P, 11): am, lm, word, number of words, of which no vocabulary has, of which a pack has, SPANS, READERS
+    scores: np.ndarray  # (P, 1 + FEATURES): am, lm, word; numbers of words, of their letters, of words that no vocabulary has, of
+    # those that a pack has; 1 where the attention decoder proposed the path; SPANS, READERS
     splits: np.ndarray  # (U + 1,): paths of utterance u are splits[u] .. splits[u + 1]
     errors: np.ndarray  # (P,): word errors against the reference
 
 
 def flatten(rows: Sequence[Row], added: Collection[str] = (), unknown: Collection[str] = (UNKNOWN,)) -> Lists:
     """Count every path's errors and stack the scores.
+
+    Every unit that a hypothesis has costs it probability, in the acoustic models and in an attention decoder; the numbers of words
+    and of letters make up for that.
 
     Args:
       added: words that were added to the trained model.
@@ -35,8 +39,10 @@ def flatten(rows: Sequence[Row], added: Collection[str] = (), unknown: Collectio
     for row in rows:
         for path in row["paths"]:
             words = path["words"]
-            counts = (len(words), *(sum(word in kind for word in words) if kind else 0 for kind in (unknown, added)))
-            scores.append((path["am"], path["lm"], path.get("word", 0.0), *counts, *(path.get(key, 0.0) for key in (*SPANS, *READERS))))
+            counts = [len(words), sum(len(word) for word in words if word != UNKNOWN)]
+            counts += [sum(word in kind for word in words) if kind else 0 for kind in (unknown, added)]
+            more = (path.get(key, 0.0) for key in ("proposed", *SPANS, *READERS))
+            scores.append((path["am"], path["lm"], path.get("word", 0.0), *counts, *more))
             errors.append(kaldialign.edit_distance(row["ref"], path["words"])["total"])
         splits.append(len(scores))
     return Lists(np.array(scores).reshape(-1, 1 + len(FEATURES)), np.array(splits), np.array(errors))
@@ -66,7 +72,7 @@ def totals(lists: Lists, weights: Dict[str, float]) -> np.ndarray:
 
 
 def vector(weights: Dict[str, float]) -> np.ndarray:
-    """Weights in the order of `Lists.scores`: (11,). What is not among them has 0, but the LM 1."""
+    """Weights in the order of `Lists.scores`: (1 + FEATURES,). What is not among them has 0, but the LM 1."""
     return np.array([1.0, *(weights.get(name, float(name == "lm")) for name in FEATURES)])
 
 

@@ -11,14 +11,16 @@ from scipy.optimize import minimize
 from utils.rescoring import FEATURES, Lists, choose, totals
 
 USUAL = {
-    **{"lm": 1.0, "word": 1.0, "penalty": 0.0, "unknown": 0.0, "added": 0.0, "rivals": 0.0, "duration": 0.0},
+    **{"lm": 1.0, "word": 1.0, "rivals": 0.0, "duration": 0.0},
+    **{"penalty": 0.0, "letters": 0.0, "unknown": 0.0, "added": 0.0, "proposed": 0.0},
     **{"word_lm": 1.0, "attention": 1.0, "llm": 1.0},
 }
 SPREAD = {
-    **{"lm": 0.5, "word": 1.0, "penalty": 1.0, "unknown": 3.0, "added": 3.0, "rivals": 0.5, "duration": 0.5},
+    **{"lm": 0.5, "word": 1.0, "rivals": 0.5, "duration": 0.5},
+    **{"penalty": 3.0, "letters": 0.6, "unknown": 9.0, "added": 9.0, "proposed": 3.0},
     **{"word_lm": 0.5, "attention": 1.0, "llm": 0.5},
 }
-COUNTS = ("penalty", "unknown", "added")  # of words: their weights may be negative
+COUNTS = ("penalty", "letters", "unknown", "added", "proposed")  # their weights may be negative
 SHARPNESS = (0.25, 0.5, 1.0, 2.0)  # of the scores where they become probabilities
 TIES = (1.0, 0.3, 0.1, 0.03)  # errors that it costs to have one weight a spread away from the usual one
 FOLDS, REPEATS = 5, 3

@@ -14,7 +14,7 @@ from utils.timing import timed
 from utils.word_lattice import WordLattice, word_lattices
 from utils.wordscore import arc_scores
 
-PARTS = ("am", *FEATURES[:5])  # of an arc's score
+PARTS = ("am", *FEATURES[:6])  # of an arc's score
 SCALES = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5)  # above 1 where paths that say the same are many
 FLOOR = 0.05  # posterior of an occurrence that is worth a line
 Row = Dict[str, Any]
@@ -34,6 +34,7 @@ class WholeLattices:
         """
         self.lexicon, self.trained, self.frame_ratio, self.frame_seconds = lexicon, trained, frame_ratio, frame_seconds
         self.settings = settings
+        self.letters = np.array([0, *map(len, lexicon.words), 0, 0])  # of each word id; #0 and <unk> have none
 
     def read(
         self,
@@ -78,8 +79,8 @@ class WholeLattices:
         """What the arcs' scores are made of (A, PARTS), and the word head's highest score of each word there."""
         ids, unknown, heard = lattice.words, self.lexicon.unknown_id if self.lexicon.unknown else -1, {}
         parts = np.zeros((len(ids), len(PARTS)))
-        parts[:, 0], parts[:, 1], parts[:, 3], parts[:, 4] = lattice.am, lattice.lm, ids > 0, ids == unknown
-        parts[:, 5] = (ids > self.trained) & (ids != unknown)
+        parts[:, 0], parts[:, 1], parts[:, 3], parts[:, 5] = lattice.am, lattice.lm, ids > 0, ids == unknown
+        parts[:, 4], parts[:, 6] = self.letters[ids], (ids > self.trained) & (ids != unknown)
         occurring = sorted(set(ids.tolist()) - {0, unknown})
         if view is not None and occurring:
             log_probs, heard = view(n, occurring)
