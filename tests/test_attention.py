@@ -82,6 +82,12 @@ def test_hypotheses_of_its_own_join_the_lists_with_words_that_training_lacks(fin
     proposed = {i: hyps for i, hyps in every.items() if i in lists}  # it has those of dev too
     assert len(every) > len(proposed) == len(lists) and all(1 <= len(hyps) <= 4 for hyps in every.values())
     assert sum(words in lists[i] for i, hyps in proposed.items() for words in hyps) > len(lists)
+    for row in rows:  # the list says how good the search finds them
+        given = {tuple(path["words"]): path.get("proposed", 0.0) for path in row["paths"]}
+        ranked = [given[words] for words in map(tuple, proposed[row["id"]]) if words in given]
+        assert ranked == sorted(set(ranked), reverse=True) and all(0.5 < value <= 1.0 for value in ranked)
+        assert sum(value > 0 for value in given.values()) == len(ranked)
+        assert given.get(tuple(proposed[row["id"]][0]), 1.0) == 1.0
     (lang,) = finished.exp.glob("lang-*")
     heard = set(read_lexicon(lang).words)
     found = [row["id"] for row in rows for word in set(row["ref"]) - heard if any(word in words for words in lists[row["id"]])]

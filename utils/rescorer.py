@@ -112,9 +112,10 @@ class Rescorer:
             ]
             for path, scores in zip(listed, scored):
                 path.update(scores)
-            proposed = set(self.proposed.get(utterance, ())) if joining else ()
-            for path in (path for path, p in zip(listed, paths) if p.words in proposed):
-                path["proposed"] = True
+            ranks = {words: rank for rank, words in enumerate(self.proposed.get(utterance, ()), 1)} if joining else {}
+            for path, p in zip(listed, paths):
+                if p.words in ranks:
+                    path["proposed"] = round((1 + 1 / ranks[p.words]) / 2, 4)
             rows.append(
                 {
                     "id": utterance,

@@ -11,7 +11,7 @@ from utils.lexicon import UNKNOWN
 READERS = ("word_lm", "attention", "llm")  # models that score the best paths alone, in this order
 SPANS = ("rivals", "duration")  # of the words' spans
 FEATURES = ("lm", "word", "penalty", "letters", "unknown", "added", "proposed", *SPANS, *READERS)  # of a path beside the acoustic score
-Row = Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word, SPANS}]; behind READERS also theirs; `proposed` where so
+Row = Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word, SPANS}]; behind READERS also theirs; `proposed` where it was
 
 
 @dataclass
@@ -19,7 +19,7 @@ class Lists:
     """All paths of a split, flat."""
 
     scores: np.ndarray  # (P, 1 + FEATURES): am, lm, word; numbers of words, of their letters, of words that no vocabulary has, of
-    # those that a pack has; 1 where the attention decoder proposed the path; SPANS, READERS
+    # those that a pack has; (1 + 1 / r) / 2 where the path is the attention decoder's r-th best itself; SPANS, READERS
     splits: np.ndarray  # (U + 1,): paths of utterance u are splits[u] .. splits[u + 1]
     errors: np.ndarray  # (P,): word errors against the reference
 
