@@ -68,9 +68,9 @@ class AttentionDecoder:
     def propose(self, utterances: Sequence[str], beam: int) -> Dict[str, List[List[str]]]:
         """Words of the best hypotheses of a beam search in each utterance, normalised as transcripts are; each once, the best first.
 
-        Whisper tends to say a short utterance again and again. So hypotheses are compared by their probability, not by its mean over
-        tokens, which a repetition raises, and what is repeated is held down a little (Keskar et al. 2019); the lists' own scores,
-        that choose among the hypotheses, know nothing of either.
+        Whisper tends to say a short utterance again and again. So hypotheses are compared by their probability, not by its mean
+        over tokens, which a repetition raises, and what is repeated is held down a little (Keskar et al. 2019); the lists' own
+        scores, which choose among the hypotheses, know nothing of either.
 
         Utterances of about one length are searched together. Silence behind makes them equal, so much of it as each would have alone:
         what is found in one doesn't depend on the others.

@@ -47,7 +47,7 @@ class Rescorer:
         )  # word-head frames a lattice frame
         self.lexicon = open_lexicon(self.lang, decode.unknown)
         trained = len(read_lexicon(job.inputs["lang"]).words)
-        self.added = set(self.lexicon.words[trained:])
+        self.added = set(self.lexicon.words[trained:])  # by packs
         frame = model.subword_stride * made_with(job.inputs["features"]).features.frame_shift
         settings = (decode.first_lm_scale, decode.output_beam)
         self.reader = WholeLattices(self.lexicon, trained, self.frame_ratio, frame, settings)

@@ -10,8 +10,9 @@ from utils.lexicon import UNKNOWN
 
 READERS = ("word_lm", "attention", "llm")  # models that score the best paths alone, in this order
 SPANS = ("rivals", "duration")  # of the words' spans
-FEATURES = ("lm", "word", "penalty", "letters", "unknown", "added", "proposed", *SPANS, *READERS)  # of a path beside the acoustic score
-Row = Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word, SPANS}]; behind READERS also theirs; `proposed` where it was
+COUNTS = ("penalty", "letters", "unknown", "added", "proposed")  # no scores: their weights may be negative
+FEATURES = ("lm", "word", *COUNTS, *SPANS, *READERS)  # of a path beside the acoustic score
+Row = Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word, SPANS}]; behind READERS also theirs; `proposed` of some
 
 
 @dataclass

@@ -8,11 +8,11 @@ from typing import Dict, List, Optional, Sequence, Tuple
 import numpy as np
 from scipy.optimize import minimize
 
-from utils.rescoring import FEATURES, Lists, choose, totals
+from utils.rescoring import COUNTS, FEATURES, Lists, choose, totals
 
 USUAL = {
     **{"lm": 1.0, "word": 1.0, "rivals": 0.0, "duration": 0.0},
-    **{"penalty": 0.0, "letters": 0.0, "unknown": 0.0, "added": 0.0, "proposed": 0.0},
+    **dict.fromkeys(COUNTS, 0.0),
     **{"word_lm": 1.0, "attention": 1.0, "llm": 1.0},
 }
 SPREAD = {
@@ -20,7 +20,6 @@ SPREAD = {
     **{"penalty": 3.0, "letters": 0.6, "unknown": 9.0, "added": 9.0, "proposed": 3.0},
     **{"word_lm": 0.5, "attention": 1.0, "llm": 0.5},
 }
-COUNTS = ("penalty", "letters", "unknown", "added", "proposed")  # their weights may be negative
 SHARPNESS = (0.25, 0.5, 1.0, 2.0)  # of the scores where they become probabilities
 TIES = (1.0, 0.3, 0.1, 0.03)  # errors that it costs to have one weight a spread away from the usual one
 FOLDS, REPEATS = 5, 3
