@@ -57,8 +57,9 @@ def run(job: Job) -> None:
         schemes["wordvec"] = ("lm", "word", "penalty", "letters", *more)
     if job.config.rescore.spans:
         schemes["spans"] = (*schemes["wordvec"], *SPANS)
+    lists = {split: flat(rows[split]) for split in SPLITS}
     for name, free in schemes.items():
-        weights[name] = settle(job, name, rows, flat, free)
+        weights[name] = settle(job, name, rows, lists, free)
     for split in SPLITS:
         write_jsonl(job.out / f"nbest-{split}.jsonl", rows[split])
     measured, model_bytes = list(work), 0
@@ -67,8 +68,8 @@ def run(job: Job) -> None:
     for link, reader in reading.items():
         work = read_again(job, link, reader, work, flat, weights[name])
         measured += work
-        free = (*free, link)
-        weights[link] = settle(job, link, listed(job, link), flat, free)
+        free, rows = (*free, link), listed(job, link)
+        weights[link] = settle(job, link, rows, {split: flat(rows[split]) for split in SPLITS}, free)
         model_bytes += reader.bytes()
         weights[link] = {**weights[link], **reader.about(), "model_bytes": model_bytes}
         name = link
@@ -84,10 +85,9 @@ def listed(job: Job, link: str) -> Dict[str, List[Dict[str, Any]]]:
 
 
 def settle(
-    job: Job, name: str, rows: Dict[str, List[Dict[str, Any]]], flat: Flatten, free: Sequence[str]
+    job: Job, name: str, rows: Dict[str, List[Dict[str, Any]]], lists: Dict[str, Lists], free: Sequence[str]
 ) -> Dict[str, Any]:
-    """Tune a decoding's weights on dev, calibrate its confidences, and write its hypotheses."""
-    lists = {split: flat(rows[split]) for split in SPLITS}
+    """Tune a decoding's weights on dev, calibrate its confidences, and write its hypotheses; `lists` are `rows`, flattened."""
     found, errors = tune(lists["dev"], free)
     dev_wer = 100 * errors / sum(len(row["ref"]) for row in rows["dev"])
     job.log.info("%s: %s, dev WER %.2f%%", name, ", ".join(f"{k} {v:g}" for k, v in found.items()), dev_wer)

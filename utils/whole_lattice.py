@@ -78,9 +78,8 @@ class WholeLattices:
     def _parts(self, lattice: WordLattice, view: Optional[View], n: int) -> Tuple[np.ndarray, Dict[str, float]]:
         """What the arcs' scores are made of (A, PARTS), and the word head's highest score of each word there."""
         ids, unknown, heard = lattice.words, self.lexicon.unknown_id if self.lexicon.unknown else -1, {}
-        parts = np.zeros((len(ids), len(PARTS)))
-        parts[:, 0], parts[:, 1], parts[:, 3], parts[:, 5] = lattice.am, lattice.lm, ids > 0, ids == unknown
-        parts[:, 4], parts[:, 6] = self.letters[ids], (ids > self.trained) & (ids != unknown)
+        counts = (ids > 0, self.letters[ids], ids == unknown, (ids > self.trained) & (ids != unknown))
+        parts = np.stack((lattice.am, lattice.lm, np.zeros(len(ids)), *counts), 1)
         occurring = sorted(set(ids.tolist()) - {0, unknown})
         if view is not None and occurring:
             log_probs, heard = view(n, occurring)
