@@ -13,7 +13,7 @@ import pytest
 from conftest import ROOT
 
 SCRIPTS = sorted([*ROOT.glob("utils/*.sh"), *ROOT.glob("egs/*/run.sh"), ROOT / "tests" / "run.sh", ROOT / ".ci" / "run"])
-TOOLS = ("awk bash cat cksum cut df dirname env flock grep kill ls mkdir mv nohup paste rm rmdir sed sh sleep tail touch tr "
+TOOLS = ("awk bash cat cksum cut dirname env flock grep kill ls mkdir mv nohup paste rm rmdir sed sh sleep tail touch tr "
          "uname wc").split()
 
 
@@ -26,12 +26,18 @@ def copy(tmp_path):
 
 @pytest.fixture
 def tools(tmp_path):
-    """A folder for PATH with ordinary programs, without any Python, pyenv or uv."""
+    """A folder for PATH with ordinary programs, without any Python, pyenv or uv; its df finds room, whatever this disk has."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for name in TOOLS:
         (folder / name).symlink_to(shutil.which(name))
+    disk(folder, 100)
     return folder
+
+
+def disk(tools, free):
+    """Let df answer, as `df -Pk` does, that `free` GB are free."""
+    stub(tools / "df", f"echo 'Filesystem 1024-blocks Used Available Capacity Mounted on'; echo '/dev/x 9 9 {free << 20} 9% /'")
 
 
 @pytest.fixture
@@ -161,6 +167,14 @@ def test_pythons_of_pyenv_and_uv_are_found(where, setup, tools, tmp_path):
 
 
 # Failing and being stopped
+
+def test_a_disk_without_room_is_said_before_anything_is_made(copy, setup, tools):
+    fake_python(tools / "python3.10", "echo 'the reason'; exit 1")
+    disk(tools, 6)
+    assert f"only 6 GB are free in {copy}; the set-up needs 7" in one_error(setup()) and not (copy / ".venv").exists()
+    disk(tools, 7)
+    assert "the reason" in setup().stderr
+
 
 def test_a_failed_step_shows_the_end_of_its_log_and_the_next_run_starts_again(copy, setup, tools):
     fake_python(tools / "python3.10", "echo 'the reason'; exit 1")
