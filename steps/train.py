@@ -1,5 +1,10 @@
 """Stage 5: train the acoustic model."""
 
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Mapping
+
 import torch
 from lhotse.utils import fix_random_seed
 
@@ -22,29 +27,27 @@ def run(job: Job) -> None:
         need_k2("k2 losses (loss.backend=k2)", "set loss.backend=torch to train without it")
     if config.loss.grounding.weight:
         need_k2("alignments (loss.grounding.weight)", "set it to 0 to train without them")
-    left_out = [line.split("\t")[0] for line in (job.inputs["audit"] / "infeasible.tsv").read_text().splitlines()]
-    train_cuts, dev_cuts = (
-        read_cuts(job.inputs["features"], "train", left_out),
-        read_cuts(job.inputs["features"], "dev", left_out),
-    )
-    lexicon = read_lexicon(job.inputs["lang"])
-    fix_random_seed(config.seed)
-    model = make_model(config.model, lexicon, job.inputs, next(iter(train_cuts)).num_features)
-    if config.model.finetune:
-        load_pretrained(model.front, job.inputs["features"])
-    Trainer(
-        model,
-        lexicon,
-        Features(job.inputs["features"], config.train.cache_gb),
-        train_cuts,
-        dev_cuts,
-        config,
-        job.out,
-        job.device,
-        job.log,
-    ).run()
+    make_trainer(config, job.inputs, job.out, job.device, job.log).run()
     torch.set_flush_denormal(False)  # numpy warns of it where it is imported, and draw does
     draw(job.out / "curves.jsonl", job.out / "curves.svg")
+
+
+def make_trainer(config: SimpleNamespace, inputs: Mapping[str, Path], out: Path, device: str, log: logging.Logger) -> Trainer:
+    """The trainer of an untrained model.
+
+    Args:
+      config: what the stage declares.
+      inputs: the finished folders that it reads.
+    """
+    left_out = [line.split("\t")[0] for line in (inputs["audit"] / "infeasible.tsv").read_text().splitlines()]
+    train_cuts, dev_cuts = (read_cuts(inputs["features"], split, left_out) for split in ("train", "dev"))
+    lexicon = read_lexicon(inputs["lang"])
+    fix_random_seed(config.seed)
+    model = make_model(config.model, lexicon, inputs, next(iter(train_cuts)).num_features)
+    if config.model.finetune:
+        load_pretrained(model.front, inputs["features"])
+    features = Features(inputs["features"], config.train.cache_gb)
+    return Trainer(model, lexicon, features, train_cuts, dev_cuts, config, out, device, log)
 
 
 if __name__ == "__main__":

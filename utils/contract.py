@@ -97,8 +97,17 @@ def make(plan: Plan, **run: Any) -> bool:
 
 
 def stage_record(folder: Path) -> Dict[str, Any]:
-    """What `make` noted of a finished stage: fingerprint, seconds, peak_memory_mb, versions, git state."""
+    """What `make` noted of a finished stage: fingerprint, seconds, peak_memory_mb (and peak_gpu_memory_mb), versions, git state."""
     return json.loads((folder / "stage.json").read_text(encoding="utf-8"))
+
+
+def _gpu_memory(device: str) -> Dict[str, int]:
+    """{"peak_gpu_memory_mb": ...}, the most that torch has held on a GPU in this process; {} where the device is none."""
+    if not device.startswith("cuda"):
+        return {}
+    import torch
+
+    return {"peak_gpu_memory_mb": round(torch.cuda.max_memory_allocated(device) / 2**20)}
 
 
 def _add_seconds(partial: Path, seconds: float) -> None:
@@ -128,6 +137,7 @@ def _publish(plan: Plan, job: Job) -> None:
             "inputs": {name: folder.name for name, folder in plan.inputs.items()},
             "seconds": round(json.loads((plan.partial / "seconds.json").read_text()), 3),
             "peak_memory_mb": round(max(own, children) / 1024),
+            **_gpu_memory(job.device),
             "threads": job.threads,
             "nj": job.nj,
             "device": job.device,

@@ -129,6 +129,17 @@ class Trainer:
         remedy = f"lower data.max_duration, or take a smaller model; train.batch_seconds is {self.config.train.batch_seconds:g}"
         return in_parts(work, ids, what, remedy, self.log)
 
+    def update(self, batch: Batch, what: str) -> Tuple[float, Dict[str, float], float]:
+        """One step of the optimiser, as `backward`; gives its losses and the norm of the gradient, which is not finite where fp16
+        overflowed: the step is left out then, and the scale of the losses lowered.
+        """
+        loss, means = self.backward(batch, what)
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return loss, means, float(norm)
+
     def losses(self, batch: Batch, whole: Optional[Batch] = None) -> Tuple[Tensor, Dict[str, Tensor]]:
         """The weighted loss a token, and each head's loss a token (natural log), which has the weighted consistency in it.
 
@@ -255,11 +266,7 @@ class Trainer:
                 rate = learning_rate(settings, self.progress)
                 for group in self.optimizer.param_groups:
                     group["lr"] = rate * group["scale"]
-                loss, means = self.backward(batch, f"step {self.step}")
-                self.scaler.unscale_(self.optimizer)
-                norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
-                self.scaler.step(self.optimizer)
-                self.scaler.update()
+                loss, means, norm = self.update(batch, f"step {self.step}")
                 self.step += 1
                 self.batch += 1
                 row = {
@@ -267,7 +274,7 @@ class Trainer:
                     "epoch": self.epoch + 1,
                     "loss": loss,
                     "learning_rate": rate,
-                    "gradient_norm": float(norm),
+                    **({"gradient_norm": norm} if math.isfinite(norm) else {}),  # JSON has no infinity
                     **{f"{head}_loss": mean for head, mean in means.items()},
                 }
                 self.curve.append(row)

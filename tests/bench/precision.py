@@ -1,0 +1,165 @@
+"""What half precision brings: errors on dev after whole trainings in fp32, bf16 and, on a GPU, fp16; speed and memory of their steps.
+
+    python -m tests.bench.precision --corpus asterisk --device cuda --set loss.backend=torch [--seeds 0 1 2] [--set KEY=VALUE]
+
+Stages that are missing run first. Steps of all precisions are timed in turns on the same batches, which lie in memory already.
+Writes egs/<corpus>/precision/.
+"""
+
+import logging
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+import torch
+
+from tests.bench.common import must, of_model, of_run, spread, stages_until, write_page
+from utils import driver
+from utils.config import load, view
+from utils.dataset import collate, epoch_batches
+from utils.files import ROOT, read_json, read_jsonl, write_json
+from utils.model import parameters
+from utils.records import named_overrides, suffix
+from utils.stages import Plan
+from utils.tables import Table, as_text, grouped, number
+from utils.training import Trainer
+from utils.versions import git_state, machine
+
+PRECISIONS = ("fp32", "bf16", "fp16")
+BATCHES, ROUNDS = 8, 7
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Run the command line; returns the exit status."""
+    p = driver.parser(stages=False)
+    p.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2], metavar="N", help="of whole trainings; none: steps alone")
+    return driver.with_plans(p, arguments, _run)
+
+
+def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's namespace
+    stages_until("audit", options)
+    rows = {name: {"precision": name, "trained": []} for name in PRECISIONS if options.device != "cpu" or name != "fp16"}
+    for seed in options.seeds:
+        for name, row in rows.items():
+            row["trained"].append({"seed": seed, **_trained(options, [f"seed={seed}", f"train.precision={name}"])})
+    for name, steps in _steps(options, plans["train"], list(rows)).items():  # last: no fork may follow what runs on a GPU
+        rows[name].update(steps)
+    corpus, overrides = ROOT / "egs" / plans["data"].out.parent.name, named_overrides(options.set)
+    record = {
+        "corpus": read_json(plans["data"].out / "summary.json")["name"],
+        "recipe": options.recipe,
+        "overrides": overrides,
+        "device": options.device,
+        "machine": machine(options.device),
+        "torch": torch.__version__,
+        "rows": list(rows.values()),
+        **git_state(ROOT),
+    }
+    parts = (options.recipe, record["corpus"][len(corpus.name) + 1 :], options.device.partition(":")[0], suffix(overrides))
+    write_json(corpus / "precision" / f"{'-'.join(filter(None, parts))}.json", record)
+    print(as_text(draw(corpus)))
+
+
+def _trained(options, more: List[str]) -> Dict[str, Any]:  # noqa: ANN001
+    """Train with `more` settings, unless that stands, and give the dev errors of the best epoch."""
+    options.set += more
+    must(driver.main([*of_model(options), *of_run(options), "--stage", "train", "--stop-stage", "train"]))
+    folder = driver.planned_stages(options, ROOT)[1]["train"].out
+    del options.set[-len(more) :]
+    best = read_json(folder / "summary.json")["best"][0]["file"]
+    rows = [row for row in read_jsonl(folder / "curves.jsonl") if best == f"epoch-{row['epoch']:04d}.safetensors"]
+    return {key: value for row in rows for key, value in row.items() if key.endswith("_error")}
+
+
+def _steps(options, train: Plan, precisions: Sequence[str]) -> Dict[str, Dict[str, float]]:  # noqa: ANN001
+    """Precision -> seconds of the median step, seconds of speech that it takes in a second, and the memory of a GPU that it takes
+    beside weights, gradients and the optimiser's state.
+    """
+    from steps.train import make_trainer
+
+    torch.set_num_threads(options.threads)
+    out: Dict[str, Dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        trainers = {name: _trainer(make_trainer, options, train, Path(folder), name) for name in precisions}
+        one = next(iter(trainers.values()))
+        groups = epoch_batches(one.train_cuts, one.config.train.batch_seconds / one.views, 0, 0)
+        groups = sorted(groups, key=lambda cuts: -sum(cut.duration for cut in cuts))[:BATCHES]
+        speech = sum(cut.duration for cuts in groups for cut in cuts)
+        batches = [collate(cuts, one.features, one.lexicon, one.augment, one.views) for cuts in groups]
+        seconds: Dict[str, List[List[float]]] = {name: [] for name in precisions}
+        for turn in range(ROUNDS + 1):
+            for name, made in trainers.items():
+                before = _memory(made.device, afresh=True)
+                took = [_seconds(made, batch) for batch in batches]
+                if turn:  # the first warms up
+                    seconds[name].append(took)
+                    out[name] = {"parameters": parameters(made.model), "step_gpu_memory_mb": _memory(made.device) - before}
+    for name in precisions:
+        each = [statistics.median(took) for took in zip(*seconds[name])]
+        out[name].update(step_seconds=sum(each) / len(each), speech_a_second=speech / sum(each))
+    return out
+
+
+def _trainer(make_trainer, options, train: Plan, folder: Path, precision: str) -> Trainer:  # noqa: ANN001
+    config = view(load(options.recipe, ROOT / "egs" / train.out.parent.name, [*options.set, f"train.precision={precision}"]))
+    made = make_trainer(config, train.inputs, folder / precision, options.device, logging.getLogger("nuptse.bench"))
+    made.model.train()
+    return made
+
+
+def _seconds(made: Trainer, batch: Any) -> float:
+    """Wall time of one step of the optimiser, which reads its loss back from the device."""
+    started = time.perf_counter()
+    made.update(batch, "a step")
+    if made.device.type == "cuda":
+        torch.cuda.synchronize(made.device)
+    return time.perf_counter() - started
+
+
+def _memory(device: torch.device, afresh: bool = False) -> int:
+    """MB: the most that torch has held on a GPU since `afresh`, which forgets what was before; 0 of a CPU."""
+    if device.type == "cpu":
+        return 0
+    if afresh:
+        torch.cuda.reset_peak_memory_stats(device)
+    return round(torch.cuda.max_memory_allocated(device) / 2**20)
+
+
+def draw(corpus: Path) -> Table:
+    """Write precision/README.md of a corpus's folder from the records there; returns its table."""
+    rows = []
+    for record in (read_json(path) for path in sorted((corpus / "precision").glob("*.json"))):
+        what = " ".join(filter(None, (record["corpus"], record["recipe"], suffix(record["overrides"]).replace("-", " "))))
+        base = record["rows"][0]
+        for row in record["rows"]:
+            trained = row["trained"]
+            heads = [spread([one.get(f"dev_{head}_error") for one in trained]) for head in ("subword", "word")]
+            rows.append([
+                what,
+                record["machine"],
+                row["precision"],
+                str(len(trained)),
+                *heads,
+                number(row["parameters"] / 1e6, 1),
+                number(row["step_gpu_memory_mb"] or None, 0),
+                number(1000 * row["step_seconds"], 1),
+                number(base["step_seconds"] / row["step_seconds"], 2),
+                number(row["speech_a_second"], 0),
+            ])
+    header = ["corpus and recipe", "machine", "precision", "seeds", "sub-word error", "word error", "M parameters", "GPU MB"]
+    header += ["ms a step", "speed-up", "speech a second"]
+    caption = (
+        "Whole trainings, means over seeds with their range: greedy error on dev of each head at the best epoch, percent. Steps of "
+        "the optimiser on the longest batches, in turns: memory of the GPU beside weights, gradients and the optimiser's state, median "
+        "milliseconds, how many times faster than in the first precision, seconds of speech in a second."
+    )
+    table = Table(f"Precision of training: {corpus.name}", caption, header, grouped(rows, 2), 3)
+    write_page(corpus / "precision", [table], "the records here by `python -m tests.bench.precision`")
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())
