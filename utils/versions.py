@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import Any, Dict
 
+RECORDS = ("results", "open_vocabulary", "large_vocabulary", "word_lm", "precision")  # folders of egs/<corpus> that runs write
+
 
 def git_state(root: Path) -> Dict[str, Any]:
     """`git_commit` and `git_clean` of a checkout; 'unknown' and False outside git.
@@ -25,7 +27,7 @@ def git_state(root: Path) -> Dict[str, Any]:
             "--untracked-files=all",
             "--",
             ".",
-            *(f":(exclude,glob)egs/*/{folder}/**" for folder in ("results", "open_vocabulary", "large_vocabulary", "word_lm")),
+            *(f":(exclude,glob)egs/*/{folder}/**" for folder in RECORDS),
             ":(exclude,glob)egs/*/RESULTS.md",
             ":(exclude,glob)egs/*/README.md",
             ":(exclude)RESULTS.md",
