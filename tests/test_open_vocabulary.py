@@ -63,8 +63,9 @@ def test_a_page_has_the_mean_over_seeds_and_their_range(tmp_path):
 
 
 def test_unseen_words_are_compared_with_the_control_on_the_same_words_and_seeds():
-    def record(recipe, seed, found, added=3, overrides=()):
-        decodings = {"greedy": {"oov_found": "0 0"}, "wordvec" if recipe == "whisper_wordvec" else "lm": {"oov_found": found}}
+    def record(recipe, seed, found, added=3, overrides=(), alarms=0):
+        last = {"oov_found": found, "false_alarms": alarms}
+        decodings = {"greedy": {"oov_found": "0 0"}, "wordvec" if recipe == "whisper_wordvec" else "lm": last}
         settings = {"corpus": "c", "recipe": recipe, "overrides": list(overrides), "how_added": ["by-frequency"], "seed": seed}
         return {**settings, "rows": [{"added": added, "decodings": decodings}]}
 
@@ -74,5 +75,9 @@ def test_unseen_words_are_compared_with_the_control_on_the_same_words_and_seeds(
     (row,) = beside_control([*hybrid, *control, *others])
     assert row[:4] == ["c whisper_wordvec by-frequency", "whisper_bpe_ctc", "3", "2"]
     assert row[4:7] == ["83.3", "50.0", "+33.3"] and row[7] == "[0.0, 50.0]"  # resampled: an utterance twice, or the other, or both
+    with_others = [record("whisper_wordvec", 0, "11 0", overrides=["vectors.spelling=false"], alarms=7)]
+    first, second = beside_control([*hybrid, *control, *others, *with_others])
+    assert first == row and second[0].endswith("vectors.spelling=false by-frequency")  # the control has no vectors
+    assert (second[3], second[4:6], second[-2:]) == ("1", ["66.7", "66.7"], ["7", "0"])
     with pytest.raises(UserError, match="of different test sets"):
         beside_control([hybrid[0], record("whisper_bpe_ctc", 0, "01 11")])

@@ -132,9 +132,11 @@ def draw(corpus: Path) -> Table:
         "As above; share of the words with homophones that are taken for one of these.",
         "Recall of words that the training text lacks, by the last decoding of each chain, with the same words added in the same way: "
         "percent of them over the seeds that both have; difference in points, with the 95% interval and the two-sided p of the paired "
-        "bootstrap over utterances. Older records don't say which of the words were found, and are not here.",
+        "bootstrap over utterances; false alarms, means over these seeds. The control has no word vectors, so it is the same for all "
+        "settings of them. Older records don't say which of the words were found, and are not here.",
     )
     both = ["corpus and recipe", "control", "added", "seeds", "OOV recall", "control's", "Δ", "Δ interval", "p"]
+    both += ["false alarms", "control's alarms"]
     every = [[*rows[key], spread([rates.get("homophones_taken_for_another") for rates in found[key]])] for key in sorted(found)]
     tables = [
         Table(f"Words added to trained models: test of {corpus.name}", captions[0], [*header, "head's recall", "head's precision"],
@@ -149,27 +151,29 @@ def draw(corpus: Path) -> Table:
 
 
 def beside_control(records: Sequence[Dict[str, Any]]) -> List[List[str]]:
-    """Rows of each recipe that has records of its control with the same settings and seeds."""
-    found: Dict[Tuple[str, ...], Dict[Tuple[int, int], str]] = {}  # settings -> (words added, seed) -> which unseen words were found
+    """Rows of each recipe that has records of its control with the same settings, but for `vectors`, and seeds."""
+    found: Dict[Tuple[str, ...], Dict[Tuple[int, int], Dict[str, Any]]] = {}  # settings -> (words added, seed) -> rates
     for record in records:
         for row in record["rows"]:
             last = row["decodings"][result_decoding(list(row["decodings"]))]
             if "oov_found" in last:
-                found.setdefault(settings_of(record), {})[row["added"], record["seed"]] = last["oov_found"]
+                found.setdefault(settings_of(record), {})[row["added"], record["seed"]] = last
     rows = []
     for (corpus, recipe, *rest), own in found.items():
-        control = (corpus, CONTROLS.get(recipe, ""), *rest)
+        control = (corpus, CONTROLS.get(recipe, ""), *(setting for setting in rest if not setting.startswith("vectors.")))
         shared = sorted(own.keys() & found.get(control, {}).keys())
         for added in sorted({added for added, _ in shared}):
-            pairs = [(own[key].split(), found[control][key].split()) for key in shared if key[0] == added]
+            of_seeds = [(own[key], found[control][key]) for key in shared if key[0] == added]
+            pairs = [tuple(rates["oov_found"].split() for rates in pair) for pair in of_seeds]
             if len({tuple(map(len, marks)) for pair in pairs for marks in pair}) != 1:
                 raise UserError(f"{' '.join(control)} and its records of {recipe} are of different test sets: measure both again")
             right, theirs = (sum(np.array([m.count("1") for m in pair[n]]) for pair in pairs) for n in (0, 1))
             words = len(pairs) * np.array([len(marks) for marks in pairs[0][0]])
             delta = difference(right, theirs, words)
             recalls = (number(error_rate(part, words)) for part in (right, theirs))
+            alarms = (number(sum(rates["false_alarms"] for rates in each) / len(each), 0) for each in zip(*of_seeds))
             rows.append([" ".join((corpus, recipe, *rest)), control[1], str(added), str(len(pairs)), *recalls,
-                         signed(delta.value), span(delta.low, delta.high), probability(delta.p)])  # fmt: skip
+                         signed(delta.value), span(delta.low, delta.high), probability(delta.p), *alarms])  # fmt: skip
     return rows
 
 
