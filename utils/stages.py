@@ -102,7 +102,7 @@ STAGES: List[Stage] = [
         7,
         "rescore",
         "n-best rescored with word vectors and the LM; weights tuned on dev",
-        15,
+        16,
         ("rescore",),
         ("data", "features", "lang", "vectors", "train", "decode"),
         ("torch", "k2"),
