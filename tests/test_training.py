@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from utils import checkpoints
 from utils.config import load, view
-from utils.dataset import Batch, Features, collate, read_cuts
+from utils.dataset import Features, collate, read_cuts
 from utils.errors import UserError
 from utils.files import ROOT
 from utils.lexicon import read_lexicon
@@ -302,33 +302,6 @@ def test_a_step_that_overflows_in_fp16_is_left_out_and_the_scale_lowered(on_torc
     made.scaler.update(1024.0)
     made.update(batch, "a step")
     assert not all(torch.equal(p, before[name]) for name, p in made.model.named_parameters())
-
-
-@on_gpu
-def test_what_a_gpu_has_no_memory_for_is_done_in_parts(on_torch, tmp_path, caplog):
-    made = trainer(on_torch, tmp_path / "out", "cuda")
-    made.model.eval()  # no dropout, no sampling
-    few = collate(sorted(made.train_cuts, key=lambda cut: -cut.duration)[:8], made.features, made.lexicon)
-    rows = 8 * list(range(8))
-    ids, subwords, words = ([kept[n] for n in rows] for kept in (few.ids, few.subwords, few.words))
-    batch = Batch(ids, few.x[rows], few.lengths[rows], subwords, words)
-    torch.cuda.reset_peak_memory_stats()
-    whole, _ = made.backward(batch, "a batch")
-    expected = {name: p.grad.clone() for name, p in made.model.named_parameters() if p.grad is not None}
-    peak, total = torch.cuda.max_memory_allocated(), torch.cuda.get_device_properties(0).total_memory
-    made.optimizer.zero_grad(set_to_none=True)
-    torch.cuda.empty_cache()
-    torch.cuda.set_per_process_memory_fraction(0.75 * peak / total)
-    try:
-        with caplog.at_level(logging.WARNING):
-            parts, _ = made.backward(batch, "a batch")
-    finally:
-        torch.cuda.set_per_process_memory_fraction(1.0)
-    assert f"a batch: out of memory; its {len(ids)} utterances again, in" in caplog.text
-    assert parts == pytest.approx(whole, rel=1e-3)
-    for name, p in made.model.named_parameters():
-        if name in expected:
-            torch.testing.assert_close(p.grad, expected[name], rtol=1e-2, atol=1e-4, msg=name)
 
 
 @on_gpu
