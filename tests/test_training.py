@@ -190,16 +190,21 @@ def test_precision_of_a_gpu_is_refused_on_a_cpu(prepared, tmp_path):
         trainer(prepared, tmp_path / "run", precision="fp16")
 
 
+def learned(prepared, out: Path, precision: str, device: str = "cpu"):
+    """The first loss of a training, and the mean of its last three, which must be lower; its weights are kept in single precision."""
+    fix_random_seed(0)
+    made = trainer(prepared, out, device, precision=precision, epochs=12, learning_rate=3e-3)
+    made.run()
+    assert {p.device.type for p in made.model.parameters()} == {device}
+    losses = [row["loss"] for row in curve(out) if "loss" in row]
+    assert sum(losses[-3:]) < 0.7 * sum(losses[:3])
+    kept = load_file(str(out / "model.safetensors"))
+    assert {value.dtype for value in kept.values() if value.is_floating_point()} == {torch.float32}
+    return losses[0], sum(losses[-3:]) / 3
+
+
 def test_half_precision_learns_as_single_precision_does(prepared, tmp_path):
-    first = {}
-    for precision in ("fp32", "bf16"):
-        fix_random_seed(0)
-        trainer(prepared, tmp_path / precision, precision=precision, epochs=12, learning_rate=3e-3).run()
-        losses = [row["loss"] for row in curve(tmp_path / precision) if "loss" in row]
-        assert sum(losses[-3:]) < 0.7 * sum(losses[:3])
-        first[precision] = losses[0]
-        kept = load_file(str(tmp_path / precision / "model.safetensors"))
-        assert {value.dtype for value in kept.values() if value.is_floating_point()} == {torch.float32}
+    first = {precision: learned(prepared, tmp_path / precision, precision)[0] for precision in ("fp32", "bf16")}
     assert first["bf16"] != first["fp32"] and first["bf16"] == pytest.approx(first["fp32"], rel=0.02)
 
 
@@ -242,16 +247,8 @@ def test_every_precision_learns_on_a_gpu_what_a_cpu_learns(on_torch, tmp_path):
     on_torch.config.model.dropout = 0.0  # the devices draw differently
     first, last = {}, {}
     for device, precision in (("cpu", "fp32"), ("cuda", "fp32"), ("cuda", "bf16"), ("cuda", "fp16")):
-        fix_random_seed(0)
         name = f"{device}-{precision}"
-        made = trainer(on_torch, tmp_path / name, device, precision=precision, epochs=12, learning_rate=3e-3)
-        made.run()
-        assert {p.device.type for p in made.model.parameters()} == {device}
-        losses = [row["loss"] for row in curve(tmp_path / name) if "loss" in row]
-        first[name], last[name] = losses[0], sum(losses[-3:]) / 3
-        assert last[name] < 0.7 * sum(losses[:3]) / 3
-        kept = load_file(str(tmp_path / name / "model.safetensors"))
-        assert {value.dtype for value in kept.values() if value.is_floating_point()} == {torch.float32}
+        first[name], last[name] = learned(on_torch, tmp_path / name, precision, device)
     assert first["cuda-fp32"] == pytest.approx(first["cpu-fp32"], rel=1e-3)
     assert first["cuda-bf16"] != first["cuda-fp32"] and first["cuda-bf16"] == pytest.approx(first["cuda-fp32"], rel=0.02)
     assert first["cuda-fp16"] != first["cuda-fp32"] and first["cuda-fp16"] == pytest.approx(first["cuda-fp32"], rel=0.01)

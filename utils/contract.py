@@ -102,12 +102,12 @@ def stage_record(folder: Path) -> Dict[str, Any]:
 
 
 def _gpu_memory(device: str) -> Dict[str, int]:
-    """{"peak_gpu_memory_mb": ...}, the most that torch has held on a GPU in this process; {} where the device is none."""
-    if not device.startswith("cuda"):
+    """{"peak_gpu_memory_mb": ...}; {} where the device is none."""
+    if device == "cpu":
         return {}
-    import torch
+    from utils.memory import gpu_peak  # which brings torch
 
-    return {"peak_gpu_memory_mb": round(torch.cuda.max_memory_allocated(device) / 2**20)}
+    return {"peak_gpu_memory_mb": gpu_peak(device)}
 
 
 def _add_seconds(partial: Path, seconds: float) -> None:

@@ -3,7 +3,7 @@
 import ctypes
 import gc
 import logging
-from typing import Callable, List, Sequence, Tuple, TypeVar
+from typing import Callable, List, Sequence, Tuple, TypeVar, Union
 
 import torch
 
@@ -45,6 +45,11 @@ def in_parts(work: Callable[[Parts], Result], ids: Sequence[str], what: str, rem
 def out_of_memory(error: BaseException) -> bool:
     """Whether this is what torch, k2 or Python raise where there is no memory left, on whatever device."""
     return isinstance(error, MemoryError) or any(phrase in str(error).lower() for phrase in PHRASES)
+
+
+def gpu_peak(device: Union[str, torch.device]) -> int:
+    """MB: the most that torch has held on a GPU in this process, or since its statistics were reset; 0 of a CPU."""
+    return round(torch.cuda.max_memory_allocated(device) / 2**20) if torch.device(device).type == "cuda" else 0
 
 
 def keep_freed() -> None:

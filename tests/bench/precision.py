@@ -16,11 +16,13 @@ from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 
+from steps.train import make_trainer
 from tests.bench.common import must, of_model, of_run, spread, stages_until, write_page
 from utils import driver
 from utils.config import load, view
 from utils.dataset import collate, epoch_batches
 from utils.files import ROOT, read_json, read_jsonl, write_json
+from utils.memory import gpu_peak
 from utils.model import parameters
 from utils.records import named_overrides, suffix
 from utils.stages import Plan
@@ -78,12 +80,10 @@ def _steps(options, train: Plan, precisions: Sequence[str]) -> Dict[str, Dict[st
     """Precision -> seconds of the median step, seconds of speech that it takes in a second, and the memory of a GPU that it takes
     beside weights, gradients and the optimiser's state.
     """
-    from steps.train import make_trainer
-
     torch.set_num_threads(options.threads)
     out: Dict[str, Dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        trainers = {name: _trainer(make_trainer, options, train, Path(folder), name) for name in precisions}
+        trainers = {name: _trainer(options, train, Path(folder), name) for name in precisions}
         one = next(iter(trainers.values()))
         groups = epoch_batches(one.train_cuts, one.config.train.batch_seconds / one.views, 0, 0)
         groups = sorted(groups, key=lambda cuts: -sum(cut.duration for cut in cuts))[:BATCHES]
@@ -92,18 +92,20 @@ def _steps(options, train: Plan, precisions: Sequence[str]) -> Dict[str, Dict[st
         seconds: Dict[str, List[List[float]]] = {name: [] for name in precisions}
         for turn in range(ROUNDS + 1):
             for name, made in trainers.items():
-                before = _memory(made.device, afresh=True)
+                if made.device.type == "cuda":
+                    torch.cuda.reset_peak_memory_stats(made.device)
+                before = gpu_peak(made.device)
                 took = [_seconds(made, batch) for batch in batches]
                 if turn:  # the first warms up
                     seconds[name].append(took)
-                    out[name] = {"parameters": parameters(made.model), "step_gpu_memory_mb": _memory(made.device) - before}
+                    out[name] = {"parameters": parameters(made.model), "step_gpu_memory_mb": gpu_peak(made.device) - before}
     for name in precisions:
         each = [statistics.median(took) for took in zip(*seconds[name])]
-        out[name].update(step_seconds=sum(each) / len(each), speech_a_second=speech / sum(each))
+        out[name].update(step_seconds=statistics.fmean(each), speech_a_second=speech / sum(each))
     return out
 
 
-def _trainer(make_trainer, options, train: Plan, folder: Path, precision: str) -> Trainer:  # noqa: ANN001
+def _trainer(options, train: Plan, folder: Path, precision: str) -> Trainer:  # noqa: ANN001
     config = view(load(options.recipe, ROOT / "egs" / train.out.parent.name, [*options.set, f"train.precision={precision}"]))
     made = make_trainer(config, train.inputs, folder / precision, options.device, logging.getLogger("nuptse.bench"))
     made.model.train()
@@ -117,15 +119,6 @@ def _seconds(made: Trainer, batch: Any) -> float:
     if made.device.type == "cuda":
         torch.cuda.synchronize(made.device)
     return time.perf_counter() - started
-
-
-def _memory(device: torch.device, afresh: bool = False) -> int:
-    """MB: the most that torch has held on a GPU since `afresh`, which forgets what was before; 0 of a CPU."""
-    if device.type == "cpu":
-        return 0
-    if afresh:
-        torch.cuda.reset_peak_memory_stats(device)
-    return round(torch.cuda.max_memory_allocated(device) / 2**20)
 
 
 def draw(corpus: Path) -> Table:
