@@ -12,7 +12,9 @@ from utils.feasibility import Head, Need, needs
 from utils.files import read_json, write_json, write_lines, write_text
 from utils.lexicon import Lexicon, read_lexicon
 from utils.manifests import SPLITS
+from utils.synthesis import training_lexicon
 
+TRAINED_ON = ("train", "synthesised")
 SHOWN = 20  # of a long list, in the readable report; report.json has all
 
 
@@ -24,9 +26,12 @@ def run(job: Job) -> None:
     lex = read_lexicon(job.inputs["lang"])
     cuts = {split: list(CutSet.from_file(job.inputs["features"] / f"cuts_{split}.jsonl.gz")) for split in SPLITS}
     rows = {split: needs(cuts[split], lex, heads) for split in SPLITS}
+    if "synthesise" in job.inputs:
+        cuts["synthesised"] = list(CutSet.from_file(job.inputs["synthesise"] / "cuts_train.jsonl.gz"))
+        rows["synthesised"] = needs(cuts["synthesised"], training_lexicon(job.inputs), heads)
     report: Dict[str, Any] = {
         "utterances": {split: len(found) for split, found in cuts.items()},
-        "infeasible": {split: [vars(row) for row in rows[split] if not row.feasible] for split in SPLITS},
+        "infeasible": {split: [vars(row) for row in found if not row.feasible] for split, found in rows.items()},
         "oov": {split: audit.oov(cuts[split], lex.word_id) for split in ("dev", "test")},
         "words_per_second": audit.speaking_rate(audit.unperturbed(cuts["train"])),
         "frames_per_symbol": {h.name: audit.frames_a_symbol([r for r in rows["train"] if r.head == h.name]) for h in heads},
@@ -35,18 +40,18 @@ def run(job: Job) -> None:
     }
     report["close"], report["close_pairs"] = _close(job, lex)
     # Validation needs finite losses too; what of the test set can't be aligned is only reported.
-    write_lines(job.out / "infeasible.tsv", (f"{r.id}\t{r.frames}\t{r.needed}\t{r.head}" for split in ("train", "dev")
+    write_lines(job.out / "infeasible.tsv", (f"{r.id}\t{r.frames}\t{r.needed}\t{r.head}" for split in rows if split != "test"
                                              for r in rows[split] if not r.feasible))
     write_json(job.out / "report.json", report)
     write_text(job.out / "report.md", _readable(report, job))
-    _judge(job, report, [row for row in rows["train"] if not row.feasible])
+    _judge(job, report, [row for split in TRAINED_ON for row in rows.get(split, []) if not row.feasible])
 
 
 def _close(job: Job, lex: Lexicon) -> Tuple[List[Any], int]:
     with safe_open(str(job.inputs["vectors"] / "table.safetensors"), framework="numpy") as table:
         if "meaning" not in table.keys():
             return [], 0
-        vectors, known = table.get_tensor("meaning"), table.get_tensor("known")
+        vectors, known = (table.get_tensor(part)[:len(lex.words)] for part in ("meaning", "known"))
     counts = read_json(job.inputs["lang"] / "word_counts.json")
     return audit.close_vectors(lex.words, vectors, known, counts, job.config.audit.close)
 
@@ -59,7 +64,7 @@ def _judge(job: Job, report: Dict[str, Any], infeasible: List[Need]) -> None:
                      100 * o["oov_tokens"] / max(o["tokens"], 1))
     for warning in _warnings(report, job.config.audit.close):
         job.log.warning("%s", warning)
-    lost, total = len({row.id for row in infeasible}), report["utterances"]["train"]
+    lost, total = len({row.id for row in infeasible}), sum(report["utterances"].get(split, 0) for split in TRAINED_ON)
     if lost <= job.config.audit.max_infeasible * total:
         if lost:
             job.log.warning("%d of %d training cuts can't be aligned and are left out (%s)", lost, total,
@@ -93,8 +98,7 @@ def _warnings(report: Dict[str, Any], close: float) -> List[str]:
 def _readable(report: Dict[str, Any], job: Job) -> str:
     lines = [f"# Audit of {job.corpus}", "", "## CTC feasibility", "",
              "An utterance of S symbols, R of them equal to the one before, needs S + R frames. Cuts with fewer on any head:", ""]
-    for split in SPLITS:
-        rows = report["infeasible"][split]
+    for split, rows in report["infeasible"].items():
         lines.append(f"- {split}: {len({r['id'] for r in rows})} of {report['utterances'][split]}")
         lines += [f"  - {r['id']}: {r['frames']} frames, {r['needed']} needed ({r['head']})" for r in rows[:SHOWN]]
         lines += [f"  - and {len(rows) - SHOWN} more (report.json)"] if len(rows) > SHOWN else []

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Mapping
 
 import torch
+from lhotse import CutSet
 from lhotse.utils import fix_random_seed
 
 from utils.contract import Job
@@ -13,7 +14,7 @@ from utils.curves import draw
 from utils.dataset import Features, read_cuts
 from utils.graphs import need_k2
 from utils.hidden_states import load_pretrained
-from utils.lexicon import read_lexicon
+from utils.synthesis import training_lexicon
 from utils.trained import make_model
 from utils.training import Trainer
 
@@ -41,12 +42,14 @@ def make_trainer(config: SimpleNamespace, inputs: Mapping[str, Path], out: Path,
     """
     left_out = [line.split("\t")[0] for line in (inputs["audit"] / "infeasible.tsv").read_text().splitlines()]
     train_cuts, dev_cuts = (read_cuts(inputs["features"], split, left_out) for split in ("train", "dev"))
-    lexicon = read_lexicon(inputs["lang"])
+    lexicon, synthesised = training_lexicon(inputs), inputs.get("synthesise")
+    if synthesised:
+        train_cuts = CutSet.from_cuts([*train_cuts, *read_cuts(synthesised, "train", left_out)])
     fix_random_seed(config.seed)
     model = make_model(config.model, lexicon, inputs, next(iter(train_cuts)).num_features)
     if config.model.finetune:
         load_pretrained(model.front, inputs["features"])
-    features = Features(inputs["features"], config.train.cache_gb)
+    features = Features(inputs["features"], config.train.cache_gb, synthesised)
     return Trainer(model, lexicon, features, train_cuts, dev_cuts, config, out, device, log)
 
 

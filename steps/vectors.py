@@ -7,9 +7,9 @@ from safetensors.torch import save_file
 from utils import vectors
 from utils.contract import Job
 from utils.files import atomic_path, write_json, write_lines
-from utils.lexicon import read_lexicon
 from utils.sentences import transcripts
 from utils.stages import tool_version
+from utils.synthesis import training_lexicon
 from utils.units import pronunciations
 
 
@@ -18,9 +18,9 @@ def run(job: Job) -> None:
     done to the source's vectors (processing.safetensors) and the source's licence (licence.txt).
     """
     config = job.config.vectors
-    lexicon = read_lexicon(job.inputs["lang"])
-    listed = lexicon.words
-    outside = vectors.outside(config.outside, listed) if config.outside else []
+    lexicon = training_lexicon(job.inputs)
+    listed, synthesised = lexicon.words[: lexicon.vocabulary], lexicon.words[lexicon.vocabulary :]
+    outside = synthesised + (vectors.outside(config.outside, lexicon.words) if config.outside else [])
     words = listed + outside
     table = {}
     provenance = {

@@ -147,6 +147,14 @@ def test_negatives_are_sampled_and_targets_follow_them():
     assert rows.tolist() == list(range(50)) and targets == [[7, 3], [3]] and not offsets.any()
 
 
+def test_words_behind_the_vocabulary_are_chosen_where_they_are_said_and_never_sampled():
+    for negatives in (10, -1):
+        rows, targets, offsets = choose_words([[7, 60], [55, 3]], vocabulary=50, negatives=negatives)
+        assert [[rows[t - 1].item() + 1 for t in target] for target in targets] == [[7, 60], [55, 3]]
+        assert sorted(rows[rows >= 50].tolist()) == [54, 59] and len(rows.unique()) == len(rows)
+        assert not offsets[rows >= 50].any() and offsets[rows < 50].exp().sum().item() == pytest.approx(50)
+
+
 def test_greedy_joins_repeats_and_drops_blanks():
     best = torch.tensor([[0, 3, 3, 0, 3, 1, 1, 2, 2, 2]])
     log_probs = torch.nn.functional.one_hot(best, 4).float()

@@ -121,7 +121,9 @@ def common_words(count: int, lexicon: Lexicon, language: str, normalise: Callabl
     able = (word for word in fitting if any(units.issuperset(variant) for variant in spoken[word]))
     out = {word: wordfreq.word_frequency(word, language) for word in islice(able, count)}
     if len(out) < count:
-        raise UserError(f"--common {count}: wordfreq has {len(out)} words of the language {language} that this model can spell")
+        raise UserError(
+            f"{count} frequent words are wanted, and wordfreq has {len(out)} words of the language {language} that this model can spell"
+        )
     return out
 
 

@@ -81,6 +81,7 @@ def load(recipe: str, corpus_dir: Path, overrides: Sequence[str] = ()) -> Dict[s
         _set(config, key, parsed, "--set")
     _check_finetune(config)
     _check_attention(config)
+    _check_synthesis(config)
     if config["rescore"]["whole_lattice"] and not config["model"]["subword_head"]:
         raise UserError(
             "rescore.whole_lattice needs model.subword_head=true: it puts the word head's scores on the lattices of the sub-word head"
@@ -227,6 +228,17 @@ def _check_finetune(config: Dict[str, Any]) -> None:
         raise UserError(
             "model.finetune=true goes on from one hidden state as it is: set features.layers=[N] (the layers above N are trained, "
             "N and those below frozen) and features.normalise=none"
+        )
+
+
+def _check_synthesis(config: Dict[str, Any]) -> None:
+    """What synthesised speech needs, said before anything runs."""
+    count, language = config["synthesis"]["utterances"], config["data"]["language"]
+    if count and language != "en":
+        raise UserError(f"synthesis.utterances={count}: flite speaks English, and data.language is {language}; set it to 0")
+    if count and config["model"]["word_head"] == "softmax":
+        raise UserError(
+            f"synthesis.utterances={count} brings words that a learned softmax has no rows for (model.word_head=softmax); set it to 0"
         )
 
 

@@ -40,8 +40,11 @@ class Batch:
 class Features:
     """Normalised features of cuts; kept in memory in half precision up to a limit."""
 
-    def __init__(self, folder: Path, cache_gb: float) -> None:
+    def __init__(self, folder: Path, cache_gb: float, more: Optional[Path] = None) -> None:
+        """folder: of stage 1; more: of synthesised speech, which has the statistics of its own speakers where they are wanted."""
         self.stats: Dict[str, Tensor] = load_file(str(folder / "cmvn.safetensors"))
+        if more is not None and (more / "cmvn.safetensors").exists():
+            self.stats.update(load_file(str(more / "cmvn.safetensors")))
         self.cache: Dict[str, Tensor] = {}
         self.room = cache_gb * 2**30
 

@@ -18,7 +18,7 @@ from utils.device import check_device
 from utils.errors import UserError
 from utils.files import ROOT, disk_full, relative
 from utils.process import apart
-from utils.stages import BY_NAME, PROPOSE, STAGES, Plan, plan
+from utils.stages import BY_NAME, PROPOSE, STAGES, SYNTHESISE, Plan, plan
 
 DEFAULT_RECIPE = "wordvec_hybrid"
 log = logging.getLogger("nuptse")
@@ -267,7 +267,7 @@ def _from(here: Path, item: str) -> str:
 def _number(text: Optional[str], default: int) -> int:
     if text is None:
         return default
-    for stage in (*STAGES, PROPOSE):
+    for stage in (*STAGES, SYNTHESISE, PROPOSE):
         if text == stage.name:
             return stage.number
     if text.isdecimal() and int(text) < len(STAGES):

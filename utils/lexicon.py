@@ -25,11 +25,17 @@ class Lexicon:
     entries: List[Entry]
     folder: Path
     unknown: bool = False  # whether <unk> is a word too
+    training_only: int = 0  # words at the end of the list that training alone knows
 
     @property
     def unknown_id(self) -> int:
         """Word id of <unk>."""
         return len(self.words) + 2
+
+    @property
+    def vocabulary(self) -> int:
+        """Words that decoding knows: the first ones of the list."""
+        return len(self.words) - self.training_only
 
     @property
     def of_phones(self) -> bool:

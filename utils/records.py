@@ -28,7 +28,8 @@ LINKS = (
     *("front_end", "encoder", "greedy", "word_lattice", "lattice", "whole_lm", "proposals", "nbest", "word_score", "spans"),
     *("whole_lattice", "consensus", "word_lm", "attention", "llm", "gmm", "beam"),
 )
-MEASURED = ("data", "features", "lang", "vectors", "audit", "train", "decode", "propose", "rescore")  # stages with seconds and memory
+# stages with seconds and memory
+MEASURED = ("data", "features", "lang", "synthesise", "vectors", "audit", "train", "decode", "propose", "rescore")
 
 NULL = type(None)
 # A type; several of which one fits; [of the items]; {str: of the values}; or {} for any mapping.

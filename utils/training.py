@@ -155,7 +155,7 @@ class Trainer:
         chosen = targets = offsets = None
         if output.frames is not None:
             negatives, outside = (weights.negatives, weights.outside) if self.model.training else (-1, 0)
-            chosen, targets, offsets = choose_words(batch.words, len(self.lexicon.words), negatives)
+            chosen, targets, offsets = choose_words(batch.words, self.lexicon.vocabulary, negatives)
             if outside:
                 chosen, offsets = self._with_outside(chosen, offsets, outside)
             chosen, offsets = chosen.to(self.device), offsets.to(self.device)
@@ -290,7 +290,7 @@ class Trainer:
         self.model.eval()
         sums: Dict[str, float] = {}
         errors: Dict[str, List[int]] = {}
-        every_word = torch.arange(len(self.lexicon.words), device=self.device)
+        every_word = torch.arange(self.lexicon.vocabulary, device=self.device)
         count = 0
         for cuts in ordered_batches(self.dev_cuts, self.config.train.batch_seconds):
             batch = collate(cuts, self.features, self.lexicon)
@@ -375,24 +375,26 @@ def choose_words(
 
     Args:
       transcripts: word ids from 1.
-      vocabulary: number of words.
+      vocabulary: number of words to sample from. Words of higher ids are chosen where they are said.
       negatives: others to sample; all of them where negative, or where they are few.
     Returns:
       table rows (W,), ascending; the transcripts as positions in them from 1; and what to add to the rows' scores (W,): the log of
       how many words a sampled one stands for, 0 for those of the batch. Without it the softmax is too small a sum, and words
       fire too easily once all are in it (importance sampling of the partition function: Bengio and Senecal 2008).
     """
-    present = sorted({w for transcript in transcripts for w in transcript})
-    if negatives < 0 or len(present) + negatives >= vocabulary:
-        return torch.arange(vocabulary), [list(t) for t in transcripts], torch.zeros(vocabulary)
-    absent = torch.ones(vocabulary, dtype=torch.bool)
-    absent[torch.tensor(present, dtype=torch.int64) - 1] = False
-    others = torch.nonzero(absent)[:, 0]
-    stands_for = len(others) / max(negatives, 1)
-    others = others[torch.randperm(len(others))[:negatives]]
-    rows = torch.cat((torch.tensor(present, dtype=torch.int64) - 1, others)).sort().values
-    place = {row + 1: n for n, row in enumerate(rows.tolist(), 1)}
-    return rows, [[place[w] for w in t] for t in transcripts], absent[rows] * math.log(stands_for)
+    said = torch.tensor(sorted({w - 1 for transcript in transcripts for w in transcript}), dtype=torch.int64)
+    present, beyond = said[said < vocabulary], said[said >= vocabulary]
+    rows, offsets = torch.arange(vocabulary), torch.zeros(vocabulary)
+    if 0 <= negatives < vocabulary - len(present):
+        absent = torch.ones(vocabulary, dtype=torch.bool)
+        absent[present] = False
+        others = torch.nonzero(absent)[:, 0]
+        stands_for = len(others) / max(negatives, 1)
+        others = others[torch.randperm(len(others))[:negatives]]
+        rows = torch.cat((present, others)).sort().values
+        offsets = absent[rows] * math.log(stands_for)
+    place = {row + 1: n for n, row in enumerate(rows.tolist() + beyond.tolist(), 1)}
+    return torch.cat((rows, beyond)), [[place[w] for w in t] for t in transcripts], torch.cat((offsets, torch.zeros(len(beyond))))
 
 
 def greedy(log_probs: Tensor, lengths: Tensor) -> List[List[int]]:

@@ -1,0 +1,83 @@
+"""Second part of stage 2, where `synthesis.utterances` asks for it: speech of words that the training text lacks, for training."""
+
+import shutil
+from typing import List
+
+from lhotse import CutSet
+
+from utils import download, features, synthesis
+from utils.adding import common_words, spellings
+from utils.contract import Job
+from utils.errors import UserError
+from utils.front_end import make
+from utils.lexicon import Lexicon, read_lexicon, write_entries
+from utils.manifests import write_manifest
+from utils.parallel import run_all
+from utils.sentences import transcripts
+from utils.text import normaliser
+
+
+def run(job: Job) -> None:
+    """Write lexicon.txt, the words said that the lexicon of stage 2 lacks; features, in chunks, of which an interrupted run's stay;
+    cmvn.safetensors, by voice, where features.normalise asks for it; and last cuts_train.jsonl.gz. The audio is not kept.
+    """
+    if not (job.out / "cuts_train.jsonl.gz").exists():
+        _make(job)
+    shutil.rmtree(job.out / "parts", ignore_errors=True)
+
+
+def _make(job: Job) -> None:
+    config = job.config.synthesis
+    flite = synthesis.Flite(download.folder("flite"))
+    front_end = make(job.config.features, job.config.data.sampling_rate, job.device)
+    lexicon = read_lexicon(job.inputs["lang"])
+    work = list(synthesis.sentences(config.utterances, _new_words(job, lexicon), lexicon.words, config.new, config.seed))
+    new = sorted({word for utterance in work for word in utterance[1]} - set(lexicon.words))
+    units = spellings(new, lexicon)
+    write_entries(job.out / "lexicon.txt", ((word, variant) for word in new for variant in units[word]))
+    groups = [work[start:start + features.CHUNK] for start in range(0, len(work), features.CHUNK)]
+
+    def chunk(n: int, cuts: List = []) -> features.Chunk:
+        return features.Chunk(f"train-{n:05d}", "train", 1.0, cuts)
+
+    def speak(n: int) -> None:
+        audio = job.out / "audio" / chunk(n).name
+        audio.mkdir(parents=True, exist_ok=True)
+        cuts = [synthesis.spoken(flite, utterance, audio) for utterance in groups[n]]
+        features.compute(chunk(n, cuts), job.config.features, front_end, job.out, job.plan.out)
+        shutil.rmtree(audio)
+
+    missing = [(n,) for n in range(len(groups)) if features.done(chunk(n), job.out) is None]
+    if len(missing) < len(groups):
+        job.log.info("going on: %d of %d chunks stand", len(groups) - len(missing), len(groups))
+    run_all(speak, missing, 1 if job.device.startswith("cuda") and front_end.encoder else job.nj, "speech")
+    records = [features.done(chunk(n), job.out) for n in range(len(groups))]
+    left_out = [item for record in records for item in record["left_out"]]
+    if left_out:
+        job.log.warning("left out %d of %d utterances, the first %s: %s", len(left_out), len(work), *left_out[0])
+    if job.config.features.normalise == "speaker":
+        sums = features.total([record["sums"] for record in records])
+        features.write_cmvn(sums, True, job.out / "cmvn.safetensors", front_end.smallest_std)
+    parts = (CutSet.from_file(job.out / "parts" / f"{chunk(n).name}.jsonl.gz") for n in range(len(groups)))
+    write_manifest(job.out / "cuts_train.jsonl.gz", (cut.drop_recording() for cuts in parts for cut in cuts))
+    shutil.rmtree(job.out / "audio", ignore_errors=True)
+    hours = sum(record["audio_seconds"] for record in records) / 3600
+    job.log.info("%d utterances, %.3f hours, %d words that the training text lacks", len(work) - len(left_out), hours, len(new))
+
+
+def _new_words(job: Job, lexicon: Lexicon) -> List[str]:
+    """The most frequent words of English that the lexicon lacks, without those of dev and test, which nobody shall have heard."""
+    config, data = job.config.synthesis, job.config.data
+    held_out = {word for split in ("dev", "test") for words in transcripts(job.inputs["data"], split) for word in words}
+    listed = common_words(config.words, lexicon, data.language, normaliser(data.normaliser, data.language))
+    new = [word for word in listed if word not in held_out]
+    if config.new and not new:
+        raise UserError(f"synthesis.words={config.words}: none of these words is in neither train, dev nor test; raise it")
+    return new
+
+
+if __name__ == "__main__":
+    import sys
+
+    from utils.driver import main
+    sys.exit(main(only="synthesise"))

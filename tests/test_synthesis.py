@@ -1,0 +1,148 @@
+"""Synthesised speech for training: words that the corpus lacks, which decoding never learns of."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import soundfile
+import torch
+from lhotse import CutSet
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from steps.train import make_trainer
+from tests.test_training import SMALL, options
+from utils import download, synthesis
+from utils.config import load, view
+from utils.dataset import collate
+from utils.errors import UserError
+from utils.files import ROOT
+from utils.lexicon import read_entries, read_lexicon
+from utils.sentences import transcripts
+from utils.stages import plan
+
+MADE = ["synthesis.utterances=6", "synthesis.words=300", "vectors.meaning.source=random"]
+
+
+@pytest.fixture(scope="module")
+def flite() -> synthesis.Flite:
+    return synthesis.Flite(download.folder("flite"))
+
+
+def planned(source: Path, exp: Path, *more: str):
+    config = load("wordvec_hybrid", ROOT / "egs" / "kaldi_dir", [*SMALL, f"data.source={source}", *more])
+    return config, {name: p.out for name, p in plan(config, exp / "kaldi_dir").items()}
+
+
+def content(folder: Path) -> dict:
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name not in ("log.txt", "stage.json")]
+    return {p.relative_to(folder): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
+
+
+def test_every_voice_says_words_its_own_way(flite, tmp_path):
+    seen = set()
+    for voice in synthesis.VOICES:
+        quick, slow = tmp_path / f"{voice}.wav", tmp_path / f"{voice}-slow.wav"
+        flite.speak(["seven", "o'clock"], voice, 0.8, quick)
+        flite.speak(["seven", "o'clock"], voice, 1.2, slow)
+        samples, rate = soundfile.read(quick)
+        assert rate == 16000 and 0.4 < len(samples) / rate < 3 and abs(samples).max() > 0.05
+        assert len(soundfile.read(slow)[0]) > 1.2 * len(samples)
+        seen.add(hashlib.sha256(quick.read_bytes()).hexdigest())
+    assert len(seen) == len(synthesis.VOICES)
+
+
+def test_utterances_are_drawn_each_by_itself():
+    new, known = ["alpha", "bravo"], ["one", "two"]
+    many = list(synthesis.sentences(200, new, known, 0.75, 3))
+    assert many[:20] == list(synthesis.sentences(20, new, known, 0.75, 3)) != list(synthesis.sentences(20, new, known, 0.75, 4))
+    said = [word for utterance in many for word in utterance[1]]
+    assert 0.7 < sum(word in new for word in said) / len(said) < 0.8
+    assert {len(words) for _, words, *_ in many} == set(range(3, 10))
+    assert {voice for *_, voice, _, _ in many} == set(synthesis.VOICES)
+    assert not {word for _, words, *_ in synthesis.sentences(20, new, known, 0.0, 0) for word in words} & set(new)
+
+
+def test_without_flite_and_apt_or_without_its_voices(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UserError, match="neither it nor apt-get"):
+        synthesis.Flite(tmp_path)
+    (tmp_path / "flite").write_text("#!/bin/sh\necho Voices available: kal awb rms\n")
+    (tmp_path / "flite").chmod(0o755)
+    with pytest.raises(UserError, match="has no voice kal16, slt"):
+        synthesis.Flite(tmp_path)
+    (tmp_path / "flite").write_text("#!/bin/sh\necho no memory >&2\nexit 3\n")
+    with pytest.raises(UserError, match="status 3: no memory"):
+        synthesis.Flite(tmp_path)
+
+
+def test_words_are_heard_in_training_and_unknown_to_decoding(kaldi_source, run_stages, exp, tmp_path, flite):
+    assert run_stages(*options(kaldi_source, *MADE), "--stop-stage", "4") == 0
+    config, inputs = planned(kaldi_source, exp, *MADE)
+    _, without = planned(kaldi_source, exp)
+    assert [inputs[name] == without[name] for name in ("lang", "features", "vectors", "audit")] == [True, True, False, False]
+
+    made, lexicon = inputs["synthesise"], read_lexicon(inputs["lang"])
+    cuts = list(CutSet.from_file(made / "cuts_train.jsonl.gz"))
+    assert len(cuts) == 6 and all(cut.load_features().shape == (cut.num_frames, 80) for cut in cuts)
+    about = {"config.yaml", "log.txt", "stage.json"}
+    assert {p.name for p in made.iterdir()} - about == {"cuts_train.jsonl.gz", "feats", "lexicon.txt"}
+    new = {word for word, _ in read_entries(made / "lexicon.txt")}
+    held_out = {word for split in ("dev", "test") for words in transcripts(inputs["data"], split) for word in words}
+    said = {word for cut in cuts for word in cut.supervisions[0].text.split()}
+    assert new and not new & set(lexicon.words) and not new & held_out and said <= new | set(lexicon.words)
+
+    both = synthesis.training_lexicon(inputs)
+    assert both.words[: both.vocabulary] == lexicon.words and set(both.words[both.vocabulary :]) == new
+    with safe_open(str(inputs["vectors"] / "table.safetensors"), "pt") as table:
+        about = json.loads(table.metadata()["about"])
+        assert [*about["words"], *about["outside"]] == both.words and len(table.get_tensor("letters")) == len(both.words)
+
+    trainer = make_trainer(view(config), inputs, tmp_path / "out", "cpu", logging.getLogger("test"))
+    assert {cut.id for cut in cuts} <= {cut.id for cut in trainer.train_cuts}
+    batch = collate(cuts, trainer.features, trainer.lexicon)
+    assert [both.ids_to_words(ids) for ids in batch.words] == [cut.supervisions[0].text.split() for cut in cuts]
+    seen, score = [], trainer.model.word_log_probs
+    trainer.model.word_log_probs = lambda output, rows, *rest: seen.append(rows) or score(output, rows, *rest)
+    loss = trainer.losses(batch)[0]
+    assert torch.isfinite(loss) and new == {both.words[row] for row in seen[0].tolist() if row >= both.vocabulary}
+
+    assert run_stages(*options(kaldi_source, *MADE, "train.epochs=1"), "--stage", "5", "--stop-stage", "6") == 0
+    (greedy,) = exp.glob("kaldi_dir/decode-*/hyps-greedy-test.jsonl")
+    assert not {word for line in greedy.read_text().splitlines() for word in json.loads(line)["hyp"]} - set(lexicon.words)
+
+
+def test_a_killed_stage_ends_with_the_same_bytes(kaldi_source, run_stages, exp, flite):
+    more = [*MADE, "features.normalise=speaker"]
+    assert run_stages(*options(kaldi_source, *more), "--stop-stage", "2") == 0
+    made = planned(kaldi_source, exp, *more)[1]["synthesise"]
+    whole = content(made)
+    voices = {cut.supervisions[0].speaker for cut in CutSet.from_file(made / "cuts_train.jsonl.gz")}
+    assert {name.rpartition("/")[0] for name in load_file(str(made / "cmvn.safetensors"))} == voices
+    partial = made.with_name(made.name + ".partial")
+    os.rename(made, partial)  # as if it had been killed with all chunks made, then with none
+    for lost in ("cuts_train.jsonl.gz", "cmvn.safetensors"):
+        (partial / lost).unlink()
+    shutil.rmtree(partial / "feats")
+    (partial / "audio").mkdir()
+    assert run_stages(*options(kaldi_source, *more), "--stage", "2", "--stop-stage", "2") == 0
+    assert content(made) == whole
+
+
+@pytest.mark.parametrize("setting, said", [
+    ("data.language=fr", "flite speaks English, and data.language is fr"),
+    ("model.word_head=softmax", "brings words that a learned softmax has no rows for"),
+])  # fmt: skip
+def test_what_does_not_go_with_it_is_said_before_anything_runs(kaldi_source, setting, said):
+    with pytest.raises(UserError, match=f"synthesis.utterances=6.*{said}"):
+        load("wordvec_hybrid", ROOT / "egs" / "kaldi_dir", [*SMALL, f"data.source={kaldi_source}", *MADE, setting])
+
+
+def test_more_words_than_there_are(kaldi_source, run_stages, exp, flite):
+    assert run_stages(*options(kaldi_source, *MADE, "synthesis.words=99999999"), "--stop-stage", "2") == 1
+    (partial,) = exp.glob("kaldi_dir/synthesise-*.partial")
+    assert "99999999 frequent words are wanted, and wordfreq has" in (partial / "log.txt").read_text()
