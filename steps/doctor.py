@@ -152,9 +152,10 @@ def disks() -> Iterator[Finding]:
 
 
 def programs() -> Iterator[Finding]:
-    """What stage 0 of asterisk uses to download."""
+    """What stage 0 of asterisk uses to download, and what synthesised speech is made with."""
     have = [name for name in ("apt-get", "dpkg") if shutil.which(name)]
     yield Finding("apt", " and ".join(have) if len(have) == 2 else "no apt-get and dpkg: asterisk's official archives are used")
+    yield Finding("flite", shutil.which("flite") or "not on the PATH: where synthesis.utterances asks for it, apt gets Debian's")
 
 
 def git() -> Iterator[Finding]:

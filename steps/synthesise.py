@@ -1,6 +1,7 @@
 """Second part of stage 2, where `synthesis.utterances` asks for it: speech of words that the training text lacks, for training."""
 
 import shutil
+from dataclasses import replace
 from typing import List
 
 from lhotse import CutSet
@@ -36,29 +37,27 @@ def _make(job: Job) -> None:
     units = spellings(new, lexicon)
     write_entries(job.out / "lexicon.txt", ((word, variant) for word in new for variant in units[word]))
     groups = [work[start:start + features.CHUNK] for start in range(0, len(work), features.CHUNK)]
-
-    def chunk(n: int, cuts: List = []) -> features.Chunk:
-        return features.Chunk(f"train-{n:05d}", "train", 1.0, cuts)
+    chunks = [features.Chunk(f"train-{n:05d}", "train", 1.0, []) for n in range(len(groups))]
 
     def speak(n: int) -> None:
-        audio = job.out / "audio" / chunk(n).name
+        audio = job.out / "audio" / chunks[n].name
         audio.mkdir(parents=True, exist_ok=True)
-        cuts = [synthesis.spoken(flite, utterance, audio) for utterance in groups[n]]
-        features.compute(chunk(n, cuts), job.config.features, front_end, job.out, job.plan.out)
+        said = replace(chunks[n], cuts=[synthesis.spoken(flite, utterance, audio) for utterance in groups[n]])
+        features.compute(said, job.config.features, front_end, job.out, job.plan.out)
         shutil.rmtree(audio)
 
-    missing = [(n,) for n in range(len(groups)) if features.done(chunk(n), job.out) is None]
-    if len(missing) < len(groups):
-        job.log.info("going on: %d of %d chunks stand", len(groups) - len(missing), len(groups))
+    missing = [(n,) for n, chunk in enumerate(chunks) if features.done(chunk, job.out) is None]
+    if len(missing) < len(chunks):
+        job.log.info("going on: %d of %d chunks stand", len(chunks) - len(missing), len(chunks))
     run_all(speak, missing, 1 if job.device.startswith("cuda") and front_end.encoder else job.nj, "speech")
-    records = [features.done(chunk(n), job.out) for n in range(len(groups))]
+    records = [features.done(chunk, job.out) for chunk in chunks]
     left_out = [item for record in records for item in record["left_out"]]
     if left_out:
         job.log.warning("left out %d of %d utterances, the first %s: %s", len(left_out), len(work), *left_out[0])
     if job.config.features.normalise == "speaker":
         sums = features.total([record["sums"] for record in records])
         features.write_cmvn(sums, True, job.out / "cmvn.safetensors", front_end.smallest_std)
-    parts = (CutSet.from_file(job.out / "parts" / f"{chunk(n).name}.jsonl.gz") for n in range(len(groups)))
+    parts = (CutSet.from_file(job.out / "parts" / f"{chunk.name}.jsonl.gz") for chunk in chunks)
     write_manifest(job.out / "cuts_train.jsonl.gz", (cut.drop_recording() for cuts in parts for cut in cuts))
     shutil.rmtree(job.out / "audio", ignore_errors=True)
     hours = sum(record["audio_seconds"] for record in records) / 3600

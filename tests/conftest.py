@@ -26,7 +26,10 @@ from utils.manifests import Utterance  # noqa: E402
 
 THREADS = len(os.listdir("/proc/self/task")) if Path("/proc/self/task").is_dir() else 0
 # call k2 and torch in this process
-IN_PROCESS = ("test_graphs", "test_losses", "test_memory", "test_model", "test_rescoring", "test_ssl", "test_training")
+IN_PROCESS = (
+    *("test_graphs", "test_losses", "test_memory", "test_model", "test_rescoring", "test_ssl", "test_synthesis"),
+    "test_training",
+)
 
 SENTENCES = [line.split() for line in """
 please enter your password followed by the pound key

@@ -38,6 +38,11 @@ def planned(source: Path, exp: Path, *more: str):
     return config, {name: p.out for name, p in plan(config, exp / "kaldi_dir").items()}
 
 
+def trainer(config, inputs, out: Path):
+    torch.set_num_threads(1)  # a fork after this would wait for others
+    return make_trainer(view(config), inputs, out, "cpu", logging.getLogger("test"))
+
+
 def content(folder: Path) -> dict:
     files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name not in ("log.txt", "stage.json")]
     return {p.relative_to(folder): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
@@ -102,18 +107,31 @@ def test_words_are_heard_in_training_and_unknown_to_decoding(kaldi_source, run_s
         about = json.loads(table.metadata()["about"])
         assert [*about["words"], *about["outside"]] == both.words and len(table.get_tensor("letters")) == len(both.words)
 
-    trainer = make_trainer(view(config), inputs, tmp_path / "out", "cpu", logging.getLogger("test"))
-    assert {cut.id for cut in cuts} <= {cut.id for cut in trainer.train_cuts}
-    batch = collate(cuts, trainer.features, trainer.lexicon)
+    ready = trainer(config, inputs, tmp_path / "out")
+    assert {cut.id for cut in cuts} <= {cut.id for cut in ready.train_cuts}
+    batch = collate(cuts, ready.features, ready.lexicon)
     assert [both.ids_to_words(ids) for ids in batch.words] == [cut.supervisions[0].text.split() for cut in cuts]
-    seen, score = [], trainer.model.word_log_probs
-    trainer.model.word_log_probs = lambda output, rows, *rest: seen.append(rows) or score(output, rows, *rest)
-    loss = trainer.losses(batch)[0]
+    seen, score = [], ready.model.word_log_probs
+    ready.model.word_log_probs = lambda output, rows, *rest: seen.append(rows) or score(output, rows, *rest)
+    loss = ready.losses(batch)[0]
     assert torch.isfinite(loss) and new == {both.words[row] for row in seen[0].tolist() if row >= both.vocabulary}
 
     assert run_stages(*options(kaldi_source, *MADE, "train.epochs=1"), "--stage", "5", "--stop-stage", "6") == 0
     (greedy,) = exp.glob("kaldi_dir/decode-*/hyps-greedy-test.jsonl")
     assert not {word for line in greedy.read_text().splitlines() for word in json.loads(line)["hyp"]} - set(lexicon.words)
+
+
+def test_what_can_not_be_aligned_is_left_out_of_training(kaldi_source, run_stages, exp, tmp_path, flite):
+    coarse = [*MADE, "model.subword_stride=16", "model.word_stride=16"]  # 160 ms a letter
+    assert run_stages(*options(kaldi_source, *coarse), "--stop-stage", "4") == 0
+    config, inputs = planned(kaldi_source, exp, *coarse)
+    report = json.loads((inputs["audit"] / "report.json").read_text())
+    lost = {row["id"] for row in report["infeasible"]["synthesised"]}
+    assert report["utterances"]["synthesised"] == 6 and lost
+    assert f"- synthesised: {len(lost)} of 6" in (inputs["audit"] / "report.md").read_text()
+    ready = trainer(config, inputs, tmp_path / "out")
+    made = {cut.id for cut in CutSet.from_file(inputs["synthesise"] / "cuts_train.jsonl.gz")}
+    assert made & {cut.id for cut in ready.train_cuts} == made - lost
 
 
 def test_a_killed_stage_ends_with_the_same_bytes(kaldi_source, run_stages, exp, flite):
