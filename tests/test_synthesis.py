@@ -154,6 +154,7 @@ def test_a_killed_stage_ends_with_the_same_bytes(kaldi_source, run_stages, exp, 
 @pytest.mark.parametrize("setting, said", [
     ("data.language=fr", "flite speaks English, and data.language is fr"),
     ("model.word_head=softmax", "brings words that a learned softmax has no rows for"),
+    ("synthesis.new=75", "synthesis.new=75 is a share, from 0 to 1"),
 ])  # fmt: skip
 def test_what_does_not_go_with_it_is_said_before_anything_runs(kaldi_source, setting, said):
     with pytest.raises(UserError, match=f"synthesis.utterances=6.*{said}"):

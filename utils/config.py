@@ -233,7 +233,9 @@ def _check_finetune(config: Dict[str, Any]) -> None:
 
 def _check_synthesis(config: Dict[str, Any]) -> None:
     """What synthesised speech needs, said before anything runs."""
-    count, language = config["synthesis"]["utterances"], config["data"]["language"]
+    count, language, share = config["synthesis"]["utterances"], config["data"]["language"], config["synthesis"]["new"]
+    if count < 0 or not 0 <= share <= 1:
+        raise UserError(f"synthesis.utterances={count} must not be below 0, and synthesis.new={share:g} is a share, from 0 to 1")
     if count and language != "en":
         raise UserError(f"synthesis.utterances={count}: flite speaks English, and data.language is {language}; set it to 0")
     if count and config["model"]["word_head"] == "softmax":
