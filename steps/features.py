@@ -10,7 +10,6 @@ from utils.errors import UserError
 from utils.files import atomic_path, write_json, write_lines
 from utils.front_end import DESCRIPTION, make
 from utils.manifests import SPLITS
-from utils.parallel import run_all
 from utils.timing import sum_timing
 
 
@@ -21,11 +20,11 @@ def run(job: Job) -> None:
         front_end = make(config, job.config.data.sampling_rate, job.device)  # refuses bad settings before the work starts
         splits = {split: list(CutSet.from_file(job.inputs["data"] / f"cuts_{split}.jsonl.gz")) for split in SPLITS}
         work = features.chunks(splits, config.speed_perturb)
-        missing = [(i,) for i, chunk in enumerate(work) if features.done(chunk, job.out) is None]
-        if len(missing) < len(work):
-            job.log.info("going on: %d of %d chunks stand", len(work) - len(missing), len(work))
-        nj = 1 if job.device.startswith("cuda") and front_end.encoder else job.nj
-        run_all(lambda i: features.compute(work[i], config, front_end, job.out, job.plan.out), missing, nj, "features")
+
+        def compute(n: int) -> None:
+            features.compute(work[n], config, front_end, job.out, job.plan.out)
+
+        features.make_missing(compute, work, front_end, job, "features")
         if front_end.description:
             write_json(job.out / DESCRIPTION, front_end.description)
         _finish(job, work, front_end.smallest_std)

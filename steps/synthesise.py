@@ -13,8 +13,7 @@ from utils.errors import UserError
 from utils.front_end import make
 from utils.lexicon import Lexicon, read_lexicon, write_entries
 from utils.manifests import write_manifest
-from utils.parallel import run_all
-from utils.sentences import transcripts
+from utils.sentences import held_out_words
 from utils.text import normaliser
 
 
@@ -46,10 +45,7 @@ def _make(job: Job) -> None:
         features.compute(said, job.config.features, front_end, job.out, job.plan.out)
         shutil.rmtree(audio)
 
-    missing = [(n,) for n, chunk in enumerate(chunks) if features.done(chunk, job.out) is None]
-    if len(missing) < len(chunks):
-        job.log.info("going on: %d of %d chunks stand", len(chunks) - len(missing), len(chunks))
-    run_all(speak, missing, 1 if job.device.startswith("cuda") and front_end.encoder else job.nj, "speech")
+    features.make_missing(speak, chunks, front_end, job, "speech")
     records = [features.done(chunk, job.out) for chunk in chunks]
     left_out = [item for record in records for item in record["left_out"]]
     if left_out:
@@ -67,7 +63,7 @@ def _make(job: Job) -> None:
 def _new_words(job: Job, lexicon: Lexicon) -> List[str]:
     """The most frequent words of English that the lexicon lacks, without those of dev and test, which nobody shall have heard."""
     config, data = job.config.synthesis, job.config.data
-    held_out = {word for split in ("dev", "test") for words in transcripts(job.inputs["data"], split) for word in words}
+    held_out = held_out_words(job.inputs["data"])
     listed = common_words(config.words, lexicon, data.language, normaliser(data.normaliser, data.language))
     new = [word for word in listed if word not in held_out]
     if config.new and not new:

@@ -15,15 +15,14 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from steps.train import make_trainer
-from tests.test_training import SMALL, options
+from tests.test_training import SMALL, options, planned
 from utils import download, synthesis
-from utils.config import load, view
+from utils.config import load
 from utils.dataset import collate
 from utils.errors import UserError
 from utils.files import ROOT
 from utils.lexicon import read_entries, read_lexicon
 from utils.sentences import transcripts
-from utils.stages import plan
 
 MADE = ["synthesis.utterances=6", "synthesis.words=300", "vectors.meaning.source=random"]
 
@@ -33,14 +32,9 @@ def flite() -> synthesis.Flite:
     return synthesis.Flite(download.folder("flite"))
 
 
-def planned(source: Path, exp: Path, *more: str):
-    config = load("wordvec_hybrid", ROOT / "egs" / "kaldi_dir", [*SMALL, f"data.source={source}", *more])
-    return config, {name: p.out for name, p in plan(config, exp / "kaldi_dir").items()}
-
-
-def trainer(config, inputs, out: Path):
+def trainer(prepared, out: Path):
     torch.set_num_threads(1)  # a fork after this would wait for others
-    return make_trainer(view(config), inputs, out, "cpu", logging.getLogger("test"))
+    return make_trainer(prepared.config, prepared.inputs, out, "cpu", logging.getLogger("test"))
 
 
 def content(folder: Path) -> dict:
@@ -87,8 +81,8 @@ def test_without_flite_and_apt_or_without_its_voices(tmp_path, monkeypatch):
 
 def test_words_are_heard_in_training_and_unknown_to_decoding(kaldi_source, run_stages, exp, tmp_path, flite):
     assert run_stages(*options(kaldi_source, *MADE), "--stop-stage", "4") == 0
-    config, inputs = planned(kaldi_source, exp, *MADE)
-    _, without = planned(kaldi_source, exp)
+    prepared, without = planned(kaldi_source, exp, *MADE), planned(kaldi_source, exp).inputs
+    inputs = prepared.inputs
     assert [inputs[name] == without[name] for name in ("lang", "features", "vectors", "audit")] == [True, True, False, False]
 
     made, lexicon = inputs["synthesise"], read_lexicon(inputs["lang"])
@@ -107,7 +101,7 @@ def test_words_are_heard_in_training_and_unknown_to_decoding(kaldi_source, run_s
         about = json.loads(table.metadata()["about"])
         assert [*about["words"], *about["outside"]] == both.words and len(table.get_tensor("letters")) == len(both.words)
 
-    ready = trainer(config, inputs, tmp_path / "out")
+    ready = trainer(prepared, tmp_path / "out")
     assert {cut.id for cut in cuts} <= {cut.id for cut in ready.train_cuts}
     batch = collate(cuts, ready.features, ready.lexicon)
     assert [both.ids_to_words(ids) for ids in batch.words] == [cut.supervisions[0].text.split() for cut in cuts]
@@ -124,12 +118,13 @@ def test_words_are_heard_in_training_and_unknown_to_decoding(kaldi_source, run_s
 def test_what_can_not_be_aligned_is_left_out_of_training(kaldi_source, run_stages, exp, tmp_path, flite):
     coarse = [*MADE, "model.subword_stride=16", "model.word_stride=16"]  # 160 ms a letter
     assert run_stages(*options(kaldi_source, *coarse), "--stop-stage", "4") == 0
-    config, inputs = planned(kaldi_source, exp, *coarse)
+    prepared = planned(kaldi_source, exp, *coarse)
+    inputs = prepared.inputs
     report = json.loads((inputs["audit"] / "report.json").read_text())
     lost = {row["id"] for row in report["infeasible"]["synthesised"]}
     assert report["utterances"]["synthesised"] == 6 and lost
     assert f"- synthesised: {len(lost)} of 6" in (inputs["audit"] / "report.md").read_text()
-    ready = trainer(config, inputs, tmp_path / "out")
+    ready = trainer(prepared, tmp_path / "out")
     made = {cut.id for cut in CutSet.from_file(inputs["synthesise"] / "cuts_train.jsonl.gz")}
     assert made & {cut.id for cut in ready.train_cuts} == made - lost
 
@@ -137,7 +132,7 @@ def test_what_can_not_be_aligned_is_left_out_of_training(kaldi_source, run_stage
 def test_a_killed_stage_ends_with_the_same_bytes(kaldi_source, run_stages, exp, flite):
     more = [*MADE, "features.normalise=speaker"]
     assert run_stages(*options(kaldi_source, *more), "--stop-stage", "2") == 0
-    made = planned(kaldi_source, exp, *more)[1]["synthesise"]
+    made = planned(kaldi_source, exp, *more).inputs["synthesise"]
     whole = content(made)
     voices = {cut.supervisions[0].speaker for cut in CutSet.from_file(made / "cuts_train.jsonl.gz")}
     assert {name.rpartition("/")[0] for name in load_file(str(made / "cmvn.safetensors"))} == voices

@@ -52,13 +52,17 @@ def options(source: Path, *more: str):
     return words
 
 
+def planned(source: Path, exp: Path, *more: str) -> SimpleNamespace:
+    """The configuration of `options`, and the folder of each stage."""
+    config = load("wordvec_hybrid", ROOT / "egs" / "kaldi_dir", [*SMALL, f"data.source={source}", *more])
+    return SimpleNamespace(config=view(config), inputs={name: p.out for name, p in plan(config, exp / "kaldi_dir").items()})
+
+
 @pytest.fixture
 def prepared(kaldi_source, run_stages, exp):
     """Stages 0 to 4 of a small real corpus; gives what a Trainer needs."""
     assert run_stages(*options(kaldi_source), "--stop-stage", "4") == 0
-    config = load("wordvec_hybrid", ROOT / "egs" / "kaldi_dir", [*SMALL, f"data.source={kaldi_source}"])
-    plans = plan(config, exp / "kaldi_dir")
-    return SimpleNamespace(config=view(config), inputs={name: p.out for name, p in plans.items()})
+    return planned(kaldi_source, exp)
 
 
 def trainer(prepared, out: Path, device: str = "cpu", **train) -> Trainer:
@@ -135,9 +139,7 @@ def test_two_views_have_the_same_words_and_times_and_other_masks(prepared, tmp_p
 def test_words_of_no_utterance_are_told_from_those_said(kaldi_source, run_stages, exp, tmp_path):
     more = ["vectors.outside=cmudict", "vectors.pronunciation=true", "loss.outside=20", "loss.negatives=5"]
     assert run_stages(*options(kaldi_source, *more), "--stop-stage", "4") == 0
-    config = load("wordvec_hybrid", ROOT / "egs" / "kaldi_dir", [*SMALL, f"data.source={kaldi_source}", *more])
-    plans = plan(config, exp / "kaldi_dir")
-    made = trainer(SimpleNamespace(config=view(config), inputs={name: p.out for name, p in plans.items()}), tmp_path / "out")
+    made = trainer(planned(kaldi_source, exp, *more), tmp_path / "out")
     words, seen = len(made.lexicon.words), []
     score = made.model.word_log_probs
     made.model.word_log_probs = lambda output, rows, *rest: seen.append(rows) or score(output, rows, *rest)

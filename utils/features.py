@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from safetensors.numpy import save
 from utils.errors import UserError
 from utils.files import atomic_path, read_json, relative, write_bytes, write_json
 from utils.manifests import write_manifest
+from utils.parallel import run_all
 from utils.timing import timed
 
 CHUNK = 200  # cuts a chunk
@@ -87,6 +88,19 @@ def compute(chunk: Chunk, config: SimpleNamespace, front_end: Any, out: Path, fi
     write_json(out / "parts" / f"{chunk.name}.json", {
         "kept": len(kept), "left_out": left_out, "seconds": seconds, "audio_seconds": sum(cut.duration for cut in kept),
         "sums": {speaker: [frames, first.tolist(), second.tolist()] for speaker, (frames, first, second) in sums.items()}})
+
+
+def make_missing(work: Callable[[int], None], chunks: Sequence[Chunk], front_end: Any, job: Any, what: str) -> None:
+    """Call `work(n)`, which computes chunk n, for those that an interrupted run has not left; in one process where a GPU encodes.
+
+    Args:
+      job: of the stage, whose folder they lie in.
+      what: is made, for the progress bar.
+    """
+    missing = [(n,) for n, chunk in enumerate(chunks) if done(chunk, job.out) is None]
+    if len(missing) < len(chunks):
+        job.log.info("going on: %d of %d chunks stand", len(chunks) - len(missing), len(chunks))
+    run_all(work, missing, 1 if job.device.startswith("cuda") and front_end.encoder else job.nj, what)
 
 
 def done(chunk: Chunk, out: Path) -> Optional[Dict[str, Any]]:

