@@ -18,6 +18,8 @@ from utils.synthesis import training_lexicon
 from utils.trained import make_model
 from utils.training import Trainer
 
+WORKERS = 8  # at most, that make batches for a GPU
+
 
 def run(job: Job) -> None:
     """Write model.safetensors, summary.json, curves."""
@@ -28,12 +30,15 @@ def run(job: Job) -> None:
         need_k2("k2 losses (loss.backend=k2)", "set loss.backend=torch to train without it")
     if config.loss.grounding.weight:
         need_k2("alignments (loss.grounding.weight)", "set it to 0 to train without them")
-    make_trainer(config, job.inputs, job.out, job.device, job.log).run()
+    workers = min(job.nj, WORKERS) if job.device.startswith("cuda") else 0
+    make_trainer(config, job.inputs, job.out, job.device, job.log, workers).run()
     torch.set_flush_denormal(False)  # numpy warns of it where it is imported, and draw does
     draw(job.out / "curves.jsonl", job.out / "curves.svg")
 
 
-def make_trainer(config: SimpleNamespace, inputs: Mapping[str, Path], out: Path, device: str, log: logging.Logger) -> Trainer:
+def make_trainer(
+    config: SimpleNamespace, inputs: Mapping[str, Path], out: Path, device: str, log: logging.Logger, workers: int = 0
+) -> Trainer:
     """The trainer of an untrained model.
 
     Args:
@@ -50,7 +55,7 @@ def make_trainer(config: SimpleNamespace, inputs: Mapping[str, Path], out: Path,
     if config.model.finetune:
         load_pretrained(model.front, inputs["features"])
     features = Features(inputs["features"], config.train.cache_gb, synthesised)
-    return Trainer(model, lexicon, features, train_cuts, dev_cuts, config, out, device, log)
+    return Trainer(model, lexicon, features, train_cuts, dev_cuts, config, out, device, log, workers)
 
 
 if __name__ == "__main__":

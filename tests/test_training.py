@@ -65,7 +65,7 @@ def prepared(kaldi_source, run_stages, exp):
     return planned(kaldi_source, exp)
 
 
-def trainer(prepared, out: Path, device: str = "cpu", **train) -> Trainer:
+def trainer(prepared, out: Path, device: str = "cpu", workers: int = 0, **train) -> Trainer:
     from utils.trained import make_model
 
     torch.set_num_threads(1)
@@ -82,6 +82,7 @@ def trainer(prepared, out: Path, device: str = "cpu", **train) -> Trainer:
         out,
         device,
         logging.getLogger("test"),
+        workers,
     )
 
 
@@ -93,11 +94,12 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("kill_at, consistency", [(2, 0.0), (5, 0.0), (5, 0.2)])
-def test_stopped_training_resumes_to_the_same_weights(prepared, tmp_path, kill_at, consistency):
+@pytest.mark.parametrize("kill_at, consistency, workers", [(2, 0.0, 0), (5, 0.0, 0), (5, 0.2, 2)])
+def test_stopped_training_resumes_to_the_same_weights(prepared, tmp_path, kill_at, consistency, workers):
+    """Also where other processes make the batches ahead."""
     prepared.config.loss.consistency = consistency
     trainer(prepared, tmp_path / "whole").run()
-    stopped = trainer(prepared, tmp_path / "stopped")
+    stopped = trainer(prepared, tmp_path / "stopped", workers=workers)
     losses, seen = stopped.losses, []
 
     def failing(batch, whole):
@@ -109,10 +111,25 @@ def test_stopped_training_resumes_to_the_same_weights(prepared, tmp_path, kill_a
     stopped.losses = failing
     with pytest.raises(Killed):
         stopped.run()
-    trainer(prepared, tmp_path / "stopped").run()
+    trainer(prepared, tmp_path / "stopped", workers=workers).run()
     whole, resumed = (load_file(str(tmp_path / name / "model.safetensors")) for name in ("whole", "stopped"))
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
     assert (tmp_path / "whole/curves.jsonl").read_bytes() == (tmp_path / "stopped/curves.jsonl").read_bytes()
+
+
+def test_errors_of_processes_that_make_batches_are_clear(prepared, tmp_path):
+    def refuse(x, speaker):
+        raise UserError(f"no normalisation statistics for speaker {speaker}; run stage 1 again")
+
+    def die(x, speaker):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    for act, said in ((refuse, "^no normalisation statistics"), (die, r"^a process that makes batches ended.*lower --nj")):
+        made = trainer(prepared, tmp_path / act.__name__, workers=1)
+        made.dry_run = lambda: None  # it is this process that would read the longest batch
+        made.features.normalise = act
+        with pytest.raises(UserError, match=said):
+            made.run()
 
 
 def test_two_views_have_the_same_words_and_times_and_other_masks(prepared, tmp_path):

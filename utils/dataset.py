@@ -1,11 +1,14 @@
 """Training and validation batches from Lhotse cuts."""
 
+import pickle
+import random
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Dict, Iterator, List, Optional, Sequence
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
 
+import numpy
 import torch
 from lhotse import CutSet
 from lhotse.dataset import DynamicBucketingSampler, SpecAugment
@@ -13,9 +16,12 @@ from lhotse.dataset.sampling import SimpleCutSampler
 from lhotse.utils import fix_random_seed
 from safetensors.torch import load_file
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from utils.errors import UserError
 from utils.lexicon import Lexicon
+
+Step = Tuple[int, CutSet]  # the seed of its random numbers, and what it learns from
 
 
 @dataclass
@@ -35,6 +41,18 @@ class Batch:
         lengths = self.lengths[rows]
         ids, subwords, words = ([kept[row] for row in rows] for kept in (self.ids, self.subwords, self.words))
         return Batch(ids, self.x[rows, : int(lengths.max())], lengths, subwords, words)
+
+    def pin_memory(self) -> "Batch":
+        """The same in memory that a GPU reads by itself; DataLoader calls it."""
+        return replace(self, x=self.x.pin_memory(), lengths=self.lengths.pin_memory())
+
+    def __reduce__(self) -> Tuple:
+        """By value: torch would pass tensors to another process in /dev/shm, of which containers have little."""
+        return _batch, (self.ids, self.x.numpy(), self.lengths.numpy(), self.subwords, self.words)
+
+
+def _batch(ids: List[str], x: numpy.ndarray, lengths: numpy.ndarray, *targets: List[List[int]]) -> Batch:
+    return Batch(ids, torch.from_numpy(x), torch.from_numpy(lengths), *targets)
 
 
 class Features:
@@ -140,12 +158,70 @@ def collate(
     )
 
 
+class _Collated(Dataset):
+    """By a seed and cuts: their batch, and what the random number generators hold behind it; or the error that it met."""
+
+    def __init__(self, *how) -> None:  # noqa: ANN002 - features, lexicon, augment, views
+        self.how = how
+
+    def __getitem__(self, step: Step) -> Union[Tuple[int, Batch, bytes], UserError]:
+        seed, cuts = step
+        fix_random_seed(seed)
+        try:
+            batch = collate(cuts, *self.how)
+        except UserError as e:  # DataLoader would wrap it in a traceback
+            return e
+        return seed, batch, pickle.dumps((random.getstate(), numpy.random.get_state(), torch.get_rng_state().numpy()))
+
+
 def training_batches(
-    batches: Sequence[CutSet], first: int, features: Features, lexicon: Lexicon, augment: Augment, views: int, seed: int
+    steps: Iterable[Step], features: Features, lexicon: Lexicon, augment: Augment, views: int, workers: int, pin: bool
 ) -> Iterator[Batch]:
-    """Batches `first`, `first + 1`, ... of an epoch. All random numbers of step n, the dropout of the model that gets the batch
-    among them, follow from `seed` and n alone: a resumed run draws what an uninterrupted one would have drawn.
+    """The batch of each step, in order. All random numbers of a step, the dropout of the model that gets the batch among them,
+    follow from its seed alone: a resumed run draws what an uninterrupted one would have drawn, and so does one with other `workers`.
+
+    Args:
+      steps: read ahead of what is given where there are workers.
+      workers: processes that make batches ahead, each with its share of the room that features have in memory; with 0 each batch is
+        made here when it is asked for.
+      pin: make them in memory that a GPU can read.
+    Raises:
+      UserError: what `collate` raises; a worker that is killed.
     """
-    for n in range(first, len(batches)):
-        fix_random_seed((seed * 100_003 + n) % 2**31)
-        yield collate(batches[n], features, lexicon, augment, views)
+    loader = DataLoader(
+        _Collated(features, lexicon, augment, views),
+        batch_size=None,
+        sampler=steps,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        pin_memory=pin,
+        multiprocessing_context="fork" if workers else None,
+        worker_init_fn=_share_room,
+    )
+    made = iter(loader)
+    while True:
+        try:
+            got = next(made)
+        except StopIteration:
+            return
+        except RuntimeError as e:
+            if "DataLoader worker" not in str(e):
+                raise
+            raise UserError(f"a process that makes batches ended ({e}); if memory was short, lower --nj or train.cache_gb") from None
+        if isinstance(got, UserError):
+            raise got
+        seed, batch, (python, numbers, own) = got[0], got[1], pickle.loads(got[2])
+        fix_random_seed(seed)
+        random.setstate(python)
+        numpy.random.set_state(numbers)
+        torch.set_rng_state(torch.from_numpy(own))
+        yield batch
+
+
+def _as_it_is(made: Any) -> Any:
+    return made
+
+
+def _share_room(worker: int) -> None:
+    info = get_worker_info()
+    info.dataset.how[0].room /= info.num_workers

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
@@ -14,7 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from utils import checkpoints
-from utils.dataset import Augment, Batch, Features, collate, epoch_batches, ordered_batches, training_batches
+from utils.dataset import Augment, Batch, Features, Step, collate, epoch_batches, ordered_batches, training_batches
 from utils.errors import UserError
 from utils.files import write_json, write_jsonl
 from utils.grounding import Span, align, contrast, joined, segments, word_spans, write_ctm
@@ -34,6 +35,7 @@ class Trainer:
       config: the groups model, loss, train, and seed.
       train_cuts, dev_cuts: with features.
       out: the stage's partial folder.
+      workers: processes that make batches ahead; a GPU waits for batches otherwise.
     """
 
     def __init__(
@@ -47,10 +49,12 @@ class Trainer:
         out: Path,
         device: str,
         log: logging.Logger,
+        workers: int = 0,
     ) -> None:
         self.model, self.lexicon, self.features = model.to(device), lexicon, features
         self.train_cuts, self.dev_cuts = train_cuts, dev_cuts
         self.config, self.out, self.device, self.log = config, out, torch.device(device), log
+        self.workers = workers
         self.augment = Augment(config.train)
         self.views = 2 if config.loss.consistency else 1
         self.optimizer = torch.optim.AdamW(
@@ -64,6 +68,9 @@ class Trainer:
         self.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
         self.scaler = grad_scaler(precision == "fp16")
         self.epoch, self.batch, self.step = 0, 0, 0  # the next batch of the epoch, and steps done
+        self.epoch_batches = lru_cache(2)(
+            lambda epoch: epoch_batches(train_cuts, config.train.batch_seconds / self.views, config.seed, epoch)
+        )
         self.progress = 0.0  # share of the training that is done
         self.best: List[Tuple[float, str]] = []  # (error on dev, file), best first
         self.curve: List[Dict[str, float]] = []
@@ -76,8 +83,12 @@ class Trainer:
         else:
             self._resume(state)
         board = _board(self.out / "tensorboard", self.step)
+        batches = training_batches(
+            self._steps(self.epoch, self.batch), self.features, self.lexicon, self.augment, self.views, self.workers,
+            pin=self.device.type == "cuda",
+        )  # fmt: skip
         for self.epoch in range(self.epoch, self.config.train.epochs):
-            self._train_epoch(board)
+            self._train_epoch(batches, board)
             self.batch = 0
             if (self.epoch + 1) % self.config.train.valid_every == 0 or self.epoch + 1 == self.config.train.epochs:
                 self._validate(board)
@@ -149,7 +160,7 @@ class Trainer:
           UserError: a loss that is not finite; names the utterances, which are saved for inspection.
         """
         weights = self.config.loss
-        x, lengths = batch.x.to(self.device), batch.lengths.to(self.device)
+        x, lengths = (part.to(self.device, non_blocking=True) for part in (batch.x, batch.lengths))
         with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
             output = self.model(x, lengths)
         chosen = targets = offsets = None
@@ -245,24 +256,31 @@ class Trainer:
         others = torch.randint(first, rows, (count,)).unique()
         return torch.cat((chosen, others)), torch.cat((offsets, torch.zeros(len(others))))
 
-    def _train_epoch(self, board: Any) -> None:
+    def _steps(self, epoch: int, batch: int) -> Iterator[Step]:
+        """The steps from `batch` of `epoch` to the end of the training."""
+        for epoch in range(epoch, self.config.train.epochs):
+            seed = self.config.seed * 1009 + epoch * 10_007
+            for n, cuts in enumerate(self.epoch_batches(epoch)):
+                if n >= batch:
+                    yield (seed * 100_003 + n) % 2**31, cuts
+            batch = 0
+
+    def _train_epoch(self, batches: Iterator[Batch], board: Any) -> None:
         settings = self.config.train
         self.model.train()
-        batches = epoch_batches(self.train_cuts, settings.batch_seconds / self.views, self.config.seed, self.epoch)
-        seed = self.config.seed * 1009 + self.epoch * 10_007
-        stream = training_batches(batches, self.batch, self.features, self.lexicon, self.augment, self.views, seed)
-        total = settings.epochs * len(batches)
+        count = len(self.epoch_batches(self.epoch))
         with tqdm(
-            stream,
+            range(self.batch, count),
             desc=f"epoch {self.epoch + 1}/{settings.epochs}",
-            total=total,
-            initial=self.epoch * len(batches) + self.batch,
+            total=settings.epochs * count,
+            initial=self.epoch * count + self.batch,
             unit="step",
             mininterval=1,
             leave=False,
         ) as bar:
-            for batch in bar:
-                self.progress = (self.epoch + self.batch / len(batches)) / settings.epochs
+            for _ in bar:
+                batch = next(batches)
+                self.progress = (self.epoch + self.batch / count) / settings.epochs
                 rate = learning_rate(settings, self.progress)
                 for group in self.optimizer.param_groups:
                     group["lr"] = rate * group["scale"]
@@ -281,7 +299,7 @@ class Trainer:
                 for key in row.keys() - {"step", "epoch"}:
                     board.add_scalar(f"train/{key}", row[key], self.step)
                 bar.set_postfix(loss=f"{row['loss']:.3f}", refresh=False)
-                if self.step % settings.checkpoint_every == 0 and self.batch < len(batches):
+                if self.step % settings.checkpoint_every == 0 and self.batch < count:
                     self._save(self.epoch)
 
     @torch.no_grad()
