@@ -83,10 +83,7 @@ class Trainer:
         else:
             self._resume(state)
         board = _board(self.out / "tensorboard", self.step)
-        batches = training_batches(
-            self._steps(self.epoch, self.batch), self.features, self.lexicon, self.augment, self.views, self.workers,
-            pin=self.device.type == "cuda",
-        )  # fmt: skip
+        batches = self.batches()
         for self.epoch in range(self.epoch, self.config.train.epochs):
             self._train_epoch(batches, board)
             self.batch = 0
@@ -110,6 +107,21 @@ class Trainer:
                 "best": [{"dev_error": e, "file": n} for e, n in self.best],
             },
         )
+
+    def batches(self) -> Iterator[Batch]:
+        """The batches of all steps that are left of the training."""
+        pin = self.device.type == "cuda"
+        return training_batches(
+            self._steps(self.epoch, self.batch), self.features, self.lexicon, self.augment, self.views, self.workers, pin
+        )
+
+    def _steps(self, epoch: int, batch: int) -> Iterator[Step]:
+        for epoch in range(epoch, self.config.train.epochs):
+            seed = self.config.seed * 1009 + epoch * 10_007
+            for n, cuts in enumerate(self.epoch_batches(epoch)):
+                if n >= batch:
+                    yield (seed * 100_003 + n) % 2**31, cuts
+            batch = 0
 
     def dry_run(self) -> None:
         """Forward and backward over the batch with the longest utterances: what can't fit in memory fails now, not in hours."""
@@ -255,15 +267,6 @@ class Trainer:
             raise UserError("loss.outside wants words of no utterance, and the table has none: --set vectors.outside=cmudict")
         others = torch.randint(first, rows, (count,)).unique()
         return torch.cat((chosen, others)), torch.cat((offsets, torch.zeros(len(others))))
-
-    def _steps(self, epoch: int, batch: int) -> Iterator[Step]:
-        """The steps from `batch` of `epoch` to the end of the training."""
-        for epoch in range(epoch, self.config.train.epochs):
-            seed = self.config.seed * 1009 + epoch * 10_007
-            for n, cuts in enumerate(self.epoch_batches(epoch)):
-                if n >= batch:
-                    yield (seed * 100_003 + n) % 2**31, cuts
-            batch = 0
 
     def _train_epoch(self, batches: Iterator[Batch], board: Any) -> None:
         settings = self.config.train

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any, Dict
 
-RECORDS = ("results", "open_vocabulary", "large_vocabulary", "word_lm", "precision")  # folders of egs/<corpus> that runs write
+RECORDS = ("results", "open_vocabulary", "large_vocabulary", "word_lm", "precision", "batches")  # folders of egs/<corpus> that runs write
 
 
 def git_state(root: Path) -> Dict[str, Any]:

@@ -1,13 +1,18 @@
 """What the benchmarks share: stages run by the driver, and the page of their records."""
 
+import logging
 import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import List, Optional, Sequence
 
+from steps.train import make_trainer
 from utils import driver
-from utils.files import write_text
+from utils.config import load, view
+from utils.files import ROOT, write_text
+from utils.stages import Plan
 from utils.tables import Table, as_markdown, number
+from utils.training import Trainer
 
 
 def of_model(options: Namespace) -> List[str]:
@@ -29,6 +34,12 @@ def must(status: int) -> None:
 def stages_until(last: str, options: Namespace) -> None:
     """Run the stages of a configuration that don't stand yet, or end where one fails."""
     must(driver.main([*of_model(options), *of_run(options), "--stop-stage", last]))
+
+
+def untrained(options: Namespace, train: Plan, folder: Path, *more: str, workers: int = 0) -> Trainer:
+    """The trainer of the configuration of `options`, with `more` settings, whose files go to `folder`; `workers` make its batches."""
+    config = view(load(options.recipe, ROOT / "egs" / train.out.parent.name, [*options.set, *more]))
+    return make_trainer(config, train.inputs, folder, options.device, logging.getLogger("nuptse.bench"), workers)
 
 
 def spread(values: Sequence[Optional[float]], digits: int = 1) -> str:

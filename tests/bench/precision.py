@@ -6,7 +6,6 @@ Stages that are missing run first. Steps of all precisions are timed in turns on
 Writes egs/<corpus>/precision/.
 """
 
-import logging
 import statistics
 import sys
 import tempfile
@@ -16,10 +15,8 @@ from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 
-from steps.train import make_trainer
-from tests.bench.common import must, of_model, of_run, spread, stages_until, write_page
+from tests.bench.common import must, of_model, of_run, spread, stages_until, untrained, write_page
 from utils import driver
-from utils.config import load, view
 from utils.dataset import collate, epoch_batches
 from utils.files import ROOT, read_json, read_jsonl, write_json
 from utils.memory import gpu_peak
@@ -83,7 +80,9 @@ def _steps(options, train: Plan, precisions: Sequence[str]) -> Dict[str, Dict[st
     torch.set_num_threads(options.threads)
     out: Dict[str, Dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        trainers = {name: _trainer(options, train, Path(folder), name) for name in precisions}
+        trainers = {name: untrained(options, train, Path(folder) / name, f"train.precision={name}") for name in precisions}
+        for made in trainers.values():
+            made.model.train()
         one = next(iter(trainers.values()))
         groups = epoch_batches(one.train_cuts, one.config.train.batch_seconds / one.views, 0, 0)
         groups = sorted(groups, key=lambda cuts: -sum(cut.duration for cut in cuts))[:BATCHES]
@@ -103,13 +102,6 @@ def _steps(options, train: Plan, precisions: Sequence[str]) -> Dict[str, Dict[st
         each = [statistics.median(took) for took in zip(*seconds[name])]
         out[name].update(step_seconds=statistics.fmean(each), speech_a_second=speech / sum(each))
     return out
-
-
-def _trainer(options, train: Plan, folder: Path, precision: str) -> Trainer:  # noqa: ANN001
-    config = view(load(options.recipe, ROOT / "egs" / train.out.parent.name, [*options.set, f"train.precision={precision}"]))
-    made = make_trainer(config, train.inputs, folder / precision, options.device, logging.getLogger("nuptse.bench"))
-    made.model.train()
-    return made
 
 
 def _seconds(made: Trainer, batch: Any) -> float:

@@ -1,0 +1,116 @@
+"""What processes that make batches ahead bring: the seconds that training waits for batches, features on the disk and in memory.
+
+    python -m tests.bench.batches --corpus asterisk --device cuda --set loss.backend=torch [--workers 0 2 8] [--set KEY=VALUE]
+
+Stages that are missing run first. Each number of processes trains an untrained model for two epochs, one after the other, twice over;
+the first epoch reads features from the disk (which may have them in its cache), the second has what the processes kept.
+Writes egs/<corpus>/batches/.
+"""
+
+import itertools
+import logging
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+import torch
+
+from tests.bench.common import spread, stages_until, untrained, write_page
+from utils import driver
+from utils.files import ROOT, read_json, write_json
+from utils.records import named_overrides, suffix
+from utils.stages import Plan
+from utils.tables import Table, as_text, grouped, number
+from utils.training import Trainer
+from utils.versions import git_state, machine
+
+EPOCHS, ROUNDS = 2, 2
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Run the command line; returns the exit status."""
+    p = driver.parser(stages=False)
+    p.add_argument("--workers", type=int, nargs="+", default=[0, 2, 8], metavar="N", help="processes that make batches")
+    return driver.with_plans(p, arguments, _run)
+
+
+def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's namespace
+    stages_until("audit", options)
+    torch.set_num_threads(options.threads)
+    rows = {workers: {"workers": workers, "epochs": []} for workers in options.workers}
+    for _, workers in itertools.product(range(ROUNDS), options.workers):
+        with tempfile.TemporaryDirectory() as folder:
+            rows[workers]["epochs"].append(_epochs(untrained(options, plans["train"], Path(folder), workers=workers)))
+    corpus, overrides = ROOT / "egs" / plans["data"].out.parent.name, named_overrides(options.set)
+    record = {
+        "corpus": read_json(plans["data"].out / "summary.json")["name"],
+        "recipe": options.recipe,
+        "overrides": overrides,
+        "device": options.device,
+        "machine": machine(options.device),
+        "torch": torch.__version__,
+        "rows": list(rows.values()),
+        **git_state(ROOT),
+    }
+    name = "-".join(filter(None, (options.recipe, options.device.partition(":")[0], suffix(overrides))))
+    write_json(corpus / "batches" / f"{name}.json", record)
+    print(as_text(draw(corpus)))
+
+
+def _epochs(made: Trainer) -> List[Dict[str, float]]:
+    """Of each epoch its steps, its seconds, and those of them that training waited for batches.
+
+    Nothing counts before the second batch: processes start, and a GPU gets its memory.
+    """
+    made.model.train()
+    made.config.train.epochs = EPOCHS
+    batches = made.batches()
+    made.update(next(batches), "the first step")
+    counts, out = [len(made.epoch_batches(epoch)) for epoch in range(EPOCHS)], []
+    counts[0] -= 1
+    for steps in counts:
+        started, waited = time.perf_counter(), 0.0
+        for _ in range(steps):
+            asked = time.perf_counter()
+            batch = next(batches)
+            waited += time.perf_counter() - asked
+            made.update(batch, "a step")
+        if made.device.type == "cuda":
+            torch.cuda.synchronize(made.device)
+        out.append({"steps": steps, "seconds": time.perf_counter() - started, "waited": waited})
+    return out
+
+
+def draw(corpus: Path) -> Table:
+    """Write batches/README.md of a corpus's folder from the records there; returns its table."""
+    rows: List[List[Any]] = []
+    for record in (read_json(path) for path in sorted((corpus / "batches").glob("*.json"))):
+        what = " ".join(filter(None, (record["corpus"], record["recipe"], suffix(record["overrides"]).replace("-", " "))))
+        for row in record["rows"]:
+            cells = []
+            for epoch in range(EPOCHS):
+                of = [run[epoch] for run in row["epochs"]]
+                base = statistics.fmean(run[epoch]["seconds"] for run in record["rows"][0]["epochs"])
+                cells += [
+                    spread([1000 * one["seconds"] / one["steps"] for one in of]),
+                    number(100 * statistics.fmean(one["waited"] / one["seconds"] for one in of), 0),
+                    number(base / statistics.fmean(one["seconds"] for one in of), 2),
+                ]
+            rows.append([what, record["machine"], str(row["workers"]), *cells])
+    header = ["corpus and recipe", "machine", "processes"]
+    header += [f"{word}, {of}" for of in ("first epoch", "second epoch") for word in ("ms a step", "% waited", "speed-up")]
+    caption = (
+        f"Training of an untrained model, {ROUNDS} runs in turns, by how many processes make its batches; 0: the one that trains. "
+        "Milliseconds a step with the range of the runs, how much of that training waited for a batch, how many times faster "
+        "than with the first number of processes."
+    )
+    table = Table(f"Batches made ahead: {corpus.name}", caption, header, grouped(rows, 2), 3)
+    write_page(corpus / "batches", [table], "the records here by `python -m tests.bench.batches`")
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(main())
