@@ -1,5 +1,6 @@
 """Fixtures shared by the tests: real speech from Debian's asterisk packages, small corpora made of it, stages run for real."""
 
+import hashlib
 import logging
 import os
 import shutil
@@ -63,6 +64,12 @@ def drive(*arguments: str) -> int:
     if THREADS and len(os.listdir("/proc/self/task")) > THREADS:
         return subprocess.run([sys.executable, "-m", "utils.driver", *arguments], cwd=ROOT).returncode
     return driver.main(list(arguments))
+
+
+def content(folder: Path) -> Dict[Path, str]:
+    """What a finished stage made: its files, but for what differs from run to run, and the hash of each."""
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name not in ("log.txt", "stage.json")]
+    return {p.relative_to(folder): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
 def data_config(module: str, **changes: object) -> SimpleNamespace:

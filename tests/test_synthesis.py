@@ -15,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from steps.train import make_trainer
+from tests.conftest import content
 from tests.test_training import SMALL, options, planned
 from utils import download, synthesis
 from utils.config import load
@@ -35,11 +36,6 @@ def flite() -> synthesis.Flite:
 def trainer(prepared, out: Path):
     torch.set_num_threads(1)  # a fork after this would wait for others
     return make_trainer(prepared.config, prepared.inputs, out, "cpu", logging.getLogger("test"))
-
-
-def content(folder: Path) -> dict:
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name not in ("log.txt", "stage.json")]
-    return {p.relative_to(folder): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
 def test_every_voice_says_words_its_own_way(flite, tmp_path):
