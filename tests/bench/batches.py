@@ -2,8 +2,8 @@
 
     python -m tests.bench.batches --corpus asterisk --device cuda --set loss.backend=torch [--workers 0 2 8] [--set KEY=VALUE]
 
-Stages that are missing run first. Each number of processes trains an untrained model for two epochs, in turns, and the
-first turn doesn't count; the first epoch reads features from the disk (which may have them in its cache), the second has what the processes kept.
+Stages that are missing run first. Each number of processes trains an untrained model for two epochs, in turns, of which the first
+does not count. The first epoch reads features from the disk (the system may have them in memory), the second has what the processes kept.
 Writes egs/<corpus>/batches/.
 """
 
@@ -18,14 +18,11 @@ from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 
-from tests.bench.common import spread, stages_until, untrained, write_page
+from tests.bench.common import records_of, spread, stages_until, untrained, write_page, write_record
 from utils import driver
-from utils.files import ROOT, read_json, write_json
-from utils.records import named_overrides, suffix
 from utils.stages import Plan
 from utils.tables import Table, as_text, grouped, number
 from utils.training import Trainer
-from utils.versions import git_state, machine
 
 EPOCHS, ROUNDS = 2, 3
 
@@ -46,19 +43,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
             took = _epochs(untrained(options, plans["train"], Path(folder), workers=workers))
         if turn:  # the first warms up: in a GPU's first minute a step takes many times as long
             rows[workers]["epochs"].append(took)
-    corpus, overrides = ROOT / "egs" / plans["data"].out.parent.name, named_overrides(options.set)
-    record = {
-        "corpus": read_json(plans["data"].out / "summary.json")["name"],
-        "recipe": options.recipe,
-        "overrides": overrides,
-        "device": options.device,
-        "machine": machine(options.device),
-        "torch": torch.__version__,
-        "rows": list(rows.values()),
-        **git_state(ROOT),
-    }
-    name = "-".join(filter(None, (options.recipe, options.device.partition(":")[0], suffix(overrides))))
-    write_json(corpus / "batches" / f"{name}.json", record)
+    corpus = write_record(options, plans, "batches", rows.values())
     print(as_text(draw(corpus)))
 
 
@@ -89,8 +74,7 @@ def _epochs(made: Trainer) -> List[Dict[str, float]]:
 def draw(corpus: Path) -> Table:
     """Write batches/README.md of a corpus's folder from the records there; returns its table."""
     rows: List[List[Any]] = []
-    for record in (read_json(path) for path in sorted((corpus / "batches").glob("*.json"))):
-        what = " ".join(filter(None, (record["corpus"], record["recipe"], suffix(record["overrides"]).replace("-", " "))))
+    for what, record in records_of(corpus, "batches"):
         for row in record["rows"]:
             cells = []
             for epoch in range(EPOCHS):

@@ -4,15 +4,19 @@ import logging
 import sys
 from argparse import Namespace
 from pathlib import Path
-from typing import List, Optional, Sequence
+from typing import Any, Collection, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+
+import torch
 
 from steps.train import make_trainer
 from utils import driver
 from utils.config import load, view
-from utils.files import ROOT, write_text
+from utils.files import ROOT, read_json, write_json, write_text
+from utils.records import named_overrides, suffix
 from utils.stages import Plan
 from utils.tables import Table, as_markdown, number
 from utils.training import Trainer
+from utils.versions import git_state, machine
 
 
 def of_model(options: Namespace) -> List[str]:
@@ -40,6 +44,36 @@ def untrained(options: Namespace, train: Plan, folder: Path, *more: str, workers
     """The trainer of the configuration of `options`, with `more` settings, whose files go to `folder`; `workers` make its batches."""
     config = view(load(options.recipe, ROOT / "egs" / train.out.parent.name, [*options.set, *more]))
     return make_trainer(config, train.inputs, folder, options.device, logging.getLogger("nuptse.bench"), workers)
+
+
+def write_record(options: Namespace, plans: Mapping[str, Plan], kind: str, rows: Collection[Mapping[str, Any]]) -> Path:
+    """Write what was measured of the configuration of `options` on its device to the folder `kind` of its corpus.
+
+    Returns:
+      the corpus's folder.
+    """
+    corpus, overrides = ROOT / "egs" / plans["data"].out.parent.name, named_overrides(options.set)
+    name = read_json(plans["data"].out / "summary.json")["name"]
+    parts = (options.recipe, name[len(corpus.name) + 1 :], options.device.partition(":")[0], suffix(overrides))
+    record = {
+        "corpus": name,
+        "recipe": options.recipe,
+        "overrides": overrides,
+        "device": options.device,
+        "machine": machine(options.device),
+        "torch": torch.__version__,
+        "rows": list(rows),
+        **git_state(ROOT),
+    }
+    write_json(corpus / kind / f"{'-'.join(filter(None, parts))}.json", record)
+    return corpus
+
+
+def records_of(corpus: Path, kind: str) -> Iterator[Tuple[str, Dict[str, Any]]]:
+    """The records of `write_record`, and how tables name their configuration."""
+    for record in (read_json(path) for path in sorted((corpus / kind).glob("*.json"))):
+        named = (record["corpus"], record["recipe"], suffix(record["overrides"]).replace("-", " "))
+        yield " ".join(filter(None, named)), record
 
 
 def spread(values: Sequence[Optional[float]], digits: int = 1) -> str:

@@ -15,17 +15,15 @@ from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 
-from tests.bench.common import must, of_model, of_run, spread, stages_until, untrained, write_page
+from tests.bench.common import must, of_model, of_run, records_of, spread, stages_until, untrained, write_page, write_record
 from utils import driver
 from utils.dataset import collate, epoch_batches
-from utils.files import ROOT, read_json, read_jsonl, write_json
+from utils.files import ROOT, read_json, read_jsonl
 from utils.memory import gpu_peak
 from utils.model import parameters
-from utils.records import named_overrides, suffix
 from utils.stages import Plan
 from utils.tables import Table, as_text, grouped, number
 from utils.training import Trainer
-from utils.versions import git_state, machine
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 BATCHES, ROUNDS = 8, 7
@@ -46,19 +44,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
             row["trained"].append({"seed": seed, **_trained(options, [f"seed={seed}", f"train.precision={name}"])})
     for name, steps in _steps(options, plans["train"], list(rows)).items():  # last: no fork may follow what runs on a GPU
         rows[name].update(steps)
-    corpus, overrides = ROOT / "egs" / plans["data"].out.parent.name, named_overrides(options.set)
-    record = {
-        "corpus": read_json(plans["data"].out / "summary.json")["name"],
-        "recipe": options.recipe,
-        "overrides": overrides,
-        "device": options.device,
-        "machine": machine(options.device),
-        "torch": torch.__version__,
-        "rows": list(rows.values()),
-        **git_state(ROOT),
-    }
-    parts = (options.recipe, record["corpus"][len(corpus.name) + 1 :], options.device.partition(":")[0], suffix(overrides))
-    write_json(corpus / "precision" / f"{'-'.join(filter(None, parts))}.json", record)
+    corpus = write_record(options, plans, "precision", rows.values())
     print(as_text(draw(corpus)))
 
 
@@ -116,8 +102,7 @@ def _seconds(made: Trainer, batch: Any) -> float:
 def draw(corpus: Path) -> Table:
     """Write precision/README.md of a corpus's folder from the records there; returns its table."""
     rows = []
-    for record in (read_json(path) for path in sorted((corpus / "precision").glob("*.json"))):
-        what = " ".join(filter(None, (record["corpus"], record["recipe"], suffix(record["overrides"]).replace("-", " "))))
+    for what, record in records_of(corpus, "precision"):
         base = record["rows"][0]
         for row in record["rows"]:
             trained = row["trained"]
