@@ -161,14 +161,14 @@ def collate(
 class _Collated(Dataset):
     """By a seed and cuts: their batch, and what the random number generators hold behind it; or the error that it met."""
 
-    def __init__(self, *how) -> None:  # noqa: ANN002 - features, lexicon, augment, views
-        self.how = how
+    def __init__(self, features: Features, lexicon: Lexicon, augment: Augment, views: int) -> None:
+        self.features, self.rest = features, (lexicon, augment, views)
 
     def __getitem__(self, step: Step) -> Union[Tuple[int, Batch, bytes], UserError]:
         seed, cuts = step
         fix_random_seed(seed)
         try:
-            batch = collate(cuts, *self.how)
+            batch = collate(cuts, self.features, *self.rest)
         except UserError as e:  # DataLoader would wrap it in a traceback
             return e
         return seed, batch, pickle.dumps((random.getstate(), numpy.random.get_state(), torch.get_rng_state().numpy()))
@@ -210,7 +210,8 @@ def training_batches(
             raise UserError(f"a process that makes batches ended ({e}); if memory was short, lower --nj or train.cache_gb") from None
         if isinstance(got, UserError):
             raise got
-        seed, batch, (python, numbers, own) = got[0], got[1], pickle.loads(got[2])
+        seed, batch, states = got
+        python, numbers, own = pickle.loads(states)
         fix_random_seed(seed)
         random.setstate(python)
         numpy.random.set_state(numbers)
@@ -224,4 +225,4 @@ def _as_it_is(made: Any) -> Any:
 
 def _share_room(worker: int) -> None:
     info = get_worker_info()
-    info.dataset.how[0].room /= info.num_workers
+    info.dataset.features.room /= info.num_workers

@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 from typing import Any, Dict
 
-RECORDS = ("results", "open_vocabulary", "large_vocabulary", "word_lm", "precision", "batches")  # folders of egs/<corpus> that runs write
+# Folders of egs/<corpus> that runs write.
+RECORDS = ("results", "open_vocabulary", "large_vocabulary", "word_lm", "precision", "batches")
 
 
 def git_state(root: Path) -> Dict[str, Any]:

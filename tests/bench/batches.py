@@ -52,7 +52,6 @@ def _epochs(made: Trainer) -> List[Dict[str, float]]:
 
     Nothing counts before the second batch: processes start, and a GPU gets its memory.
     """
-    made.model.train()
     made.config.train.epochs = EPOCHS
     batches = made.batches()
     made.update(next(batches), "the first step")

@@ -17,7 +17,7 @@ import torch
 
 from tests.bench.common import must, of_model, of_run, records_of, spread, stages_until, untrained, write_page, write_record
 from utils import driver
-from utils.dataset import collate, epoch_batches
+from utils.dataset import collate
 from utils.files import ROOT, read_json, read_jsonl
 from utils.memory import gpu_peak
 from utils.model import parameters
@@ -67,10 +67,8 @@ def _steps(options, train: Plan, precisions: Sequence[str]) -> Dict[str, Dict[st
     out: Dict[str, Dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         trainers = {name: untrained(options, train, Path(folder) / name, f"train.precision={name}") for name in precisions}
-        for made in trainers.values():
-            made.model.train()
         one = next(iter(trainers.values()))
-        groups = epoch_batches(one.train_cuts, one.config.train.batch_seconds / one.views, 0, 0)
+        groups = one.epoch_batches(0)
         groups = sorted(groups, key=lambda cuts: -sum(cut.duration for cut in cuts))[:BATCHES]
         speech = sum(cut.duration for cuts in groups for cut in cuts)
         batches = [collate(cuts, one.features, one.lexicon, one.augment, one.views) for cuts in groups]
