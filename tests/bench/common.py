@@ -29,6 +29,11 @@ def of_run(options: Namespace) -> List[str]:
     return ["--nj", str(options.nj), "--threads", str(options.threads), "--device", options.device]
 
 
+def also(options: Namespace, *more: str) -> Namespace:
+    """These options with `more` settings."""
+    return Namespace(**{**vars(options), "set": [*options.set, *more]})
+
+
 def must(status: int) -> None:
     """End with the status of a command that failed and has said why."""
     if status:

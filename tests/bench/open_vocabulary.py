@@ -22,7 +22,7 @@ from safetensors.torch import load_file
 from scipy.stats import spearmanr
 
 from steps import add_words
-from tests.bench.common import must, of_model, of_run, spread, stages_until, write_page
+from tests.bench.common import also, must, of_model, of_run, spread, stages_until, write_page
 from utils import driver
 from utils.config import made_with
 from utils.errors import UserError
@@ -79,11 +79,9 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
             packs[name] = (size, added, time.perf_counter() - started)
     rows = [measure(plans, set(), None, 0.0)]
     for name, (size, added, seconds) in packs.items():
-        more = ["--set", f"decode.packs=[{name}]", "--stage", "decode", "--stop-stage", "rescore"]
-        must(driver.main([*base, *of_run(options), *more]))
-        options.set.append(f"decode.packs=[{name}]")
-        rows.append(measure(driver.planned_stages(options, ROOT)[1], set(added), size, seconds))
-        options.set.pop()
+        packed = also(options, f"decode.packs=[{name}]")
+        must(driver.main([*of_model(packed), *of_run(packed), "--stage", "decode", "--stop-stage", "rescore"]))
+        rows.append(measure(driver.planned_stages(packed, ROOT)[1], set(added), size, seconds))
     corpus = ROOT / "egs" / plans["data"].out.parent.name
     overrides, name = named_overrides(options.set), read_json(plans["data"].out / "summary.json")["name"]
     seed = plans["train"].config["seed"]

@@ -15,7 +15,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 
-from tests.bench.common import must, of_model, of_run, records_of, spread, stages_until, untrained, write_page, write_record
+from tests.bench.common import also, must, of_model, of_run, records_of, spread, stages_until, untrained, write_page, write_record
 from utils import driver
 from utils.dataset import collate
 from utils.files import ROOT, read_json, read_jsonl
@@ -41,19 +41,17 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
     rows = {name: {"precision": name, "trained": []} for name in PRECISIONS if options.device != "cpu" or name != "fp16"}
     for seed in options.seeds:
         for name, row in rows.items():
-            row["trained"].append({"seed": seed, **_trained(options, [f"seed={seed}", f"train.precision={name}"])})
+            row["trained"].append({"seed": seed, **_trained(also(options, f"seed={seed}", f"train.precision={name}"))})
     for name, steps in _steps(options, plans["train"], list(rows)).items():  # last: no fork may follow what runs on a GPU
         rows[name].update(steps)
     corpus = write_record(options, plans, "precision", rows.values())
     print(as_text(draw(corpus)))
 
 
-def _trained(options, more: List[str]) -> Dict[str, Any]:  # noqa: ANN001
-    """Train with `more` settings, unless that stands, and give the dev errors of the best epoch."""
-    options.set += more
+def _trained(options) -> Dict[str, Any]:  # noqa: ANN001
+    """Train, unless that stands, and give the dev errors of the best epoch."""
     must(driver.main([*of_model(options), *of_run(options), "--stage", "train", "--stop-stage", "train"]))
     folder = driver.planned_stages(options, ROOT)[1]["train"].out
-    del options.set[-len(more) :]
     best = read_json(folder / "summary.json")["best"][0]["file"]
     rows = [row for row in read_jsonl(folder / "curves.jsonl") if best == f"epoch-{row['epoch']:04d}.safetensors"]
     return {key: value for row in rows for key, value in row.items() if key.endswith("_error")}
