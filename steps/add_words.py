@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from utils import driver
-from utils.adding import Adding, alike, parse
+from utils.adding import Adding, Unfit, alike, parse
 from utils.errors import UserError
-from utils.packs import read_pack, write_pack
+from utils.files import write_lines
+from utils.packs import Pack, read_pack, write_pack
 from utils.stages import Plan, pack_path
+
+Asked = Tuple[str, Tuple[str, ...]]  # a word, and its units where they are given
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -29,6 +32,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     like.add_argument("--like-vectors", default="", metavar="PATH", help="they occur where the words with the nearest vectors do: "
                       "of a language model (its folder, a GGUF file) or a vectors file")
     p.add_argument("--audio", action="append", default=[], metavar="WORD=FILE", help="a recording of a word alone; may be repeated")
+    p.add_argument("--leave-out", action="store_true", help="add those that can be added, and list the others beside the pack")
     p.add_argument("--remove", action="store_true", help="take the words out of the pack")
     p.add_argument("--list", action="store_true", help="print words of the pack, units, origin, what they are like")
     return driver.with_plans(p, arguments, _run)
@@ -62,18 +66,36 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         raise UserError("no words to add: name some, a list by --file, frequent ones by --common N, or recordings by --audio WORD=FILE")
     adding = Adding({name: plan.out for name, plan in plans.items()})
     started = time.perf_counter()
-    pack = adding.pack(asked, _recordings(options.audio), options.common, options.by_frequency)
+    pack, left_out = _made(adding, asked, options)
     if options.like or options.like_vectors:
         pack.like = alike(pack.words, [word for word in options.like.split(",") if word], options.like_vectors, adding.lexicon)
     seconds = time.perf_counter() - started
     old = read_pack(path) if path.exists() else None
     write_pack(old.with_words(pack) if old else pack, path)
     print(f"{len(pack.words)} words in {seconds:.2f} s ({path}); the model is as it was")
+    if left_out:
+        listed = path.with_suffix(".left_out.tsv")
+        write_lines(listed, map("\t".join, left_out.items()))
+        print(f"{len(left_out)} words left out, with the reasons: {listed}")
     print(f"decode with them: --stage decode --set 'decode.packs=[{options.pack}]'")
     adding.lint(pack)
 
 
-def _listed(path: Path) -> List[Tuple[str, Tuple[str, ...]]]:
+def _made(adding: Adding, asked: List[Asked], options) -> Tuple[Pack, Dict[str, str]]:  # noqa: ANN001
+    """The pack of these words and `options`, and where it may go on without them the words that can't be added, with reasons."""
+    recordings, left_out = _recordings(options.audio), {}
+    while True:
+        try:
+            return adding.pack(asked, recordings, options.common, options.by_frequency), left_out
+        except Unfit as unfit:
+            left_out.update(unfit.words)
+            asked = [item for item in asked if item[0] not in left_out]
+            recordings = {word: files for word, files in recordings.items() if word not in left_out}
+            if not options.leave_out or not (asked or recordings or options.common):
+                raise
+
+
+def _listed(path: Path) -> List[Asked]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

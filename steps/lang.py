@@ -83,7 +83,7 @@ def _pronounced(job: Job, words: List[str]) -> List[lexicon.Entry]:
     if job.config.data.language != "en":
         raise UserError("lang.units=phone takes English pronunciations, and data.language is "
                         f"{job.config.data.language}; use lang.units=unigram")
-    table, guessed = units.pronounce(words)
+    table, guessed = units.pronounce_all(words)
     if guessed:
         write_lines(job.out / "guessed.txt", (f"{word} {' '.join(table[word][0])}" for word in guessed))
         job.log.warning("%d of %d words are not in cmudict and got a pronunciation from their letters (guessed.txt): %s",

