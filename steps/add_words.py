@@ -86,13 +86,11 @@ def _made(adding: Adding, asked: List[Asked], options) -> Tuple[Pack, Dict[str, 
     recordings, left_out = _recordings(options.audio), {}
     while True:
         try:
-            return adding.pack(asked, recordings, options.common, options.by_frequency), left_out
+            return adding.pack(asked, recordings, options.common, options.by_frequency, left_out), left_out
         except Unfit as unfit:
-            left_out.update(unfit.words)
-            asked = [item for item in asked if item[0] not in left_out]
-            recordings = {word: files for word, files in recordings.items() if word not in left_out}
-            if not options.leave_out or not (asked or recordings or options.common):
+            if not options.leave_out or unfit.all:
                 raise
+            left_out.update(unfit.words)
 
 
 def _listed(path: Path) -> List[Asked]:

@@ -3,7 +3,7 @@
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Callable, Collection, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from lhotse import Recording
@@ -45,11 +45,11 @@ def parse(line: str, where: str) -> Tuple[str, Tuple[str, ...]]:
 
 
 class Unfit(UserError):
-    """Words that can't be added to a model: `words`, each with the reason."""
+    """Words that can't be added to a model: `words`, each with the reason; `all`, whether no others are left."""
 
     def __init__(self, words: Dict[str, str], asked: int) -> None:
         """asked: how many words were to be added."""
-        self.words = words
+        self.words, self.all = words, len(words) == asked
         groups: Dict[str, List[str]] = {}
         for word, reason in words.items():
             groups.setdefault(reason, []).append(word)
@@ -275,14 +275,18 @@ class Adding:
         recordings: Dict[str, List[Path]] = {},
         common: int = 0,
         by_frequency: bool = False,
+        without: Collection[str] = (),
     ) -> Pack:
         """Vectors and units of words, and of the `common` most frequent ones of the language that the model lacks.
 
         Args:
           by_frequency: those asked for are as likely as in the language at large, not all alike.
+          without: words to leave out of all these.
         Raises:
-          Unfit: words asked for that the model has been trained with, or has no units or vector for.
+          Unfit: words that the model has been trained with, or has no units or vector for.
         """
+        asked = [item for item in asked if item[0] not in without]
+        recordings = {word: files for word, files in recordings.items() if word not in without}
         given: Spoken = {}
         for word, units in asked:
             if units:
@@ -291,6 +295,7 @@ class Adding:
         words = list(dict.fromkeys([word for word, _ in asked] + list(recordings)))
         normalise = normaliser(self.data.normaliser, self.data.language)
         frequency = common_words(common, self.lexicon, self.data.language, normalise) if common else {}
+        frequency = {word: share for word, share in frequency.items() if word not in without}
         if by_frequency:
             frequency = {**frequencies(words, self.data.language), **frequency}
         origin = dict.fromkeys(words, "text")
