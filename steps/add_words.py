@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
 from utils import driver
-from utils.adding import Adding, Unfit, alike, parse
+from utils.adding import Adding, alike, parse
 from utils.errors import UserError
 from utils.files import write_lines
-from utils.packs import Pack, read_pack, write_pack
+from utils.packs import read_pack, write_pack
 from utils.stages import Plan, pack_path
-
-Asked = Tuple[str, Tuple[str, ...]]  # a word, and its units where they are given
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -66,7 +64,8 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         raise UserError("no words to add: name some, a list by --file, frequent ones by --common N, or recordings by --audio WORD=FILE")
     adding = Adding({name: plan.out for name, plan in plans.items()})
     started = time.perf_counter()
-    pack, left_out = _made(adding, asked, options)
+    left_out: Optional[Dict[str, str]] = {} if options.leave_out else None
+    pack = adding.pack(asked, _recordings(options.audio), options.common, options.by_frequency, left_out)
     if options.like or options.like_vectors:
         pack.like = alike(pack.words, [word for word in options.like.split(",") if word], options.like_vectors, adding.lexicon)
     seconds = time.perf_counter() - started
@@ -81,19 +80,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
     adding.lint(pack)
 
 
-def _made(adding: Adding, asked: List[Asked], options) -> Tuple[Pack, Dict[str, str]]:  # noqa: ANN001
-    """The pack of these words and `options`, and where it may go on without them the words that can't be added, with reasons."""
-    recordings, left_out = _recordings(options.audio), {}
-    while True:
-        try:
-            return adding.pack(asked, recordings, options.common, options.by_frequency, left_out), left_out
-        except Unfit as unfit:
-            if not options.leave_out or unfit.all:
-                raise
-            left_out.update(unfit.words)
-
-
-def _listed(path: Path) -> List[Asked]:
+def _listed(path: Path) -> List[Tuple[str, Tuple[str, ...]]]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -32,8 +32,7 @@ def run(job: Job) -> None:
 
 
 def _finish(job: Job, work: List[features.Chunk], smallest: float) -> None:
-    records = {chunk.name: features.done(chunk, job.out) for chunk in work}
-    features.account(job, work, sum(len(chunk.cuts) for chunk in work))
+    records = features.account(job, work, sum(len(chunk.cuts) for chunk in work))
     for split in SPLITS:
         mine = [chunk for chunk in work if chunk.split == split]
         kept = sum(records[chunk.name]["kept"] for chunk in mine)

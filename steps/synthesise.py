@@ -46,8 +46,7 @@ def _make(job: Job) -> None:
         shutil.rmtree(audio)
 
     features.make_missing(speak, chunks, front_end, job, "speech")
-    records = [features.done(chunk, job.out) for chunk in chunks]
-    features.account(job, chunks, len(work))
+    records = features.account(job, chunks, len(work)).values()
     if job.config.features.normalise == "speaker":
         sums = features.total([record["sums"] for record in records])
         features.write_cmvn(sums, True, job.out / "cmvn.safetensors", front_end.smallest_std)

@@ -3,7 +3,7 @@
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Callable, Collection, Dict, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence, Tuple
 
 import torch
 from lhotse import Recording
@@ -44,18 +44,27 @@ def parse(line: str, where: str) -> Tuple[str, Tuple[str, ...]]:
     return fields[0], tuple(fields[1:])
 
 
-class Unfit(UserError):
-    """Words that can't be added to a model: `words`, each with the reason; `all`, whether no others are left."""
+def refusal(unfit: Dict[str, str], asked: int) -> UserError:
+    """The error of words that can't be added to a model.
 
-    def __init__(self, words: Dict[str, str], asked: int) -> None:
-        """asked: how many words were to be added."""
-        self.words, self.all = words, len(words) == asked
-        groups: Dict[str, List[str]] = {}
-        for word, reason in words.items():
-            groups.setdefault(reason, []).append(word)
-        listed = (f"{reason}: {', '.join(group[:10])}{', ...' * (len(group) > 10)}" for reason, group in groups.items())
-        lines = "".join(f"\n  {len(group)} {line}" for group, line in zip(groups.values(), listed))
-        super().__init__(f"{len(words)} of {asked} words can't be added; --leave-out adds the others:{lines}")
+    Args:
+      unfit: the words, each with the reason.
+      asked: how many words were to be added.
+    """
+    groups: Dict[str, List[str]] = {}
+    for word, reason in unfit.items():
+        groups.setdefault(reason, []).append(word)
+    lines = (f"\n  {len(group)} {reason}: {', '.join(group[:10])}{', ...' * (len(group) > 10)}" for reason, group in groups.items())
+    return UserError(f"{len(unfit)} of {asked} words can't be added; --leave-out adds the others:{''.join(lines)}")
+
+
+def _others(words: List[str], unfit: Dict[str, str], left_out: Optional[Dict[str, str]]) -> List[str]:
+    """The words without the unfit ones, which `left_out` takes. Raises the refusal where it is None, or no word is left."""
+    if unfit and (left_out is None or len(unfit) == len(words)):
+        raise refusal(unfit, len(words))
+    if unfit:
+        left_out.update(unfit)
+    return [word for word in words if word not in unfit]
 
 
 def spell(words: Sequence[str], given: Spoken, lexicon: Lexicon, language: str) -> Tuple[Spoken, Dict[str, str]]:
@@ -197,8 +206,8 @@ class Composer:
 
         Args:
           spoken: word -> its phones, for a model that has the part `pronunciation`.
-        Raises:
-          Unfit: words that no part of the vector can be made for.
+        Returns:
+          zeros where no part of the vector can be made for a word.
         """
         letters = self._letters(words) if "letters" in self.alphabets else None
         phones = self._phones(words, spoken) if "phones" in self.alphabets else None
@@ -207,19 +216,17 @@ class Composer:
         for start in range(0, len(words), BATCH):
             part = slice(start, start + BATCH)
             out.append(self.model.compose(*(None if x is None else x[part] for x in (letters, phones, meaning, known))))
-        found = torch.cat(out)
-        lost = [word for word, vector in zip(words, found) if not vector.any()]
-        if lost:
-            raise Unfit(dict.fromkeys(lost, "of which the model knows neither letters, nor phones, nor meaning"), len(words))
-        return found
+        return torch.cat(out)
+
+    def letterless(self, words: Sequence[str]) -> List[str]:
+        """Those of the words that the letter encoder, where there is one, knows no letter of."""
+        known = set(self.alphabets.get("letters", ()))
+        return [word for word in words if known and known.isdisjoint(word)]
 
     def _letters(self, words: Sequence[str]) -> Tensor:
         """A letter that no training word has is passed over."""
         known = set(self.alphabets["letters"])
         spelled = ["".join(letter for letter in word if letter in known) for word in words]
-        unknown = [word for word, kept in zip(words, spelled) if not kept]
-        if unknown:
-            raise Unfit(dict.fromkeys(unknown, "without a letter that training had"), len(words))
         return vectors.numbered(spelled, self.alphabets["letters"])
 
     def _phones(self, words: Sequence[str], spoken: Spoken) -> Tensor:
@@ -275,18 +282,16 @@ class Adding:
         recordings: Dict[str, List[Path]] = {},
         common: int = 0,
         by_frequency: bool = False,
-        without: Collection[str] = (),
+        left_out: Optional[Dict[str, str]] = None,
     ) -> Pack:
         """Vectors and units of words, and of the `common` most frequent ones of the language that the model lacks.
 
         Args:
           by_frequency: those asked for are as likely as in the language at large, not all alike.
-          without: words to leave out of all these.
+          left_out: where given, takes the words that can't be added, with the reasons, and the others are added without them.
         Raises:
-          Unfit: words that the model has been trained with, or has no units or vector for.
+          UserError: words that the model has been trained with, or has no units or vector for.
         """
-        asked = [item for item in asked if item[0] not in without]
-        recordings = {word: files for word, files in recordings.items() if word not in without}
         given: Spoken = {}
         for word, units in asked:
             if units:
@@ -295,7 +300,6 @@ class Adding:
         words = list(dict.fromkeys([word for word, _ in asked] + list(recordings)))
         normalise = normaliser(self.data.normaliser, self.data.language)
         frequency = common_words(common, self.lexicon, self.data.language, normalise) if common else {}
-        frequency = {word: share for word, share in frequency.items() if word not in without}
         if by_frequency:
             frequency = {**frequencies(words, self.data.language), **frequency}
         origin = dict.fromkeys(words, "text")
@@ -305,19 +309,24 @@ class Adding:
         for word, (_, units) in heard.items():
             if word not in given and units:
                 given[word] = units
-        spoken, unfit = spell(words, given, self.lexicon, self.data.language)
+        origin.update({**dict.fromkeys(given, "pronunciation"), **dict.fromkeys(heard, "recording")})
+
+        spoken, unspelled = spell(words, given, self.lexicon, self.data.language)
+        letterless = self.composer.letterless(words) if self.composer is not None else []
+        unfit = {**dict.fromkeys(letterless, "without a letter that training had"), **unspelled}
         unfit.update((word, "in the model's vocabulary already") for word in words if word in self.lexicon.word_id)
-        if unfit:
-            raise Unfit(unfit, len(words))
+        words = _others(words, unfit, left_out)
         table = torch.zeros(len(words), self.known.shape[1])
         if self.composer is not None:
-            phones = spoken if self.lexicon.of_phones else pronounce(words)[0]
-            table = self.composer(words, phones)
+            table = self.composer(words, spoken if self.lexicon.of_phones else pronounce(words)[0])
+            there = table.any(1)
+            lost = [word for word, kept in zip(words, there.tolist()) if not kept]
+            words = _others(words, dict.fromkeys(lost, "of which the model knows neither letters, nor phones, nor meaning"), left_out)
+            table = table[there]
             for n, word in enumerate(words):
                 if word in heard:
                     table[n] = F.normalize(table[n] + HEARD * heard[word][0], dim=-1)
-        origin.update({**dict.fromkeys(given, "pronunciation"), **dict.fromkeys(heard, "recording")})
-        spoken = {word: spoken[word] for word in words}
+        spoken, origin, frequency = ({word: of[word] for word in words if word in of} for of in (spoken, origin, frequency))
         return Pack(self.folders["train"].name.rpartition("-")[2], words, table, spoken, origin, frequency)
 
     @torch.no_grad()

@@ -109,9 +109,11 @@ def done(chunk: Chunk, out: Path) -> Optional[Dict[str, Any]]:
     return read_json(path) if path.exists() else None
 
 
-def account(job: Any, chunks: Sequence[Chunk], asked: int) -> None:
+def account(job: Any, chunks: Sequence[Chunk], asked: int) -> Dict[str, Any]:
     """List in left_out.tsv of a stage's folder which of the `asked` cuts of its finished chunks have no features, and why.
 
+    Returns:
+      what `compute` noted of each chunk, by its name.
     Raises:
       UserError: they are more than `data.max_left_out` allows, or a cut is neither here nor there.
     """
@@ -134,6 +136,7 @@ def account(job: Any, chunks: Sequence[Chunk], asked: int) -> None:
                         f"--set data.max_left_out={min(1.0, round(share + 0.005, 2)):g}")
     if lost:
         job.log.warning("left out %d of %d cuts (%s):%s", len(lost), asked, job.plan.out / path.name, first)
+    return records
 
 
 def total(records: Sequence[Sums]) -> Sums:
