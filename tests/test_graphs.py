@@ -155,6 +155,38 @@ def test_word_graph_is_linear_in_the_bigrams(lang):
     assert graph.num_arcs < 8 * len(lang.lms[2].logp)
 
 
+@pytest.mark.parametrize("beam", [8.0, 12.0, 16.0])
+def test_a_search_among_the_words_within_reach_finds_what_one_among_all_does(lang, beam):
+    """Lattices, to the arc and the score, of two utterances of different length; the longer one's padding counts for nothing."""
+    graph, words = graphs.load_fsa(lang.folder / "word_graph.pt"), len(lang.lexicon.words)
+    scores = 2 * torch.randn(2, 14, 1 + words, generator=torch.Generator().manual_seed(11))
+    scores[..., 0] += 9
+    for utterance, frame, word in ((0, 2, 1), (0, 3, 1), (0, 7, 5), (1, 4, 3), (1, 8, 2), (1, 9, 2)):
+        scores[utterance, frame, word] += 13
+    lengths, padded = torch.tensor([14, 11]), scores.clone()
+    padded[1, 11:, -1] = 90.0
+    settings = SimpleNamespace(beam=beam, output_beam=0.6 * beam, max_active=100_000)
+    whole = decoding.lattices(scores.log_softmax(-1), lengths, graph, settings)
+    part = decoding.lattices_of_words(padded.log_softmax(-1), lengths, graph, settings)
+    assert torch.equal(whole.arcs.values()[:, :3], part.arcs.values()[:, :3])
+    assert torch.allclose(whole.scores, part.scores, atol=1e-5) and torch.equal(whole.lm_scores, part.lm_scores)
+    assert torch.equal(whole.aux_labels, part.aux_labels)
+    assert len(set(whole.aux_labels.tolist())) > 4
+
+
+def test_words_out_of_reach_are_left_out_of_the_search(lang):
+    """Of the graph the arcs that say or hold them are gone, and no others; what is left leads as before to the final state."""
+    graph, words = graphs.load_fsa(lang.folder / "word_graph.pt"), len(lang.lexicon.words)
+    log_probs = torch.full((1, 4, 1 + words), -30.0)
+    log_probs[..., 0], log_probs[0, 1, 7], log_probs[0, 2, 3], log_probs[0, 3, 5] = 0.0, -1.0, -2.0, -1.0
+    part, ids = decoding.within_reach(log_probs, torch.zeros(1, 4), torch.tensor([3]), graph, 20.0)
+    assert ids.tolist() == [0, 3, 7]  # word 5 is near in padding alone
+    labels = torch.cat((ids, torch.tensor([-1])))[part.labels.long()]
+    kept = torch.isin(graph.labels, torch.tensor([-1, 0, 3, 7], dtype=torch.int32))
+    assert torch.equal(labels.int(), graph.labels[kept]) and torch.equal(part.aux_labels, graph.aux_labels[kept])
+    assert torch.equal(part.scores, graph.scores[kept]) and torch.equal(part.lm_scores, graph.lm_scores[kept])
+
+
 def test_graphs_are_the_same_bytes_again(lang, tmp_path):
     g = graphs.grammar(lang.folder / "lm.arpa", lang.folder / "words.txt")
     graphs.save_fsa(graphs.compile_hlg(lang.lexicon, g), tmp_path / "other.pt")

@@ -86,8 +86,9 @@ class Decoder:
                 scores[..., 1:] = output.frames @ self.vectors.T
                 scores[..., 1:] += self.bias
                 hypotheses["greedy"] = [self.lexicon.ids_to_words(ids) for ids in greedy(scores, output.word_lengths)]
-            normaliser = scores.logsumexp(-1, keepdim=True)
-            words = scores.sub_(normaliser)
+            with timed(seconds, "word_lattice"):
+                normaliser = scores.logsumexp(-1, keepdim=True)
+                words = scores.sub_(normaliser)
             scores_kept.update(
                 frames=output.frames.half().cpu(),
                 blank=output.blank.float().cpu(),
@@ -97,11 +98,13 @@ class Decoder:
         with atomic_path(out.with_name(out.name + "-scores.safetensors")) as temporary:
             save_file(scores_kept, str(temporary))
         for name, graph in self.graphs.items():
-            log_probs, lengths = (
-                (words, output.word_lengths) if name == "word_lattice" else (output.subword, output.subword_lengths)
+            search, log_probs, lengths = (
+                (lattices_of_words, words, output.word_lengths)
+                if name == "word_lattice"
+                else (lattices, output.subword, output.subword_lengths)
             )
             with timed(seconds, name):
-                found = lattices(log_probs, lengths, graph, self.config)
+                found = search(log_probs, lengths, graph, self.config)
                 hypotheses[name] = [self.lexicon.ids_to_words(ids) for ids in best_paths(found)]
             if name == "lattice" and self.whole is not None:
                 hypotheses["first_pass"], sizes["first_pass"] = hypotheses[name], [found.num_arcs, int(lengths.sum())]
@@ -147,6 +150,56 @@ def lattices(log_probs: Tensor, lengths: Tensor, graph: Any, config: SimpleNames
         if (arc_edges(found).diff() > 0).all():
             break
     return found
+
+
+def lattices_of_words(log_probs: Tensor, lengths: Tensor, graph: Any, config: SimpleNamespace) -> Any:
+    """`lattices` over words, of which only those are searched that the beam may reach: of many few are.
+
+    A first search has the words that come within the output beam of a frame's best. In the second are those that in some frame
+    come within the beam of its best path.
+
+    Args:
+      graph: of `compile_word_graph`.
+    """
+    k2 = need_k2()
+    part, ids = within_reach(log_probs, log_probs.amax(-1), lengths, graph, config.output_beam)
+    best = k2.shortest_path(lattices(log_probs[..., ids], lengths, part, config), use_double_scores=True)
+    path = log_probs.new_zeros(log_probs.shape[:2])
+    for row, start, frames in zip(path, arc_edges(best).tolist(), lengths.tolist()):
+        row[:frames] = best.scores[start : start + frames]
+    part, ids = within_reach(log_probs, path, lengths, graph, config.beam)
+    found = lattices(log_probs[..., ids], lengths, part, config)
+    found.labels = torch.cat((ids, ids.new_tensor([-1])))[found.labels.long()].to(torch.int32)  # final arcs keep their -1
+    return found
+
+
+def within_reach(log_probs: Tensor, path: Tensor, lengths: Tensor, graph: Any, beam: float) -> Tuple[Any, Tensor]:
+    """The part of a word graph that says words which in some frame score, with the LM, at most `beam` less than a path there.
+
+    Args:
+      log_probs: (N, T, 1 + words), blank first.
+      path: (N, T), its scores.
+      lengths: (N,).
+      graph: of `compile_word_graph`.
+    Returns:
+      (the graph without the arcs of the others, its labels places in `ids`; ids (W,), ascending, blank first).
+    """
+    k2 = need_k2()
+    spoken = [(scores[:frames], row[:frames, None]) for scores, row, frames in zip(log_probs, path, lengths.tolist())]
+    best = torch.stack([(scores - row).amax(0) for scores, row in spoken]).amax(0)
+    words = graph.aux_labels.long()
+    said = words > 0
+    reached = said & (best[words.clamp(min=0)] + graph.scores >= -beam)
+    ids = torch.cat((words.new_zeros(1), words[reached].unique()))
+    place = torch.full((log_probs.shape[-1] + 1,), -2, device=ids.device)
+    place[ids], place[-1] = torch.arange(len(ids), device=ids.device), -1
+    labels = place[graph.labels.long()]
+    kept = (reached | ~said) & (labels >= -1)
+    arcs = graph.arcs.values()[kept]
+    arcs[:, 2] = labels[kept]
+    part = k2.Fsa(arcs, aux_labels=graph.aux_labels[kept])
+    part.scores, part.lm_scores = graph.scores[kept], graph.lm_scores[kept]
+    return part, ids
 
 
 def best_paths(found: Any) -> List[List[int]]:

@@ -93,7 +93,7 @@ STAGES: List[Stage] = [
         6,
         "decode",
         "greedy words, k2 lattices, 1-best",
-        3,
+        4,
         ("decode",),
         ("features", "lang", "vectors", "train"),
         ("torch", "k2"),
