@@ -1,9 +1,11 @@
 """Work in forks: k2's threads don't follow into them, results and errors come back."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -43,3 +45,14 @@ def test_an_error_of_a_fork_comes_back():
 def test_a_fork_that_is_killed_says_what_it_made():
     with pytest.raises(UserError, match="killed while making graphs .*; run again with more memory"):
         in_fork("graphs", lambda: os.kill(os.getpid(), signal.SIGKILL))
+
+
+@pytest.mark.parametrize("theirs", [{}, {"OMP_WAIT_POLICY": "ACTIVE", "MKL_DEBUG_CPU_TYPE": "4"}], ids=["ours", "theirs"])
+def test_what_torch_s_libraries_read_is_set_where_nobody_has(theirs):
+    """Threads that wait sleep; MKL is told what an AMD processor can do, and of another nothing."""
+    names, code = ("OMP_WAIT_POLICY", "MKL_DEBUG_CPU_TYPE"), "import json, os, utils; print(json.dumps(dict(os.environ)))"
+    before = {name: value for name, value in os.environ.items() if name not in names}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env={**before, **theirs}, capture_output=True, check=True)
+    after, amd = json.loads(done.stdout), "AuthenticAMD" in Path("/proc/cpuinfo").read_text()
+    assert after["OMP_WAIT_POLICY"] == theirs.get("OMP_WAIT_POLICY", "PASSIVE")
+    assert after.get("MKL_DEBUG_CPU_TYPE") == theirs.get("MKL_DEBUG_CPU_TYPE", "5" if amd else None)
