@@ -174,6 +174,15 @@ def test_a_search_among_the_words_within_reach_finds_what_one_among_all_does(lan
     assert len(set(whole.aux_labels.tolist())) > 4
 
 
+def test_an_utterance_whose_paths_are_all_lost_leaves_its_neighbours_theirs(lang):
+    graph, words = graphs.load_fsa(lang.folder / "word_graph.pt"), len(lang.lexicon.words)
+    log_probs = torch.full((3, 6, 1 + words), -20.0)
+    log_probs[..., 0], log_probs[0, 2, 4], log_probs[1, 3, 6], log_probs[2] = -5.0, 0.0, 0.0, -torch.inf
+    settings = SimpleNamespace(beam=13.0, output_beam=8.0, max_active=3000)
+    found = decoding.lattices_of_words(log_probs, torch.tensor([6, 6, 6]), graph, settings)
+    assert decoding.best_paths(found) == [[4], [6], []]
+
+
 def test_words_out_of_reach_are_left_out_of_the_search(lang):
     """Of the graph the arcs that say or hold them are gone, and no others; what is left leads as before to the final state."""
     graph, words = graphs.load_fsa(lang.folder / "word_graph.pt"), len(lang.lexicon.words)

@@ -165,8 +165,9 @@ def lattices_of_words(log_probs: Tensor, lengths: Tensor, graph: Any, config: Si
     part, ids = within_reach(log_probs, log_probs.amax(-1), lengths, graph, config.output_beam)
     best = k2.shortest_path(lattices(log_probs[..., ids], lengths, part, config), use_double_scores=True)
     path = log_probs.new_zeros(log_probs.shape[:2])
-    for row, start, frames in zip(path, arc_edges(best).tolist(), lengths.tolist()):
-        row[:frames] = best.scores[start : start + frames]
+    edges = arc_edges(best).tolist()
+    for row, start, end in zip(path, edges, edges[1:]):  # an arc a frame and a final one; none where all paths are lost
+        row[: max(end - start - 1, 0)] = best.scores[start : end - 1]
     part, ids = within_reach(log_probs, path, lengths, graph, config.beam)
     found = lattices(log_probs[..., ids], lengths, part, config)
     found.labels = torch.cat((ids, ids.new_tensor([-1])))[found.labels.long()].to(torch.int32)  # final arcs keep their -1
