@@ -8,6 +8,7 @@ The split is a hash of the prompt's key, so one prompt is in the same split in e
 new words, a hash of the words themselves, some of which are then never heard in training. Tones and silence are
 left out by design, and so is what was published incomplete (text without audio, audio without text).
 """
+
 import gzip
 import hashlib
 import logging
@@ -18,17 +19,22 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Callable, Dict, List, Tuple
 
-from utils import download
-from utils.audio import decode_g722, write_wav
-from utils.errors import UserError
-from utils.manifests import Corpus, LeftOut, Utterance, options
-from utils.parallel import threaded
-from utils.text import normaliser
+from utils.core import download
+from utils.core.errors import UserError
+from utils.core.parallel import threaded
+from utils.corpus.audio import decode_g722, write_wav
+from utils.corpus.manifests import Corpus, LeftOut, Utterance, options
+from utils.text.normalise import normaliser
 
 URL = "https://downloads.asterisk.org/pub/telephony/sounds/releases/"
 VERSION = "1.6.1"  # Debian's too
-VOICES = {"en": "en_US_f_Allison", "es": "es_MX_f_Allison", "fr": "fr_CA_f_June", "it": "it_IT_m_Carlo",
-          "ru": "ru_RU_f_IvrvoiceRU"}
+VOICES = {
+    "en": "en_US_f_Allison",
+    "es": "es_MX_f_Allison",
+    "fr": "fr_CA_f_June",
+    "it": "it_IT_m_Carlo",
+    "ru": "ru_RU_f_IvrvoiceRU",
+}
 PROMPTS = {"en": 551, "es": 482, "fr": 511, "it": 580, "ru": 554}  # with speech, audio and text, in VERSION
 OPTIONS = {"languages": [], "format": "g722", "check_counts": True, "split": "prompts"}
 RARE = 3  # prompts that a word may be in to be held out
@@ -45,17 +51,33 @@ RENAMED = {
 MENDED = {
     "es": {"digits/hundred": "cien"},
     "fr": {"digits/h-80": "quatre-vingtième"},
-    "it": {"confbridge-mute-in": "Per disattivare o riattivare la propria voce", "vm-then-pound": "poi premere cancelletto",
-           "confbridge-mute-out": "per disattivare o riattivare la propria voce"},
+    "it": {
+        "confbridge-mute-in": "Per disattivare o riattivare la propria voce",
+        "vm-then-pound": "poi premere cancelletto",
+        "confbridge-mute-out": "per disattivare o riattivare la propria voce",
+    },
 }
 # Slips of the published transcripts: what is replaced, by what is said.
 SLIPS: Dict[str, List[Tuple[str, str]]] = {
     "en": [(r"\*", " star "), ("#", " pound "), (r"www\.asterisk\.org", "w w w dot asterisk dot org")],
-    "es": [("á", "a"), ("é", "e"), ("í", "i"), ("ó", "o"), ("ú", "u"),  # most of the file has no accents
-           (r"www\.asterisk\.org", "www punto asterisk punto org")],
+    "es": [
+        ("á", "a"),
+        ("é", "e"),
+        ("í", "i"),
+        ("ó", "o"),
+        ("ú", "u"),  # most of the file has no accents
+        (r"www\.asterisk\.org", "www punto asterisk punto org"),
+    ],
     "fr": [(r"\*", " étoile "), ("#", " dièse "), (r"\((ne m'appelez plus, jamais)\)", r"\1")],
-    "it": [(r"\b(sar)\?", r"\1à"), (r"\b(pu)\?", r"\1ò"), (r"\b(cos)\?", r"\1ì"), (r"\b(pi)\?", r"\1ù"),
-           (r"(?<=\w) \? (?=\w)", " è "), (r"\bE' ", "È "), (r"www\.asterisk\.org", "www punto asterisk punto org")],
+    "it": [
+        (r"\b(sar)\?", r"\1à"),
+        (r"\b(pu)\?", r"\1ò"),
+        (r"\b(cos)\?", r"\1ì"),
+        (r"\b(pi)\?", r"\1ù"),
+        (r"(?<=\w) \? (?=\w)", " è "),
+        (r"\bE' ", "È "),
+        (r"www\.asterisk\.org", "www punto asterisk punto org"),
+    ],
     "ru": [(r"\((статус)\)", r"\1")],
 }
 
@@ -88,8 +110,10 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
         transcript, sounds = _find(folders, language, chosen["format"])
         found, missing = _pair(language, transcript, sounds, chosen["format"])
         if chosen["check_counts"] and len(found) != PROMPTS[language]:
-            raise UserError(f"{sounds} has {len(found)} prompts with speech and text instead of {PROMPTS[language]}; get the "
-                            f"whole release {VERSION}, or for another one --set data.options.check_counts=false")
+            raise UserError(
+                f"{sounds} has {len(found)} prompts with speech and text instead of {PROMPTS[language]}; get the "
+                f"whole release {VERSION}, or for another one --set data.options.check_counts=false"
+            )
         if chosen["split"] == "words":
             found = _hold_out(found, normaliser(config.normaliser, language))
         utterances += found
@@ -120,7 +144,7 @@ def _folders(config: SimpleNamespace, languages: List[str], form: str, downloads
         archives = [downloads / f"{name}-{VERSION}.tar.gz" for name in sounds]
         folders = []
     for archive in archives:
-        folders.append(downloads / archive.name[:-len(".tar.gz")])
+        folders.append(downloads / archive.name[: -len(".tar.gz")])
         if not folders[-1].is_dir():
             download.fetch(URL + archive.name, archive)
             download.unpack(archive, folders[-1])
@@ -132,12 +156,18 @@ def _find(folders: List[Path], language: str, form: str) -> Tuple[Path, Path]:
     text = f"core-sounds-{language}.txt"
     documents = f"usr/share/doc/asterisk-core-sounds-{language}"
     texts = [p for f in folders for p in (f / documents / f"{text}.gz", f / text) if p.is_file()]
-    sounds = [p for f in folders for p in (f / "usr/share/asterisk/sounds" / VOICES[language], f)
-              if (p / "digits" / f"1.{form}").is_file() and (p != f or (f / text).is_file())]
+    sounds = [
+        p
+        for f in folders
+        for p in (f / "usr/share/asterisk/sounds" / VOICES[language], f)
+        if (p / "digits" / f"1.{form}").is_file() and (p != f or (f / text).is_file())
+    ]
     if not texts or not sounds:
-        raise UserError(f"{folders[0]}: found {f'no {form} sounds' if texts else f'no {text}'} of {VOICES[language]}; give the "
-                        f"extracted Debian packages asterisk-core-sounds-{language} and asterisk-core-sounds-{language}-{form}, "
-                        f"or the official tarball asterisk-core-sounds-{language}-{form}-{VERSION}.tar.gz")
+        raise UserError(
+            f"{folders[0]}: found {f'no {form} sounds' if texts else f'no {text}'} of {VOICES[language]}; give the "
+            f"extracted Debian packages asterisk-core-sounds-{language} and asterisk-core-sounds-{language}-{form}, "
+            f"or the official tarball asterisk-core-sounds-{language}-{form}-{VERSION}.tar.gz"
+        )
     return texts[0], sounds[0]
 
 
@@ -160,8 +190,9 @@ def _pair(language: str, transcript: Path, sounds: Path, form: str) -> Tuple[Lis
         if reason:
             left_out.append(LeftOut(identity, "-", reason, by_design=True))
         else:
-            utterances.append(Utterance(identity, split, _said(key, said[key], language), VOICES[language], language, files[key],
-                                        raw=said[key]))
+            utterances.append(
+                Utterance(identity, split, _said(key, said[key], language), VOICES[language], language, files[key], raw=said[key])
+            )
     return utterances, left_out
 
 
@@ -177,7 +208,7 @@ def _read(transcript: Path, language: str) -> Dict[str, str]:
         if key in out:
             key += " (2)"
         if text.startswith(f"{key}:"):
-            text = text[len(key) + 1:]
+            text = text[len(key) + 1 :]
         text = another.split(text)[0]  # two lines run together
         out[RENAMED.get(language, {}).get(key, key)] = text.strip()
     return out
@@ -193,7 +224,7 @@ def _said(key: str, text: str, language: str) -> str:
 
 def _place(key: str) -> float:
     """SHA-1, from 0 to 1."""
-    return int(hashlib.sha1(key.encode()).hexdigest(), 16) / 2 ** 160
+    return int(hashlib.sha1(key.encode()).hexdigest(), 16) / 2**160
 
 
 def _hold_out(utterances: List[Utterance], normalise: Callable[[str], str]) -> List[Utterance]:
@@ -215,9 +246,11 @@ def _split(key: str) -> str:
 
 def _decode(utterances: List[Utterance], out: Path, nj: int) -> List[Utterance]:
     """The same utterances with WAV files below `out`; those that stand are kept."""
+
     def convert(u: Utterance) -> Utterance:
         wav = out / "wav" / u.language / f"{u.id}.wav"
         if not wav.exists():
             write_wav(wav, decode_g722(u.audio), 16000)
         return replace(u, audio=wav)
+
     return list(threaded(convert, utterances, nj, "decoding"))

@@ -6,6 +6,7 @@ https://github.com/Jakobovski/free-spoken-digit-dataset, CC BY-SA 4.0.
 sequence of a pass; whole speakers are held out for dev and test. `isolated`: single digits in the official split (recordings
 0 to 4 of each digit and speaker are test), with recordings 5 to 9 as dev.
 """
+
 import logging
 import random
 import re
@@ -17,10 +18,11 @@ from typing import Dict, List, Tuple
 import numpy as np
 import soundfile
 
-from utils import audio, download
-from utils.errors import UserError
-from utils.manifests import Corpus, LeftOut, Utterance, options
-from utils.parallel import threaded
+from utils.core import download
+from utils.core.errors import UserError
+from utils.core.parallel import threaded
+from utils.corpus import audio
+from utils.corpus.manifests import Corpus, LeftOut, Utterance, options
 
 VERSION = "1.0.10"
 URL = f"https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v{VERSION}.tar.gz"
@@ -54,8 +56,10 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
         download.unpack(archive, source)
     waves = tables(source)
     if len(waves) != RECORDINGS:
-        raise UserError(f"{source} holds {len(waves)} recordings instead of {RECORDINGS}; give the repository of the corpus, "
-                        f"version {VERSION}" + ("" if config.source else ", or delete the folder to download it again"))
+        raise UserError(
+            f"{source} holds {len(waves)} recordings instead of {RECORDINGS}; give the repository of the corpus, "
+            f"version {VERSION}" + ("" if config.source else ", or delete the folder to download it again")
+        )
     if chosen["task"] == "isolated":
         return Corpus([_digit(wave, config.language) for wave in waves], [])
     return _connected(waves, chosen, config.language, out, nj)
@@ -73,11 +77,16 @@ def _connected(waves: List[Path], chosen: Dict, language: str, out: Path, nj: in
         by_speaker[NAME.fullmatch(wave.stem)[2]].append(wave)
     held_out = {**{s: "dev" for s in chosen["dev"]}, **{s: "test" for s in chosen["test"]}}
     if not set(held_out) <= set(by_speaker) or len(held_out) < len(chosen["dev"]) + len(chosen["test"]):
-        raise UserError(f"data.options.dev={chosen['dev']} and test={chosen['test']} must be different speakers of "
-                        f"{', '.join(sorted(by_speaker))}")
+        raise UserError(
+            f"data.options.dev={chosen['dev']} and test={chosen['test']} must be different speakers of "
+            f"{', '.join(sorted(by_speaker))}"
+        )
     loaded = dict(zip(waves, threaded(_load, waves, nj, "reading")))
-    left_out = [LeftOut(wave.stem, held_out.get(NAME.fullmatch(wave.stem)[2], "train"), problem)
-                for wave, (_, problem) in loaded.items() if problem]
+    left_out = [
+        LeftOut(wave.stem, held_out.get(NAME.fullmatch(wave.stem)[2], "train"), problem)
+        for wave, (_, problem) in loaded.items()
+        if problem
+    ]
     utterances = []
     for speaker, own in sorted(by_speaker.items()):
         split = held_out.get(speaker, "train")
@@ -121,7 +130,7 @@ def _join(pieces: List[np.ndarray], gap: float) -> np.ndarray:
     out = []
     for piece in pieces:
         faded = piece.astype(np.float32)
-        faded[:len(ramp)] *= ramp[:len(faded)]
-        faded[-len(ramp):] *= ramp[::-1][-len(faded):]
+        faded[: len(ramp)] *= ramp[: len(faded)]
+        faded[-len(ramp) :] *= ramp[::-1][-len(faded) :]
         out += [silence, faded.astype(np.int16)]
     return np.concatenate(out[1:])

@@ -7,14 +7,15 @@
 
 A dev or test that doesn't exist is cut from train, always the same: whole speakers where there are ten or more, else utterances.
 """
+
 import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import List
 
-from utils import kaldi
-from utils.errors import UserError
-from utils.manifests import Corpus, hold_out, options
+from utils.core.errors import UserError
+from utils.corpus import kaldi
+from utils.corpus.manifests import Corpus, hold_out, options
 
 OPTIONS = {"name": "", "train": "train", "dev": "dev", "test": "test", "held_out": 0.1, "channel": -1, "allow_pipes": False}
 SPEAKERS = 10  # from that many on, whole speakers are held out
@@ -34,8 +35,9 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
     """Read the data directories; cut from train what doesn't exist."""
     chosen = options(config, OPTIONS)
     if not config.source:
-        raise UserError("kaldi_dir needs your data: --set data.source=FOLDER, with Kaldi data directories train/, dev/ and "
-                        "test/ in it")
+        raise UserError(
+            "kaldi_dir needs your data: --set data.source=FOLDER, with Kaldi data directories train/, dev/ and test/ in it"
+        )
     if not 0 < chosen["held_out"] < 0.5:
         raise UserError(f"data.options.held_out={chosen['held_out']}: a share of train, more than 0 and less than 0.5")
     source = Path(config.source)
@@ -46,8 +48,14 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
         if split != "train" and not folder.is_dir():
             missing.append(split)
             continue
-        found = kaldi.read(folder, source, split, config.language, None if chosen["channel"] < 0 else chosen["channel"],
-                           out / "wav" if chosen["allow_pipes"] else None)
+        found = kaldi.read(
+            folder,
+            source,
+            split,
+            config.language,
+            None if chosen["channel"] < 0 else chosen["channel"],
+            out / "wav" if chosen["allow_pipes"] else None,
+        )
         utterances += found.utterances
         left_out += found.left_out
     for split in reversed(missing):  # test first: it stays the same when a dev is made later
@@ -56,6 +64,11 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
         by_speaker = speakers >= SPEAKERS
         n = max(1, round(chosen["held_out"] * (speakers if by_speaker else len(train))))
         utterances = hold_out(utterances, split, **{"speakers" if by_speaker else "single": n})
-        log.info("no %s in %s: %d %s of train are held out for it", chosen[split], source, n,
-                 "speakers" if by_speaker else "utterances")
+        log.info(
+            "no %s in %s: %d %s of train are held out for it",
+            chosen[split],
+            source,
+            n,
+            "speakers" if by_speaker else "utterances",
+        )
     return Corpus(utterances, left_out)

@@ -3,14 +3,16 @@
 Official speaker-disjoint train (125 speakers) and test (125); dev is `data.options.dev_speakers` speakers of train, the first by
 the SHA-1 of their names. Free, for commercial use too. The scores of the corpus are not read.
 """
+
 import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import List
 
-from utils import download, kaldi
-from utils.errors import UserError
-from utils.manifests import Corpus, hold_out, options
+from utils.core import download
+from utils.core.errors import UserError
+from utils.corpus import kaldi
+from utils.corpus.manifests import Corpus, hold_out, options
 
 URL = "https://www.openslr.org/resources/101/speechocean762.tar.gz"
 UTTERANCES = {"train": 2500, "test": 2500}
@@ -40,8 +42,10 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
     for split, part in parts.items():
         n = len(part.utterances) + len(part.left_out)
         if n != UTTERANCES[split]:
-            raise UserError(f"{source / split} has {n} utterances instead of {UTTERANCES[split]}; give the corpus as it was "
-                            "published" + ("" if config.source else ", or delete the folder to download it again"))
+            raise UserError(
+                f"{source / split} has {n} utterances instead of {UTTERANCES[split]}; give the corpus as it was "
+                "published" + ("" if config.source else ", or delete the folder to download it again")
+            )
     train, test = parts["train"], parts["test"]
     shared = {u.speaker for u in train.utterances} & {u.speaker for u in test.utterances}
     if shared:

@@ -3,14 +3,15 @@
 The file name holds the transcript: `1_0_1_1_1_0_1_0.wav`. Train and test are Lhotse's and icefall's (every second file of the
 sorted list); `data.options.dev` files of train become dev, evenly spread.
 """
+
 import logging
 from pathlib import Path
 from types import SimpleNamespace
 from typing import List
 
-from utils import download
-from utils.errors import UserError
-from utils.manifests import Corpus, Utterance, options
+from utils.core import download
+from utils.core.errors import UserError
+from utils.corpus.manifests import Corpus, Utterance, options
 
 URL = "https://www.openslr.org/resources/1/waves_yesno.tar.gz"
 FILES = 60
@@ -40,8 +41,10 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
             download.unpack(archive, source)
     waves = tables(source)
     if len(waves) != FILES:
-        raise UserError(f"{source} holds {len(waves)} recordings instead of {FILES}; give the folder `waves_yesno` as it was "
-                        "published" + ("" if config.source else ", or delete it to download it again"))
+        raise UserError(
+            f"{source} holds {len(waves)} recordings instead of {FILES}; give the folder `waves_yesno` as it was "
+            "published" + ("" if config.source else ", or delete it to download it again")
+        )
     train, test = waves[::2], waves[1::2]
     n = options(config, OPTIONS)["dev"]
     if not 0 < n < len(train):

@@ -1,7 +1,7 @@
 """Add words to a trained model, without training: a vocabulary pack of vectors and units, that decoding takes by decode.packs.
 
-    python -m steps.add_words --corpus asterisk --recipe wordvec_hybrid --pack names zermatt 'nuptse N AH P T S IY' --file more.txt
-    ./egs/asterisk/run.sh --set 'decode.packs=[names]' --stage decode
+python -m steps.add_words --corpus asterisk --recipe wordvec_hybrid --pack names zermatt 'nuptse N AH P T S IY' --file more.txt
+./egs/asterisk/run.sh --set 'decode.packs=[names]' --stage decode
 """
 
 import sys
@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 from typing import Dict, List, Optional, Sequence, Tuple
 
-from utils import driver
-from utils.adding import Adding, alike, parse
-from utils.errors import UserError
-from utils.files import write_lines
-from utils.packs import read_pack, write_pack
-from utils.stages import Plan, pack_path
+from utils.core.errors import UserError
+from utils.core.files import write_lines
+from utils.lang.packs import read_pack, write_pack
+from utils.pipeline import driver
+from utils.pipeline.stages import Plan, pack_path
+from utils.rescore.adding import Adding, alike, parse
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -27,9 +27,16 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     p.add_argument("--by-frequency", action="store_true", help="words named and listed are as likely as in the language at large")
     like = p.add_mutually_exclusive_group()
     like.add_argument("--like", default="", metavar="WORD,...", help="they occur where these words of the training text do")
-    like.add_argument("--like-vectors", default="", metavar="PATH", help="they occur where the words with the nearest vectors do: "
-                      "of a language model (its folder, a GGUF file) or a vectors file")
-    p.add_argument("--audio", action="append", default=[], metavar="WORD=FILE", help="a recording of a word alone; may be repeated")
+    like.add_argument(
+        "--like-vectors",
+        default="",
+        metavar="PATH",
+        help="they occur where the words with the nearest vectors do: "
+        "of a language model (its folder, a GGUF file) or a vectors file",
+    )
+    p.add_argument(
+        "--audio", action="append", default=[], metavar="WORD=FILE", help="a recording of a word alone; may be repeated"
+    )
     p.add_argument("--leave-out", action="store_true", help="add those that can be added, and list the others beside the pack")
     p.add_argument("--remove", action="store_true", help="take the words out of the pack")
     p.add_argument("--list", action="store_true", help="print words of the pack, units, origin, what they are like")
@@ -61,7 +68,9 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         print(f"{len(asked)} words removed from {path}")
         return
     if not asked and not options.audio and options.common < 1:
-        raise UserError("no words to add: name some, a list by --file, frequent ones by --common N, or recordings by --audio WORD=FILE")
+        raise UserError(
+            "no words to add: name some, a list by --file, frequent ones by --common N, or recordings by --audio WORD=FILE"
+        )
     adding = Adding({name: plan.out for name, plan in plans.items()})
     started = time.perf_counter()
     left_out: Optional[Dict[str, str]] = {} if options.leave_out else None

@@ -1,18 +1,18 @@
 """Stage 4: what would go wrong in training or can't be recognised afterwards, found out beforehand."""
+
 from typing import Any, Dict, List, Tuple
 
 import numpy as np
 from lhotse import CutSet
 from safetensors import safe_open
 
-from utils import audit
-from utils.contract import Job
-from utils.errors import UserError
-from utils.feasibility import Head, Need, needs
-from utils.files import read_json, write_json, write_lines, write_text
-from utils.lexicon import Lexicon, read_lexicon
-from utils.manifests import SPLITS
-from utils.synthesis import training_lexicon
+from utils.core.errors import UserError
+from utils.core.files import read_json, write_json, write_lines, write_text
+from utils.corpus.manifests import SPLITS
+from utils.lang import audit
+from utils.lang.feasibility import Head, Need, needs
+from utils.lang.lexicon import Lexicon, read_lexicon, training_lexicon
+from utils.pipeline.contract import Job
 
 TRAINED_ON = ("train", "synthesised")
 SHOWN = 20  # of a long list, in the readable report; report.json has all
@@ -40,8 +40,10 @@ def run(job: Job) -> None:
     }
     report["close"], report["close_pairs"] = _close(job, lex)
     # Validation needs finite losses too; what of the test set can't be aligned is only reported.
-    write_lines(job.out / "infeasible.tsv", (f"{r.id}\t{r.frames}\t{r.needed}\t{r.head}" for split in rows if split != "test"
-                                             for r in rows[split] if not r.feasible))
+    write_lines(
+        job.out / "infeasible.tsv",
+        (f"{r.id}\t{r.frames}\t{r.needed}\t{r.head}" for split in rows if split != "test" for r in rows[split] if not r.feasible),
+    )
     write_json(job.out / "report.json", report)
     write_text(job.out / "report.md", _readable(report, job))
     _judge(job, report, [row for split in TRAINED_ON for row in rows.get(split, []) if not row.feasible])
@@ -51,7 +53,7 @@ def _close(job: Job, lex: Lexicon) -> Tuple[List[Any], int]:
     with safe_open(str(job.inputs["vectors"] / "table.safetensors"), framework="numpy") as table:
         if "meaning" not in table.keys():
             return [], 0
-        vectors, known = (table.get_tensor(part)[:len(lex.words)] for part in ("meaning", "known"))
+        vectors, known = (table.get_tensor(part)[: len(lex.words)] for part in ("meaning", "known"))
     counts = read_json(job.inputs["lang"] / "word_counts.json")
     return audit.close_vectors(lex.words, vectors, known, counts, job.config.audit.close)
 
@@ -60,15 +62,21 @@ def _judge(job: Job, report: Dict[str, Any], infeasible: List[Need]) -> None:
     """Log the findings; raise UserError where too many training utterances are infeasible."""
     for split in ("dev", "test"):
         o = report["oov"][split]
-        job.log.info("%s: %d of %d words (%.1f%%) are not in the training text", split, o["oov_tokens"], o["tokens"],
-                     100 * o["oov_tokens"] / max(o["tokens"], 1))
+        job.log.info(
+            "%s: %d of %d words (%.1f%%) are not in the training text",
+            split,
+            o["oov_tokens"],
+            o["tokens"],
+            100 * o["oov_tokens"] / max(o["tokens"], 1),
+        )
     for warning in _warnings(report, job.config.audit.close):
         job.log.warning("%s", warning)
     lost, total = len({row.id for row in infeasible}), sum(report["utterances"].get(split, 0) for split in TRAINED_ON)
     if lost <= job.config.audit.max_infeasible * total:
         if lost:
-            job.log.warning("%d of %d training cuts can't be aligned and are left out (%s)", lost, total,
-                            job.plan.out / "infeasible.tsv")
+            job.log.warning(
+                "%d of %d training cuts can't be aligned and are left out (%s)", lost, total, job.plan.out / "infeasible.tsv"
+            )
         return
     first = "".join(f"\n  {row.id}: {row.frames} frames, {row.needed} needed ({row.head} head)" for row in infeasible[:5])
     raise UserError(
@@ -76,49 +84,76 @@ def _judge(job: Job, report: Dict[str, Any], infeasible: List[Need]) -> None:
         f"{job.config.audit.max_infeasible:.1%}). All are in {job.out / 'infeasible.tsv'}; the first:{first}\n"
         "Check that these transcripts belong to their audio. If they do: longer units (lang.units, lang.size), slower copies "
         "(features.speed_perturb), or leave them out with "
-        f"--set audit.max_infeasible={min(1.0, np.ceil(1000 * lost / total) / 1000):g}")
+        f"--set audit.max_infeasible={min(1.0, np.ceil(1000 * lost / total) / 1000):g}"
+    )
 
 
 def _warnings(report: Dict[str, Any], close: float) -> List[str]:
     out = []
     for head, frames in report["frames_per_symbol"].items():
         if frames["p10"] < audit.FEWEST_FRAMES:
-            out.append(f"one training utterance in ten has {frames['p10']:.1f} or fewer frames of "
-                       f"{1000 * report['frame_seconds'][head]:.0f} ms for each {'word' if head == 'word' else 'sub-word unit'}: "
-                       "hard to learn, CTC wants about two")
+            out.append(
+                f"one training utterance in ten has {frames['p10']:.1f} or fewer frames of "
+                f"{1000 * report['frame_seconds'][head]:.0f} ms for each {'word' if head == 'word' else 'sub-word unit'}: "
+                "hard to learn, CTC wants about two"
+            )
     if report["close"]:
-        out.append(f"{report['close_pairs']} pairs of words have vectors closer than audit.close={close:g}: "
-                   + ", ".join(f"{a}/{b}" for a, b, _ in report["close"][:5]))
+        out.append(
+            f"{report['close_pairs']} pairs of words have vectors closer than audit.close={close:g}: "
+            + ", ".join(f"{a}/{b}" for a, b, _ in report["close"][:5])
+        )
     if report["homophones"]:
-        out.append(f"{len(report['homophones'])} groups of words have the same units; only the language model tells them apart: "
-                   + ", ".join("/".join(group) for group in report["homophones"][:5]))
+        out.append(
+            f"{len(report['homophones'])} groups of words have the same units; only the language model tells them apart: "
+            + ", ".join("/".join(group) for group in report["homophones"][:5])
+        )
     return out
 
 
 def _readable(report: Dict[str, Any], job: Job) -> str:
-    lines = [f"# Audit of {job.corpus}", "", "## CTC feasibility", "",
-             "An utterance of S symbols, R of them equal to the one before, needs S + R frames. Cuts with fewer on any head:", ""]
+    lines = [
+        f"# Audit of {job.corpus}",
+        "",
+        "## CTC feasibility",
+        "",
+        "An utterance of S symbols, R of them equal to the one before, needs S + R frames. Cuts with fewer on any head:",
+        "",
+    ]
     for split, rows in report["infeasible"].items():
         lines.append(f"- {split}: {len({r['id'] for r in rows})} of {report['utterances'][split]}")
         lines += [f"  - {r['id']}: {r['frames']} frames, {r['needed']} needed ({r['head']})" for r in rows[:SHOWN]]
         lines += [f"  - and {len(rows) - SHOWN} more (report.json)"] if len(rows) > SHOWN else []
     rate = report["words_per_second"]
-    lines += ["", "## Speaking rate against stride", "",
-              f"Training speech at its own speed: {rate['mean']:.2f} words a second; by utterance "
-              + ", ".join(f"{k[1:]}%: {v:.2f}" for k, v in rate.items() if k != "mean") + ".", "",
-              "| head | ms a frame | frames a symbol, fastest 1% | fastest 10% | median | utterances under 2 |",
-              "|---|--:|--:|--:|--:|--:|"]
+    lines += [
+        "",
+        "## Speaking rate against stride",
+        "",
+        f"Training speech at its own speed: {rate['mean']:.2f} words a second; by utterance "
+        + ", ".join(f"{k[1:]}%: {v:.2f}" for k, v in rate.items() if k != "mean")
+        + ".",
+        "",
+        "| head | ms a frame | frames a symbol, fastest 1% | fastest 10% | median | utterances under 2 |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
     for head, f in report["frames_per_symbol"].items():
-        lines.append(f"| {head} | {1000 * report['frame_seconds'][head]:.0f} | {f['p1']:.2f} | {f['p10']:.2f} | {f['p50']:.2f} "
-                     f"| {100 * f['few']:.1f}% |")
+        lines.append(
+            f"| {head} | {1000 * report['frame_seconds'][head]:.0f} | {f['p1']:.2f} | {f['p10']:.2f} | {f['p50']:.2f} "
+            f"| {100 * f['few']:.1f}% |"
+        )
     lines += ["", "## Words that the training text lacks", ""]
     for split, o in report["oov"].items():
-        lines.append(f"- {split}: {o['oov_tokens']} of {o['tokens']} words ({100 * o['oov_tokens'] / max(o['tokens'], 1):.1f}%), "
-                     f"{o['oov_types']} of {o['types']} types: {_some(o['words'])}")
-    lines += ["", "## Words that are hard to tell apart", "",
-              f"- same sub-word units: {_some(['/'.join(g) for g in report['homophones']])}",
-              f"- {report['close_pairs']} pairs with a cosine above {job.config.audit.close:g} between their vectors: "
-              + _some([f"{a}/{b} ({cosine:.2f})" for a, b, cosine in report["close"]])]
+        lines.append(
+            f"- {split}: {o['oov_tokens']} of {o['tokens']} words ({100 * o['oov_tokens'] / max(o['tokens'], 1):.1f}%), "
+            f"{o['oov_types']} of {o['types']} types: {_some(o['words'])}"
+        )
+    lines += [
+        "",
+        "## Words that are hard to tell apart",
+        "",
+        f"- same sub-word units: {_some(['/'.join(g) for g in report['homophones']])}",
+        f"- {report['close_pairs']} pairs with a cosine above {job.config.audit.close:g} between their vectors: "
+        + _some([f"{a}/{b} ({cosine:.2f})" for a, b, cosine in report["close"]]),
+    ]
     found = _warnings(report, job.config.audit.close)
     return "\n".join(lines + (["", "## Warnings", "", *(f"- {w}" for w in found)] if found else [])) + "\n"
 
@@ -130,5 +165,6 @@ def _some(items: List[str]) -> str:
 if __name__ == "__main__":
     import sys
 
-    from utils.driver import main
+    from utils.pipeline.driver import main
+
     sys.exit(main(only="audit"))

@@ -10,14 +10,14 @@ import sys
 from pathlib import Path
 from typing import List, Optional, Sequence, Tuple
 
-from utils.comparison import system_name
-from utils.config import nearest
-from utils.details_page import WORST, details
-from utils.driver import Parser
-from utils.errors import UserError
-from utils.files import ROOT, write_text
-from utils.records import Record, read_all
-from utils.report import BASELINE, Report, html_page, markdown_page, readme_block, report, terminal
+from utils.core.errors import UserError
+from utils.core.files import ROOT, write_text
+from utils.pipeline.config import nearest
+from utils.pipeline.driver import Parser
+from utils.results.comparison import system_name
+from utils.results.details_page import WORST, details
+from utils.results.records import Record, read_all
+from utils.results.report import BASELINE, Report, html_page, markdown_page, readme_block, report, terminal
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
@@ -41,7 +41,10 @@ def main(arguments: Optional[Sequence[str]] = None, root: Path = ROOT) -> int:
         "--baseline", default=BASELINE, metavar="NAME", help=f"recipe that the others are tested against (default {BASELINE})"
     )
     p.add_argument(
-        "--markdown", type=Path, metavar="FILE", help="default RESULTS.md, written where nothing but --baseline or --worst is given"
+        "--markdown",
+        type=Path,
+        metavar="FILE",
+        help="default RESULTS.md, written where nothing but --baseline or --worst is given",
     )
     p.add_argument(
         "--html",

@@ -1,8 +1,10 @@
 """Stage 0: recordings, supervisions and cuts of a corpus, validated; normalised text; a list of everything left out and why."""
+
 from importlib import import_module
 
-from utils import download, manifests
-from utils.contract import Job
+from utils.core import download
+from utils.corpus import manifests
+from utils.pipeline.contract import Job
 
 
 def run(job: Job) -> None:
@@ -16,6 +18,6 @@ def run(job: Job) -> None:
 if __name__ == "__main__":
     import sys
 
-    from utils.driver import main
+    from utils.pipeline.driver import main
 
     sys.exit(main(only="data"))

@@ -5,17 +5,17 @@ from typing import Any, Dict
 import torch
 from safetensors.torch import save_file
 
-from utils.contract import Job
-from utils.dataset import Features, ordered_batches, read_cuts
-from utils.decoding import Decoder, first_pass_graph, unfinished, write_hypotheses
-from utils.files import atomic_path
-from utils.graphs import need_k2
-from utils.lexicon import read_lexicon
-from utils.packs import joined, read_pack
-from utils.parallel import in_fork, run_all
-from utils.stages import pack_path
-from utils.trained import composed_table, trained_model, with_added
-from utils.vocabulary import make_lang, open_lexicon
+from utils.core.files import atomic_path
+from utils.core.parallel import in_fork, run_all
+from utils.decode.decoding import Decoder, first_pass_graph, unfinished, write_hypotheses
+from utils.lang.graphs import need_k2
+from utils.lang.lexicon import read_lexicon
+from utils.lang.packs import joined, read_pack
+from utils.lang.vocabulary import make_lang, open_lexicon
+from utils.pipeline.contract import Job
+from utils.pipeline.stages import pack_path
+from utils.train.dataset import Features, ordered_batches, read_cuts
+from utils.train.trained import composed_table, trained_model, with_added
 
 SPLITS = ("dev", "test")
 
@@ -69,6 +69,6 @@ def make_decoder(job: Job) -> Decoder:
 if __name__ == "__main__":
     import sys
 
-    from utils.driver import main
+    from utils.pipeline.driver import main
 
     sys.exit(main(only="decode"))

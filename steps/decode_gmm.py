@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from utils.contract import Job
-from utils.dataset import Features, read_cuts
-from utils.decoding import in_order, unfinished, write_hypotheses
-from utils.files import read_json, write_json
-from utils.gmm_decoding import Recogniser, errors
-from utils.gmm_training import Model
-from utils.lexicon import read_lexicon
-from utils.parallel import run_all
+from utils.baselines.gmm_decoding import Recogniser, errors
+from utils.baselines.gmm_training import Model
+from utils.core.files import read_json, write_json
+from utils.core.parallel import run_all
+from utils.decode.decoding import in_order, unfinished, write_hypotheses
+from utils.lang.lexicon import read_lexicon
+from utils.pipeline.contract import Job
+from utils.train.dataset import Features, read_cuts
 
 SPLITS = ("dev", "test")
 

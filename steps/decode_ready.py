@@ -2,12 +2,12 @@
 
 from lhotse import CutSet
 
-from utils.contract import Job
-from utils.decoding import in_order, unfinished, write_hypotheses
-from utils.files import write_json
-from utils.memory import keep_freed
-from utils.parallel import run_all
-from utils.ready import SYSTEMS, recognise
+from utils.baselines.ready import SYSTEMS, recognise
+from utils.core.files import write_json
+from utils.core.memory import keep_freed
+from utils.core.parallel import run_all
+from utils.decode.decoding import in_order, unfinished, write_hypotheses
+from utils.pipeline.contract import Job
 
 SPLITS = ("dev", "test")
 

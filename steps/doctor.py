@@ -3,6 +3,7 @@
 Imports only the standard library, so that it runs, with any Python 3, where nothing else does. torch and k2 are tried out in a
 process of their own: versions that don't fit each other may crash it.
 """
+
 import json
 import os
 import platform
@@ -15,7 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Tuple
 
-from utils.versions import git_state
+from utils.core.versions import git_state
 
 ROOT = Path(__file__).resolve().parent.parent
 LISTS = ROOT / "utils" / "requirements"
@@ -25,7 +26,7 @@ SETUP = "utils/setup.sh"
 TRIAL = """
 import json, torch
 out = {"torch": torch.__version__, "gpus": []}
-from utils.device import gpu_trouble
+from utils.core.device import gpu_trouble
 for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
     out["gpus"].append([torch.cuda.get_device_name(i), gpu_trouble(i)])
 print(json.dumps(out), flush=True)
@@ -65,8 +66,11 @@ def main() -> int:
 def python() -> Iterator[Finding]:
     """The interpreter."""
     fits = (3, 10) <= sys.version_info[:2] < (3, 13)
-    yield Finding("Python", f"{platform.python_version()} at {sys.executable}, on {platform.platform()}",
-                  "" if fits else f"use Python 3.10 to 3.12: .venv/bin/python -m steps.doctor, after {SETUP}")
+    yield Finding(
+        "Python",
+        f"{platform.python_version()} at {sys.executable}, on {platform.platform()}",
+        "" if fits else f"use Python 3.10 to 3.12: .venv/bin/python -m steps.doctor, after {SETUP}",
+    )
 
 
 def environment() -> Iterator[Finding]:
@@ -76,8 +80,11 @@ def environment() -> Iterator[Finding]:
     if done.returncode == 0:
         stack = (own / "nuptse.stamp").read_text().split()[0]
         other = Path(sys.prefix).resolve() != own.resolve()
-        yield Finding(".venv", f"complete, stack '{stack}'" + ("; this Python is another" if other else ""),
-                      "look at it with: .venv/bin/python -m steps.doctor" if other and not _installed("torch") else "")
+        yield Finding(
+            ".venv",
+            f"complete, stack '{stack}'" + ("; this Python is another" if other else ""),
+            "look at it with: .venv/bin/python -m steps.doctor" if other and not _installed("torch") else "",
+        )
     elif Path(sys.prefix).resolve() == own.resolve() or not own.exists() and not _installed("torch"):
         why = f" ({done.stderr.strip()})" if done.stderr else ""
         yield Finding(".venv", f"missing, unfinished, or of other versions{why}", SETUP)
@@ -88,12 +95,20 @@ def environment() -> Iterator[Finding]:
 def packages() -> Iterator[Finding]:
     """Installed versions against utils/requirements/."""
     wanted = dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^\s]+)", (LISTS / "common.txt").read_text(), re.M))
-    differ = [f"{name} {_installed(name) or 'missing'} (tested: {version})" for name, version in wanted.items()
-              if name != "pip" and _installed(name) != version]
+    differ = [
+        f"{name} {_installed(name) or 'missing'} (tested: {version})"
+        for name, version in wanted.items()
+        if name != "pip" and _installed(name) != version
+    ]
     missing = [text for text in differ if " missing " in text]
     shown = (missing + [text for text in differ if text not in missing])[:5]
-    yield Finding("packages", f"{len(wanted) - len(differ)} of {len(wanted)} as tested" + "".join(f"; {text}" for text in shown)
-                  + ("; and others" if len(differ) > len(shown) else ""), SETUP if missing else "")
+    yield Finding(
+        "packages",
+        f"{len(wanted) - len(differ)} of {len(wanted)} as tested"
+        + "".join(f"; {text}" for text in shown)
+        + ("; and others" if len(differ) > len(shown) else ""),
+        SETUP if missing else "",
+    )
 
 
 def torch_and_k2() -> Iterator[Finding]:
@@ -132,8 +147,11 @@ def machine() -> Iterator[Finding]:
         available, total = (int(memory[key]) / 2**20 for key in ("MemAvailable", "MemTotal"))
     except (OSError, KeyError):  # not Linux
         return
-    yield Finding("memory", f"{available:.1f} of {total:.1f} GB available",
-                  "" if available >= 4 else "a stage takes up to 4 GB: end other programs, or lower --nj and train.batch_seconds")
+    yield Finding(
+        "memory",
+        f"{available:.1f} of {total:.1f} GB available",
+        "" if available >= 4 else "a stage takes up to 4 GB: end other programs, or lower --nj and train.batch_seconds",
+    )
 
 
 def disks() -> Iterator[Finding]:
@@ -172,8 +190,14 @@ def _try_out() -> Tuple[Dict, str]:
     """What the trial printed, and why it ended early ('' where it did not)."""
     path = os.pathsep.join([str(ROOT)] + [p for p in [os.environ.get("PYTHONPATH")] if p])
     try:
-        done = subprocess.run([sys.executable, "-c", TRIAL], capture_output=True, text=True, timeout=300, cwd=ROOT,
-                              env={**os.environ, "PYTHONPATH": path})
+        done = subprocess.run(
+            [sys.executable, "-c", TRIAL],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": path},
+        )
     except subprocess.TimeoutExpired:
         return {}, "no answer for 300 s"
     lines: List[str] = [line for line in done.stdout.splitlines() if line.startswith("{")]

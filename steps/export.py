@@ -4,12 +4,12 @@ import shutil
 
 import torch
 
-from utils.bundle import export_onnx, save_word_vectors
-from utils.contract import Job
-from utils.dataset import read_cuts
-from utils.files import atomic_path, write_json
-from utils.lexicon import read_lexicon
-from utils.trained import trained_model
+from utils.bundle.export import export_onnx, save_word_vectors
+from utils.core.files import atomic_path, write_json
+from utils.lang.lexicon import read_lexicon
+from utils.pipeline.contract import Job
+from utils.train.dataset import read_cuts
+from utils.train.trained import trained_model
 
 COPIES = {
     "train": ("model.safetensors", "config.yaml", "summary.json"),
@@ -45,6 +45,6 @@ def run(job: Job) -> None:
 if __name__ == "__main__":
     import sys
 
-    from utils.driver import main
+    from utils.pipeline.driver import main
 
     sys.exit(main(only="export"))

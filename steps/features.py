@@ -1,16 +1,18 @@
 """Stage 1: features of every cut, speed-perturbed copies of the training set, and normalisation statistics."""
+
 import shutil
 from typing import List
 
 from lhotse import CutSet
 
-from utils import features
-from utils.contract import Job
-from utils.errors import UserError
-from utils.files import atomic_path, write_json
-from utils.front_end import DESCRIPTION, make
-from utils.manifests import SPLITS
-from utils.timing import sum_timing
+from utils.core.errors import UserError
+from utils.core.files import atomic_path, write_json
+from utils.core.timing import sum_timing
+from utils.corpus.manifests import SPLITS
+from utils.features import extraction as features
+from utils.features.front_end import DESCRIPTION
+from utils.features.front_ends import make
+from utils.pipeline.contract import Job
 
 
 def run(job: Job) -> None:
@@ -54,5 +56,6 @@ def _finish(job: Job, work: List[features.Chunk], smallest: float) -> None:
 if __name__ == "__main__":
     import sys
 
-    from utils.driver import main
+    from utils.pipeline.driver import main
+
     sys.exit(main(only="features"))

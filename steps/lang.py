@@ -1,13 +1,14 @@
 """Stage 2: word list, sub-word units, lexicon, n-gram LM, and the decoding graphs."""
+
 from collections import Counter
 from typing import List
 
-from utils import graphs, lexicon, ngram, units
-from utils.contract import Job
-from utils.errors import UserError
-from utils.files import read_json, write_bytes, write_json, write_lines
-from utils.sentences import Text, transcripts
-from utils.text import normaliser
+from utils.core.errors import UserError
+from utils.core.files import read_json, write_bytes, write_json, write_lines
+from utils.lang import graphs, lexicon, ngram, units
+from utils.pipeline.contract import Job
+from utils.text.normalise import normaliser
+from utils.text.sentences import Text, transcripts
 
 
 def run(job: Job) -> None:
@@ -43,10 +44,24 @@ def _mixed(job: Job, model: ngram.NGram, sentences: List[List[str]]) -> ngram.NG
     mixed = mixture.static(ngram.occurring(sentences, model.order, job.config.lang.min_count))
     before, after, total = model.perplexity(dev), mixed.perplexity(dev), sum(map(len, sentences))
     known = total - sum(sentence.count(lexicon.UNKNOWN) for sentence in sentences)
-    job.log.info("%d-gram: weight %.3f of %s (%d words, %.1f%% of them in the training text); perplexity of dev %.1f, without %.1f",
-                 model.order, mixture.weight, job.config.lang.text, total, 100 * known / total, after, before)
-    about = {"sentences": len(sentences), "words": total, "known": known, "weight": mixture.weight, "dev_perplexity": after,
-             "dev_perplexity_without": before}
+    job.log.info(
+        "%d-gram: weight %.3f of %s (%d words, %.1f%% of them in the training text); perplexity of dev %.1f, without %.1f",
+        model.order,
+        mixture.weight,
+        job.config.lang.text,
+        total,
+        100 * known / total,
+        after,
+        before,
+    )
+    about = {
+        "sentences": len(sentences),
+        "words": total,
+        "known": known,
+        "weight": mixture.weight,
+        "dev_perplexity": after,
+        "dev_perplexity_without": before,
+    }
     write_json(job.out / f"text-{model.order}gram.json", about)
     return mixed
 
@@ -58,13 +73,16 @@ def _write_lexicon(job: Job, text: List[List[str]]) -> None:
     words = sorted(counts)
     reserved = {lexicon.EPS, lexicon.UNKNOWN, ngram.BOS, ngram.EOS}.intersection(words) or [w for w in words if w.startswith("#")]
     if reserved:
-        raise UserError(f"the training text has '{min(reserved)}', that the graphs use as a symbol of their own; "
-                        "mend the text, or choose a data.normaliser that drops it")
+        raise UserError(
+            f"the training text has '{min(reserved)}', that the graphs use as a symbol of their own; "
+            "mend the text, or choose a data.normaliser that drops it"
+        )
     if options.units == "phone":
         entries = _pronounced(job, words)
         tokens = sorted({unit for _, sequence in entries for unit in sequence})
     else:
         import sentencepiece
+
         model, size = units.train_sentencepiece([" ".join(words) for words in text], options.units, options.size)
         write_bytes(job.out / "sp.model", model)
         if size != options.size:
@@ -81,13 +99,19 @@ def _write_lexicon(job: Job, text: List[List[str]]) -> None:
 
 def _pronounced(job: Job, words: List[str]) -> List[lexicon.Entry]:
     if job.config.data.language != "en":
-        raise UserError("lang.units=phone takes English pronunciations, and data.language is "
-                        f"{job.config.data.language}; use lang.units=unigram")
+        raise UserError(
+            "lang.units=phone takes English pronunciations, and data.language is "
+            f"{job.config.data.language}; use lang.units=unigram"
+        )
     table, guessed = units.pronounce_all(words)
     if guessed:
         write_lines(job.out / "guessed.txt", (f"{word} {' '.join(table[word][0])}" for word in guessed))
-        job.log.warning("%d of %d words are not in cmudict and got a pronunciation from their letters (guessed.txt): %s",
-                        len(guessed), len(words), " ".join(guessed[:10]) + (" ..." if len(guessed) > 10 else ""))
+        job.log.warning(
+            "%d of %d words are not in cmudict and got a pronunciation from their letters (guessed.txt): %s",
+            len(guessed),
+            len(words),
+            " ".join(guessed[:10]) + (" ..." if len(guessed) > 10 else ""),
+        )
     return [(word, sequence) for word in words for sequence in table[word]]
 
 
@@ -101,9 +125,11 @@ def _write_graphs(job: Job, lex: lexicon.Lexicon) -> None:
     def grammar(name: str) -> graphs.Fsa:
         return graphs.grammar(job.out / name, job.out / "words.txt")
 
-    for name, build in (("L.pt", lambda: graphs.lexicon_fst(lex, disambiguation=False)),
-                        ("HLG.pt", lambda: graphs.compile_hlg(lex, grammar("lm.arpa"))),
-                        ("word_graph.pt", lambda: graphs.compile_word_graph(grammar("g.arpa"), len(lex.words)))):
+    for name, build in (
+        ("L.pt", lambda: graphs.lexicon_fst(lex, disambiguation=False)),
+        ("HLG.pt", lambda: graphs.compile_hlg(lex, grammar("lm.arpa"))),
+        ("word_graph.pt", lambda: graphs.compile_word_graph(grammar("g.arpa"), len(lex.words))),
+    ):
         if not (job.out / name).exists():
             fsa = build()
             graphs.save_fsa(fsa, job.out / name)
@@ -113,23 +139,33 @@ def _write_graphs(job: Job, lex: lexicon.Lexicon) -> None:
 def _write_summary(job: Job, lex: lexicon.Lexicon) -> None:
     lm = ngram.read_arpa(job.out / "lm.arpa")
     perplexity = lm.perplexity(transcripts(job.inputs["data"], "dev"))
-    job.log.info("%d words, %d %s units, %d n-grams, perplexity of dev %.1f",
-                 len(lex.words), len(lex.tokens), job.config.lang.units, len(lm.logp), perplexity)
-    write_json(job.out / "summary.json", {
-        "normaliser": read_json(job.inputs["data"] / "summary.json")["normaliser"],
-        "units": job.config.lang.units,
-        "words": len(lex.words),
-        "tokens": len(lex.tokens),
-        "entries": len(lex.entries),
-        "lm_order": job.config.lang.lm_order,
-        "g_order": job.config.lang.g_order,
-        "ngrams": len(lm.logp),
-        "dev_perplexity": round(perplexity, 3) if perplexity == perplexity else None,
-    })
+    job.log.info(
+        "%d words, %d %s units, %d n-grams, perplexity of dev %.1f",
+        len(lex.words),
+        len(lex.tokens),
+        job.config.lang.units,
+        len(lm.logp),
+        perplexity,
+    )
+    write_json(
+        job.out / "summary.json",
+        {
+            "normaliser": read_json(job.inputs["data"] / "summary.json")["normaliser"],
+            "units": job.config.lang.units,
+            "words": len(lex.words),
+            "tokens": len(lex.tokens),
+            "entries": len(lex.entries),
+            "lm_order": job.config.lang.lm_order,
+            "g_order": job.config.lang.g_order,
+            "ngrams": len(lm.logp),
+            "dev_perplexity": round(perplexity, 3) if perplexity == perplexity else None,
+        },
+    )
 
 
 if __name__ == "__main__":
     import sys
 
-    from utils.driver import main
+    from utils.pipeline.driver import main
+
     sys.exit(main(only="lang"))

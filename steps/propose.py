@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Sequence
 
-from utils.attention import AttentionDecoder
-from utils.contract import Job
-from utils.files import read_json, read_jsonl, write_json, write_jsonl
-from utils.parallel import run_all
-from utils.timing import sum_timing, timed
+from utils.core.files import read_json, read_jsonl, write_json, write_jsonl
+from utils.core.parallel import run_all
+from utils.core.timing import sum_timing, timed
+from utils.pipeline.contract import Job
+from utils.rescore.attention import AttentionDecoder
 
 CHUNK = 64  # utterances of about one length, which are whole on disk or absent
 

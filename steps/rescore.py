@@ -6,23 +6,23 @@ from typing import Any, Callable, Dict, List, Sequence
 
 import torch
 
-from utils.attention import AttentionDecoder
-from utils.confidence import Confidences
-from utils.config import made_with
-from utils.contract import Job
-from utils.decoding import pieces
-from utils.files import read_json, read_jsonl, write_json, write_jsonl
-from utils.lexicon import UNKNOWN
-from utils.memory import keep_freed
-from utils.parallel import in_fork, run_all
-from utils.readers import AttentionReader, LanguageModelReader, WordLMReader
-from utils.rescorer import Rescorer, Work
-from utils.rescoring import SPANS, Lists, best_words, flatten, pruned
-from utils.timing import sum_timing, timed
-from utils.tuning import tune
-from utils.whole_lattice import SCALES, best_scale, calibrated, chosen, errors, evidence
+from utils.core.files import read_json, read_jsonl, write_json, write_jsonl
+from utils.core.memory import keep_freed
+from utils.core.parallel import in_fork, run_all
+from utils.core.timing import sum_timing, timed
+from utils.decode.decoding import pieces
+from utils.lang.lexicon import UNKNOWN
+from utils.pipeline.config import made_with
+from utils.pipeline.contract import Job
+from utils.rescore.attention import AttentionDecoder
+from utils.rescore.confidence import Confidences
+from utils.rescore.readers import AttentionReader, LanguageModelReader, WordLMReader
+from utils.rescore.rescorer import Rescorer, Work
+from utils.rescore.rescoring import SPANS, Lists, best_words, flatten, pruned
+from utils.rescore.tuning import tune
+from utils.rescore.whole_lattice import SCALES, best_scale, calibrated, chosen, errors, evidence
 
-Flatten = Callable[[List[Dict[str, Any]]], Lists]  # utils.rescoring.flatten of this vocabulary
+Flatten = Callable[[List[Dict[str, Any]]], Lists]  # utils.rescore.rescoring.flatten of this vocabulary
 
 SPLITS = ("dev", "test")
 TURNS = 6  # of tuning the weights on whole lattices, at most
@@ -176,9 +176,7 @@ def readers(job: Job, rescorer: Rescorer) -> Dict[str, Any]:
     return found
 
 
-def read_again(
-    job: Job, link: str, reader: Any, work: Sequence[Work], flat: Flatten, weights: Dict[str, float]
-) -> List[Work]:
+def read_again(job: Job, link: str, reader: Any, work: Sequence[Work], flat: Flatten, weights: Dict[str, float]) -> List[Work]:
     """A model reads the best paths of every list: `<out>.jsonl` has these with its score, `<out>.seconds.json` its time.
 
     Args:
@@ -211,6 +209,6 @@ def read_again(
 if __name__ == "__main__":
     import sys
 
-    from utils.driver import main
+    from utils.pipeline.driver import main
 
     sys.exit(main(only="rescore"))

@@ -14,20 +14,21 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 from lhotse import CutSet
 
-from utils import front_end, plots
-from utils.confidence import correct, quality, reliability
-from utils.config import made_with
-from utils.contract import Job
-from utils.errors import UserError
-from utils.files import ROOT, read_json, read_jsonl, write_lines, write_text
-from utils.listing import listing
-from utils.measure import Cut, lattice_oracle, measure, oracle_rate
-from utils.provenance import describe, dirty_stages, real_time_factors, stages_behind
-from utils.records import Record, decoding_rank, links, named_overrides, publish, read_all, result_decoding, write
-from utils.report import markdown_page, report
-from utils.result_tables import run_table
-from utils.tables import as_text
-from utils.versions import git_state
+from utils.core.errors import UserError
+from utils.core.files import ROOT, read_json, read_jsonl, write_lines, write_text
+from utils.core.versions import git_state
+from utils.features import front_end, front_ends
+from utils.pipeline.config import made_with
+from utils.pipeline.contract import Job
+from utils.rescore.confidence import correct, quality, reliability
+from utils.results import plots
+from utils.results.listing import listing
+from utils.results.measure import Cut, lattice_oracle, measure, oracle_rate
+from utils.results.provenance import describe, dirty_stages, real_time_factors, stages_behind
+from utils.results.records import Record, decoding_rank, links, named_overrides, publish, read_all, result_decoding, write
+from utils.results.report import markdown_page, report
+from utils.results.result_tables import run_table
+from utils.results.tables import as_text
 
 SPLITS = ("dev", "test")
 
@@ -51,8 +52,11 @@ def run(job: Job) -> None:
     job.log.info("%d records in %s; tables in %s", len(paths), paths[0].parent, job.corpus_dir / "RESULTS.md")
     if not shared["git_clean"]:
         dirty = dirty_stages(stages) + ["score"] * (not here["git_clean"])
-        job.log.warning("made from uncommitted code (%s): git ignores the records, named .dirty.json. For records that count, "
-                        "commit, delete these stages' folders and run again", ", ".join(dirty))
+        job.log.warning(
+            "made from uncommitted code (%s): git ignores the records, named .dirty.json. For records that count, "
+            "commit, delete these stages' folders and run again",
+            ", ".join(dirty),
+        )
 
 
 def judged(job: Job, split: str, shared: Dict[str, Any]) -> List[Record]:
@@ -76,18 +80,27 @@ def judged(job: Job, split: str, shared: Dict[str, Any]) -> List[Record]:
         records.append({**shared, **measured, **again, **sure, **size, "split": split, "decoding": decoding})
         write(job.out / f"{split}-{decoding}.json", records[-1])
     if len({r["utterance_set"] for r in records}) != 1:
-        raise UserError(f"the decodings of {split} are of different utterances, or there are none; delete {job.inputs['decode']} "
-                        f"and {job.inputs.get('rescore', 'what follows it')} and run again")
+        raise UserError(
+            f"the decodings of {split} are of different utterances, or there are none; delete {job.inputs['decode']} "
+            f"and {job.inputs.get('rescore', 'what follows it')} and run again"
+        )
     if records[0]["utterances_left_out"]:
-        job.log.warning("%d utterances of %s were not decoded: see left_out.tsv of the features stage",
-                        records[0]["utterances_left_out"], split)
+        job.log.warning(
+            "%d utterances of %s were not decoded: see left_out.tsv of the features stage",
+            records[0]["utterances_left_out"],
+            split,
+        )
     return records
 
 
 def confidence(job: Job, split: str, decoding: str, path: Path) -> Optional[Dict[str, float]]:
     """Quality of the words' confidences, where the decoding has some, and a picture of it: reliability-<split>-<decoding>.svg."""
-    said = [(c, hit) for row in read_jsonl(path) if "confidence" in row
-            for c, hit in zip(row["confidence"], correct(row["ref"], row["hyp"]))]
+    said = [
+        (c, hit)
+        for row in read_jsonl(path)
+        if "confidence" in row
+        for c, hit in zip(row["confidence"], correct(row["ref"], row["hyp"]))
+    ]
     if not said:
         return None
     sure, right = (np.array(part, dtype=float) for part in zip(*said))
@@ -118,7 +131,7 @@ def model_bytes(inputs: Mapping[str, Path]) -> int:
     trained = sum(path.stat().st_size for path in inputs["train"].glob("model.*"))
     if (inputs["features"] / front_end.DESCRIPTION).exists():
         return trained + read_json(inputs["features"] / front_end.DESCRIPTION)["model_bytes"]
-    return trained + front_end.model_bytes(made_with(inputs["features"]).features)
+    return trained + front_ends.model_bytes(made_with(inputs["features"]).features)
 
 
 def rescored(job: Job, split: str, decoding: str, oracle: Any) -> Dict[str, Any]:
@@ -186,6 +199,6 @@ def held(folder: Path) -> Iterator[None]:
 if __name__ == "__main__":
     import sys
 
-    from utils.driver import main
+    from utils.pipeline.driver import main
 
     sys.exit(main(only="score"))

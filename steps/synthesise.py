@@ -6,15 +6,17 @@ from typing import List
 
 from lhotse import CutSet
 
-from utils import download, features, synthesis
-from utils.adding import common_words, spellings
-from utils.contract import Job
-from utils.errors import UserError
-from utils.front_end import make
-from utils.lexicon import Lexicon, read_lexicon, write_entries
-from utils.manifests import write_manifest
-from utils.sentences import held_out_words
-from utils.text import normaliser
+from utils.core import download
+from utils.core.errors import UserError
+from utils.corpus.manifests import write_manifest
+from utils.features import extraction as features
+from utils.features.front_ends import make
+from utils.lang.lexicon import Lexicon, read_lexicon, write_entries
+from utils.pipeline.contract import Job
+from utils.rescore.adding import common_words, spellings
+from utils.text.normalise import normaliser
+from utils.text.sentences import held_out_words
+from utils.train import synthesis
 
 
 def run(job: Job) -> None:
@@ -35,7 +37,7 @@ def _make(job: Job) -> None:
     new = sorted({word for utterance in work for word in utterance[1]} - set(lexicon.words))
     units = spellings(new, lexicon)
     write_entries(job.out / "lexicon.txt", ((word, variant) for word in new for variant in units[word]))
-    groups = [work[start:start + features.CHUNK] for start in range(0, len(work), features.CHUNK)]
+    groups = [work[start : start + features.CHUNK] for start in range(0, len(work), features.CHUNK)]
     chunks = [features.Chunk(f"train-{n:05d}", "train", 1.0, []) for n in range(len(groups))]
 
     def speak(n: int) -> None:
@@ -72,5 +74,6 @@ def _new_words(job: Job, lexicon: Lexicon) -> List[str]:
 if __name__ == "__main__":
     import sys
 
-    from utils.driver import main
+    from utils.pipeline.driver import main
+
     sys.exit(main(only="synthesise"))

@@ -9,14 +9,14 @@ import torch
 from lhotse import CutSet
 from lhotse.utils import fix_random_seed
 
-from utils.contract import Job
-from utils.curves import draw
-from utils.dataset import Features, read_cuts
-from utils.graphs import need_k2
-from utils.hidden_states import load_pretrained
-from utils.synthesis import training_lexicon
-from utils.trained import make_model
-from utils.training import Trainer
+from utils.lang.graphs import need_k2
+from utils.lang.lexicon import training_lexicon
+from utils.pipeline.contract import Job
+from utils.train.curves import draw
+from utils.train.dataset import Features, read_cuts
+from utils.train.hidden_states import load_pretrained
+from utils.train.trained import make_model
+from utils.train.training import Trainer
 
 WORKERS = 8  # at most, that make batches for a GPU
 
@@ -61,6 +61,6 @@ def make_trainer(
 if __name__ == "__main__":
     import sys
 
-    from utils.driver import main
+    from utils.pipeline.driver import main
 
     sys.exit(main(only="train"))

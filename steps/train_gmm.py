@@ -1,9 +1,9 @@
 """Stage 5 of the system gmm: monophone, then triphone models."""
 
-from utils.contract import Job
-from utils.dataset import Features, read_cuts
-from utils.gmm_training import Trainer
-from utils.lexicon import read_lexicon
+from utils.baselines.gmm_training import Trainer
+from utils.lang.lexicon import read_lexicon
+from utils.pipeline.contract import Job
+from utils.train.dataset import Features, read_cuts
 
 
 def run(job: Job) -> None:

@@ -4,13 +4,13 @@ import json
 
 from safetensors.torch import save_file
 
-from utils import vectors
-from utils.contract import Job
-from utils.files import atomic_path, write_json, write_lines
-from utils.sentences import transcripts
-from utils.stages import tool_version
-from utils.synthesis import training_lexicon
-from utils.units import pronunciations
+from utils.core.files import atomic_path, write_json, write_lines
+from utils.core.versions import tool_version
+from utils.lang.lexicon import training_lexicon
+from utils.lang.units import pronunciations
+from utils.pipeline.contract import Job
+from utils.text.sentences import transcripts
+from utils.vectors import table as vectors
 
 
 def run(job: Job) -> None:
@@ -57,6 +57,6 @@ def run(job: Job) -> None:
 if __name__ == "__main__":
     import sys
 
-    from utils.driver import main
+    from utils.pipeline.driver import main
 
     sys.exit(main(only="vectors"))

@@ -21,9 +21,10 @@ for number in (signal.SIGINT, signal.SIGHUP):  # a shell's background jobs and n
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 from local import asterisk  # noqa: E402
-from utils import audio, download, driver  # noqa: E402
-from utils.manifests import Utterance  # noqa: E402
-
+from utils.core import download  # noqa: E402
+from utils.corpus import audio  # noqa: E402
+from utils.corpus.manifests import Utterance  # noqa: E402
+from utils.pipeline import driver  # noqa: E402
 
 THREADS = len(os.listdir("/proc/self/task")) if Path("/proc/self/task").is_dir() else 0
 # call k2 and torch in this process
@@ -32,7 +33,9 @@ IN_PROCESS = (
     "test_training",
 )
 
-SENTENCES = [line.split() for line in """
+SENTENCES = [
+    line.split()
+    for line in """
 please enter your password followed by the pound key
 please enter the conference number followed by the pound key
 please enter the extension of the person you are looking for
@@ -51,7 +54,8 @@ all circuits are busy now please try your call again later
 thank you
 thank you thank you for calling
 press press press
-""".strip().splitlines()]
+""".strip().splitlines()
+]
 
 
 def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
@@ -62,7 +66,7 @@ def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
 def drive(*arguments: str) -> int:
     """Run the driver and return its exit status; in a new process where this one has started threads, which a fork would lack."""
     if THREADS and len(os.listdir("/proc/self/task")) > THREADS:
-        return subprocess.run([sys.executable, "-m", "utils.driver", *arguments], cwd=ROOT).returncode
+        return subprocess.run([sys.executable, "-m", "utils.pipeline.driver", *arguments], cwd=ROOT).returncode
     return driver.main(list(arguments))
 
 

@@ -8,10 +8,10 @@ import yaml
 from lhotse import CutSet, MonoCut, Recording, SupervisionSegment
 from lhotse.audio import AudioSource
 
-from utils.contract import make
-from utils.files import ROOT, write_json, write_jsonl
-from utils.records import links
-from utils.stages import Plan, plan
+from utils.core.files import ROOT, write_json, write_jsonl
+from utils.pipeline.contract import make
+from utils.pipeline.stages import Plan, plan
+from utils.results.records import links
 
 SENTENCES: Dict[str, str] = {
     "agent-alreadyon": "that agent is already logged on please enter your agent number followed by the pound key",

@@ -6,18 +6,18 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from safetensors.torch import load_file
-
 from conftest import ROOT, drive, write_kaldi
+from safetensors.torch import load_file
 from test_end_to_end import SETTINGS
-from utils import linter, packs
-from utils.adding import RAREST
-from utils.config import load
-from utils.errors import UserError
-from utils.files import digest, read_jsonl
-from utils.lexicon import Lexicon
-from utils.ngram import read_arpa
-from utils.stages import plan
+
+from utils.core.errors import UserError
+from utils.core.files import digest, read_jsonl
+from utils.lang import linter, packs
+from utils.lang.lexicon import Lexicon
+from utils.lang.ngram import read_arpa
+from utils.pipeline.config import load
+from utils.pipeline.stages import plan
+from utils.rescore.adding import RAREST
 
 HELD_OUT = ("seven", "yankee")
 
@@ -57,8 +57,13 @@ def test_a_missing_or_damaged_pack_is_one_error(tmp_path):
 def test_the_linter_lists_words_of_the_same_units_or_nearly_the_same_vector(tmp_path):
     known = torch.eye(4)[:3]
     near = torch.nn.functional.normalize(torch.tensor([0.0, 0.9, 0.0, 0.4359]), dim=0)  # cosine 0.9 with the second
-    added = packs.Pack("0" * 8, ["too", "near", "far"], torch.stack((known[0], near, torch.eye(4)[3])),
-                       {"too": [("T", "UW")], "near": [("N", "IH", "R")], "far": [("F",)]}, {})
+    added = packs.Pack(
+        "0" * 8,
+        ["too", "near", "far"],
+        torch.stack((known[0], near, torch.eye(4)[3])),
+        {"too": [("T", "UW")], "near": [("N", "IH", "R")], "far": [("F",)]},
+        {},
+    )
     lexicon = Lexicon(["two", "nearer", "other"], ["T", "UW", "N", "IH", "R", "F"], [("two", ("T", "UW"))], tmp_path)
     lines = linter.close_pairs(added, lexicon, known, scale=20.0)
     assert lines[0].startswith("too sounds like two (T UW)") and lines[1] == "too is close to two: expected confusion 50%"
@@ -113,7 +118,9 @@ def test_words_added_from_recordings_are_recognised_and_the_model_is_untouched(t
     assert said.returncode == 0, said.stderr
     assert "2 words in" in said.stdout and "the model is as it was" in said.stdout
     after = trained.plans("decode.packs=[two]")
-    assert after["train"].fingerprint == before["train"].fingerprint and after["decode"].fingerprint != before["decode"].fingerprint
+    assert (
+        after["train"].fingerprint == before["train"].fingerprint and after["decode"].fingerprint != before["decode"].fingerprint
+    )
     assert drive(*trained.base, "--set", "decode.packs=[two]", "--stage", "6", "--stop-stage", "7") == 0
     found, right = hits(after["decode"].out, "greedy")
     assert any(found.values()) and right > hits(before["decode"].out, "greedy")[1]  # not every machine's training hears both
@@ -142,7 +149,9 @@ def test_a_long_list_can_go_without_what_cannot_be_added(trained, tmp_path):
     arguments = ("--pack", "long", "--file", str(tmp_path / "list.txt"))
     refused = trained.add(*arguments)
     assert refused.returncode == 2 and "3 of 5 words can't be added" in refused.stderr
-    assert all(word in refused.stderr for word in ("alpha", "日本", "zurich")) and not list(trained.exp.glob("kaldi_dir/packs/*/long.*"))
+    assert all(word in refused.stderr for word in ("alpha", "日本", "zurich")) and not list(
+        trained.exp.glob("kaldi_dir/packs/*/long.*")
+    )
     said = trained.add(*arguments, "--leave-out")
     assert said.returncode == 0 and "2 words in" in said.stdout and "3 words left out" in said.stdout, said.stderr
     (path,) = trained.exp.glob("kaldi_dir/packs/*/long.safetensors")
@@ -181,7 +190,11 @@ def test_words_that_occur_where_others_do(trained, tmp_path):
     (path,) = trained.exp.glob("kaldi_dir/packs/*/class.safetensors")
     assert packs.read_pack(path).like == dict.fromkeys(HELD_OUT, {"six": 0.5, "eight": 0.5})
     nearest = packs.read_pack(path.with_name("nearest.safetensors"))
-    assert list(nearest.like) == ["seven"] and len(nearest.like["seven"]) == 3 and sum(nearest.like["seven"].values()) == pytest.approx(1)  # yankee has no vector
+    assert (
+        list(nearest.like) == ["seven"]
+        and len(nearest.like["seven"]) == 3
+        and sum(nearest.like["seven"].values()) == pytest.approx(1)
+    )  # yankee has no vector
     assert nearest.like["seven"]["six"] > nearest.like["seven"]["eight"] > nearest.like["seven"]["bravo"]
     shown = trained.add("--pack", "nearest", "--list").stdout.splitlines()
     assert [line.split("\t")[3:] for line in shown] == [["six eight bravo"], []]
@@ -202,7 +215,10 @@ def test_words_that_occur_where_others_do(trained, tmp_path):
         (["zurich", "--like-vectors", "/no/vectors"], "--like-vectors /no/vectors: there is no such file or folder"),
         ([], "no words to add"),
         (["--common", "9999999"], "words of the language en that this model can spell"),
-        (["alpha", "zurich"], "1 of 2 words can't be added; --leave-out adds the others:\n  1 in the model's vocabulary already: alpha"),
+        (
+            ["alpha", "zurich"],
+            "1 of 2 words can't be added; --leave-out adds the others:\n  1 in the model's vocabulary already: alpha",
+        ),
         (["zurich z qq"], "1 with units that the model doesn't have (qq); it has "),
         (["alpha", "日本", "--leave-out"], "1 that the model's units can't spell; give their pronunciation: 日本"),
         (["--audio", "zurich=nowhere.wav"], "expected WORD=FILE with a file that is there"),
@@ -217,6 +233,8 @@ def test_errors(trained, arguments, message):
 
 
 def test_decoding_with_a_pack_that_is_not_there_is_an_error(trained):
-    command = [sys.executable, "-m", "utils.driver", *trained.base, "--set", "decode.packs=[nowhere]", "--stage", "6"]
+    command = [sys.executable, "-m", "utils.pipeline.driver", *trained.base, "--set", "decode.packs=[nowhere]", "--stage", "6"]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert said.returncode == 1 and "no vocabulary pack 'nowhere' for this model" in said.stderr and "Traceback" not in said.stderr
+    assert (
+        said.returncode == 1 and "no vocabulary pack 'nowhere' for this model" in said.stderr and "Traceback" not in said.stderr
+    )

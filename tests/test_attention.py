@@ -11,11 +11,11 @@ from conftest import ROOT, drive, write_kaldi
 from kaldialign import edit_distance
 
 from steps import add_words
-from utils.attention import ALIKE, AttentionDecoder, written
-from utils.config import load
-from utils.errors import UserError
-from utils.lexicon import read_lexicon
-from utils.records import read_all
+from utils.core.errors import UserError
+from utils.lang.lexicon import read_lexicon
+from utils.pipeline.config import load
+from utils.rescore.attention import ALIKE, AttentionDecoder, written
+from utils.results.records import read_all
 
 pytest.importorskip("ctranslate2", reason="needs the package ctranslate2")
 

@@ -1,20 +1,23 @@
 """Stage 4: exactly the utterances that CTC can't align are found, and what is reported is so."""
+
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT, drive, write_kaldi
 from lhotse import CutSet
 from safetensors.numpy import save_file
 
-from conftest import ROOT, drive, write_kaldi
-from utils import audit, contract, stages
-from utils import config as configuration
-from utils.errors import UserError
-from utils.feasibility import Head, frames_needed, needs, output_frames
-from utils.files import read_json
-from utils.lexicon import Lexicon, read_lexicon
+from utils.core.errors import UserError
+from utils.core.files import read_json
+from utils.core.frames import output_frames
+from utils.lang import audit
+from utils.lang.feasibility import Head, frames_needed, needs
+from utils.lang.lexicon import Lexicon, read_lexicon
+from utils.pipeline import config as configuration
+from utils.pipeline import contract, stages
 
 
 def ctc_loss(symbols, frames):
@@ -30,7 +33,8 @@ def test_the_frames_needed_are_those_where_ctc_becomes_finite(symbols):
 
 
 def test_the_encoder_gives_as_many_frames_as_the_audit_counts():
-    from utils.encoder import Encoder
+    from utils.nn.encoder import Encoder
+
     encoder = Encoder(80, (4, 8), 8, 0, 0, 1, 3, 0.0)
     for n in [*range(1, 35), 100, 101]:
         fine, fine_lengths, coarse, coarse_lengths = encoder(torch.zeros(1, n, 80), torch.tensor([n]))
@@ -56,9 +60,18 @@ def stage(speech, tmp_path_factory):
             if vectors:
                 plan = replace(plan, inputs={**plan.inputs, "vectors": vectors}, out=vectors.parent / "audit")
             run.inputs = plan.inputs
-            contract.make(plan, corpus="kaldi_dir", corpus_dir=ROOT / "egs" / "kaldi_dir", recipe="wordvec_hybrid", overrides=(),
-                          nj=1, threads=1, device="cpu")
+            contract.make(
+                plan,
+                corpus="kaldi_dir",
+                corpus_dir=ROOT / "egs" / "kaldi_dir",
+                recipe="wordvec_hybrid",
+                overrides=(),
+                nj=1,
+                threads=1,
+                device="cpu",
+            )
             return plan.out
+
         run()
         yield run
 
@@ -84,7 +97,7 @@ def test_infeasible_cuts_are_those_that_torch_cannot_align(stage):
     assert listed == expected
     assert {row[3] for row in listed} == {"subword", "word"}
     slow = {row[0] for row in listed}
-    assert any(i.endswith("_sp1.1") and i[:-len("_sp1.1")] not in slow for i in slow)  # a copy can fail where its original fits
+    assert any(i.endswith("_sp1.1") and i[: -len("_sp1.1")] not in slow for i in slow)  # a copy can fail where its original fits
     assert read_json(folder / "report.json")["infeasible"]["train"]
 
 
@@ -155,6 +168,9 @@ def test_homophones_are_words_of_the_same_units(stage):
     entries = [("to", ("T", "UW")), ("toe", ("T", "OW")), ("two", ("T", "UW"))]
     lexicon = Lexicon(["to", "toe", "two"], ["OW", "T", "UW"], entries, None)
     assert audit.homophones(lexicon) == [["to", "two"]]
-    (row,) = needs([c for c in train_cuts(stage) if len(c.supervisions[0].text.split()) > 3][:1],
-                   read_lexicon(stage.inputs["lang"]), [Head("word", 8)])
+    (row,) = needs(
+        [c for c in train_cuts(stage) if len(c.supervisions[0].text.split()) > 3][:1],
+        read_lexicon(stage.inputs["lang"]),
+        [Head("word", 8)],
+    )
     assert row.feasible and row.needed > 3

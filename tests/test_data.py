@@ -1,4 +1,5 @@
 """Stage 0 on real speech: what a corpus becomes, and what happens to bad input."""
+
 import functools
 import gzip
 import http.server
@@ -17,13 +18,15 @@ import pytest
 import soundfile
 import torch
 import torchaudio
+from conftest import ROOT, content, data_config
 from lhotse import CutSet
 
-from conftest import ROOT, content, data_config
 from local import asterisk, fsdd, kaldi_dir, speechocean762, yesno
-from utils import audio, config, download, kaldi, manifests, stages
-from utils.errors import UserError
-from utils.files import read_json
+from utils.core import download
+from utils.core.errors import UserError
+from utils.core.files import read_json
+from utils.corpus import audio, kaldi, manifests
+from utils.pipeline import config, stages
 
 LOG = logging.getLogger("nuptse.data")
 
@@ -45,6 +48,7 @@ def left_out(folder: Path) -> dict:
 
 
 # asterisk
+
 
 def test_asterisk_english_has_its_utterances_splits_and_audio(run_stages, exp, debian_sounds):
     assert run_stages("--corpus", "asterisk", "--stop-stage", "0") == 0
@@ -68,8 +72,13 @@ def test_asterisk_english_has_its_utterances_splits_and_audio(run_stages, exp, d
 
 
 def test_a_prompt_is_in_the_same_split_in_every_language():
-    assert {key: asterisk._split(key) for key in ("activated", "digits/1", "hello-world", "vm-goodbye", "VM-Goodbye")} == \
-        {"activated": "train", "digits/1": "train", "hello-world": "test", "vm-goodbye": "train", "VM-Goodbye": "train"}
+    assert {key: asterisk._split(key) for key in ("activated", "digits/1", "hello-world", "vm-goodbye", "VM-Goodbye")} == {
+        "activated": "train",
+        "digits/1": "train",
+        "hello-world": "test",
+        "vm-goodbye": "train",
+        "VM-Goodbye": "train",
+    }
     share = sum(asterisk._split(str(n)) == "train" for n in range(10000)) / 10000
     assert 0.78 < share < 0.82
 
@@ -77,8 +86,10 @@ def test_a_prompt_is_in_the_same_split_in_every_language():
 def test_words_held_out_of_training_are_in_dev_and_test(run_stages, exp, debian_sounds):
     assert run_stages("--corpus", "asterisk", "--set", "data.options.split=words", "--stop-stage", "0") == 0
     folder = finished(exp)
-    said = {split: [cut.supervisions[0].text.split() for cut in CutSet.from_file(folder / f"cuts_{split}.jsonl.gz")]
-            for split in ("train", "dev", "test")}
+    said = {
+        split: [cut.supervisions[0].text.split() for cut in CutSet.from_file(folder / f"cuts_{split}.jsonl.gz")]
+        for split in ("train", "dev", "test")
+    }
     heard, dev, test = ({word for sentence in said[split] for word in sentence} for split in ("train", "dev", "test"))
     assert read_json(folder / "summary.json")["name"] == "asterisk-en-words"
     assert sum(map(len, said.values())) == len(cuts(folder)) and len(said["train"]) > 450
@@ -115,8 +126,9 @@ def test_asterisk_with_prompts_missing_stops(debian_sounds, tmp_path):
 
 def test_transcript_slips_are_mended(tmp_path):
     transcript = tmp_path / "core-sounds-it.txt"
-    transcript.write_text("\ufeff; comment\nvm-a: Il [suo] messaggio non pu? essere cos? vm-b: altro\n"
-                          "vm-b: E' in uso (data)\nvm-c: vm-c: Chi ?\n")
+    transcript.write_text(
+        "\ufeff; comment\nvm-a: Il [suo] messaggio non pu? essere cos? vm-b: altro\nvm-b: E' in uso (data)\nvm-c: vm-c: Chi ?\n"
+    )
     said = {key: asterisk._said(key, text, "it").split() for key, text in asterisk._read(transcript, "it").items()}
     assert said == {"vm-a": ["Il", "messaggio", "non", "può", "essere", "così"], "vm-b": ["È", "in", "uso"], "vm-c": ["Chi", "?"]}
 
@@ -143,6 +155,7 @@ def test_killed_data_stage_ends_with_the_same_bytes(run_stages, exp, debian_soun
 
 
 # yesno, fsdd, speechocean762: real recordings in the layout of the corpus
+
 
 @pytest.fixture
 def yesno_source(speech, tmp_path):
@@ -234,6 +247,7 @@ def test_speechocean762_cuts_dev_speakers_from_train(kaldi_source, tmp_path, mon
 
 # kaldi_dir
 
+
 def run_kaldi(run_stages, source, *changes):
     settings = [s for change in (f"data.source={source}", *changes) for s in ("--set", change)]
     return run_stages("--corpus", "kaldi_dir", "--stop-stage", "0", *settings)
@@ -309,11 +323,23 @@ def damage(source: Path, kind: str) -> str:
 
 
 DAMAGES = {
-    "missing": "no audio file", "empty": "empty audio file", "truncated": "truncated audio file .* bytes are missing",
-    "not audio": "can't decode", "stereo": "2 channels .*data.options.channel=0", "silent": "silent", "no samples": "no samples",
-    "not numbers": "not numbers", "text without audio": "a text without audio", "audio without text": "audio without a text",
-    "no speaker": "no speaker", "empty text": "no text", "no word": "no word in the text", "zero length": "zero length",
-    "beyond the end": "lies outside", "before the start": "lies outside", "unknown recording": "'nowhere' is not in",
+    "missing": "no audio file",
+    "empty": "empty audio file",
+    "truncated": "truncated audio file .* bytes are missing",
+    "not audio": "can't decode",
+    "stereo": "2 channels .*data.options.channel=0",
+    "silent": "silent",
+    "no samples": "no samples",
+    "not numbers": "not numbers",
+    "text without audio": "a text without audio",
+    "audio without text": "audio without a text",
+    "no speaker": "no speaker",
+    "empty text": "no text",
+    "no word": "no word in the text",
+    "zero length": "zero length",
+    "beyond the end": "lies outside",
+    "before the start": "lies outside",
+    "unknown recording": "'nowhere' is not in",
     "unused recording": "a text without audio",
 }
 
@@ -406,6 +432,7 @@ def test_a_changed_table_of_a_local_copy_changes_the_fingerprint(kaldi_source):
 
 # downloads
 
+
 @pytest.fixture
 def server(tmp_path):
     """A local HTTP server that honours Range, and cuts its first answer short: (address, log of Range headers)."""
@@ -422,10 +449,11 @@ def server(tmp_path):
             self.send_response(206 if start else 200)
             self.send_header("Content-Length", str(len(payload) - start))
             self.end_headers()
-            self.wfile.write(payload[start:100_000 if len(seen) == 1 else None])
+            self.wfile.write(payload[start : 100_000 if len(seen) == 1 else None])
 
         def log_message(self, *_):
             pass
+
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
         threading.Thread(target=httpd.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{httpd.server_port}/corpus.tar.gz", seen, payload

@@ -12,11 +12,11 @@ from fabricate import SENTENCES, finished, run_score
 from lhotse import CutSet
 
 from steps.compare import main
-from utils.details import Clip, Run, find, speech, worst
-from utils.files import ROOT, read_jsonl, write_jsonl
-from utils.records import read_all
-from utils.report import report
-from utils.scoring import score
+from utils.core.files import ROOT, read_jsonl, write_jsonl
+from utils.results.details import Clip, Run, find, speech, worst
+from utils.results.records import read_all
+from utils.results.report import report
+from utils.text.scoring import score
 
 CURVE = [
     {"step": 1, "epoch": 1, "loss": 3.0, "subword_loss": 4.0},
@@ -136,7 +136,7 @@ def test_speech_that_finds_no_room_or_is_too_long_is_left_out_and_said(repositor
     tight = speech({"a": (data, names), "b": (data, names)}, "test", room=2 * len(whole.flac))
     assert [key for key, clip in tight.items() if clip.flac] == [("a", names[0]), ("b", names[0])]
     assert "no room" in tight["a", names[1]].missing
-    monkeypatch.setattr("utils.details.LONGEST", 0.5)
+    monkeypatch.setattr("utils.results.details.LONGEST", 0.5)
     assert "longer than 0.5 s" in speech({"a": (data, names)}, "test")["a", names[0]].missing
     assert "longer than 0.5 s (5)" in page(repository)
     (repository / f"{names[0]}.wav").unlink()

@@ -1,4 +1,5 @@
 """The command line: what is refused, what to type next, where it works from, and how it stops."""
+
 import os
 import re
 import shutil
@@ -9,10 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-
 from conftest import ROOT
-from utils import driver
-from utils.stages import STAGES
+
+from utils.pipeline import driver
+from utils.pipeline.stages import STAGES
 
 
 def quiet():
@@ -20,14 +21,17 @@ def quiet():
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-@pytest.mark.parametrize("arguments, said", [
-    (["--stop_stage", "3"], "unrecognized arguments: --stop_stage 3 (did you mean --stop-stage?)"),
-    (["--recipes", "x"], "(did you mean --recipe?)"),
-    (["--nj", "0"], "argument --nj: 0 is not a whole number from 1 on"),
-    (["--threads", "two"], "argument --threads: two is not a whole number from 1 on"),
-    (["--device", "gpu"], "argument --device: gpu is not cpu, cuda or cuda:N"),
-    (["--stage"], "argument --stage: expected one argument"),
-])
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--stop_stage", "3"], "unrecognized arguments: --stop_stage 3 (did you mean --stop-stage?)"),
+        (["--recipes", "x"], "(did you mean --recipe?)"),
+        (["--nj", "0"], "argument --nj: 0 is not a whole number from 1 on"),
+        (["--threads", "two"], "argument --threads: two is not a whole number from 1 on"),
+        (["--device", "gpu"], "argument --device: gpu is not cpu, cuda or cuda:N"),
+        (["--stage"], "argument --stage: expected one argument"),
+    ],
+)
 def test_a_wrong_option_is_refused_with_those_that_exist(arguments, said, capsys):
     with pytest.raises(SystemExit) as stop:
         driver.main(["--corpus", "yesno", *arguments])
@@ -36,17 +40,20 @@ def test_a_wrong_option_is_refused_with_those_that_exist(arguments, said, capsys
     assert "options: --corpus --device --help --nj --recipe --set --stage --stop-stage --threads" in printed
 
 
-@pytest.mark.parametrize("arguments, said", [
-    (["--stage", "10"], "no stage '10': there are 0 data, 1 features"),
-    (["--stage", "-1"], "no stage '-1'"),
-    (["--stop-stage", "lange"], "no stage 'lange' (did you mean 'lang'?)"),
-    (["--stage", "train", "--stop-stage", "lang"], "--stop-stage 2 lies before --stage 5"),
-    (["--recipe", "worvec_hybrid"], "no recipe 'worvec_hybrid' (did you mean 'wordvec_hybrid'?)"),
-    (["--corpus", "yes-no"], "no corpus 'yes-no' (did you mean 'yesno'?): egs/ has asterisk"),
-    (["--corpus", "egs"], "no corpus 'egs'"),
-    (["--set", "trian.epochs=1"], "unknown key 'trian.epochs' (did you mean 'train.epochs'?)"),
-    (["--set", "data.source=/no/such/folder"], "data.source=/no/such/folder is not a folder"),
-])
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--stage", "10"], "no stage '10': there are 0 data, 1 features"),
+        (["--stage", "-1"], "no stage '-1'"),
+        (["--stop-stage", "lange"], "no stage 'lange' (did you mean 'lang'?)"),
+        (["--stage", "train", "--stop-stage", "lang"], "--stop-stage 2 lies before --stage 5"),
+        (["--recipe", "worvec_hybrid"], "no recipe 'worvec_hybrid' (did you mean 'wordvec_hybrid'?)"),
+        (["--corpus", "yes-no"], "no corpus 'yes-no' (did you mean 'yesno'?): egs/ has asterisk"),
+        (["--corpus", "egs"], "no corpus 'egs'"),
+        (["--set", "trian.epochs=1"], "unknown key 'trian.epochs' (did you mean 'train.epochs'?)"),
+        (["--set", "data.source=/no/such/folder"], "data.source=/no/such/folder is not a folder"),
+    ],
+)
 def test_a_wrong_value_is_refused_before_anything_runs(arguments, said, exp, caplog):
     assert driver.main(["--corpus", "yesno", *arguments]) == 2
     assert said in caplog.text and not exp.exists()
@@ -62,8 +69,25 @@ def test_help_names_every_stage_and_recipe(capsys):
 
 
 def test_a_gpu_that_is_not_there_is_refused(kaldi_source, exp):
-    done = subprocess.run([sys.executable, "-m", "utils.driver", "--corpus", "kaldi_dir", "--set", f"data.source={kaldi_source}",
-                           "--stop-stage", "0", "--device", "cuda:99"], cwd=ROOT, env=quiet(), stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "utils.pipeline.driver",
+            "--corpus",
+            "kaldi_dir",
+            "--set",
+            f"data.source={kaldi_source}",
+            "--stop-stage",
+            "0",
+            "--device",
+            "cuda:99",
+        ],
+        cwd=ROOT,
+        env=quiet(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert done.returncode == 1 and re.search("finds no GPU|there are [0-9]+ GPUs", done.stderr), done.stderr
     assert not list(exp.glob("*/data-*"))
 
@@ -73,12 +97,23 @@ def test_it_works_from_anywhere_with_spaces_and_the_named_command_makes_what_is_
     (here / "utils").mkdir(parents=True)
     (here / "utils" / "__init__.py").write_text("raise SystemExit('the wrong utils')\n")
     shutil.move(kaldi_source, here / "my corpus")
-    run = ["bash", str(clone / "egs" / "kaldi_dir" / "run.sh"), "--set", "data.source=my corpus", "--nj", "1",
-           "--set", "lang.size=40", "--stop-stage", "lang"]
+    run = [
+        "bash",
+        str(clone / "egs" / "kaldi_dir" / "run.sh"),
+        "--set",
+        "data.source=my corpus",
+        "--nj",
+        "1",
+        "--set",
+        "lang.size=40",
+        "--stop-stage",
+        "lang",
+    ]
     environment = {**quiet(), "NUPTSE_EXP": "my results"}
 
     def call(command):
         return subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True)
+
     refused = call([*run, "--stage", "2"])
     assert refused.returncode == 2 and "stage 2 needs 0 data, not complete for this configuration" in refused.stderr
     named = refused.stderr.rpartition("make it with: ")[2].strip()
@@ -92,6 +127,7 @@ def test_it_works_from_anywhere_with_spaces_and_the_named_command_makes_what_is_
 
 # Stopping: a corpus one recording of which a command writes that waits for the file `go`
 
+
 @pytest.fixture
 def waiting(kaldi_source, exp):
     """Command line of a stage 0 that stands still until `exp`/../go exists, as it does at the end of the test."""
@@ -100,8 +136,23 @@ def waiting(kaldi_source, exp):
     name, path = first.split()
     go = exp.parent / "go"
     table.write_text("\n".join([f"{name} while [ ! -e {go} ]; do sleep 0.1; done; cat {path} |", *rows]) + "\n")
-    yield [sys.executable, "-m", "utils.driver", "--corpus", "kaldi_dir", "--stop-stage", "0", "--nj", "2", "--threads", "1",
-           "--set", f"data.source={kaldi_source}", "--set", "data.options.allow_pipes=true"]
+    yield [
+        sys.executable,
+        "-m",
+        "utils.pipeline.driver",
+        "--corpus",
+        "kaldi_dir",
+        "--stop-stage",
+        "0",
+        "--nj",
+        "2",
+        "--threads",
+        "1",
+        "--set",
+        f"data.source={kaldi_source}",
+        "--set",
+        "data.options.allow_pipes=true",
+    ]
     go.touch()
 
 
@@ -143,7 +194,7 @@ def test_stopped_it_ends_with_all_it_started_and_the_printed_command_goes_on(num
     named = said.rpartition("to go on: ")[2].strip()
     (exp.parent / "go").touch()
     environment, _, options = named.partition("egs/kaldi_dir/run.sh ")
-    rest = f"{environment} {sys.executable} -m utils.driver --corpus kaldi_dir {options}"
+    rest = f"{environment} {sys.executable} -m utils.pipeline.driver --corpus kaldi_dir {options}"
     assert subprocess.run(rest, shell=True, cwd=ROOT, env=quiet(), capture_output=True).returncode == 0
     assert len(list(exp.glob("*/data-????????"))) == 1
 

@@ -6,14 +6,14 @@ import os
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT, drive, write_kaldi
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from conftest import ROOT, drive, write_kaldi
 from tests.decoders import write_decoder
-from utils.config import load
-from utils.records import read_all
-from utils.stages import STAGES, plan
+from utils.pipeline.config import load
+from utils.pipeline.stages import STAGES, plan
+from utils.results.records import read_all
 
 SETTINGS = [
     "data.module=kaldi_dir",
@@ -102,7 +102,16 @@ def test_rescoring_needs_no_second_decode(finished):
 
 def test_a_language_model_reads_the_best_paths(finished, tmp_path):
     path = write_decoder(tmp_path, "llama")
-    arguments = ["--set", f"rescore.llm.path={path}", "--set", "rescore.llm.paths=5", "--stage", "rescore", "--stop-stage", "score"]
+    arguments = [
+        "--set",
+        f"rescore.llm.path={path}",
+        "--set",
+        "rescore.llm.paths=5",
+        "--stage",
+        "rescore",
+        "--stop-stage",
+        "score",
+    ]
     assert drive(*finished["arguments"], *arguments) == 0
     every = [r for r in read_all([finished["corpus"] / "results"]) if r["split"] == "test"]
     records = {r["decoding"]: r for r in every if "rescore.llm.paths=5" in r["overrides"]}
@@ -128,7 +137,9 @@ def test_whole_lattices_are_rescored(finished):
     assert best["weights"]["graph"] == "lattice" and "word" in best["weights"] and best["confidence"] and consensus["confidence"]
     folder = max(finished["folders"]["rescore"].parent.glob("rescore-*"), key=lambda f: f.stat().st_mtime)
     rows = [json.loads(line) for line in (folder / "occurrences-test.jsonl").read_text().splitlines()]
-    references = {row["id"]: row["ref"] for row in map(json.loads, (folder / "hyps-consensus-test.jsonl").read_text().splitlines())}
+    references = {
+        row["id"]: row["ref"] for row in map(json.loads, (folder / "hyps-consensus-test.jsonl").read_text().splitlines())
+    }
     probable = {row["id"]: [word for word, start, end, p in row["words"] if p > 0.5] for row in rows}
     assert sum(probable[name] == words for name, words in references.items()) >= 0.9 * len(references)
 
@@ -153,8 +164,24 @@ def test_a_part_of_the_lm_finds_lattices_that_the_whole_one_rescores(finished):
 @pytest.mark.parametrize("source", ["trained", "learned"])
 def test_a_word_lm_reads_before_the_language_model_does(finished, tmp_path, source):
     path = write_decoder(tmp_path, "llama")
-    arguments = ["--set", f"rescore.word_lm.source={source}", "--set", "rescore.word_lm.epochs=4", "--set", "rescore.word_lm.paths=9"]
-    arguments += ["--set", f"rescore.llm.path={path}", "--set", "rescore.llm.paths=5", "--stage", "rescore", "--stop-stage", "score"]
+    arguments = [
+        "--set",
+        f"rescore.word_lm.source={source}",
+        "--set",
+        "rescore.word_lm.epochs=4",
+        "--set",
+        "rescore.word_lm.paths=9",
+    ]
+    arguments += [
+        "--set",
+        f"rescore.llm.path={path}",
+        "--set",
+        "rescore.llm.paths=5",
+        "--stage",
+        "rescore",
+        "--stop-stage",
+        "score",
+    ]
     assert drive(*finished["arguments"], *arguments) == 0
     every = [r for r in read_all([finished["corpus"] / "results"]) if r["split"] == "test"]
     records = {r["decoding"]: r for r in every if f"rescore.word_lm.source={source}" in r["overrides"]}
@@ -196,7 +223,7 @@ def test_the_bundle_decodes_like_the_recipe(finished):
     with safe_open(str(bundle / "word_vectors.safetensors"), framework="pt") as table:
         words, vectors, bias = table.metadata()["words"].split("\n"), table.get_tensor("vectors"), table.get_tensor("bias")
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(len(words)))
-    from utils.dataset import Features, read_cuts
+    from utils.train.dataset import Features, read_cuts
 
     features = Features(finished["folders"]["features"], 0.0)
     session = onnxruntime.InferenceSession(str(bundle / "model.onnx"), providers=["CPUExecutionProvider"])

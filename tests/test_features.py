@@ -1,4 +1,5 @@
 """Stage 1 on real speech: nothing is lost silently, and neither interruptions nor processes change a byte."""
+
 import fcntl
 import os
 import shutil
@@ -13,17 +14,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile
+from conftest import ROOT, drive, write_kaldi
 from lhotse import CutSet
 from safetensors.numpy import load_file
 
-from conftest import ROOT, drive, write_kaldi
-from utils import config as configuration
-from utils import contract, features, front_end, stages
-from utils.errors import UserError
-from utils.files import digest
-from utils.manifests import SPLITS, write_manifest
+from utils.core.errors import UserError
+from utils.core.files import digest
+from utils.corpus.manifests import SPLITS, write_manifest
+from utils.features import extraction as features
+from utils.features import front_ends
+from utils.pipeline import config as configuration
+from utils.pipeline import contract, stages
 
-SMALL = "from utils import features; features.CHUNK = 5; import sys; from utils.driver import main; sys.exit(main(sys.argv[1:]))"
+SMALL = "from utils.features import extraction; extraction.CHUNK = 5; import sys; from utils.pipeline.driver import main; sys.exit(main(sys.argv[1:]))"
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +57,16 @@ def make(corpus, *sets, data=None, out=None, nj=1):
     planned = plan(corpus, *sets)["features"]
     if data:
         planned = replace(planned, inputs={"data": data}, out=out)
-    contract.make(planned, corpus="kaldi_dir", corpus_dir=ROOT / "egs" / "kaldi_dir", recipe="wordvec_hybrid", overrides=(),
-                  nj=nj, threads=1, device="cpu")
+    contract.make(
+        planned,
+        corpus="kaldi_dir",
+        corpus_dir=ROOT / "egs" / "kaldi_dir",
+        recipe="wordvec_hybrid",
+        overrides=(),
+        nj=nj,
+        threads=1,
+        device="cpu",
+    )
     return planned.out
 
 
@@ -131,6 +142,7 @@ def test_every_speaker_of_every_split_has_statistics_of_its_own_audio(corpus):
 def test_features_are_those_of_lhotse_and_settings_reach_it(corpus):
     folder = make(corpus, "features.num_mel_bins=40", "features.speed_perturb=[]", "features.low_freq=100.0")
     from lhotse import Fbank, FbankConfig
+
     extractor = Fbank(FbankConfig(sampling_rate=16000, num_mel_bins=40, low_freq=100.0))
     cut = cuts(folder, "train")[3]
     assert len(cuts(folder, "train")) == 40
@@ -146,6 +158,7 @@ def test_audio_of_another_rate_is_resampled(corpus, tmp_path):
         cut = with_audio(wav, cut)
         cut.recording.sampling_rate, cut.recording.num_samples = 8000, soundfile.info(str(wav)).frames
         return cut
+
     data, _ = damaged(corpus, tmp_path, {0: slower})
     found = cuts(make(corpus, "features.speed_perturb=[]", data=data, out=tmp_path / "features"), "train")[0]
     x, y = found.load_features(), cuts(make(corpus, "features.speed_perturb=[]"), "train")[0].load_features()
@@ -155,7 +168,7 @@ def test_audio_of_another_rate_is_resampled(corpus, tmp_path):
 
 def test_denoising_lowers_the_pauses_more_than_the_speech(corpus):
     pytest.importorskip("noisereduce")
-    fbank = front_end.make(configuration.view(corpus.plan.config).features, 16000)
+    fbank = front_ends.make(configuration.view(corpus.plan.config).features, 16000)
     for cut in cuts(corpus.data, "dev")[:3]:
         x, y = (fbank.extract([features.audio(cut, 16000, denoise)])[0].mean(1) for denoise in ("none", "noisereduce"))
         assert np.quantile(x, 0.05) - np.quantile(y, 0.05) > max(0.0, x.max() - y.max())
@@ -172,9 +185,17 @@ def test_bad_audio_is_left_out_by_name_and_counted(corpus, tmp_path):
         cut = CutSet.from_dicts([cut.to_dict()])[0]
         cut.duration = 0.0
         return cut
-    data, train = damaged(corpus, tmp_path, {
-        2: empty, 7: lambda c: with_audio(nan, c), 11: lambda c: with_audio(tmp_path / "gone.wav", c),
-        13: lambda c: with_audio(tmp_path / "noise.wav", c)})
+
+    data, train = damaged(
+        corpus,
+        tmp_path,
+        {
+            2: empty,
+            7: lambda c: with_audio(nan, c),
+            11: lambda c: with_audio(tmp_path / "gone.wav", c),
+            13: lambda c: with_audio(tmp_path / "noise.wav", c),
+        },
+    )
     with pytest.raises(UserError, match=r"12 of 136 cuts .*8.8%.*(?s:.*)data.max_left_out=0.09"):
         make(corpus, data=data, out=tmp_path / "features")
     folder = make(corpus, "data.max_left_out=0.1", data=data, out=tmp_path / "features")
@@ -194,9 +215,15 @@ def test_mended_audio_is_looked_at_again(corpus, tmp_path):
     assert left_out(make(corpus, "features.speed_perturb=[]", data=data, out=tmp_path / "features")) == {}
 
 
-@pytest.mark.parametrize("setting, said", [
-    ("features.speed_perturb=[1.0]", "other than 1"), ("features.speed_perturb=[0.9, 0.9]", "once"),
-    ("features.high_freq=9000.0", "nyquist"), ("features.frame_shift=0.0", "above 0")])
+@pytest.mark.parametrize(
+    "setting, said",
+    [
+        ("features.speed_perturb=[1.0]", "other than 1"),
+        ("features.speed_perturb=[0.9, 0.9]", "once"),
+        ("features.high_freq=9000.0", "nyquist"),
+        ("features.frame_shift=0.0", "above 0"),
+    ],
+)
 def test_settings_that_make_no_features_are_refused(corpus, setting, said):
     with pytest.raises(UserError, match=said):
         make(corpus, setting)
@@ -205,8 +232,14 @@ def test_settings_that_make_no_features_are_refused(corpus, setting, said):
 def start(corpus, setting, command=()):
     """Stage 1 on two processes, in chunks of 5 cuts, in a process group of its own."""
     arguments = [*corpus.arguments, "--set", setting, "--stage", "1", "--stop-stage", "1", "--nj", "2"]
-    return subprocess.Popen([*command, sys.executable, "-c", SMALL, *arguments], cwd=ROOT, start_new_session=True, text=True,
-                            stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    return subprocess.Popen(
+        [*command, sys.executable, "-c", SMALL, *arguments],
+        cwd=ROOT,
+        start_new_session=True,
+        text=True,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
 
 
 def wait_for_chunks(partial, n, process):

@@ -12,17 +12,17 @@ from lhotse import CutSet
 from lhotse.utils import compute_num_frames
 from safetensors.numpy import load_file
 
-from utils import front_end
-from utils.errors import UserError
-from utils.files import write_json
-from utils.hidden_states import load_pretrained, make_front
+from utils.core.errors import UserError
+from utils.core.files import write_json
+from utils.features import front_end, front_ends, whisper_model
+from utils.train.hidden_states import load_pretrained, make_front
 
 ctranslate2 = pytest.importorskip("ctranslate2", reason="needs the package ctranslate2")
 
 
 @pytest.fixture(scope="module")
 def whisper(whisper_model):
-    return front_end.make(settings(whisper_model), 16000)
+    return front_ends.make(settings(whisper_model), 16000)
 
 
 def settings(model, **changes):
@@ -61,7 +61,7 @@ def cosines(a, b):
 
 @pytest.mark.parametrize("layers", [[-1], [2]])
 def test_shortest_audio(whisper_model, layers):
-    whisper = front_end.make(settings(whisper_model, layers=layers), 16000)
+    whisper = front_ends.make(settings(whisper_model, layers=layers), 16000)
     for length in (1, 160, 320, 16000, 16001):
         features = whisper.extract([np.zeros((1, length), np.float32)])[0]
         assert features.shape == (compute_num_frames(length / 16000, 0.02, 16000), 384) and np.isfinite(features).all()
@@ -70,8 +70,8 @@ def test_shortest_audio(whisper_model, layers):
 def test_the_last_hidden_state_is_what_ctranslate2_gives(whisper_model, speech):
     """Layer 4 of 4, behind the final norm: torch with the weights of model.bin against CTranslate2's own arithmetic in float32."""
     several = [samples(u) for _, u in sorted(speech.items())[:5]]
-    states = front_end.make(settings(whisper_model, layers=[4]), 16000)
-    expected = front_end.make(settings(whisper_model, compute_type="float32"), 16000).extract(several)
+    states = front_ends.make(settings(whisper_model, layers=[4]), 16000)
+    expected = front_ends.make(settings(whisper_model, compute_type="float32"), 16000).extract(several)
     for ours, theirs in zip(states.extract(several), expected):
         np.testing.assert_allclose(ours, theirs, atol=2e-3, rtol=1e-3)
 
@@ -81,7 +81,7 @@ def test_upper_layers_go_on_where_the_stored_one_ends(whisper_model, speech, tmp
     wanted = settings(whisper_model, layers=[2, -1])
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"features": {**vars(wanted), "layers": [2]}}))
     several = [samples(u) for _, u in sorted(speech.items())[:4]]
-    both = front_end.make(wanted, 16000)
+    both = front_ends.make(wanted, 16000)
     write_json(tmp_path / front_end.DESCRIPTION, {**both.description, "layers": [2]})
     upper, width = make_front(tmp_path, 384, True, 0.0)
     load_pretrained(upper, tmp_path)
@@ -108,35 +108,35 @@ def test_a_model_whose_weights_cannot_be_read_for_its_hidden_states(whisper_mode
     (tmp_path / "model.bin").write_bytes(changed[damage])
     (tmp_path / "config.json").write_text((whisper_model / "config.json").read_text())
     with pytest.raises(UserError, match=r"model.bin can't be read as weights in CTranslate2's format, version 6.*copy it again"):
-        front_end.make(settings(tmp_path, layers=[2]), 16000)
+        front_ends.make(settings(tmp_path, layers=[2]), 16000)
 
 
 def test_hidden_states_that_there_are_not(whisper_model):
     with pytest.raises(UserError, match=r"features.layers=\[5\]: there are the hidden states 0 to 4"):
-        front_end.make(settings(whisper_model, layers=[5]), 16000)
+        front_ends.make(settings(whisper_model, layers=[5]), 16000)
 
 
 def test_what_it_refuses(whisper_model, tmp_path):
     with pytest.raises(UserError, match=r"set features.frame_shift=0.02, not 0.01"):
-        front_end.make(settings(whisper_model, frame_shift=0.01), 16000)
+        front_ends.make(settings(whisper_model, frame_shift=0.01), 16000)
     with pytest.raises(UserError, match=r"features.compute_type=int7: on cpu there are .*int8"):
-        front_end.make(settings(whisper_model, compute_type="int7"), 16000)
+        front_ends.make(settings(whisper_model, compute_type="int7"), 16000)
     with pytest.raises(UserError, match=r"features.model=\(empty\) is neither a folder .* nor a size: .*base"):
-        front_end.make(settings(""), 16000)
+        front_ends.make(settings(""), 16000)
     with pytest.raises(UserError, match=r"features.model=/no/such is neither a folder"):
-        front_end.make(settings("/no/such"), 16000)
+        front_ends.make(settings("/no/such"), 16000)
     with pytest.raises(UserError, match=r"has no model.bin and no config.json"):
-        front_end.make(settings(tmp_path), 16000)
+        front_ends.make(settings(tmp_path), 16000)
     (tmp_path / "model.bin").write_bytes(b"nothing")
     (tmp_path / "config.json").write_text(json.dumps({"bos_token": "<s>"}))
     with pytest.raises(UserError, match=r"is a model of another kind"):
-        front_end.make(settings(tmp_path), 16000)
+        front_ends.make(settings(tmp_path), 16000)
     (tmp_path / "config.json").write_text((whisper_model / "config.json").read_text())
     with pytest.raises(UserError, match=r"is not a Whisper model that CTranslate2 can read"):
-        front_end.make(settings(tmp_path), 16000).extract([np.zeros((1, 16000), np.float32)])
+        front_ends.make(settings(tmp_path), 16000).extract([np.zeros((1, 16000), np.float32)])
     if not ctranslate2.get_cuda_device_count():
         with pytest.raises(UserError, match=r"sees no GPU"):
-            front_end.make(settings(whisper_model), 16000, "cuda")
+            front_ends.make(settings(whisper_model), 16000, "cuda")
 
 
 def test_a_size_that_cannot_be_downloaded_says_what_to_do(monkeypatch, tmp_path):
@@ -148,13 +148,21 @@ def test_a_size_that_cannot_be_downloaded_says_what_to_do(monkeypatch, tmp_path)
     monkeypatch.setenv("NUPTSE_DOWNLOAD", str(tmp_path))
     monkeypatch.setattr(faster_whisper.utils, "download_model", offline)
     with pytest.raises(UserError, match=r"tiny can't be downloaded \(ConnectionError: no route to host\).*features.model=FOLDER"):
-        front_end.whisper_folder("tiny", "features")
+        whisper_model.whisper_folder("tiny", "features")
 
 
 def test_stage_1_with_whisper(kaldi_source, whisper_model, exp, run_stages):
     """All cuts come out with the encoder's width, normalised features are kept, and a second run does nothing."""
-    command = ["--corpus", "kaldi_dir", "--recipe", "whisper_wordvec", "--set", f"data.source={kaldi_source}",
-               "--set", f"features.model={whisper_model}"]
+    command = [
+        "--corpus",
+        "kaldi_dir",
+        "--recipe",
+        "whisper_wordvec",
+        "--set",
+        f"data.source={kaldi_source}",
+        "--set",
+        f"features.model={whisper_model}",
+    ]
     assert run_stages(*command, "--stop-stage", "1", "--nj", "2") == 0
     (made,) = exp.glob("kaldi_dir/features-*")
     cuts = list(CutSet.from_file(made / "cuts_train.jsonl.gz"))

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from utils import gmm, gmm_tree
-from utils.files import ROOT, read_json, read_jsonl
+from utils.baselines import gmm, gmm_tree
+from utils.core.files import ROOT, read_json, read_jsonl
 
 # Not imported here, but in the stages' own processes: neither can share one with kaldilm.
 if not all(map(find_spec, ("kaldi_hmm_gmm", "kaldifst"))):
@@ -63,7 +63,7 @@ def test_training_prompts_are_recognised(command, run_stages, exp):
 def test_killed_training_goes_on_to_the_same_model(command, run_stages, exp):
     """Killed between two passes and started again, training ends with the same bytes."""
     assert run_stages(*command, "--stop-stage", "2") == 0
-    words = [sys.executable, "-m", "utils.driver", *command, "--stage", "5", "--stop-stage", "5"]
+    words = [sys.executable, "-m", "utils.pipeline.driver", *command, "--stage", "5", "--stop-stage", "5"]
     running = subprocess.Popen(words, cwd=ROOT)
     while running.poll() is None and not any("pass 4 of" in p.read_text() for p in exp.glob("kaldi_dir/train-*.partial/log.txt")):
         time.sleep(0.05)

@@ -1,4 +1,5 @@
 """Lang folder and decoding graphs: what goes in as tokens comes out as words, at the language model's price."""
+
 import math
 import random
 import shutil
@@ -7,13 +8,15 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from conftest import ROOT, SENTENCES, drive
 from lhotse import CutSet
 
-from conftest import ROOT, SENTENCES, drive
-from utils import config as configuration
-from utils import contract, decoding, graphs, lexicon, nbest, ngram, stages, units, vocabulary
-from utils.errors import UserError
-from utils.files import read_json, write_json
+from utils.core.errors import UserError
+from utils.core.files import read_json, write_json
+from utils.decode import decoding, nbest
+from utils.lang import graphs, lexicon, ngram, units, vocabulary
+from utils.pipeline import config as configuration
+from utils.pipeline import contract, stages
 
 k2 = pytest.importorskip("k2")
 
@@ -29,6 +32,7 @@ def lang(request, tmp_path_factory):
         tokens = sorted({u for _, p in entries for u in p})
     else:
         import sentencepiece
+
         content, size = units.train_sentencepiece([" ".join(s) for s in SENTENCES], request.param, 60)
         (folder / "sp.model").write_bytes(content)
         spell = sentencepiece.SentencePieceProcessor(model_proto=content)
@@ -259,6 +263,7 @@ def test_a_damaged_table_is_named(tmp_path):
 
 # the stage, on the text of the asterisk prompts
 
+
 @pytest.fixture(scope="module")
 def asterisk(debian_sounds, tmp_path_factory):
     """Run stage 2 on all English prompts: `asterisk("lang.size=100")` gives its plan; its partial folder may hold files."""
@@ -270,9 +275,18 @@ def asterisk(debian_sounds, tmp_path_factory):
         def run(*sets, before=lambda plan: None):
             plan = stages.plan(configuration.load("wordvec_hybrid", ROOT / "egs" / "asterisk", sets), exp / "asterisk")["lang"]
             before(plan)
-            contract.make(plan, corpus="asterisk", corpus_dir=ROOT / "egs" / "asterisk", recipe="wordvec_hybrid", overrides=(),
-                          nj=1, threads=1, device="cpu")
+            contract.make(
+                plan,
+                corpus="asterisk",
+                corpus_dir=ROOT / "egs" / "asterisk",
+                recipe="wordvec_hybrid",
+                overrides=(),
+                nj=1,
+                threads=1,
+                device="cpu",
+            )
             return plan
+
         yield run
 
 
@@ -305,6 +319,7 @@ def test_an_interrupted_stage_keeps_what_stands_and_ends_with_the_same_bytes(ast
             plan.partial.mkdir()
             for name in kept:
                 (plan.partial / name).write_bytes(whole[name])
+
         asterisk("lang.units=bpe", "lang.size=90", before=killed_earlier)
         assert {p.name: p.read_bytes() for p in plan.out.iterdir() if p.name not in ("log.txt", "stage.json")} == whole
 
@@ -339,7 +354,7 @@ def every_path(fsa):
         if state == final:
             found[words] = max(found.get(words, (-math.inf,)), (score, lm, arcs))
         for number, destination in leaving.get(state, []):
-            said = tuple(values[splits[number]:splits[number + 1]].tolist())
+            said = tuple(values[splits[number] : splits[number + 1]].tolist())
             walk(destination, arcs + 1, words + said, score + float(fsa.scores[number]), lm + float(fsa.lm_scores[number]))
 
     walk(0, 0, (), 0.0, 0.0)

@@ -8,9 +8,10 @@ import torch
 
 from tests.test_training import options, trainer
 from tests.test_training import prepared as prepared
-from utils.dataset import collate
-from utils.grounding import align, contrast, joined, segments, word_spans
-from utils.wordvec import WordVectors
+from utils.nn.ctc import align, word_spans
+from utils.train.dataset import collate
+from utils.train.grounding import contrast, joined, segments
+from utils.vectors.wordvec import WordVectors
 
 k2 = pytest.importorskip("k2")
 

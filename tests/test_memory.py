@@ -11,14 +11,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-
 from conftest import ROOT
 from test_training import prepared, trainer  # noqa: F401 - a fixture
-from utils.dataset import Batch, collate
-from utils.decoding import Decoder, unfinished
-from utils.errors import UserError
-from utils.files import read_json
-from utils.memory import in_parts, out_of_memory
+
+from utils.core.errors import UserError
+from utils.core.files import read_json
+from utils.core.memory import in_parts, out_of_memory
+from utils.decode.decoding import Decoder, unfinished
+from utils.train.dataset import Batch, collate
 
 LOG = logging.getLogger("test")
 IDS = list("abcdefg")
@@ -139,7 +139,7 @@ def test_parts_that_an_interrupted_run_left_are_gone_before_the_next(tmp_path):
 def test_memory_that_is_asked_for_again_is_kept():
     program = """
 import ctypes, resource, sys
-from utils.memory import M_MMAP_THRESHOLD, keep_freed
+from utils.core.memory import M_MMAP_THRESHOLD, keep_freed
 libc, size = ctypes.CDLL(None), 48 << 20
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
 def faults():

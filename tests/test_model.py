@@ -5,12 +5,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from utils import vectors
-from utils.feasibility import output_frames
-from utils.model import build
-from utils.optimiser import learning_rate
-from utils.training import choose_words, greedy
-from utils.wordvec import WordVectors
+from utils.core.frames import output_frames
+from utils.nn.ctc import greedy
+from utils.nn.model import build
+from utils.train.optimiser import learning_rate
+from utils.train.training import choose_words
+from utils.vectors import table as vectors
+from utils.vectors.wordvec import WordVectors
 
 WORDS = ["zero", "one", "two", "to", "seventeen", "a"]
 CONFIG = SimpleNamespace(
@@ -121,12 +122,16 @@ def test_no_word_loses_both_spelling_and_pronunciation():
     torch.manual_seed(0)
     table = WordVectors(parts(), 16).train()
     words = torch.tensor([3] * 400)
-    alone = {name: WordVectors({kind: parts()[kind]}, 16) for name, kind in (("spelling", "letters"), ("pronunciation", "phones"))}
+    alone = {
+        name: WordVectors({kind: parts()[kind]}, 16) for name, kind in (("spelling", "letters"), ("pronunciation", "phones"))
+    }
     for name, one in alone.items():
         getattr(one, name).load_state_dict(getattr(table, name).state_dict())
     found = table(words, {"spelling": 0.3, "pronunciation": 0.5})
-    kinds = [found.isclose(vector, atol=1e-5).all(1).float().mean().item() for vector in
-             (alone["pronunciation"](words[:1]), alone["spelling"](words[:1]), table(words[:1]))]
+    kinds = [
+        found.isclose(vector, atol=1e-5).all(1).float().mean().item()
+        for vector in (alone["pronunciation"](words[:1]), alone["spelling"](words[:1]), table(words[:1]))
+    ]
     assert kinds[0] == pytest.approx(0.3, abs=0.08) and kinds[1] == pytest.approx(0.5, abs=0.08)
     assert kinds[2] == pytest.approx(1 - kinds[0] - kinds[1])
 

@@ -1,20 +1,22 @@
 """The Kneser-Ney estimator against a direct evaluation of the published formula, and the ARPA file."""
+
 import math
 import random
 
 import pytest
 from conftest import SENTENCES
 
-from utils import ngram
-from utils.errors import UserError
-from utils.files import read_json
+from utils.core.errors import UserError
+from utils.core.files import read_json
+from utils.lang import ngram
+
 
 def probability(word, context, order, text):
     """P(word | context) by recursion over Chen and Goodman (1998), section 3: no back-off form, no shared tables."""
     sentences = [("<s>", *s, "</s>") for s in text]
 
     def grams(n):
-        return [s[i:i + n] for s in sentences for i in range(len(s) - n + 1)]
+        return [s[i : i + n] for s in sentences for i in range(len(s) - n + 1)]
 
     def count(gram):
         if len(gram) == order or gram[0] == "<s>":
@@ -25,8 +27,11 @@ def probability(word, context, order, text):
         counts = [count(g) for g in set(grams(n)) if g != ("<s>",)]
         n1, n2, n3, n4 = (counts.count(k) for k in (1, 2, 3, 4))
         y = n1 / (n1 + 2 * n2)
-        raw = [1 - 2 * y * n2 / n1 if n2 else -1, 2 - 3 * y * n3 / n2 if n2 and n3 else -1,
-               3 - 4 * y * n4 / n3 if n3 and n4 else -1]
+        raw = [
+            1 - 2 * y * n2 / n1 if n2 else -1,
+            2 - 3 * y * n3 / n2 if n2 and n3 else -1,
+            3 - 4 * y * n4 / n3 if n3 and n4 else -1,
+        ]
         return [d if 0 < d < k else k / 2 for k, d in enumerate(raw, 1)]
 
     vocabulary = {w for s in sentences for w in s} - {"<s>"}
@@ -57,10 +62,16 @@ def test_every_context_sums_to_one(order, unknown):
         assert sum(10 ** model.word(context, w) for w in words) == pytest.approx(1.0, abs=1e-9)
 
 
-@pytest.mark.parametrize("frequency, shares", [
-    ({}, (1 / 3, 1 / 3, 1 / 3)),
-    ({"nuptse": 3e-5, "lhotse": 1e-5}, (3 / 6, 1 / 6, 2 / 6)),  # a word whose frequency isn't known counts as the others' mean
-])
+@pytest.mark.parametrize(
+    "frequency, shares",
+    [
+        ({}, (1 / 3, 1 / 3, 1 / 3)),
+        (
+            {"nuptse": 3e-5, "lhotse": 1e-5},
+            (3 / 6, 1 / 6, 2 / 6),
+        ),  # a word whose frequency isn't known counts as the others' mean
+    ],
+)
 def test_added_words_share_what_they_get_by_their_frequency(frequency, shares):
     model = ngram.estimate(SENTENCES, 3).with_words(["nuptse", "lhotse", "zermatt"], 0.06, frequency)
     for word, share in zip(("nuptse", "lhotse", "zermatt"), shares):
@@ -100,7 +111,7 @@ def test_agrees_with_the_formula(order):
     for _ in range(12):
         sentence = draw.choice(seen)
         end = draw.randrange(order, len(sentence))
-        context = tuple(sentence[end - order + 1:end])
+        context = tuple(sentence[end - order + 1 : end])
         for word in (sentence[end], draw.choice(words)):
             assert 10 ** model.word(context, word) == pytest.approx(probability(word, context, order, SENTENCES), rel=1e-9)
 
@@ -141,7 +152,12 @@ def test_bad_input_is_named(tmp_path):
         ngram.read_arpa(tmp_path / "bad.arpa")
 
 
-MORE = [["call", "the", "agent", "again"], ["please", "call", "again", "now"], ["enter", "the", "zermatt", "number"], ["again"]] * 2
+MORE = [
+    ["call", "the", "agent", "again"],
+    ["please", "call", "again", "now"],
+    ["enter", "the", "zermatt", "number"],
+    ["again"],
+] * 2
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
@@ -206,4 +222,6 @@ def test_more_text_for_the_language_models_of_a_corpus(kaldi_source, run_stages,
     (log,) = exp.glob("kaldi_dir/lang-*.partial/log.txt")
     assert "has none of the training text's" in log.read_text()
     assert run_stages(*words, "--set", "lang.text=/no/text") == 2
-    assert "lang.text=/no/text: there is no such file or folder" in capfd.readouterr().err + caplog.text  # the one or the other: see conftest.drive
+    assert (
+        "lang.text=/no/text: there is no such file or folder" in capfd.readouterr().err + caplog.text
+    )  # the one or the other: see conftest.drive

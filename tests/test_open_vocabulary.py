@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from tests.bench.open_vocabulary import beside_control, draw, of_settings, rates
-from utils.decoding import BATCH_SECONDS, SCORES, WORD_FRAME, Decoder
-from utils.errors import UserError
-from utils.files import write_json
+from utils.core.errors import UserError
+from utils.core.files import write_json
+from utils.decode.decoding import BATCH_SECONDS, SCORES, WORD_FRAME, Decoder
 
 ROWS = [
     {"id": "a", "ref": ["call", "zermatt", "now"], "hyp": ["call", "zermatt", "now"]},
@@ -74,7 +74,9 @@ def test_unseen_words_are_compared_with_the_control_on_the_same_words_and_seeds(
     others = [record("whisper_bpe_ctc", 2, "11 1", overrides=["x=1"]), record("whisper_bpe_ctc", 2, "11 1", added=4)]
     (row,) = beside_control([*hybrid, *control, *others])
     assert row[:4] == ["c whisper_wordvec by-frequency", "whisper_bpe_ctc", "3", "2"]
-    assert row[4:7] == ["83.3", "50.0", "+33.3"] and row[7] == "[0.0, 50.0]"  # resampled: an utterance twice, or the other, or both
+    assert (
+        row[4:7] == ["83.3", "50.0", "+33.3"] and row[7] == "[0.0, 50.0]"
+    )  # resampled: an utterance twice, or the other, or both
     with_others = [record("whisper_wordvec", 0, "11 0", overrides=["vectors.spelling=false"], alarms=7)]
     first, second = beside_control([*hybrid, *control, *others, *with_others])
     assert first == row and second[0].endswith("vectors.spelling=false by-frequency")  # the control has no vectors

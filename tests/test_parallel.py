@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from utils.errors import UserError
-from utils.parallel import in_fork
+from utils.core.errors import UserError
+from utils.core.parallel import in_fork
 
 SEARCHES = """
 import k2, torch
-from utils.parallel import in_fork, run_all
+from utils.core.parallel import in_fork, run_all
 
 def search(number):
     dense = k2.DenseFsaVec(torch.zeros(1, 20, 4), torch.tensor([[0, 0, 20]], dtype=torch.int32))

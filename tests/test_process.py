@@ -1,4 +1,5 @@
 """A process apart, and what ends it."""
+
 import os
 import signal
 import subprocess
@@ -7,14 +8,14 @@ import textwrap
 import time
 
 import pytest
-
 from conftest import ROOT
-from utils.process import apart
+
+from utils.core.process import apart
 
 
 def start(work, **apart_options):
     """A process that runs `work`, a Python block, apart; it prints what `apart` returns."""
-    code = "import os, signal, subprocess, sys, time\nfrom utils.process import apart\ndef work():\n"
+    code = "import os, signal, subprocess, sys, time\nfrom utils.core.process import apart\ndef work():\n"
     code += textwrap.indent(textwrap.dedent(work), "    ") + f"\nprint(*apart(work, **{apart_options}), flush=True)\n"
     return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -108,15 +109,27 @@ def test_the_work_ends_where_its_starter_is_killed():
 
 
 def test_a_hang_up_that_nohup_ignores_stays_ignored():
-    process = subprocess.Popen(["nohup", sys.executable, "-c", textwrap.dedent("""
+    process = subprocess.Popen(
+        [
+            "nohup",
+            sys.executable,
+            "-c",
+            textwrap.dedent("""
         import time
-        from utils.process import apart
+        from utils.core.process import apart
         def work():
             print("begun", flush=True)
             time.sleep(1)
             return 3
         print(*apart(work), flush=True)
-        """)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, text=True)
+        """),
+        ],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+        text=True,
+    )
     assert process.stdout.readline() == "begun\n"
     process.send_signal(signal.SIGHUP)
     assert process.communicate(timeout=10)[0].strip() == "3 None"
@@ -132,6 +145,7 @@ def test_ctrl_z_stops_the_work_too_and_it_goes_on():
 
     def state(pid):
         return open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0]
+
     process.send_signal(signal.SIGTSTP)
     deadline = time.monotonic() + 5
     while {state(worker), state(process.pid)} != {"T"} and time.monotonic() < deadline:

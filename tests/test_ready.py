@@ -7,11 +7,11 @@ import pytest
 import soundfile
 from conftest import write_kaldi
 
-from utils import ready
-from utils.config import load, view
-from utils.errors import UserError
-from utils.files import ROOT, read_json
-from utils.stages import SYSTEMS, plan
+from utils.baselines import ready
+from utils.core.errors import UserError
+from utils.core.files import ROOT, read_json
+from utils.pipeline.config import load, view
+from utils.pipeline.stages import SYSTEMS, plan
 
 pytest.importorskip("ctranslate2")
 SECOND = np.zeros(16000, np.float32)

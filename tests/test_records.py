@@ -8,12 +8,13 @@ import subprocess
 import pytest
 from fabricate import DECODINGS, HEARD, SENTENCES, finished, record, run_score
 
-from utils.errors import UserError
-from utils.files import read_json, read_jsonl, write_json, write_jsonl
-from utils.records import (
+from utils.core.errors import UserError
+from utils.core.files import read_json, read_jsonl, write_json, write_jsonl
+from utils.core.versions import git_state
+from utils.results.records import (
     DECODINGS as CHAIN,
 )
-from utils.records import (
+from utils.results.records import (
     check,
     decoding_rank,
     file_name,
@@ -25,7 +26,6 @@ from utils.records import (
     set_digest,
     write,
 )
-from utils.versions import git_state
 
 
 @pytest.fixture

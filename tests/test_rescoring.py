@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from utils import graphs, lexicon, ngram
-from utils.candidates import Candidates
-from utils.decoding import best_paths, lattices
-from utils.files import write_json
-from utils.nbest import Path, nbest, some
-from utils.rescoring import FEATURES, choose, flatten, pruned
-from utils.spans import aligned, durations, rivals
-from utils.wordscore import MARGIN, sequence_scores, span_scores
+from utils.core.files import write_json
+from utils.decode.candidates import Candidates
+from utils.decode.decoding import best_paths, lattices
+from utils.decode.nbest import nbest
+from utils.lang import graphs, lexicon, ngram
+from utils.lang.fsa import some
+from utils.lang.hypothesis import Hypothesis
+from utils.rescore.rescoring import FEATURES, choose, flatten, pruned
+from utils.rescore.spans import aligned, durations, rivals
+from utils.vectors.wordscore import MARGIN, sequence_scores, span_scores
 
 k2 = pytest.importorskip("k2")
 SEARCH = SimpleNamespace(beam=100.0, output_beam=100.0, max_active=10_000)
@@ -74,7 +76,7 @@ def test_sampling_is_repeatable(small):
 
 def test_span_score_equals_brute_force():
     ratio = torch.randn(7, 2, generator=torch.Generator().manual_seed(1))
-    path = Path((5, 9), 0.0, 0.0, (2, 8), 14)  # times at twice the head's rate: words enter at frames 1 and 4 of 7
+    path = Hypothesis((5, 9), 0.0, 0.0, (2, 8), 14)  # times at twice the head's rate: words enter at frames 1 and 4 of 7
     (score,) = span_scores(ratio, [path], {5: 0, 9: 1}, 0.5)
 
     def brute(column, start, end):
@@ -88,7 +90,10 @@ def test_span_score_of_nothing_is_zero_and_prefers_the_word_that_is_there():
     ratio = torch.full((20, 2), -6.0)
     ratio[9:11, 0] = 5.0
     nothing, right, wrong = span_scores(
-        ratio, [Path((), 0, 0, (), 20), Path((1,), 0, 0, (9,), 20), Path((2,), 0, 0, (9,), 20)], {1: 0, 2: 1}, 1.0
+        ratio,
+        [Hypothesis((), 0, 0, (), 20), Hypothesis((1,), 0, 0, (9,), 20), Hypothesis((2,), 0, 0, (9,), 20)],
+        {1: 0, 2: 1},
+        1.0,
     )
     assert nothing == 0.0 and right > 9 and wrong < 0
 
@@ -104,12 +109,16 @@ def test_rivals_of_a_word_are_those_whose_spans_share_a_middle_with_its_own():
         return np.log(sum(np.exp(ratio[i:j, column].sum().item()) for i in range(a, b) for j in range(i + 1, b + 1)))
 
     four, nine, seven, late, long = brute(0, 0, 4), brute(2, 0, 3), brute(1, 6, 12), brute(1, 5, 12), brute(0, 0, 12)
-    first = four - np.logaddexp(max(four, long), nine)  # the other 4, of the whole utterance, is the same word: the better one counts
+    first = four - np.logaddexp(
+        max(four, long), nine
+    )  # the other 4, of the whole utterance, is the same word: the better one counts
     second = seven - np.logaddexp(max(seven, late), long)
     assert found[0] == pytest.approx(first + second, abs=1e-4)
     assert found[2] == pytest.approx(long - np.logaddexp(np.logaddexp(max(four, long), nine), max(seven, late)), abs=1e-4)
     assert found[3] == 0.0 and max(found) <= 0.0
-    of_the_lattice = np.array([(9, 5, 11), (9, 0, 3), (4, 3, 5), (12, 0, 12)])  # once more; of no word of the first; without a column
+    of_the_lattice = np.array(
+        [(9, 5, 11), (9, 0, 3), (4, 3, 5), (12, 0, 12)]
+    )  # once more; of no word of the first; without a column
     after = rivals(ratio, columns, hypotheses, of_the_lattice, 1.0)
     more = seven - np.logaddexp(np.logaddexp(max(seven, late), long), brute(2, 5, 11))
     assert after[0] == pytest.approx(first + more, abs=1e-4) and after[3] == 0.0
@@ -142,7 +151,7 @@ def test_hypotheses_are_aligned_wherever_they_come_from(joined):
 def test_sequence_score_equals_brute_force():
     log_probs = torch.randn(5, 3, generator=torch.Generator().manual_seed(2)).log_softmax(-1)
     score, impossible = sequence_scores(
-        log_probs, [Path((4, 8), 0, 0, (0, 1), 5), Path((4,) * 6, 0, 0, (0,) * 6, 5)], {4: 0, 8: 1}
+        log_probs, [Hypothesis((4, 8), 0, 0, (0, 1), 5), Hypothesis((4,) * 6, 0, 0, (0,) * 6, 5)], {4: 0, 8: 1}
     )
     total = sum(
         np.exp(log_probs[range(5), labels].sum().item())
@@ -202,11 +211,21 @@ def test_totals_sum_over_alignments_and_pronunciations(joined):
     log_probs = torch.randn(6, 6, generator=torch.Generator().manual_seed(3)).log_softmax(-1)
     hypotheses = [(1,), (1, 3), (), (2, 2), (3, 1, 3)]
     for words, total in zip(hypotheses, candidates.totals(log_probs, hypotheses)):
-        said = {tuple(u for units in choice for u in units) for choice in itertools.product(
-            *([e[1] for e in lex.entries if e[0] == lex.words[w - 1]] for w in words))}
+        said = {
+            tuple(u for units in choice for u in units)
+            for choice in itertools.product(*([e[1] for e in lex.entries if e[0] == lex.words[w - 1]] for w in words))
+        }
         targets = [[lex.token_id[u] for u in units] for units in said]
-        each = [-torch.nn.functional.ctc_loss(log_probs[:, None], torch.tensor([t], dtype=torch.int64), torch.tensor([6]),
-                                              torch.tensor([len(t)]), reduction="none") for t in targets]
+        each = [
+            -torch.nn.functional.ctc_loss(
+                log_probs[:, None],
+                torch.tensor([t], dtype=torch.int64),
+                torch.tensor([6]),
+                torch.tensor([len(t)]),
+                reduction="none",
+            )
+            for t in targets
+        ]
         assert total == pytest.approx(torch.logsumexp(torch.cat(each), 0).item(), abs=1e-4)
     assert candidates.totals(log_probs[:2], [(3, 3)]) == [-np.inf]  # four units, two frames
 
@@ -237,7 +256,9 @@ def test_added_words_are_weighed():
 
 
 def test_words_that_no_vocabulary_has_are_weighed_apart_from_those_of_a_pack():
-    rows = [{"id": "a", "ref": ["b"], "paths": [{"words": [word], "am": 0.0, "lm": 0.0} for word in ("a", "b", "<unk>", "press")]}]
+    rows = [
+        {"id": "a", "ref": ["b"], "paths": [{"words": [word], "am": 0.0, "lm": 0.0} for word in ("a", "b", "<unk>", "press")]}
+    ]
     lists = flatten(rows, {"b"}, {"<unk>", "a"})
     columns = [1 + FEATURES.index(name) for name in ("penalty", "unknown", "added")]
     assert lists.scores[:, columns].tolist() == [[1, 1, 0], [1, 0, 1], [1, 1, 0], [1, 0, 0]]
@@ -259,7 +280,7 @@ def test_unknown_words_are_weighed_and_count_nothing_for_the_word_head():
     lists = flatten([{"id": "a", "ref": ["press"], "paths": paths}])
     assert choose(lists, {}).tolist() == [0] and choose(lists, {"unknown": -2.0}).tolist() == [1]
     ratio = torch.randn(6, 1, generator=torch.Generator().manual_seed(1))
-    with_unknown, without = Path((9, 1), 0.0, 0.0, (0, 3), 6), Path((1,), 0.0, 0.0, (3,), 6)
+    with_unknown, without = Hypothesis((9, 1), 0.0, 0.0, (0, 3), 6), Hypothesis((1,), 0.0, 0.0, (3,), 6)
     assert span_scores(ratio, [with_unknown], {1: 0}, 1.0) == span_scores(ratio, [without], {1: 0}, 1.0)
     log_probs = torch.randn(6, 2, generator=torch.Generator().manual_seed(2)).log_softmax(-1)
     assert sequence_scores(log_probs, [with_unknown], {1: 0}) == sequence_scores(log_probs, [without], {1: 0})
@@ -268,23 +289,29 @@ def test_unknown_words_are_weighed_and_count_nothing_for_the_word_head():
 def test_hypotheses_of_both_lattices_are_scored_alike(joined):
     candidates, lex = joined
     log_probs = torch.randn(8, 6, generator=torch.Generator().manual_seed(4)).log_softmax(-1)
-    subword = [Path((1, 3), -3.0, -1.0, (0, 4), 8), Path((3,), -4.0, -2.0, (2,), 8)]
-    word = [Path((1, 3), -9.0, -1.0, (1, 2), 4), Path((2,), -9.0, -1.0, (3,), 4)]
+    subword = [Hypothesis((1, 3), -3.0, -1.0, (0, 4), 8), Hypothesis((3,), -4.0, -2.0, (2,), 8)]
+    word = [Hypothesis((1, 3), -9.0, -1.0, (1, 2), 4), Hypothesis((2,), -9.0, -1.0, (3,), 4)]
     paths = candidates.join(subword, word, log_probs, 0.5, 1.0)
     assert {p.words: p.starts for p in paths} == {(1, 3): (0, 4), (3,): (2,), (2,): (6,)}  # times in sub-word frames
     for path in paths:
         assert path.lm == pytest.approx(candidates.lm.sentence(lex.ids_to_words(path.words)))
         assert path.am == pytest.approx(candidates.totals(log_probs, [path.words])[0])
     assert [p.am + p.lm for p in paths] == sorted((p.am + p.lm for p in paths), reverse=True)
-    assert candidates.join([Path((3, 3), -1.0, -1.0, (0, 1), 2)], [], log_probs[:2], 0.5, 1.0)[0].words == (3, 3)
+    assert candidates.join([Hypothesis((3, 3), -1.0, -1.0, (0, 1), 2)], [], log_probs[:2], 0.5, 1.0)[0].words == (3, 3)
     proposed = candidates.join(subword, word, log_probs, 0.5, 1.0, [(3,), (2, 1)])
     assert {p.words: p.starts for p in proposed} == {(1, 3): (0, 4), (3,): (2,), (2,): (6,), (2, 1): ()}
     assert [p.words for p in proposed if p.words != (2, 1)] == [p.words for p in paths]
 
 
 def test_pruned_lists_keep_what_other_weights_may_still_choose():
-    row = {"id": "a", "ref": ["x"], "paths": [{"words": [w], "am": am, "lm": lm} for w, am, lm in
-                                              (("x", -9.0, 0.0), ("y", -1.0, -3.0), ("z", -2.0, -1.0), ("v", -30.0, 0.0))]}
+    row = {
+        "id": "a",
+        "ref": ["x"],
+        "paths": [
+            {"words": [w], "am": am, "lm": lm}
+            for w, am, lm in (("x", -9.0, 0.0), ("y", -1.0, -3.0), ("z", -2.0, -1.0), ("v", -30.0, 0.0))
+        ],
+    }
     rows = [row, {**row, "paths": row["paths"][:1]}]
 
     def kept(count, margin):

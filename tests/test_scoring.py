@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from fabricate import SENTENCES, noisy
 
-from utils.errors import UserError
-from utils.listing import inline, listing
-from utils.scoring import characters, difference, error_rate, interval, oracle, recall, score
+from utils.core.errors import UserError
+from utils.results.listing import inline, listing
+from utils.text.scoring import characters, difference, error_rate, interval, oracle, recall, score
 
 
 def levenshtein(a: Sequence[str], b: Sequence[str]) -> int:

@@ -1,5 +1,5 @@
 """Setting up: what is instant, what is refused in one sentence, what an interruption leaves."""
-import configparser
+
 import os
 import re
 import shutil
@@ -9,12 +9,12 @@ import sys
 import time
 
 import pytest
-
 from conftest import ROOT
 
 SCRIPTS = sorted([*ROOT.glob("utils/*.sh"), *ROOT.glob("egs/*/run.sh"), ROOT / "tests" / "run.sh", ROOT / ".ci" / "run"])
-TOOLS = ("awk bash cat cksum cut dirname env flock grep kill ls mkdir mv nohup paste rm rmdir sed sh sleep tail touch tr "
-         "uname wc").split()
+TOOLS = (
+    "awk bash cat cksum cut dirname env flock grep kill ls mkdir mv nohup paste rm rmdir sed sh sleep tail touch tr uname wc"
+).split()
 
 
 @pytest.fixture
@@ -43,11 +43,17 @@ def disk(tools, free):
 @pytest.fixture
 def setup(copy, tools, tmp_path):
     """Run the copy's setup.sh with PATH=`tools`; keywords are further environment variables."""
+
     def run(*options, start=False, **environment):
         keep = {k: v for k, v in os.environ.items() if not k.startswith(("NUPTSE_", "PYENV", "UV_", "VIRTUAL_ENV"))}
         return (subprocess.Popen if start else subprocess.run)(
-            [str(copy / "utils" / "setup.sh"), *options], env={**keep, "HOME": str(tmp_path), "PATH": str(tools), **environment},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            [str(copy / "utils" / "setup.sh"), *options],
+            env={**keep, "HOME": str(tmp_path), "PATH": str(tools), **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
     return run
 
 
@@ -79,6 +85,7 @@ def test_run_sh_is_the_same_in_all_corpora():
 
 
 # A complete .venv
+
 
 def complete(copy, setup, *options):
     stamp = re.match("stamp (.*)", setup(*options, "--plan").stdout).group(1)
@@ -121,6 +128,7 @@ def test_an_environment_of_somebody_else_is_left_alone(copy, setup, tools):
 
 
 # Finding a Python
+
 
 def test_no_python_is_one_sentence_with_the_remedy(copy, setup):
     said = one_error(setup())
@@ -167,6 +175,7 @@ def test_pythons_of_pyenv_and_uv_are_found(where, setup, tools, tmp_path):
 
 
 # Failing and being stopped
+
 
 def test_a_disk_without_room_is_said_before_anything_is_made(copy, setup, tools):
     fake_python(tools / "python3.10", "echo 'the reason'; exit 1")
@@ -234,6 +243,7 @@ def wait_for(path):
 
 # Stacks
 
+
 def rows():
     lines = (ROOT / "utils" / "requirements" / "stacks.txt").read_text().splitlines()
     return {line.split()[0]: line.split()[1:] for line in lines if not line.startswith("#")}
@@ -291,13 +301,3 @@ def test_a_page_of_wheels_out_of_reach_is_said(setup, nowhere):
     done = setup("--modern", "cpu", NUPTSE_PYTHON=sys.executable)
     assert done.returncode == 1 and f"k2's wheel could not be had (is {nowhere} within reach?)" in done.stderr, done.stderr
     assert setup("--check").returncode == 1
-
-
-def test_what_setup_cfg_requires_is_what_is_installed():
-    cfg = configparser.ConfigParser()
-    cfg.read(ROOT / "setup.cfg")
-    wanted = cfg["options"]["install_requires"] + cfg["options.extras_require"]["test"]
-    names = {re.match(r"[\w-]+", line).group().lower() for line in wanted.splitlines() if line and not line.startswith("#")}
-    lines = (ROOT / "utils" / "requirements" / "common.txt").read_text().splitlines()
-    assert names - {"torch", "torchaudio"} <= {line.split("==")[0].lower() for line in lines if "==" in line}
-    assert len((ROOT / "pyproject.toml").read_text().splitlines()) == 3

@@ -14,20 +14,22 @@ import pytest
 import soundfile
 import torch
 import torchaudio
+from conftest import ROOT, drive, write_kaldi
 from lhotse import CutSet
 from lhotse.utils import compute_num_frames
 from safetensors.torch import load_file, save_file
 
-from conftest import ROOT, drive, write_kaldi
-from utils import config, features, front_end, stages
-from utils.contract import Job
-from utils.dataset import Features, read_cuts
-from utils.errors import UserError
-from utils.hidden_states import LayerMix, UpperLayers
-from utils.lexicon import read_lexicon
-from utils.pretrained import _renamed, bundles
-from utils.training import Trainer
-from utils.wav2vec2 import Architecture, Wav2Vec2
+from utils.core.errors import UserError
+from utils.features import extraction as features
+from utils.features import front_ends
+from utils.features.pretrained import _renamed, bundles
+from utils.lang.lexicon import read_lexicon
+from utils.nn.wav2vec2 import Architecture, Wav2Vec2
+from utils.pipeline import config, stages
+from utils.pipeline.contract import Job
+from utils.train.dataset import Features, read_cuts
+from utils.train.hidden_states import LayerMix, UpperLayers
+from utils.train.training import Trainer
 
 TINY = Architecture(
     hidden_size=16,
@@ -59,7 +61,9 @@ def weights(architecture, prefix=""):
         shapes["encoder.layers.0.attention.rel_attn_embed.weight"] = shapes.pop("encoder.rel_attn_embed.weight")
     out = {}
     for n, (name, shape) in enumerate(sorted(shapes.items())):
-        value = torch.sin(torch.arange(math.prod(shape)).double() * 0.7 + n).view(shape).float() * (0.3 if len(shape) > 1 else 0.1)
+        value = torch.sin(torch.arange(math.prod(shape)).double() * 0.7 + n).view(shape).float() * (
+            0.3 if len(shape) > 1 else 0.1
+        )
         out[prefix + name] = value + (1.0 if name.endswith(("norm.weight", "weight_g")) else 0.0)
     return out
 
@@ -84,7 +88,7 @@ def settings(model, **changes):
 
 
 def extract(model, samples, **changes):
-    return front_end.make(settings(model, **changes), 16000).extract([samples])[0]
+    return front_ends.make(settings(model, **changes), 16000).extract([samples])[0]
 
 
 def chirp(frames):
@@ -131,9 +135,14 @@ def by_torchaudio(a, samples):
     return torch.cat([*model.extract_features(x)[0][:-1], model(x)[0]], -1)[0].numpy()
 
 
-@pytest.mark.parametrize("architecture, prefix, pickled", [
-    (TINY, "", False), (STABLE, "wav2vec2.", True), (replace(TINY, model_type="hubert", do_normalize=True), "hubert.", False),
-])
+@pytest.mark.parametrize(
+    "architecture, prefix, pickled",
+    [
+        (TINY, "", False),
+        (STABLE, "wav2vec2.", True),
+        (replace(TINY, model_type="hubert", do_normalize=True), "hubert.", False),
+    ],
+)
 def test_hidden_states_are_those_of_torchaudio(architecture, prefix, pickled, speech, tmp_path):
     model = write(tmp_path / "model", architecture, prefix, pickled)
     for samples in (chirp(40000), soundfile.read(sorted(speech.items())[0][1].audio, dtype="float32")[0][None]):
@@ -143,12 +152,29 @@ def test_hidden_states_are_those_of_torchaudio(architecture, prefix, pickled, sp
         assert (got[len(expected) :] == got[len(expected) - 1]).all()
 
 
-@pytest.mark.parametrize("stable, expected", [  # by WavLMModel of transformers 4.46.3: every 31st frame, column 5
-    (False, [[-0.9737, 1.0693, 1.0578, 1.0521], [0.2285, 0.5964, 0.6212, 0.6401],
-             [0.9001, 0.5573, 0.5742, 0.5634], [0.811, 0.1188, 0.1377, 0.1493]]),
-    (True, [[-0.4932, 0.7439, 0.6795, 0.765], [0.7833, 0.5078, 0.5788, 0.6223],
-            [1.157, -0.0634, 0.1739, 0.0717], [0.6887, -0.2692, -0.1376, -0.213]]),
-])
+@pytest.mark.parametrize(
+    "stable, expected",
+    [  # by WavLMModel of transformers 4.46.3: every 31st frame, column 5
+        (
+            False,
+            [
+                [-0.9737, 1.0693, 1.0578, 1.0521],
+                [0.2285, 0.5964, 0.6212, 0.6401],
+                [0.9001, 0.5573, 0.5742, 0.5634],
+                [0.811, 0.1188, 0.1377, 0.1493],
+            ],
+        ),
+        (
+            True,
+            [
+                [-0.4932, 0.7439, 0.6795, 0.765],
+                [0.7833, 0.5078, 0.5788, 0.6223],
+                [1.157, -0.0634, 0.1739, 0.0717],
+                [0.6887, -0.2692, -0.1376, -0.213],
+            ],
+        ),
+    ],
+)
 def test_hidden_states_of_wavlm_are_those_of_transformers(stable, expected, tmp_path):
     a = replace(WAVLM, do_stable_layer_norm=stable, feat_extract_norm="layer" if stable else "group")
     states = extract(write(tmp_path / "model", a), chirp(40000)).reshape(125, 4, 16)
@@ -168,7 +194,7 @@ def test_layers_by_number_from_either_end(tmp_path):
 
 
 def test_frames_do_not_depend_on_the_batch_and_short_audio_has_some(tmp_path):
-    made = front_end.make(settings(write(tmp_path / "model", STABLE)), 16000)
+    made = front_ends.make(settings(write(tmp_path / "model", STABLE)), 16000)
     several = [chirp(n)[:, ::step] for n, step in ((32000, 1), (32000, -1), (20000, 1), (160, 1), (399, 1), (400, 1), (16001, 1))]
     for one, together in zip(several, made.extract(several)):
         assert together.shape == (compute_num_frames(one.shape[1] / 16000, 0.02, 16000), 64) and np.isfinite(together).all()
@@ -188,7 +214,7 @@ def test_a_recording_longer_than_the_window_is_encoded_in_windows_that_overlap(t
 def test_what_it_refuses(tmp_path):
     def refused(said, **changes):
         with pytest.raises(UserError, match=said):
-            front_end.make(settings(changes.pop("model", model), **changes), 16000, changes.pop("device", "cpu"))
+            front_ends.make(settings(changes.pop("model", model), **changes), 16000, changes.pop("device", "cpu"))
 
     model = tmp_path / "model"
     refused(r"model is neither a folder of transformers .* nor a bundle of torchaudio .*HUBERT_BASE, ")
@@ -218,7 +244,7 @@ def test_what_it_refuses(tmp_path):
     refused(r"model.safetensors can't be read")
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match=r"--device cuda: torch .* finds no GPU"):
-            front_end.make(settings(model), 16000, "cuda")
+            front_ends.make(settings(model), 16000, "cuda")
 
 
 def test_a_bundle_of_torchaudio(monkeypatch, tmp_path):
@@ -241,7 +267,9 @@ def test_a_bundle_of_torchaudio(monkeypatch, tmp_path):
         raise ConnectionError("no route to host")
 
     monkeypatch.setattr(type(tiny), "_get_state_dict", offline)
-    with pytest.raises(UserError, match=r"WAV2VEC2_BASE can't be downloaded to .*ConnectionError: no route.*features.model=FOLDER"):
+    with pytest.raises(
+        UserError, match=r"WAV2VEC2_BASE can't be downloaded to .*ConnectionError: no route.*features.model=FOLDER"
+    ):
         extract("WAV2VEC2_BASE", chirp(16000))
 
 
@@ -314,8 +342,8 @@ def tuned(corpus):
 
 
 def trainer(tuned, out, **train):
-    from utils.hidden_states import load_pretrained
-    from utils.trained import make_model
+    from utils.train.hidden_states import load_pretrained
+    from utils.train.trained import make_model
 
     torch.manual_seed(0)
     changed = SimpleNamespace(**{**vars(tuned.config), "train": SimpleNamespace(**{**vars(tuned.config.train), **train})})
@@ -438,12 +466,15 @@ def test_a_mix_is_a_weighted_sum_of_layers():
     torch.testing.assert_close(mix(x, torch.tensor([7, 7])), expected)
 
 
-@pytest.mark.parametrize("recipe, sets, said", [
-    ("whisper_wordvec", [], r"set features.layers=\[N\].*features.normalise=none"),
-    ("bpe_ctc", [], r"needs features.front_end=ssl or whisper, not fbank"),
-    ("ssl_finetune", ["features.layers=[]"], r"set features.layers=\[N\]"),
-    ("ssl_finetune", ["features.normalise=global"], r"features.normalise=none"),
-])
+@pytest.mark.parametrize(
+    "recipe, sets, said",
+    [
+        ("whisper_wordvec", [], r"set features.layers=\[N\].*features.normalise=none"),
+        ("bpe_ctc", [], r"needs features.front_end=ssl or whisper, not fbank"),
+        ("ssl_finetune", ["features.layers=[]"], r"set features.layers=\[N\]"),
+        ("ssl_finetune", ["features.normalise=global"], r"features.normalise=none"),
+    ],
+)
 def test_fine_tuning_that_cannot_be_is_refused_before_any_work(recipe, sets, said):
     with pytest.raises(UserError, match=said):
         config.load(recipe, ROOT / "egs" / "kaldi_dir", ["model.finetune=true", *sets])
@@ -451,7 +482,7 @@ def test_fine_tuning_that_cannot_be_is_refused_before_any_work(recipe, sets, sai
 
 @pytest.mark.parametrize("layer", [-1, 0])
 def test_fine_tuning_needs_a_layer_above(tuned, tmp_path, layer):
-    from utils.trained import make_model
+    from utils.train.trained import make_model
 
     said = json.loads((tuned.inputs["features"] / "front_end.json").read_text())
     (tmp_path / "front_end.json").write_text(json.dumps({**said, "layers": [layer % 4]}))

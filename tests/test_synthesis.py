@@ -17,14 +17,16 @@ from safetensors.torch import load_file
 from steps.train import make_trainer
 from tests.conftest import content
 from tests.test_training import SMALL, options, planned
-from utils import contract, download, synthesis
-from utils.config import load
-from utils.dataset import collate
-from utils.errors import UserError
-from utils.files import ROOT
-from utils.lexicon import read_entries, read_lexicon
-from utils.sentences import transcripts
-from utils.stages import plan
+from utils.core import download
+from utils.core.errors import UserError
+from utils.core.files import ROOT
+from utils.lang.lexicon import read_entries, read_lexicon
+from utils.pipeline import contract
+from utils.pipeline.config import load
+from utils.pipeline.stages import plan
+from utils.text.sentences import transcripts
+from utils.train import synthesis
+from utils.train.dataset import collate
 
 MADE = ["synthesis.utterances=6", "synthesis.words=300", "vectors.meaning.source=random"]
 
@@ -126,7 +128,9 @@ def test_what_can_not_be_aligned_is_left_out_of_training(kaldi_source, run_stage
     assert made & {cut.id for cut in ready.train_cuts} == made - lost
 
 
-def test_speech_that_can_not_be_used_is_listed_and_too_much_of_it_stops_the_stage(kaldi_source, run_stages, exp, monkeypatch, flite):
+def test_speech_that_can_not_be_used_is_listed_and_too_much_of_it_stops_the_stage(
+    kaldi_source, run_stages, exp, monkeypatch, flite
+):
     speak = synthesis.spoken
 
     def spoken(flite, utterance, folder):  # of the fourth utterance the file gets lost
@@ -144,7 +148,9 @@ def test_speech_that_can_not_be_used_is_listed_and_too_much_of_it_stops_the_stag
         return made.out
 
     monkeypatch.setattr(synthesis, "spoken", spoken)
-    with pytest.raises(UserError, match=r"1 of 6 cuts have no features \(16.7%; data.max_left_out allows 1.0%\)(?s:.*)000003: no audio"):
+    with pytest.raises(
+        UserError, match=r"1 of 6 cuts have no features \(16.7%; data.max_left_out allows 1.0%\)(?s:.*)000003: no audio"
+    ):
         make()
     made = make("data.max_left_out=0.2")
     ((name, split, reason),) = (line.split("\t") for line in (made / "left_out.tsv").read_text().splitlines())

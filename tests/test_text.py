@@ -1,14 +1,18 @@
 """Text normalisers: what is said, in every language."""
+
 import pytest
 
-from utils.errors import UserError
-from utils.text import normaliser, normaliser_id, spell_number
+from utils.core.errors import UserError
+from utils.text.normalise import normaliser, normaliser_id, spell_number
 
 CASES = [
     ("en", "Press 1, or 21 -- don't wait!", "press one or twenty one don't wait"),
     ("en", "The users' PIN is 007.", "the users pin is zero zero seven"),
-    ("en", "It’s 3D: 28.8 kilobit, 1,234 users, the 2nd.",
-     "it's three d twenty eight point eight kilobit one thousand two hundred and thirty four users the second"),
+    (
+        "en",
+        "It’s 3D: 28.8 kilobit, 1,234 users, the 2nd.",
+        "it's three d twenty eight point eight kilobit one thousand two hundred and thirty four users the second",
+    ),
     ("en", "log-in at 5% & A.M.", "log in at five percent and a m"),
     ("en", "cafe\u0301", "café"),
     ("es", "Marque 16 en el AÑO 1.234", "marque dieciséis en el año mil doscientos treinta y cuatro"),
@@ -48,8 +52,20 @@ def test_unknown_language_and_name_are_errors_that_name_what_there_is():
         normaliser("basik", "en")
 
 
-@pytest.mark.parametrize("number,spoken", [("10", "十"), ("19", "十九"), ("20", "二十"), ("101", "一百零一"), ("110", "一百一十"),
-                                           ("1001", "一千零一"), ("10010", "一万零一十"), ("250000000", "二亿五千万"), ("0", "零")])
+@pytest.mark.parametrize(
+    "number,spoken",
+    [
+        ("10", "十"),
+        ("19", "十九"),
+        ("20", "二十"),
+        ("101", "一百零一"),
+        ("110", "一百一十"),
+        ("1001", "一千零一"),
+        ("10010", "一万零一十"),
+        ("250000000", "二亿五千万"),
+        ("0", "零"),
+    ],
+)
 def test_chinese_numbers(number, spoken):
     assert spell_number(number, "zh") == spoken
 

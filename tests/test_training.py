@@ -17,14 +17,14 @@ import torch
 from lhotse.utils import fix_random_seed
 from safetensors.torch import load_file
 
-from utils import checkpoints
-from utils.config import load, view
-from utils.dataset import Features, collate, read_cuts
-from utils.errors import UserError
-from utils.files import ROOT
-from utils.lexicon import read_lexicon
-from utils.stages import plan
-from utils.training import Trainer
+from utils.core.errors import UserError
+from utils.core.files import ROOT
+from utils.lang.lexicon import read_lexicon
+from utils.pipeline.config import load, view
+from utils.pipeline.stages import plan
+from utils.train import checkpoints
+from utils.train.dataset import Features, collate, read_cuts
+from utils.train.training import Trainer
 
 SMALL = [
     "data.module=kaldi_dir",
@@ -66,7 +66,7 @@ def prepared(kaldi_source, run_stages, exp):
 
 
 def trainer(prepared, out: Path, device: str = "cpu", workers: int = 0, **train) -> Trainer:
-    from utils.trained import make_model
+    from utils.train.trained import make_model
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
@@ -228,7 +228,7 @@ def test_half_precision_learns_as_single_precision_does(prepared, tmp_path):
 
 
 def test_a_killed_training_stage_ends_with_the_same_model(kaldi_source, prepared, exp, tmp_path, run_stages):
-    arguments = [sys.executable, "-m", "utils.driver", *options(kaldi_source), "--stage", "5", "--stop-stage", "5"]
+    arguments = [sys.executable, "-m", "utils.pipeline.driver", *options(kaldi_source), "--stage", "5", "--stop-stage", "5"]
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     assert subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True).returncode == 0

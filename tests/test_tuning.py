@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from utils.rescoring import FEATURES, Lists, choose
-from utils.tuning import USUAL, risk, tune
+from utils.rescore.rescoring import FEATURES, Lists, choose
+from utils.rescore.tuning import USUAL, risk, tune
 
 NAMES = ("lm", "word", "penalty")
 

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from utils import vectors
-from utils.errors import UserError
+from utils.core.errors import UserError
+from utils.vectors import table as vectors
 
 WORDS = ["agent", "call", "zzyzx"]
 SENTENCES = [["call", "agent"], ["agent", "call", "zzyzx"]] * 5

@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from utils.config import load
-from utils.consensus import consensus, extended, oracle
-from utils.decoding import lattices
-from utils.errors import UserError
-from utils.files import ROOT
-from utils.lexicon import Lexicon
-from utils.nbest import Path, arc_labels
-from utils.whole_lattice import WholeLattices, best_scale, calibrated, evidence
-from utils.word_lattice import WordLattice, word_lattices
-from utils.wordscore import span_scores
+from utils.core.errors import UserError
+from utils.core.files import ROOT
+from utils.decode.consensus import consensus, extended, oracle
+from utils.decode.decoding import lattices
+from utils.decode.word_lattice import WordLattice, word_lattices
+from utils.lang.fsa import arc_labels
+from utils.lang.hypothesis import Hypothesis
+from utils.lang.lexicon import Lexicon
+from utils.pipeline.config import load
+from utils.rescore.whole_lattice import WholeLattices, best_scale, calibrated, evidence
+from utils.vectors.wordscore import span_scores
 
 k2 = pytest.importorskip("k2")
 FRAMES = 6
@@ -201,7 +202,7 @@ def test_the_best_path_has_the_highest_sum_of_all_scores_and_zero_weights_leave_
         ratio = log_probs[n, :, 1:] - log_probs[n, :, :1]
         for said, score in totals.items():
             words, starts = tuple(w for w, _, _ in said), tuple(s for _, s, _ in said)
-            (word,) = span_scores(ratio, [Path(words, 0, 0, starts, FRAMES - n)], {1: 0, 2: 1, 3: 2}, 0.5)
+            (word,) = span_scores(ratio, [Hypothesis(words, 0, 0, starts, FRAMES - n)], {1: 0, 2: 1, 3: 2}, 0.5)
             total = score + 0.7 * 0.6 * len(words) + 0.8 * word + 0.3 * len(words) - 0.5 * words.count(3)
             total += 0.2 * (len(words) + 2 * words.count(2))
             if total > best:

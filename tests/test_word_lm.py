@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from utils import word_lm
-from utils.errors import UserError
-from utils.word_lm import VectorLM, padded, word_vectors
+from utils.core.errors import UserError
+from utils.rescore import word_lm
+from utils.rescore.word_lm import VectorLM, padded, word_vectors
 
 TRAINED = ["call", "now", "one", "please", "two"]
 ADDED = ["seven", "three", "later"]

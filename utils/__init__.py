@@ -4,6 +4,7 @@ Idle OpenMP threads sleep instead of spinning: two spinning threads on two cores
 times slower. On AMD's processors MKL 2020.0, which torch 1.13 has, uses AVX2 as on Intel's: it would else take a slower way; later
 versions don't read this.
 """
+
 import os
 
 _set = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}

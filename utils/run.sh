@@ -13,4 +13,4 @@ if [[ "${1:-}" == -m ]]; then
     unset NUPTSE_CWD
     exec "$ROOT/.venv/bin/python" "$@"
 fi
-exec "$ROOT/.venv/bin/python" -m utils.driver "$@"
+exec "$ROOT/.venv/bin/python" -m utils.pipeline.driver "$@"

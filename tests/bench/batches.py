@@ -8,7 +8,6 @@ Writes egs/<corpus>/batches/.
 """
 
 import itertools
-import logging
 import statistics
 import sys
 import tempfile
@@ -19,10 +18,10 @@ from typing import Any, Dict, List, Optional, Sequence
 import torch
 
 from tests.bench.common import records_of, spread, stages_until, untrained, write_page, write_record
-from utils import driver
-from utils.stages import Plan
-from utils.tables import Table, as_text, grouped, number
-from utils.training import Trainer
+from utils.pipeline import driver
+from utils.pipeline.stages import Plan
+from utils.results.tables import Table, as_text, grouped, number
+from utils.train.training import Trainer
 
 EPOCHS, ROUNDS = 2, 3
 

@@ -9,14 +9,14 @@ from typing import Any, Collection, Dict, Iterator, List, Mapping, Optional, Seq
 import torch
 
 from steps.train import make_trainer
-from utils import driver
-from utils.config import load, view
-from utils.files import ROOT, read_json, write_json, write_text
-from utils.records import named_overrides, suffix
-from utils.stages import Plan
-from utils.tables import Table, as_markdown, number
-from utils.training import Trainer
-from utils.versions import git_state, machine
+from utils.core.files import ROOT, read_json, write_json, write_text
+from utils.core.versions import git_state, machine
+from utils.pipeline import driver
+from utils.pipeline.config import load, view
+from utils.pipeline.stages import Plan
+from utils.results.records import named_overrides, suffix
+from utils.results.tables import Table, as_markdown, number
+from utils.train.training import Trainer
 
 
 def of_model(options: Namespace) -> List[str]:

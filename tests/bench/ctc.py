@@ -1,9 +1,10 @@
 """Seconds of a CTC loss with its gradient through k2 and through torch, side by side: `.venv/bin/python -m tests.bench.ctc`."""
+
 import time
 
 import torch
 
-from utils.losses import ctc
+from utils.nn.ctc import ctc
 
 CASES = [  # what: utterances, frames, symbols, tokens
     ("phones, 30 s in a batch", 8, 95, 40, 40),

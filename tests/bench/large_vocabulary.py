@@ -19,21 +19,21 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 import torch
 
 from tests.bench.common import write_page
-from utils import driver
-from utils.adding import Adding
-from utils.config import view
-from utils.dataset import Features, ordered_batches, read_cuts
-from utils.decoding import Decoder, first_pass_graph, pieces
-from utils.errors import UserError
-from utils.files import ROOT, write_json
-from utils.lexicon import Lexicon, read_lexicon
-from utils.packs import read_pack, write_pack
-from utils.stages import Plan
-from utils.tables import Table, as_text, number
-from utils.trained import composed_table, trained_model, with_added
-from utils.units import cmudict, pronounce
-from utils.versions import git_state, machine
-from utils.vocabulary import make_lang, open_lexicon
+from utils.core.errors import UserError
+from utils.core.files import ROOT, write_json
+from utils.core.versions import git_state, machine
+from utils.decode.decoding import Decoder, first_pass_graph, pieces
+from utils.lang.lexicon import Lexicon, read_lexicon
+from utils.lang.packs import read_pack, write_pack
+from utils.lang.units import cmudict, pronounce
+from utils.lang.vocabulary import make_lang, open_lexicon
+from utils.pipeline import driver
+from utils.pipeline.config import view
+from utils.pipeline.stages import Plan
+from utils.rescore.adding import Adding
+from utils.results.tables import Table, as_text, number
+from utils.train.dataset import Features, ordered_batches, read_cuts
+from utils.train.trained import composed_table, trained_model, with_added
 
 ENDINGS = ("", "'s", "ing", "ed", "ly", "ness")
 

@@ -23,20 +23,20 @@ from scipy.stats import spearmanr
 
 from steps import add_words
 from tests.bench.common import also, must, of_model, of_run, spread, stages_until, write_page
-from utils import driver
-from utils.config import made_with
-from utils.errors import UserError
-from utils.files import ROOT, read_json, read_jsonl, write_json, write_lines
-from utils.lexicon import read_lexicon
-from utils.linter import confusion
-from utils.records import DECODINGS, named_overrides, result_decoding, suffix
-from utils.scoring import GAP, difference, error_rate, interval, score
-from utils.sentences import held_out_words
-from utils.stages import Plan
-from utils.tables import Table, as_text, grouped, number, probability, signed, span
-from utils.units import cmudict, pronounce, pronunciations
-from utils.versions import git_state, machine
-from utils.vocabulary import used_lang
+from utils.core.errors import UserError
+from utils.core.files import ROOT, read_json, read_jsonl, write_json, write_lines
+from utils.core.versions import git_state, machine
+from utils.lang.lexicon import read_lexicon
+from utils.lang.linter import confusion
+from utils.lang.units import cmudict, pronounce, pronunciations
+from utils.lang.vocabulary import used_lang
+from utils.pipeline import driver
+from utils.pipeline.config import made_with
+from utils.pipeline.stages import Plan
+from utils.results.records import DECODINGS, named_overrides, result_decoding, suffix
+from utils.results.tables import Table, as_text, grouped, number, probability, signed, span
+from utils.text.scoring import GAP, difference, error_rate, interval, score
+from utils.text.sentences import held_out_words
 
 CONTROLS = {"whisper_wordvec": "whisper_bpe_ctc", "wordvec_hybrid": "bpe_ctc"}
 OFTEN = 5  # occurrences of a word in test from which its rate of confusion means something
@@ -190,14 +190,23 @@ def of_settings(table: Table, what: str) -> Table:
 
 def _cells(seeds: Sequence[Dict[str, Any]]) -> List[str]:
     """What some rates, of a seed each, say of one decoding."""
+
     def over(key: str, digits: int = 1) -> str:
         return spread([rates[key] for rates in seeds], digits)
 
     def ends(key: str) -> str:
         had = [rates[key] for rates in seeds if rates.get(key)]
         return span(*(sum(end) / len(had) for end in zip(*had))) if had else number(None)
-    return [over("wer", 2), ends("wer_interval"), over("iv_wer", 2), over("oov_recall"), ends("oov_recall_interval"),
-            over("oov_precision"), over("false_alarms", 0)]
+
+    return [
+        over("wer", 2),
+        ends("wer_interval"),
+        over("iv_wer", 2),
+        over("oov_recall"),
+        ends("oov_recall_interval"),
+        over("oov_precision"),
+        over("false_alarms", 0),
+    ]
 
 
 def measure(plans: Dict[str, Plan], added: Set[str], distractors: Optional[int], seconds: float) -> Dict[str, Any]:

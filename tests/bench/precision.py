@@ -16,14 +16,14 @@ from typing import Any, Dict, List, Optional, Sequence
 import torch
 
 from tests.bench.common import also, must, of_model, of_run, records_of, spread, stages_until, untrained, write_page, write_record
-from utils import driver
-from utils.dataset import collate
-from utils.files import ROOT, read_json, read_jsonl
-from utils.memory import gpu_peak
-from utils.model import parameters
-from utils.stages import Plan
-from utils.tables import Table, as_text, grouped, number
-from utils.training import Trainer
+from utils.core.files import ROOT, read_json, read_jsonl
+from utils.core.memory import gpu_peak
+from utils.nn.model import parameters
+from utils.pipeline import driver
+from utils.pipeline.stages import Plan
+from utils.results.tables import Table, as_text, grouped, number
+from utils.train.dataset import collate
+from utils.train.training import Trainer
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 BATCHES, ROUNDS = 8, 7
@@ -103,18 +103,20 @@ def draw(corpus: Path) -> Table:
         for row in record["rows"]:
             trained = row["trained"]
             heads = [spread([one.get(f"dev_{head}_error") for one in trained]) for head in ("subword", "word")]
-            rows.append([
-                what,
-                record["machine"],
-                row["precision"],
-                str(len(trained)),
-                *heads,
-                number(row["parameters"] / 1e6, 1),
-                number(row["step_gpu_memory_mb"] or None, 0),
-                number(1000 * row["step_seconds"], 1),
-                number(base["step_seconds"] / row["step_seconds"], 2),
-                number(row["speech_a_second"], 0),
-            ])
+            rows.append(
+                [
+                    what,
+                    record["machine"],
+                    row["precision"],
+                    str(len(trained)),
+                    *heads,
+                    number(row["parameters"] / 1e6, 1),
+                    number(row["step_gpu_memory_mb"] or None, 0),
+                    number(1000 * row["step_seconds"], 1),
+                    number(base["step_seconds"] / row["step_seconds"], 2),
+                    number(row["speech_a_second"], 0),
+                ]
+            )
     header = ["corpus and recipe", "machine", "precision", "seeds", "sub-word error", "word error", "M parameters", "GPU MB"]
     header += ["ms a step", "speed-up", "speech a second"]
     caption = (

@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
 from tests.bench.common import spread, stages_until, write_page
-from utils import driver
-from utils.adding import alike
-from utils.config import load, view
-from utils.errors import UserError
-from utils.files import ROOT, read_json, write_json
-from utils.lexicon import read_lexicon
-from utils.model import parameters
-from utils.ngram import read_arpa
-from utils.records import named_overrides, suffix
-from utils.sentences import transcripts
-from utils.stages import Plan
-from utils.tables import Table, as_text, grouped
-from utils.versions import git_state, machine
-from utils.vocabulary import unseen
-from utils.word_lm import LEARNED, VectorLM, word_vectors
+from utils.core.errors import UserError
+from utils.core.files import ROOT, read_json, write_json
+from utils.core.versions import git_state, machine
+from utils.lang.lexicon import read_lexicon
+from utils.lang.ngram import read_arpa
+from utils.lang.vocabulary import unseen
+from utils.nn.model import parameters
+from utils.pipeline import driver
+from utils.pipeline.config import load, view
+from utils.pipeline.stages import Plan
+from utils.rescore.adding import alike
+from utils.rescore.word_lm import LEARNED, VectorLM, word_vectors
+from utils.results.records import named_overrides, suffix
+from utils.results.tables import Table, as_text, grouped
+from utils.text.sentences import transcripts
 
 SEEDS = (0, 1, 2)
 

@@ -1,0 +1,1 @@
+"""What the recipes are compared with: a GMM-HMM trained on the same data, and ready-made recognisers."""

@@ -1,0 +1,123 @@
+"""Ready-made recognisers, which the recipes are compared with: Whisper as it is, and PocketSphinx with its English model."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Callable, Dict, List, Sequence, Set
+
+import numpy as np
+
+from utils.core.errors import UserError
+from utils.core.timing import timed
+from utils.decode.decoding import write_piece
+from utils.features.extraction import audio
+from utils.features.whisper import RATE, WINDOW, Placement
+from utils.features.whisper_model import whisper_folder
+from utils.text.normalise import normaliser
+
+MORE_TOKENS = 8  # of a window, beside those that its seconds allow
+
+
+class Whisper:
+    """A Whisper model of any size through faster-whisper: beam search at temperature 0, without the fallback that samples.
+
+    What a window of 30 s may be told in is bounded by its speech: where the search would repeat itself, the fallback is what
+    ends it otherwise. Everything else is as faster-whisper has it: audio filled up to 30 s, timestamps, the language told. It is
+    loaded with the first utterance, so after the fork of a worker process.
+    """
+
+    def __init__(self, config: SimpleNamespace, device: str, languages: Set[str]) -> None:
+        """Raises UserError: no model there, or a compute type that the device hasn't."""
+        self.place = Placement(config.compute_type, device, "ready")
+        self.folder = whisper_folder(config.model, "ready")
+        if not (self.folder / "tokenizer.json").is_file():
+            raise UserError(
+                f"ready.model={self.folder} has no tokenizer.json, which recognising needs beside the encoder's files"
+            )
+        self.bytes = (self.folder / "model.bin").stat().st_size
+        self.beam, self.tokens, self.model = config.beam, config.tokens, None
+
+    def words(self, samples: np.ndarray, language: str, seconds: Dict[str, float]) -> str:
+        """What is said in samples (S,) float32 at 16 kHz; the seconds of encoder and search are added to `seconds`.
+
+        Raises:
+          UserError: the model doesn't know the language.
+        """
+        self._load()
+        if language not in self.model.supported_languages:
+            raise UserError(f"ready.model={self.folder} doesn't know the language '{language}': take a multilingual model")
+        own: Dict[str, float] = {}
+        self.model.spent = own
+        with timed(own, "beam"):
+            longest = int(self.tokens * min(len(samples) / RATE, WINDOW / 100)) + MORE_TOKENS if self.tokens else None
+            settings = {"language": language, "beam_size": self.beam, "temperature": 0.0, "max_new_tokens": longest}
+            segments, _ = self.model.transcribe(samples, **settings)
+            text = " ".join(segment.text for segment in segments)
+        own["beam"] -= own["front_end"]
+        for link, spent in own.items():
+            seconds[link] = seconds.get(link, 0.0) + spent
+        return text
+
+    def _load(self) -> None:
+        if self.model is not None:
+            return
+        from faster_whisper import WhisperModel
+
+        class Timed(WhisperModel):
+            """Times its encoder apart."""
+
+            spent: Dict[str, float] = {}
+
+            def encode(self, features: np.ndarray) -> Any:
+                with timed(self.spent, "front_end"):
+                    return super().encode(features)
+
+        try:
+            self.model = Timed(str(self.folder), **self.place.arguments, cpu_threads=1)
+        except (RuntimeError, ValueError) as error:
+            raise UserError(f"ready.model={self.folder} is not a Whisper model that CTranslate2 can read: {error}") from None
+
+
+class PocketSphinx:
+    """PocketSphinx with the English acoustic model, dictionary and trigram that its package brings; an utterance at once."""
+
+    def __init__(self, config: SimpleNamespace, device: str, languages: Set[str]) -> None:
+        """Raises UserError: the package is missing, or the corpus is not English."""
+        try:
+            import pocketsphinx
+        except ImportError as error:
+            raise UserError(f"the system pocketsphinx needs its package ({error}); utils/setup.sh installs it") from None
+        if languages != {"en"}:
+            raise UserError(
+                f"pocketsphinx comes with an English model alone, and the corpus is in {', '.join(sorted(languages))}"
+            )
+        self.bytes = sum(path.stat().st_size for path in Path(pocketsphinx.get_model_path("en-us")).rglob("*") if path.is_file())
+        self.decoder: Any = None
+
+    def words(self, samples: np.ndarray, language: str, seconds: Dict[str, float]) -> str:
+        """What is said in samples (S,) float32 at 16 kHz; the seconds of it all are added to `seconds`."""
+        if self.decoder is None:
+            import pocketsphinx
+
+            self.decoder = pocketsphinx.Decoder(samprate=float(RATE), cmn="batch", loglevel="FATAL")
+        pcm = (np.clip(samples, -1.0, 1.0) * 32767).astype(np.int16).tobytes()
+        with timed(seconds, "beam"):
+            self.decoder.reinit_feat()  # else what was heard before changes what is found
+            self.decoder.start_utt()
+            self.decoder.process_raw(pcm, no_search=False, full_utt=True)
+            self.decoder.end_utt()
+            found = self.decoder.hyp()
+        return found.hypstr if found else ""
+
+
+SYSTEMS: Dict[str, Callable[[SimpleNamespace, str, Set[str]], Any]] = {"whisper": Whisper, "pocketsphinx": PocketSphinx}
+
+
+def recognise(recogniser: Any, cuts: Sequence[Any], normaliser_name: str, out: Path) -> None:
+    """Recognise some cuts and write `<out>.json`: ids, references, hypotheses after the corpus's normaliser, seconds."""
+    seconds: Dict[str, float] = {}
+    found: List[List[str]] = []
+    for cut in cuts:
+        language = cut.supervisions[0].language
+        text = recogniser.words(audio(cut, RATE, "none")[0], language, seconds)
+        found.append(normaliser(normaliser_name, language)(text).split())
+    write_piece(out, cuts, {"beam": found}, seconds)

@@ -1,0 +1,105 @@
+"""A trained model as a folder that needs neither the recipe nor the training data."""
+
+import inspect
+import warnings
+from pathlib import Path
+from typing import List, Tuple
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from utils.core.errors import UserError
+from utils.core.files import atomic_path
+from utils.nn.model import Model
+
+TOLERANCE = 1e-3  # between torch and ONNX Runtime, of log-probabilities
+
+
+class Flat(nn.Module):
+    """The model with a tuple of tensors for an output, as ONNX wants it."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tuple[Tensor, ...]:
+        """x: (N, T, num_mel_bins); lengths: (N,) -> the tensors that `output_names` names."""
+        output = self.model(x, lengths)
+        return tuple(getattr(output, name) for name in output_names(self.model))
+
+
+def output_names(model: Model) -> List[str]:
+    """Fields of utils.nn.model.Output that this model fills; the lengths always."""
+    names = (["subword"] if model.subword is not None else []) + (["frames", "blank"] if model.word is not None else [])
+    return names + ["subword_lengths", "word_lengths"]
+
+
+def export_onnx(model: Model, num_mel_bins: int, path: Path) -> float:
+    """Write the network as ONNX (any batch size and length) and check it against torch on other sizes than it was traced with.
+
+    Returns:
+      the largest difference seen.
+    Raises:
+      UserError: ONNX Runtime says something else than torch.
+    """
+    flat, names = Flat(model).eval(), output_names(model)  # eval: exporting restores the mode that it found
+    x, lengths = torch.randn(2, 96, num_mel_bins), torch.tensor([96, 80])
+    old_exporter = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
+    with atomic_path(path) as temporary, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            flat,
+            (x, lengths),
+            str(temporary),
+            input_names=["x", "lengths"],
+            output_names=names,
+            opset_version=16,
+            dynamic_axes={
+                "x": {0: "n", 1: "t"},
+                "lengths": {0: "n"},
+                **{name: {0: "n"} if name.endswith("lengths") else {0: "n", 1: f"t_{name}"} for name in names},
+            },
+            **old_exporter,
+        )
+    worst = difference(flat, num_mel_bins, path)
+    if worst > TOLERANCE:
+        raise UserError(
+            f"{path}: ONNX Runtime differs from torch by {worst:.2g}; export with --set export.onnx=false and report it"
+        )
+    return worst
+
+
+def difference(flat: Flat, num_mel_bins: int, path: Path) -> float:
+    """Largest difference between torch and ONNX Runtime on three utterances of unlike lengths."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    lengths = torch.tensor([231, 154, 9])
+    x = torch.randn(3, 231, num_mel_bins, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = flat(x, lengths)
+    got = session.run(None, {"x": x.numpy(), "lengths": lengths.numpy()})
+    worst = 0.0
+    fields = dict(zip(output_names(flat.model), zip(expected, got)))
+    for name, (want, have) in fields.items():
+        if name.endswith("lengths"):
+            worst = max(worst, float(np.abs(want.numpy() - have).max()))
+            continue
+        frames = fields["subword_lengths" if name == "subword" else "word_lengths"][0]
+        for n, length in enumerate(frames.tolist()):
+            worst = max(worst, float(np.abs(want[n, :length].numpy() - have[n, :length]).max()))
+    return worst
+
+
+def save_word_vectors(model: Model, words: List[str], path: Path) -> None:
+    """Write the composed table: `vectors` (V, dim), `bias` (V,), the words in the metadata, one a line."""
+    with torch.no_grad():
+        vectors, bias = model.word.table(torch.arange(len(words)))
+    with atomic_path(path) as temporary:
+        save_file(
+            {"vectors": vectors.contiguous(), "bias": bias.contiguous()}, str(temporary), metadata={"words": "\n".join(words)}
+        )

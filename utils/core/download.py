@@ -1,0 +1,207 @@
+"""Getting corpora: files over HTTP with resume, archives, Debian packages without root."""
+
+import fcntl
+import http.client
+import logging
+import os
+import shutil
+import subprocess
+import tarfile
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator, List, Sequence
+
+from tqdm import tqdm
+
+from utils.core.errors import UserError
+
+log = logging.getLogger("nuptse.data")
+
+
+def folder(corpus: str) -> Path:
+    """Where downloads of a corpus (or a model) go: $NUPTSE_DOWNLOAD/<corpus>, else download/<corpus>."""
+    return Path(os.environ.get("NUPTSE_DOWNLOAD", "download")) / corpus
+
+
+def fetch(url: str, path: Path) -> None:
+    """Download `url` to `path` unless it stands; an interrupted download goes on where it stopped.
+
+    Raises:
+      UserError: the server can't be reached, or the file came short.
+    """
+    if path.exists():
+        return
+    part = path.with_name(path.name + ".part")
+    try:
+        with _alone(path.parent):
+            if not path.exists():
+                _fetch(url, part)
+                os.replace(part, path)
+    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
+        if isinstance(error, OSError) and error.errno == 28:
+            raise
+        raise UserError(
+            f"can't download {url}: {error}; run the same command again to go on, or get the file by another way and "
+            f"name the folder with the unpacked corpus by --set data.source=FOLDER"
+        ) from None
+
+
+def unpack(archive: Path, target: Path) -> None:
+    """Extract a tar archive into the new folder `target`, which exists only when all of it is there.
+
+    Raises:
+      UserError: the archive is damaged.
+    """
+    with _alone(target.parent):
+        if not target.is_dir():
+            _unpack(archive, target)
+
+
+def _unpack(archive: Path, target: Path) -> None:
+    partial = target.with_name(target.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    try:
+        with tarfile.open(archive) as tar:
+            inside = str(partial.resolve()) + os.sep
+            tar.extractall(
+                partial,
+                [
+                    member
+                    for member in tar.getmembers()
+                    if (member.isfile() or member.isdir())
+                    and (str((partial / member.name).resolve()) + os.sep).startswith(inside)
+                ],
+            )
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise UserError(f"{archive} is damaged ({error}); delete it and run the same command again") from None
+    os.rename(partial, target)
+
+
+def debian_packages(names: Sequence[str], target: Path) -> List[Path]:
+    """Download Debian packages and extract each into `target/<name>`; needs no root and no package lists on the system.
+
+    apt keeps its lists and caches for this below `target/apt`; the system's own are not touched.
+
+    Returns:
+      the extracted folders, in the order of `names`.
+    Raises:
+      UserError: apt can't get a package.
+    """
+
+    def missing() -> List[str]:
+        return [name for name in names if not (target / name).is_dir()]
+
+    if missing():  # a finished download may lie on a read-only disk
+        with _alone(target):
+            _get_packages(missing(), target)
+    return [target / name for name in names]
+
+
+def has_apt() -> bool:
+    """Whether this machine has what `debian_packages` needs."""
+    return shutil.which("apt-get") is not None and shutil.which("dpkg") is not None
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Let one process at a time download into a folder."""
+    target.mkdir(parents=True, exist_ok=True)
+    with open(target / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _get_packages(names: Sequence[str], target: Path) -> None:
+    if not names:
+        return
+    apt = (target / "apt").resolve()
+    shutil.rmtree(apt, ignore_errors=True)
+    options, debs = _apt_options(apt), apt / "debs"
+    debs.mkdir()
+    log.info("downloading %s with apt-get", ", ".join(names))
+    _apt([*options, "update"], debs)  # its status doesn't matter: one unreachable source of several is no obstacle
+    failed = _apt([*options, "download", *names], debs)
+    for name in names:
+        found = sorted(debs.glob(f"{name}_*.deb"))
+        if not found:
+            raise UserError(
+                f"apt-get can't download {name}: {failed or 'no package'}; check the network and /etc/apt, and run "
+                "the same command again"
+            )
+        partial = target / f"{name}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        subprocess.run(["dpkg", "-x", str(found[-1]), str(partial)], check=True, capture_output=True)
+        os.rename(partial, target / name)
+    shutil.rmtree(apt)
+
+
+def _apt_options(apt: Path) -> List[str]:
+    for name in ("state/lists/partial", "cache/archives/partial"):
+        (apt / name).mkdir(parents=True, exist_ok=True)
+    settings = apt / "apt.conf"  # read after the system's, whose hooks would clean the system's caches
+    settings.write_text(
+        "".join(
+            f"{line};\n"
+            for line in (
+                *(f"#clear APT::Update::{hook}" for hook in ("Pre-Invoke", "Post-Invoke", "Post-Invoke-Success")),
+                f'Dir::State "{apt}/state"',
+                f'Dir::Cache "{apt}/cache"',
+                'Acquire::Languages "none"',
+                'Acquire::Retries "3"',
+                *(['APT::Sandbox::User "root"'] if os.geteuid() == 0 else []),
+            )
+        )
+    )
+    return ["-q", "-c", str(settings)]
+
+
+def _apt(arguments: Sequence[str], where: Path) -> str:
+    """Run apt-get; returns what it complained of where it failed, else ''."""
+    done = subprocess.run(
+        ["apt-get", *arguments],
+        cwd=where,
+        env={**os.environ, "LC_ALL": "C"},
+        text=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    errors = " ".join(line for line in done.stderr.split("\n") if line.startswith("E:"))
+    return (errors or done.stderr) if done.returncode else ""
+
+
+def _fetch(url: str, part: Path) -> None:
+    have = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"User-Agent": "nuptse", **({"Range": f"bytes={have}-"} if have else {})})
+    try:
+        response = urllib.request.urlopen(request, timeout=60)
+    except urllib.error.HTTPError as error:
+        if error.code != 416:  # 416: nothing is left to get, or the part is not of this file
+            raise
+        part.unlink()
+        return _fetch(url, part)
+    with response:
+        resumed = have > 0 and response.status == 206
+        left = response.headers.get("Content-Length")
+        log.info("downloading %s%s", url, f" from byte {have} on" if resumed else "")
+        with (
+            open(part, "ab" if resumed else "wb") as stream,
+            tqdm(
+                desc=part.stem,
+                total=int(left) + have * resumed if left else None,
+                initial=have * resumed,
+                unit="B",
+                unit_scale=True,
+                disable=None,
+            ) as bar,
+        ):
+            got = 0
+            for block in iter(lambda: response.read(1 << 18), b""):
+                stream.write(block)
+                bar.update(len(block))
+                got += len(block)
+        if left and got < int(left):
+            raise OSError(f"the connection broke after {got} of {left} bytes")

@@ -1,0 +1,100 @@
+"""Files that are either whole or absent."""
+
+import errno
+import hashlib
+import json
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Iterable, Iterator, List, Optional
+
+ROOT = Path(__file__).resolve().parents[2]  # the repository; every relative path in a manifest starts here
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` and rename it to `path` once the block has ended well.
+
+    The temporary name keeps the suffixes of `path`, because libraries choose a format by them.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write bytes, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write one line an item, atomically."""
+    write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON that a person can read and git can diff, atomically."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def read_jsonl(path: Path) -> List[Any]:
+    """Read one JSON value a line."""
+    with open(path, encoding="utf-8") as stream:
+        return [json.loads(line) for line in stream]
+
+
+def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
+    """Write one JSON value a line, atomically."""
+    write_lines(path, (json.dumps(row, ensure_ascii=False) for row in rows))
+
+
+def relative(path: Path) -> str:
+    """`path` as manifests store it: relative to the repository where it lies inside, else absolute."""
+    path = Path(path).resolve()
+    return str(path.relative_to(ROOT)) if ROOT in path.parents else str(path)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's content, hexadecimal."""
+    state = hashlib.sha256()
+    with open(path, "rb") as stream:
+        for block in iter(lambda: stream.read(1 << 20), b""):
+            state.update(block)
+    return state.hexdigest()
+
+
+def disk_full(error: BaseException, folder: Path) -> str:
+    """What could not be written, where an error, or one that it came from, is that of a full disk or quota; else ''.
+
+    Libraries wrap the system's error in their own, so the text counts too, and that no space is left where `folder` lies.
+    """
+    seen: Optional[BaseException] = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in (errno.ENOSPC, errno.EDQUOT):
+            return str(seen.filename or folder)
+        if os.strerror(errno.ENOSPC) in str(seen):
+            return str(folder)
+        seen = seen.__cause__ or seen.__context__
+    try:
+        return str(folder) if os.statvfs(folder).f_bavail == 0 else ""
+    except OSError:
+        return ""

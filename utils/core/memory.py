@@ -1,0 +1,63 @@
+"""Work that memory does not suffice for, done in parts; memory that work asks for again and again, kept."""
+
+import ctypes
+import gc
+import logging
+from typing import Callable, List, Sequence, Tuple, TypeVar, Union
+
+import torch
+
+from utils.core.errors import UserError
+
+Result = TypeVar("Result")
+PHRASES = ("out of memory", "allocate memory", "not enough memory", "bad_alloc", "bad alloc")
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
+Parts = List[Tuple[int, int]]  # first and last of each part, the last one not in it
+
+
+def in_parts(work: Callable[[Parts], Result], ids: Sequence[str], what: str, remedy: str, log: logging.Logger) -> Result:
+    """What `work` makes of all items as one part; where memory does not suffice, of halves, quarters and so on, anew each time.
+
+    Args:
+      ids: of the items, utterances as a rule.
+      what: is done, for the log and the error.
+      remedy: where an item does not fit alone.
+    Raises:
+      UserError: an item does not fit alone.
+    """
+    count = 1
+    while True:
+        edges = [n * len(ids) // count for n in range(count + 1)]
+        try:
+            return work(list(zip(edges, edges[1:])))
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+        if count >= len(ids):  # outside of the handler, whose traceback holds what the work had made
+            raise UserError(f"{what}: out of memory with one utterance at a time too ({', '.join(ids[:3])} ...); {remedy}")
+        count = min(2 * count, len(ids))
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        log.warning("%s: out of memory; its %d utterances again, in %d parts", what, len(ids), count)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether this is what torch, k2 or Python raise where there is no memory left, on whatever device."""
+    return isinstance(error, MemoryError) or any(phrase in str(error).lower() for phrase in PHRASES)
+
+
+def gpu_peak(device: Union[str, torch.device]) -> int:
+    """MB: the most that torch has held on a GPU in this process, or since its statistics were reset; 0 of a CPU."""
+    return round(torch.cuda.max_memory_allocated(device) / 2**20) if torch.device(device).type == "cuda" else 0
+
+
+def keep_freed() -> None:
+    """Let this process, and its later forks, keep the memory that they free: a model that takes and gives back megabytes for every
+    utterance else spends up to a fifth of its time on the zeros that the kernel fills new pages with. It can't be undone, so it is
+    for a stage, whose process is its own, to ask for. Does nothing without glibc.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        libc.mallopt(M_MMAP_THRESHOLD, 2**30) or libc.mallopt(M_MMAP_THRESHOLD, 2**25)  # the most that older ones take

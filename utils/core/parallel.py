@@ -1,0 +1,85 @@
+"""Independent pieces of work over processes or threads, with progress."""
+
+import ctypes
+import os
+import signal
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing import get_context
+from typing import Any, Callable, Collection, Iterator, Optional, Sequence, Tuple
+
+from tqdm import tqdm
+
+from utils.core.errors import UserError
+
+_work: Optional[Callable[..., Any]] = None  # of a forked worker: what it holds needs no pickling
+
+
+def run_all(work: Callable[..., Any], pieces: Sequence[Tuple], nj: int, what: str) -> None:
+    """Call `work(*piece)` for every piece, `nj` at a time; an error of one stops the rest and is raised here.
+
+    Workers are forks: the caller must not have used several threads of OpenMP before, nor CUDA, nor have made larger graphs with
+    k2 (`in_fork`).
+    """
+    bar = dict(desc=what, total=len(pieces), unit="piece", leave=False, mininterval=1)
+    if min(nj, len(pieces)) <= 1:
+        for piece in tqdm(pieces, **bar):
+            work(*piece)
+        return
+    with _forks(work, min(nj, len(pieces)), what, "what is finished stays, run again with a smaller --nj") as pool:
+        running = [pool.submit(_call, piece) for piece in pieces]
+        for done in tqdm(as_completed(running), **bar):
+            done.result()
+
+
+def in_fork(what: str, work: Callable[..., Any], *arguments: Any) -> Any:
+    """What `work(*arguments)` returns, in a fork of its own. k2 keeps threads once it has made larger graphs, and later forks of a
+    process that has them would wait for theirs in vain.
+    """
+    with _forks(work, 1, what, "run again with more memory, or with fewer words") as pool:
+        return pool.submit(_call, arguments).result()
+
+
+@contextmanager
+def _forks(work: Callable[..., Any], workers: int, what: str, remedy: str) -> Iterator[ProcessPoolExecutor]:
+    """Forks in which `_call` calls `work`; an error drops what has not begun."""
+    global _work
+    _work = work
+    with ProcessPoolExecutor(workers, get_context("fork"), initializer=_end_with, initargs=(os.getpid(),)) as pool:
+        try:
+            yield pool
+        except BrokenProcessPool:
+            raise UserError(f"a worker process was killed while making {what} (out of memory? see dmesg); {remedy}") from None
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def threaded(work: Callable[[Any], Any], items: Collection[Any], nj: int, what: str) -> Iterator[Any]:
+    """`work(item)` for every item, in order, `nj` at a time in threads.
+
+    For work that leaves Python's lock, such as decoding audio. An error, or Ctrl-C, drops what has not begun.
+    """
+    with ThreadPoolExecutor(nj) as pool:
+        try:
+            yield from tqdm(
+                pool.map(work, items), desc=what, total=len(items), unit="file", leave=False, mininterval=1, disable=None
+            )
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _call(piece: Tuple) -> Any:
+    return _work(*piece)
+
+
+def _end_with(parent: int) -> None:
+    """Let a worker end when its parent is killed, or it would wait for ever and hold the stage's lock, which forks inherit."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C: no traceback of each worker
+    prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux
+    if prctl is not None:
+        prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+        if os.getppid() != parent:
+            os._exit(1)

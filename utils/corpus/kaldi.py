@@ -1,0 +1,154 @@
+"""Kaldi data directories: wav.scp, text, utt2spk and, where recordings hold several utterances, segments.
+
+What makes a table unreadable (a missing file, an id that occurs twice, bytes that aren't UTF-8, a refused pipe) stops with one
+error; an utterance that lacks its text, audio or speaker is left out with the reason.
+"""
+
+import re
+import subprocess
+from pathlib import Path
+from typing import Dict, List, Optional, Tuple
+
+from utils.core.errors import UserError
+from utils.core.files import atomic_path
+from utils.corpus.manifests import Corpus, LeftOut, Utterance
+
+TABLES = ("wav.scp", "text", "utt2spk", "segments")
+ARCHIVE = re.compile(r".*\.ark:\d+$")
+
+
+def read(
+    folder: Path, source: Path, split: str, language: str, channel: Optional[int] = None, pipes: Optional[Path] = None
+) -> Corpus:
+    """The utterances of one data directory, and what is incomplete in it.
+
+    Args:
+      folder: the data directory.
+      source: where relative paths of wav.scp start (then: the working directory).
+      split: the split that its utterances get.
+      language: ISO 639-1.
+      channel: of recordings with several.
+      pipes: a folder for the output of commands in wav.scp; None refuses them.
+    Raises:
+      UserError: a table is missing or can't be read.
+    """
+    waves = table(folder / "wav.scp")
+    texts = table(folder / "text", empty=True)
+    speakers = table(folder / "utt2spk")
+    segments = _segments(folder / "segments")
+    for recording, path in waves.items():
+        if path.endswith("|") and pipes is None:
+            raise UserError(
+                f"{folder / 'wav.scp'}: recording '{recording}' is a command ({path}); run the commands yourself and "
+                "name the audio files, or, if you trust them, allow them by --set data.options.allow_pipes=true"
+            )
+        if ARCHIVE.match(path):
+            raise UserError(
+                f"{folder / 'wav.scp'}: recording '{recording}' lies in a Kaldi archive ({path}); write it to an "
+                "audio file first (Kaldi: wav-copy)"
+            )
+    if segments is None:
+        where = {recording: (recording, 0.0, None) for recording in waves}
+        table_name = "wav.scp"
+    else:
+        where, table_name = segments, "segments"
+    utterances, left_out = [], []
+    for identity in sorted({*texts, *where}):
+        recording, start, end = where.get(identity, ("", 0.0, None))
+        reason = (
+            f"a text without audio: not in {folder / table_name}"
+            if identity not in where
+            else f"audio without a text: not in {folder / 'text'}"
+            if identity not in texts
+            else f"no audio: its recording '{recording}' is not in {folder / 'wav.scp'}"
+            if recording not in waves
+            else f"no speaker: not in {folder / 'utt2spk'}"
+            if identity not in speakers
+            else None
+        )
+        if reason:
+            left_out.append(LeftOut(identity, split, reason))
+        else:
+            audio = _audio(waves[recording], recording, source, pipes)
+            utterances.append(
+                Utterance(identity, split, texts[identity], speakers[identity], language, audio, start, end, channel, recording)
+            )
+    unused = sorted(set(waves) - {recording for recording, _, _ in where.values()} - {item.id for item in left_out})
+    left_out += [
+        LeftOut(recording, split, f"audio without a text: no segment of it in {folder / 'segments'}") for recording in unused
+    ]
+    return Corpus(utterances, left_out)
+
+
+def table(path: Path, empty: bool = False) -> Dict[str, str]:
+    """Id -> the rest of the line.
+
+    Raises:
+      UserError: the file is missing, a line isn't UTF-8, an id occurs twice, a line holds nothing but an id (unless `empty`).
+    """
+    if not path.is_file():
+        remedy = "; where speakers aren't known, make it by: awk '{print $1, $1}' text > utt2spk"
+        raise UserError(
+            f"{path} is missing{remedy if path.name == 'utt2spk' else ''}; a Kaldi data directory holds wav.scp, text and utt2spk"
+        )
+    out: Dict[str, str] = {}
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+        try:
+            words = line.decode("utf-8-sig" if number == 1 else "utf-8").split(maxsplit=1)
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"{path}, line {number}: not UTF-8 ({error.reason} at byte {error.start + 1}); convert the file, for "
+                "example with: iconv -f ISO-8859-1 -t UTF-8"
+            ) from None
+        if not words:
+            continue
+        identity, value = words[0], words[1].strip() if len(words) > 1 else ""
+        if identity in out:
+            raise UserError(f"{path}, line {number}: the id '{identity}' occurs a second time; every line needs an id of its own")
+        if not value and not empty:
+            raise UserError(f"{path}, line {number}: nothing follows the id '{identity}'")
+        out[identity] = value
+    if not out:
+        raise UserError(f"{path} is empty")
+    return out
+
+
+def _segments(path: Path) -> Optional[Dict[str, Tuple[str, float, Optional[float]]]]:
+    """Utterance -> (recording, start, end) in seconds, end None for the end of the recording; None without the file."""
+    if not path.is_file():
+        return None
+    out: Dict[str, Tuple[str, float, Optional[float]]] = {}
+    for identity, value in table(path).items():
+        try:
+            recording, start, end = value.split()
+            out[identity] = recording, float(start), None if float(end) == -1 else float(end)
+        except ValueError:
+            raise UserError(f"{path}, utterance '{identity}': '{value}' is not RECORDING START END (seconds)") from None
+    return out
+
+
+def _audio(path: str, recording: str, source: Path, pipes: Optional[Path]) -> Path:
+    if path.endswith("|"):
+        assert pipes is not None
+        return _run(path[:-1], recording, pipes)
+    beside = source / path  # an absolute path stays what it is
+    return beside if beside.exists() or not Path(path).exists() else Path(path)
+
+
+def _run(command: str, recording: str, folder: Path) -> Path:
+    """What a command of wav.scp writes, as a file; kept where it stands."""
+    wav = folder / f"{recording.replace('/', '_')}.wav"
+    if not wav.exists():
+        with atomic_path(wav) as temporary, open(temporary, "wb") as stream:
+            done = subprocess.run(["bash", "-o", "pipefail", "-c", command], stdout=stream, stderr=subprocess.PIPE, text=True)
+            if done.returncode:
+                raise UserError(
+                    f"wav.scp: the command of recording '{recording}' failed with status {done.returncode}: "
+                    f"{command.strip()}: {done.stderr.strip()[-300:]}"
+                )
+    return wav
+
+
+def files(source: Path) -> List[Path]:
+    """The tables of a folder and of the folders in it: what identifies a local copy."""
+    return sorted(p for name in TABLES for p in (*source.glob(name), *source.glob(f"*/{name}")))

@@ -1,0 +1,285 @@
+"""From a corpus's utterances to validated Lhotse manifests: what every module of local/ shares.
+
+A module of local/ gives one `Utterance` a transcript and says what it leaves out; here the audio is checked in parallel, the
+text normalised, cuts built, everything counted, and what can't be used is listed with its reason.
+"""
+
+import gzip
+import hashlib
+import json
+import logging
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
+
+from lhotse import (
+    CutSet,
+    MonoCut,
+    Recording,
+    RecordingSet,
+    SupervisionSegment,
+    SupervisionSet,
+    validate_recordings_and_supervisions,
+)
+from lhotse import validate as lhotse_validate
+from lhotse.audio import AudioSource
+
+from utils.core.errors import UserError
+from utils.core.files import atomic_path, relative, write_json, write_lines
+from utils.core.parallel import threaded
+from utils.corpus import audio
+from utils.pipeline.config import nearest
+from utils.text.normalise import normaliser, normaliser_id
+
+SPLITS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One transcript and where it is spoken."""
+
+    id: str
+    split: str  # train, dev, test
+    text: str  # what is said, before the normaliser
+    speaker: str
+    language: str  # ISO 639-1
+    audio: Path
+    start: float = 0.0  # seconds
+    end: Optional[float] = None  # seconds; None: the end of the file
+    channel: Optional[int] = None  # of several; None: the file must have one
+    recording: str = ""  # id of the recording; empty: that of the utterance
+    raw: str = ""  # the text as published, where the module of local/ changed it
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Something of the corpus that becomes no cut."""
+
+    id: str
+    split: str  # or "-"
+    reason: str
+    by_design: bool = False  # no speech, or published incomplete: known beforehand, and not counted as a loss
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What `prepare` of a module of local/ returns."""
+
+    utterances: List[Utterance]
+    left_out: List[LeftOut]
+
+
+def options(config: SimpleNamespace, known: Dict[str, Any]) -> Dict[str, Any]:
+    """data.options over the defaults that a module of local/ names.
+
+    Raises:
+      UserError: an option that the module doesn't have, or of another type.
+    """
+    for key, value in config.options.items():
+        if key not in known:
+            raise UserError(
+                f"data.options.{key}: local/{config.module}.py has no such option{nearest(key, known)}; it has {', '.join(known)}"
+            )
+        if type(value) is not type(known[key]) and known[key] is not None:
+            raise UserError(f"data.options.{key} must be like {known[key]!r}, not {value!r}")
+    return {**known, **config.options}
+
+
+def hold_out(utterances: List[Utterance], split: str, speakers: int = 0, single: int = 0) -> List[Utterance]:
+    """The same utterances, some of train moved to `split`: whole speakers, or single utterances.
+
+    Which ones follows from the SHA-1 of their names alone, so that it stays the same on every machine.
+    """
+
+    def chosen(names: Iterable[str], n: int) -> Set[str]:
+        return set(sorted(set(names), key=lambda name: hashlib.sha1(name.encode()).hexdigest())[:n])
+
+    train = [u for u in utterances if u.split == "train"]
+    who, which = chosen((u.speaker for u in train), speakers), chosen((u.id for u in train), single)
+    return [replace(u, split=split) if u.split == "train" and (u.speaker in who or u.id in which) else u for u in utterances]
+
+
+def write(corpus: Corpus, name: str, config: SimpleNamespace, out: Path, final: Path, nj: int, log: logging.Logger) -> None:
+    """Check everything and write the files of the data stage.
+
+    Args:
+      corpus: what the module of local/ found.
+      name: how results call the corpus.
+      config: the keys below `data`.
+      out: the partial folder; audio that was converted lies in it already.
+      final: the name that `out` gets, for the paths in manifests.
+      nj: files decoded at once.
+    Raises:
+      UserError: ids that occur twice, a split without utterances, more left out than data.max_left_out.
+    """
+    _unique(corpus.utterances)
+    left_out = list(corpus.left_out)
+    texts = _normalise(corpus.utterances, config, left_out)
+    cuts = _cuts([u for u in corpus.utterances if u.id in texts], texts, config, out, final, nj, log, left_out)
+    _account(corpus.utterances, left_out, config, out, final, log)
+    splits = {split: [cut for _, cut in sorted(cuts[split].items())] for split in SPLITS}
+    for split, found in splits.items():
+        if not found:
+            raise UserError(f"no utterance in the {split} set of {name}")
+    _write_manifests(splits, out)
+    languages = sorted({u.language for u in corpus.utterances})
+    counts = {split: _counts(found) for split, found in splits.items()}
+    write_json(
+        out / "summary.json",
+        {
+            "name": name,
+            "normaliser": normaliser_id(config.normaliser, languages),
+            "language": "+".join(languages),
+            "splits": counts,
+            "left_out": sum(not item.by_design for item in left_out),
+            "left_out_by_design": sum(item.by_design for item in left_out),
+        },
+    )
+    for split, c in counts.items():
+        log.info("%-5s %5d utterances, %7.3f hours, %6d words, %d speakers", split, *c.values())
+
+
+def write_manifest(path: Path, items: Iterable[Any]) -> None:
+    """Write Lhotse items as .jsonl.gz, atomically; the same items give the same bytes (no time or name in the header)."""
+    with atomic_path(path) as temporary, open(temporary, "wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as stream:
+        for item in items:
+            stream.write((json.dumps(item.to_dict(), ensure_ascii=False) + "\n").encode())
+
+
+def _unique(utterances: List[Utterance]) -> None:
+    twice = [i for i, n in Counter(u.id for u in utterances).items() if n > 1]
+    if twice:
+        raise UserError(
+            f"{len(twice)} utterance ids occur more than once: {', '.join(twice[:5])}; every utterance needs an id of its own"
+        )
+
+
+def _normalise(utterances: List[Utterance], config: SimpleNamespace, left_out: List[LeftOut]) -> Dict[str, str]:
+    functions = {language: normaliser(config.normaliser, language) for language in {u.language for u in utterances}}
+    texts = {}
+    for u in utterances:
+        text = functions[u.language](u.text)
+        if text:
+            texts[u.id] = text
+        else:
+            left_out.append(LeftOut(u.id, u.split, "no text" if not u.text.strip() else f"no word in the text {u.text!r}"))
+    return texts
+
+
+def _cuts(
+    utterances: List[Utterance],
+    texts: Dict[str, str],
+    config: SimpleNamespace,
+    out: Path,
+    final: Path,
+    nj: int,
+    log: logging.Logger,
+    left_out: List[LeftOut],
+) -> Dict[str, Dict[str, MonoCut]]:
+    """Cuts of the usable utterances by split and id; the others are added to `left_out`."""
+    files: Dict[Tuple[str, Path, Optional[int]], List[Utterance]] = defaultdict(list)
+    paths: Dict[str, Path] = {}
+    for u in utterances:
+        recording_id = u.recording or u.id
+        files[recording_id, u.audio, u.channel].append(u)
+        if paths.setdefault(recording_id, u.audio) != u.audio:
+            raise UserError(f"the recording id '{recording_id}' stands for two files: {paths[recording_id]} and {u.audio}")
+
+    def look(item: Any) -> audio.Checked:
+        (_, path, channel), spoken = item
+        return audio.check(path, [(u.start, u.end) for u in spoken], channel)
+
+    cuts: Dict[str, Dict[str, MonoCut]] = {split: {} for split in SPLITS}
+    rates: Counter = Counter()
+    for ((recording_id, path, channel), spoken), found in zip(files.items(), threaded(look, files.items(), nj, "audio")):
+        recording = None
+        for u, problem in zip(spoken, found.problems):
+            if problem is None and recording is None:
+                rates[found.rate] += 1
+                recording = _recording(recording_id, path, found, config.sampling_rate, out, final)
+            cut = None if problem else _cut(u, texts[u.id], recording)
+            if cut and not config.min_duration <= cut.duration <= config.max_duration:
+                problem = (
+                    f"lasts {cut.duration:.2f} s (data.min_duration={config.min_duration:g}, "
+                    f"data.max_duration={config.max_duration:g})"
+                )
+            if problem:
+                left_out.append(LeftOut(u.id, u.split, problem))
+            else:
+                cuts[u.split][u.id] = cut
+    for rate, n in rates.items():
+        if rate != config.sampling_rate:
+            log.info("%d recordings of %d Hz are resampled to %d Hz (data.sampling_rate)", n, rate, config.sampling_rate)
+    return cuts
+
+
+def _recording(name: str, path: Path, found: audio.Checked, rate: int, out: Path, final: Path) -> Recording:
+    if out in path.parents:
+        path = final / path.relative_to(out)
+    source = AudioSource("file", list(range(found.channels)), relative(path))
+    recording = Recording(name, [source], found.rate, found.samples, found.samples / found.rate)
+    return recording if found.rate == rate else recording.resample(rate)
+
+
+def _cut(u: Utterance, text: str, recording: Recording) -> MonoCut:
+    start = u.start
+    duration = round((recording.duration if u.end is None else min(u.end, recording.duration)) - start, 8)
+    segment = SupervisionSegment(
+        u.id, recording.id, 0.0, duration, u.channel or 0, text, u.language, u.speaker, custom={"raw": u.raw or u.text}
+    )
+    return MonoCut(u.id, start, duration, u.channel or 0, [segment], recording=recording)
+
+
+def _account(
+    utterances: List[Utterance], left_out: List[LeftOut], config: SimpleNamespace, out: Path, final: Path, log: logging.Logger
+) -> None:
+    """List what was left out; stop where it is too much."""
+    left_out.sort(key=lambda item: (item.by_design, item.id))
+    path = out / "left_out.tsv"
+    write_lines(path, (f"{i.id}\t{i.split}\t{'by design: ' * i.by_design}{_one_line(i.reason)}" for i in left_out))
+    lost = [item for item in left_out if not item.by_design]
+    known = {u.id for u in utterances}
+    total = len(utterances) + sum(item.id not in known for item in lost)
+    first = "".join(f"\n  {item.id}: {item.reason}" for item in lost[:5])
+    if total and len(lost) > config.max_left_out * total:
+        raise UserError(
+            f"{len(lost)} of {total} utterances ({len(lost) / total:.1%}) can't be used; data.max_left_out allows "
+            f"{config.max_left_out:.1%}. All are listed in {path}; the first:{first}\nmend them, or allow it with "
+            f"--set data.max_left_out={min(1.0, round(len(lost) / total + 0.005, 2)):g}"
+        )
+    if left_out:
+        log.info(
+            "left out: %d by design, %d of %d utterances for a defect (%s)%s",
+            len(left_out) - len(lost),
+            len(lost),
+            total,
+            final / path.name,
+            first,
+        )
+
+
+def _write_manifests(splits: Dict[str, List[MonoCut]], out: Path) -> None:
+    every = [cut for split in SPLITS for cut in splits[split]]
+    recordings = RecordingSet.from_recordings({cut.recording.id: cut.recording for cut in every}.values())
+    supervisions = SupervisionSet.from_segments(cut.supervisions[0].with_offset(cut.start) for cut in every)
+    validate_recordings_and_supervisions(recordings, supervisions)
+    write_manifest(out / "recordings.jsonl.gz", recordings)
+    write_manifest(out / "supervisions.jsonl.gz", supervisions)
+    for split in SPLITS:
+        lhotse_validate(CutSet.from_cuts(splits[split]))
+        write_manifest(out / f"cuts_{split}.jsonl.gz", splits[split])
+
+
+def _counts(cuts: List[MonoCut]) -> Dict[str, Any]:
+    return {
+        "utterances": len(cuts),
+        "hours": round(sum(cut.duration for cut in cuts) / 3600, 4),
+        "words": sum(len(cut.supervisions[0].text.split()) for cut in cuts),
+        "speakers": len({cut.supervisions[0].speaker for cut in cuts}),
+    }
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,168 @@
+"""Hypotheses of the sub-word lattice, of the word lattice, and proposed ones, in one list, all scored alike.
+
+The two lattices' own scores can't be compared: one head's frames against the other's, and one n-gram order against the other.
+So each hypothesis gets the sub-word head's total CTC score, over all alignments and pronunciations, and the score of
+the training text's n-gram model.
+"""
+
+import math
+from pathlib import Path
+from typing import Dict, List, Sequence, Tuple
+
+import numpy as np
+from scipy.sparse import csr_matrix
+from torch import Tensor
+
+from utils.lang.hypothesis import Hypothesis
+from utils.lang.lexicon import Lexicon
+from utils.lang.vocabulary import language_model, unseen
+
+Ends = List[Tuple[int, int, float]]  # CTC states in which a hypothesis may end, their labels, the probability of ending there
+Block = Tuple[np.ndarray, np.ndarray, np.ndarray]  # states in a row: labels, whether one before leads here, or two before
+SCALED_EVERY = 8  # frames; with the two bounds below, no number gets so small that arithmetic on it is slow
+FLOOR = -40.0  # of a frame's log-probabilities
+NEGLIGIBLE = 1e-60  # share of the whole probability that counts as none
+BLANK: Block = (np.array([0]), np.array([False]), np.array([False]))
+
+
+class Candidates:
+    """Joins n-best lists."""
+
+    def __init__(self, lang: Path, lexicon: Lexicon, more: Sequence[str] = ()) -> None:
+        """lang: the folder of stage 2; more: words of `lexicon` that it lacks."""
+        self.lexicon = lexicon
+        self.lm = language_model(lang, lexicon.unknown).with_words(more, unseen(lang))
+        self.blocks: Dict[int, List[Block]] = {}
+
+    def join(
+        self,
+        subword: Sequence[Hypothesis],
+        word: Sequence[Hypothesis],
+        log_probs: Tensor,
+        frame_ratio: float,
+        lm_scale: float,
+        proposed: Sequence[Tuple[int, ...]] = (),
+    ) -> List[Hypothesis]:
+        """One list of what any has, best first by `am + lm_scale * lm`.
+
+        Dropped is what the sub-word head finds no alignment for; where that is all, `subword` comes back as it is.
+
+        Args:
+          subword, word: n-best lists of the two lattices of one utterance; times of `word` are frames of the word head.
+          log_probs: (T, units), of the sub-word head, blank first.
+          frame_ratio: frames of the word head a frame of the sub-word head.
+          proposed: word ids of further hypotheses, for which no times are known.
+        """
+        times: Dict[Tuple[int, ...], Tuple[int, ...]] = {}
+        for path in subword:
+            times.setdefault(path.words, path.starts)
+        for path in word:
+            times.setdefault(path.words, tuple(min(int(s / frame_ratio), len(log_probs) - 1) for s in path.starts))
+        for words in proposed:
+            times.setdefault(words, ())
+        every = list(times)
+        joined = [
+            Hypothesis(words, am, self.lm.sentence(self.lexicon.ids_to_words(words)), times[words], len(log_probs))
+            for words, am in zip(every, self.totals(log_probs, every))
+            if am > -np.inf
+        ]
+        return sorted(joined, key=lambda p: -(p.am + lm_scale * p.lm)) or list(subword)
+
+    def totals(self, log_probs: Tensor, hypotheses: Sequence[Tuple[int, ...]]) -> List[float]:
+        """log p(words | speech) of the sub-word head for each hypothesis of word ids; -inf where there is no alignment.
+
+        CTC's forward recursion (Graves et al. 2006) over the states of all hypotheses at once, scaled frame by frame.
+
+        Args:
+          log_probs: (T, units), blank first.
+        """
+        trie = Trie(self.lexicon, self.blocks)
+        ends = [trie.ends(tuple(words)) for words in hypotheses]
+        labels, step = trie.steps()
+        probabilities = log_probs.double().clamp(min=FLOOR).exp().numpy()
+        alpha, scale = np.zeros(len(labels)), 0.0
+        alpha[0] = 1.0
+        for t, row in enumerate(probabilities):
+            alpha = step @ alpha
+            alpha *= row[labels]
+            if t % SCALED_EVERY == 0 or t + 1 == len(probabilities):
+                mass = alpha.sum()
+                if mass == 0.0:
+                    return [-np.inf] * len(ends)
+                alpha /= mass
+                alpha[alpha < NEGLIGIBLE] = 0.0
+                scale += math.log(mass)
+        shares = (sum(alpha[state] * share for state, _, share in found) for found in ends)
+        return [float(scale + math.log(share)) if share > 0 else -np.inf for share in shares]
+
+
+class Trie:
+    """CTC states of several hypotheses, which share those of a common beginning. State 0 is the blank before the first word."""
+
+    def __init__(self, lexicon: Lexicon, spoken: Dict[int, List[Block]]) -> None:
+        """spoken: pronunciations of words met so far, which grows."""
+        self.lexicon = lexicon
+        self.pronunciations = spoken
+        self.blocks: List[Block] = [BLANK]
+        self.size = 1
+        self.arcs: List[Tuple[int, int, float]] = []  # between blocks: to, from, probability
+        self.nodes: Dict[Tuple[int, ...], Ends] = {(): [(0, 0, 1.0)]}
+
+    def ends(self, words: Tuple[int, ...]) -> Ends:
+        """Where these words have been said: in the blank behind them, or in the last unit of one of the pronunciations."""
+        if words not in self.nodes:
+            before = self.ends(words[:-1])
+            if words[-1] == self.lexicon.unknown_id:
+                last = self._unknown(before)
+            else:
+                last = [self._add(block, before) for block in self._spoken(words[-1])]
+            self.nodes[words] = [self._add(BLANK, last), *last]
+        return self.nodes[words]
+
+    def steps(self) -> Tuple[np.ndarray, csr_matrix]:
+        """All states' labels, and with which probability the second state may be followed by the first: (states, states)."""
+        labels, one, two = (np.concatenate(part) for part in zip(*self.blocks))
+        every, ones, twos = np.arange(self.size), np.nonzero(one)[0], np.nonzero(two)[0]
+        to, source, shares = np.array(self.arcs, dtype=np.float64).reshape(-1, 3).T
+        rows = np.concatenate((every, ones, twos, to.astype(np.int64)))
+        columns = np.concatenate((every, ones - 1, twos - 2, source.astype(np.int64)))
+        values = np.concatenate((np.ones(len(rows) - len(shares)), shares))
+        return labels, csr_matrix((values, (rows, columns)), (self.size,) * 2)
+
+    def _spoken(self, word: int) -> List[Block]:
+        """The word's pronunciations: units with a blank between any two."""
+        if word not in self.pronunciations:
+            spoken = self.lexicon.pronunciations[self.lexicon.words[word - 1]]
+            self.pronunciations[word] = [_block(units) for units in dict.fromkeys(map(tuple, spoken))]
+        return self.pronunciations[word]
+
+    def _unknown(self, before: Ends) -> Ends:
+        """States of any sequence of units, as `Lexicon.unit_model` has it: one a unit, and a blank between any two."""
+        units, end = self.lexicon.unit_model
+        stop = math.exp(end)
+        states = [
+            self._add(_block((unit,)), [(state, label, share * math.exp(score)) for state, label, share in before])
+            for unit, score in units.items()
+        ]
+        blank = self._add(BLANK, states)
+        for state, unit, _ in states:
+            others = (other for other, label, _ in (*states, blank) if label != unit)
+            self.arcs += [(state, other, math.exp(units[unit]) * (1 - stop)) for other in others]
+        return [(state, unit, stop) for state, unit, _ in states]
+
+    def _add(self, block: Block, before: Ends) -> Tuple[int, int, float]:
+        """New states, the first of which may follow those of `before` that are of another label; returns the last one."""
+        labels = block[0]
+        first, last = int(labels[0]), int(labels[-1])
+        self.arcs += [(self.size, state, share) for state, label, share in before if label != first]
+        self.blocks.append(block)
+        self.size += len(labels)
+        return self.size - 1, last, 1.0
+
+
+def _block(units: Sequence[int]) -> Block:
+    labels = np.zeros(2 * len(units) - 1, dtype=np.int64)
+    labels[::2] = units
+    one, two = np.arange(len(labels)) > 0, np.zeros(len(labels), dtype=bool)
+    two[2::2] = labels[2::2] != labels[:-2:2]  # no blank is needed between units that differ
+    return labels, one, two

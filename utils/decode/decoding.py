@@ -1,0 +1,281 @@
+"""First pass: network, greedy words, k2 lattices. One batch is one piece of work, whole on disk or absent."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from utils.core.files import atomic_path, read_json, write_json, write_jsonl
+from utils.core.memory import Parts, in_parts
+from utils.core.timing import sum_timing, timed
+from utils.lang.fsa import arc_edges
+from utils.lang.graphs import load_fsa, need_k2, rescored
+from utils.lang.lexicon import Lexicon
+from utils.nn.ctc import greedy
+from utils.nn.model import Model
+from utils.train.dataset import Features
+
+log = logging.getLogger("nuptse.decode")
+BATCH_SECONDS = 60.0
+WORD_FRAME = 0.08  # seconds, about
+SCORES = 1.5e7  # frames x words that a batch has scores for at most, unless one utterance has more: 60 MB in float32
+BATCH_CUTS = 25
+
+
+@dataclass
+class Decoder:
+    """What decoding a batch needs. `graphs` maps a decoding's name (lattice, word_lattice) to its k2 graph."""
+
+    model: Model
+    features: Features
+    lexicon: Lexicon
+    graphs: Dict[str, Any]
+    vectors: Optional[Tensor]  # (V, dim), the composed word-vector table
+    bias: Optional[Tensor]  # (V,)
+    config: SimpleNamespace  # the group `decode`
+    device: str
+    whole: Optional[Any] = None  # the whole n-gram model as an acceptor, where the sub-word graph has a part of it
+
+    def batch_seconds(self) -> float:
+        """Audio in a batch: less where the vocabulary is large, so that memory stays bounded."""
+        words = 0 if self.vectors is None else len(self.vectors)
+        return min(BATCH_SECONDS, SCORES * WORD_FRAME / max(words, 1))
+
+    def decode(self, cuts: Sequence[Any], out: Path) -> None:
+        """Decode a batch, longest utterance first, and write it as a piece; `<out>.json` comes last. Where memory does not suffice
+        for the whole, it is several pieces: `<out>`, `<out>-1` and so on.
+        """
+
+        def work(parts: Parts) -> None:
+            for n, (first, last) in reversed(list(enumerate(parts))):
+                self._piece(cuts[first:last], out.with_name(f"{out.name}-{n}") if n else out)
+
+        remedy = f"lower decode.max_active={self.config.max_active}, decode.beam={self.config.beam:g} or decode.output_beam"
+        in_parts(work, [cut.id for cut in cuts], f"decode, piece {out.name}", remedy, log)
+
+    @torch.no_grad()
+    def _piece(self, cuts: Sequence[Any], out: Path) -> None:
+        """Decode some utterances and write what later stages read.
+
+        Files: `<out>-<graph>.pt` lattices; `<out>-scores.safetensors` frame vectors and
+        log-probabilities of sub-word units; `<out>.json` ids, references, hypotheses and
+        seconds of one core for each link.
+        """
+        loaded = [self.features(cut) for cut in cuts]
+        seconds: Dict[str, float] = {}
+        with timed(seconds, "encoder"):
+            output = self.model(
+                torch.nn.utils.rnn.pad_sequence(loaded, batch_first=True).to(self.device),
+                torch.tensor([len(x) for x in loaded], device=self.device),
+            )
+        hypotheses: Dict[str, List[List[str]]] = {}
+        sizes: Dict[str, List[int]] = {}
+        words = None
+        scores_kept: Dict[str, Tensor] = {}
+        if output.subword is not None:
+            scores_kept.update(subword=output.subword.half().cpu(), subword_lengths=output.subword_lengths.cpu())
+        if output.frames is not None:
+            with timed(seconds, "greedy"):
+                scores = torch.empty(*output.blank.shape, 1 + len(self.vectors), device=self.device)
+                scores[..., 0] = output.blank
+                scores[..., 1:] = output.frames @ self.vectors.T
+                scores[..., 1:] += self.bias
+                hypotheses["greedy"] = [self.lexicon.ids_to_words(ids) for ids in greedy(scores, output.word_lengths)]
+            with timed(seconds, "word_lattice"):
+                normaliser = scores.logsumexp(-1, keepdim=True)
+                words = scores.sub_(normaliser)
+            scores_kept.update(
+                frames=output.frames.half().cpu(),
+                blank=output.blank.float().cpu(),
+                normaliser=normaliser[..., 0].float().cpu(),
+                lengths=output.word_lengths.cpu(),
+            )
+        with atomic_path(out.with_name(out.name + "-scores.safetensors")) as temporary:
+            save_file(scores_kept, str(temporary))
+        for name, graph in self.graphs.items():
+            search, log_probs, lengths = (
+                (lattices_of_words, words, output.word_lengths)
+                if name == "word_lattice"
+                else (lattices, output.subword, output.subword_lengths)
+            )
+            with timed(seconds, name):
+                found = search(log_probs, lengths, graph, self.config)
+                hypotheses[name] = [self.lexicon.ids_to_words(ids) for ids in best_paths(found)]
+            if name == "lattice" and self.whole is not None:
+                hypotheses["first_pass"], sizes["first_pass"] = hypotheses[name], [found.num_arcs, int(lengths.sum())]
+                with timed(seconds, "whole_lm"):
+                    found = rescored(found.to("cpu"), self.whole, self.config.first_lm_scale, self.config.output_beam)
+                    hypotheses[name] = [self.lexicon.ids_to_words(ids) for ids in best_paths(found)]
+            sizes[name] = [found.num_arcs, int(lengths.sum())]
+            with atomic_path(out.with_name(f"{out.name}-{name}.pt")) as temporary:
+                torch.save(found.to("cpu").as_dict(), temporary)
+        write_piece(out, cuts, hypotheses, seconds, sizes)
+
+
+def first_pass_graph(path: Path, lm_scale: float, device: str) -> Any:
+    """A graph with its LM scores times `lm_scale`; the attribute `lm_scores` keeps them as they were."""
+    graph = load_fsa(path)
+    graph.scores = graph.scores + (lm_scale - 1) * graph.lm_scores
+    return graph.to(device)
+
+
+def lattices(log_probs: Tensor, lengths: Tensor, graph: Any, config: SimpleNamespace) -> Any:
+    """k2's pruned search; where it loses all paths of an utterance, again with a beam of twice and four times the width.
+
+    Args:
+      log_probs: (N, T, symbols), blank first.
+      lengths: (N,), not ascending.
+      graph: its labels are the symbols.
+      config: the group `decode`.
+    Returns:
+      a k2.FsaVec of N lattices; a path has one arc a frame, and one more to the final state.
+    """
+    k2 = need_k2()
+    segments = torch.stack((torch.arange(len(lengths)), torch.zeros(len(lengths), dtype=torch.int64), lengths.cpu()), 1)
+    dense = k2.DenseFsaVec(log_probs.float(), segments.to(torch.int32))
+    for wider in (1, 2, 4):
+        found = k2.intersect_dense_pruned(
+            graph,
+            dense,
+            search_beam=wider * config.beam,
+            output_beam=config.output_beam,
+            min_active_states=30 * wider,
+            max_active_states=wider * config.max_active,
+        )
+        if (arc_edges(found).diff() > 0).all():
+            break
+    return found
+
+
+def lattices_of_words(log_probs: Tensor, lengths: Tensor, graph: Any, config: SimpleNamespace) -> Any:
+    """`lattices` over words, of which only those are searched that the beam may reach: of many few are.
+
+    A first search has the words that come within the output beam of a frame's best. In the second are those that in some frame
+    come within the beam of its best path.
+
+    Args:
+      graph: of `compile_word_graph`.
+    """
+    k2 = need_k2()
+    part, ids = within_reach(log_probs, log_probs.amax(-1), lengths, graph, config.output_beam)
+    best = k2.shortest_path(lattices(log_probs[..., ids], lengths, part, config), use_double_scores=True)
+    path = log_probs.new_zeros(log_probs.shape[:2])
+    edges = arc_edges(best).tolist()
+    for row, start, end in zip(path, edges, edges[1:]):  # an arc a frame and a final one; none where all paths are lost
+        row[: max(end - start - 1, 0)] = best.scores[start : end - 1]
+    part, ids = within_reach(log_probs, path, lengths, graph, config.beam)
+    found = lattices(log_probs[..., ids], lengths, part, config)
+    found.labels = torch.cat((ids, ids.new_tensor([-1])))[found.labels.long()].to(torch.int32)  # final arcs keep their -1
+    return found
+
+
+def within_reach(log_probs: Tensor, path: Tensor, lengths: Tensor, graph: Any, beam: float) -> Tuple[Any, Tensor]:
+    """The part of a word graph that says words which in some frame score, with the LM, at most `beam` less than a path there.
+
+    Args:
+      log_probs: (N, T, 1 + words), blank first.
+      path: (N, T), its scores.
+      lengths: (N,).
+      graph: of `compile_word_graph`.
+    Returns:
+      (the graph without the arcs of the others, its labels places in `ids`; ids (W,), ascending, blank first).
+    """
+    k2 = need_k2()
+    spoken = [(scores[:frames], row[:frames, None]) for scores, row, frames in zip(log_probs, path, lengths.tolist())]
+    best = torch.stack([(scores - row).amax(0) for scores, row in spoken]).amax(0)
+    words = graph.aux_labels.long()
+    said = words > 0
+    reached = said & (best[words.clamp(min=0)] + graph.scores >= -beam)
+    ids = torch.cat((words.new_zeros(1), words[reached].unique()))
+    place = torch.full((log_probs.shape[-1] + 1,), -2, device=ids.device)
+    place[ids], place[-1] = torch.arange(len(ids), device=ids.device), -1
+    labels = place[graph.labels.long()]
+    kept = (reached | ~said) & (labels >= -1)
+    arcs = graph.arcs.values()[kept]
+    arcs[:, 2] = labels[kept]
+    part = k2.Fsa(arcs, aux_labels=graph.aux_labels[kept])
+    part.scores, part.lm_scores = graph.scores[kept], graph.lm_scores[kept]
+    return part, ids
+
+
+def best_paths(found: Any) -> List[List[int]]:
+    """Word ids of each lattice's best path; none for an empty lattice."""
+    import k2
+
+    best = k2.shortest_path(found, use_double_scores=True)
+    edges, labels = arc_edges(best), best.aux_labels
+    if isinstance(labels, k2.RaggedTensor):
+        edges, labels = labels.shape.row_splits(1).long()[edges], labels.values
+    return [[w for w in labels[start:end].tolist() if w > 0] for start, end in zip(edges, edges[1:])]
+
+
+def unfinished(batches: Iterable[Sequence[Any]], folder: Path) -> List[Tuple[Sequence[Any], Path]]:
+    """Batches of cuts whose piece is not in `folder` yet, each with the piece's path without ending.
+
+    What an interrupted run left of such a piece in parts is removed: it may be fewer parts the next time.
+    """
+    numbered = ((cuts, folder / f"{n:05d}") for n, cuts in enumerate(batches))
+    left = [(cuts, path) for cuts, path in numbered if not path.with_suffix(".json").exists()]
+    names = {path.name for _, path in left}
+    for file in folder.glob("*-[0-9]*"):
+        if file.name.partition("-")[0] in names:
+            file.unlink()
+    return left
+
+
+def in_order(cuts: Sequence[Any]) -> List[Sequence[Any]]:
+    """Batches of cuts as they come, for recognisers that take one at a time."""
+    return [cuts[start : start + BATCH_CUTS] for start in range(0, len(cuts), BATCH_CUTS)]
+
+
+def write_piece(
+    out: Path,
+    cuts: Sequence[Any],
+    hypotheses: Dict[str, List[List[str]]],
+    seconds: Dict[str, float],
+    sizes: Mapping[str, Sequence[int]] = {},
+) -> None:
+    """Write `<out>.json`: ids and references of some cuts, their words by decoding, seconds of one core by link, and `sizes`, arcs
+    and frames of the lattices by graph.
+    """
+    write_json(
+        out.with_name(out.name + ".json"),
+        {
+            "ids": [cut.id for cut in cuts],
+            "refs": [cut.supervisions[0].text.split() for cut in cuts],
+            "hyps": hypotheses,
+            "seconds": seconds,
+            "sizes": sizes,
+            "audio_seconds": sum(cut.duration for cut in cuts),
+        },
+    )
+
+
+def pieces(folder: Path, split: str) -> List[Dict[str, Any]]:
+    """The finished pieces of a split in order; each has also its `path` without ending."""
+    return [{**read_json(path), "path": path.with_suffix("")} for path in sorted((folder / split).glob("*.json"))]
+
+
+def write_hypotheses(folder: Path, splits: Sequence[str]) -> None:
+    """From the finished pieces: hyps-<decoding>-<split>.jsonl of every decoding and split, timing.json, and, where lattices
+    are counted, density.json, their arcs a frame in each split by graph (Kaldi's lattice-depth).
+    """
+    measured, density = [], {}
+    for split in splits:
+        done = pieces(folder, split)
+        measured += [(piece["seconds"], piece["audio_seconds"]) for piece in done]
+        totals = {graph: [sum(part) for part in zip(*(p["sizes"][graph] for p in done))] for graph in done[0]["sizes"]}
+        density[split] = {graph: round(arcs / max(frames, 1), 2) for graph, (arcs, frames) in totals.items()}
+        for decoding in done[0]["hyps"]:
+            write_jsonl(
+                folder / f"hyps-{decoding}-{split}.jsonl",
+                ({"id": i, "ref": r, "hyp": h} for p in done for i, r, h in zip(p["ids"], p["refs"], p["hyps"][decoding])),
+            )
+    if any(density.values()):
+        write_json(folder / "density.json", density)
+    write_json(folder / "timing.json", sum_timing(measured))

@@ -1,0 +1,53 @@
+"""Log-mel filter banks, or MFCC, through Lhotse."""
+
+from types import SimpleNamespace
+from typing import Sequence
+
+import numpy as np
+from lhotse import Fbank, FbankConfig, Mfcc, MfccConfig
+
+from utils.core.errors import UserError
+from utils.features.front_end import Extracted, FrontEnd
+
+CEPSTRA = 13  # of MFCC, the 0th among them, as Kaldi's defaults
+
+
+class FbankFrontEnd(FrontEnd):
+    """Lhotse's fbank, or MFCC of it, as the group `features` says; without dither, so that the same audio gives the same numbers.
+
+    Energies are floored at float32's epsilon for audio in [-1, 1].
+    """
+
+    def __init__(self, config: SimpleNamespace, rate: int) -> None:
+        """Raises UserError where no such filter bank can be made."""
+        if config.frame_length <= 0 or config.frame_shift <= 0:
+            raise UserError("features.frame_length and features.frame_shift are seconds above 0")
+        self.name, self.sampling_rate, self.frame_shift = config.front_end, rate, config.frame_shift
+        settings = dict(
+            sampling_rate=rate,
+            num_mel_bins=config.num_mel_bins,
+            frame_length=config.frame_length,
+            frame_shift=config.frame_shift,
+            low_freq=config.low_freq,
+            high_freq=config.high_freq,
+            preemph_coeff=config.preemphasis,
+            window_type=config.window,
+            dither=0.0,
+        )
+        try:
+            mfcc = config.front_end == "mfcc"
+            self.extractor = Mfcc(MfccConfig(num_ceps=CEPSTRA, **settings)) if mfcc else Fbank(FbankConfig(**settings))
+        except (AssertionError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"no filter bank can be made at data.sampling_rate={rate} with the settings of the group features: {error}"
+            ) from None
+
+    def extract(self, samples: Sequence[np.ndarray]) -> Extracted:
+        """samples: (1, S) float32 in [-1, 1] of each utterance -> features (T, num_mel_bins), or (T, CEPSTRA)."""
+        out: Extracted = []
+        for one in samples:
+            try:
+                out.append(self.extractor.extract(one, self.sampling_rate))
+            except (ValueError, AssertionError, RuntimeError, IndexError) as error:  # too short for one window
+                out.append(error)
+        return out

@@ -1,0 +1,324 @@
+"""Interpolated modified Kneser-Ney n-gram models (Chen and Goodman 1998, section 3), read and written as ARPA files.
+
+Why not a library: of those on the package registry, KenLM's wheel has to be compiled and leaves `lmplz` out, and arpabo's
+probabilities add up to as much as 1.9 in a context. This estimator is exact: every context's probabilities sum to 1.
+The vocabulary is closed (the words of the text and </s>), as lexicon and decoding graph are.
+"""
+
+import math
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Collection, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+
+from utils.core.errors import UserError
+from utils.core.files import write_lines
+from utils.lang.lexicon import UNKNOWN
+
+BOS, EOS = "<s>", "</s>"
+Gram = Tuple[str, ...]
+Discounts = Tuple[float, float, float]  # subtracted from a count of 1, of 2, of 3 and more
+UNPREDICTED = -99.0  # ARPA's log10 probability of <s>
+
+
+@dataclass(frozen=True)
+class NGram:
+    """A back-off model: `logp[g]` of the n-grams it lists, `backoff[h]` of their contexts; both in log10."""
+
+    order: int
+    logp: Dict[Gram, float]
+    backoff: Dict[Gram, float]
+
+    def word(self, context: Gram, word: str) -> float:
+        """log10 P(word | context); a context may be longer than the model uses. KeyError for a word it doesn't know."""
+        context = context[max(0, len(context) - self.order + 1) :]
+        penalty = 0.0
+        while context and context + (word,) not in self.logp:
+            penalty += self.backoff.get(context, 0.0)
+            context = context[1:]
+        return penalty + self.logp[context + (word,)]
+
+    def sentence(self, words: Sequence[str]) -> float:
+        """Natural log of P(words </s> | <s>)."""
+        tokens = (BOS, *words, EOS)
+        return math.log(10) * sum(self.word(tokens[max(0, i - self.order + 1) : i], tokens[i]) for i in range(1, len(tokens)))
+
+    def shortened(self, order: int) -> "NGram":
+        """The model's own part of a lower order, whose contexts each sum to 1 too."""
+        order = min(order, self.order)
+        logp = {gram: p for gram, p in self.logp.items() if len(gram) <= order}
+        return NGram(order, logp, {gram: p for gram, p in self.backoff.items() if len(gram) < order})
+
+    def with_words(
+        self,
+        words: Sequence[str],
+        share: float,
+        frequency: Mapping[str, float] = {},
+        like: Mapping[str, Mapping[str, float]] = {},
+    ) -> "NGram":
+        """The model with words more, that the text doesn't have: together about `share` of the unigrams' probability, each in
+        proportion to its `frequency`; one without counts as the mean of the others.
+
+        Args:
+          like: added word -> words of the model, with weights that sum to 1: it occurs where these do, and what follows them
+            follows it. Words without are as likely in every context.
+        """
+        known = [frequency[word] for word in words if word in frequency]
+        usual = sum(known) / len(known) if known else 1.0
+        weights = {word: frequency.get(word, usual) for word in words}
+        total = sum(weights.values())
+        shares = {word: share * weight / total for word, weight in weights.items()}
+        model = self._with_alike({word: own for word, own in shares.items() if word in like}, like)
+        return model._with_unigrams({word: own for word, own in shares.items() if word not in like})
+
+    def _with_unigrams(self, shares: Mapping[str, float]) -> "NGram":
+        """With words that get these shares of the unigrams' probability, and no n-gram. What the n-grams got from the unigrams by
+        interpolation shrinks with them, so that every context still sums to 1.
+        """
+        if not shares:
+            return self
+        logp: Dict[Gram, float] = {}
+        left = math.log10(1 - sum(shares.values()))
+        for gram, old in sorted(self.logp.items(), key=lambda item: len(item[0])):
+            if len(gram) == 1:
+                logp[gram] = old + left if old > UNPREDICTED else old
+            else:
+                change = 10 ** logp[gram[1:]] - 10 ** self.logp[gram[1:]]
+                logp[gram] = math.log10(10**old + 10 ** self.backoff[gram[:-1]] * change)
+        return NGram(self.order, {**logp, **{(word,): math.log10(share) for word, share in shares.items()}}, self.backoff)
+
+    def _with_alike(self, shares: Mapping[str, float], like: Mapping[str, Mapping[str, float]]) -> "NGram":
+        """With words that share in the probability of those that they are like, in every context: what a word of the model has,
+        it and its likes divide as their unigrams do, so that every context still sums to 1. In the place before, a word counts as
+        the mean of those that it is like.
+        """
+        if not shares:
+            return self
+        gives: Dict[
+            str, Dict[str, float]
+        ] = {}  # word of the model -> word that is like it -> what it gets of what the former had
+        for word, share in shares.items():
+            for other, weight in like[word].items():
+                gives.setdefault(other, {})[word] = share * weight / 10 ** self.logp[(other,)]
+        for got in gives.values():
+            total = 1 + sum(got.values())
+            got.update({word: part / total for word, part in got.items()})
+        logp = {
+            gram: old + math.log10(1 - sum(gives[gram[-1]].values())) if gram[-1] in gives else old
+            for gram, old in self.logp.items()
+        }
+        new: Dict[Gram, Set[str]] = {}  # context -> words that get something there
+        for gram in self.logp:
+            new.setdefault(gram[:-1], set()).update(gives.get(gram[-1], ()))
+        for context, words in new.items():
+            for word in words:
+                got = (gives[other][word] * 10 ** self.word(context, other) for other in like[word])
+                logp[(*context, word)] = math.log10(sum(got))
+        if self.order == 1:
+            return NGram(1, logp, self.backoff)
+        before, backoff = NGram(self.order, dict(logp), self.backoff), dict(self.backoff)
+        following: Dict[str, List[str]] = {}
+        for gram in logp:
+            if len(gram) == 2:
+                following.setdefault(gram[0], []).append(gram[1])
+        for word in shares:
+            backoff[(word,)] = math.log10(sum(part * 10 ** self.backoff.get((other,), 0.0) for other, part in like[word].items()))
+            for last in {last for other in like[word] for last in following.get(other, ())}:
+                chances = (part * 10 ** before.word((other,), last) for other, part in like[word].items())
+                logp[(word, last)] = math.log10(sum(chances))
+        return NGram(self.order, logp, backoff)
+
+    def perplexity(self, sentences: Iterable[Sequence[str]]) -> float:
+        """Perplexity, </s> counted. An unknown word is skipped and cuts the context, as in SRILM."""
+        total, predicted = 0.0, 0
+        for words in sentences:
+            context: Gram = (BOS,)
+            for word in (*words, EOS):
+                if (word,) not in self.logp:
+                    context = ()
+                    continue
+                total += self.word(context, word)
+                predicted += 1
+                context += (word,)
+        return 10 ** (-total / predicted) if predicted else math.nan
+
+
+def estimate(sentences: Iterable[Sequence[str]], order: int, discounts: Optional[Sequence[Discounts]] = None) -> NGram:
+    """Estimate a model of `order` from sentences of words.
+
+    Args:
+      discounts: those of order 1, 2, ...; by default from the counts of counts.
+    Raises:
+      UserError: there is no text, or the order is below 1.
+    """
+    if order < 1:
+        raise UserError(f"an n-gram LM has an order of at least 1, not {order}: change lang.lm_order or lang.g_order")
+    counts = _counts(sentences, order)
+    if not counts[0]:
+        raise UserError("there is no text to estimate an n-gram LM from")
+    vocabulary = len(counts[0])
+    logp: Dict[Gram, float] = {}
+    backoff: Dict[Gram, float] = {}
+    lower: Dict[Gram, float] = {(): 1.0 / vocabulary}  # below the unigrams: uniform
+    for n, table in enumerate(counts, 1):
+        discount = discounts[n - 1] if discounts else _discounts(table.values())
+        totals: Counter = Counter()
+        freed: Dict[Gram, float] = {}  # context -> mass that discounting took
+        for gram, count in table.items():
+            totals[gram[:-1]] += count
+            freed[gram[:-1]] = freed.get(gram[:-1], 0.0) + min(count, discount[min(count, 3) - 1])
+        gamma = {context: mass / totals[context] for context, mass in freed.items()}
+        probability: Dict[Gram, float] = {}
+        for gram, count in table.items():
+            context = gram[:-1]
+            own = max(count - discount[min(count, 3) - 1], 0.0) / totals[context]
+            probability[gram] = own + gamma[context] * lower[gram[1:] if n > 1 else ()]
+        logp.update((gram, math.log10(p)) for gram, p in probability.items())
+        if n > 1:  # unigrams have no context that backs off; log10(0) is ARPA's -99
+            backoff.update((context, math.log10(g) if g > 0 else UNPREDICTED) for context, g in gamma.items())
+        lower = probability
+    logp[(BOS,)] = UNPREDICTED
+    return NGram(order, logp, backoff)
+
+
+def of_words(sentences: Iterable[Sequence[str]], words: Collection[str]) -> Iterator[List[str]]:
+    """Sentences with <unk> for all words but some."""
+    known = set(words)
+    return ([word if word in known else UNKNOWN for word in sentence] for sentence in sentences)
+
+
+def occurring(sentences: Iterable[Sequence[str]], order: int, least: int) -> Set[Gram]:
+    """The n-grams up to an order that occur so often, and all of one word."""
+    return {gram for table in _raw_counts(sentences, order) for gram, count in table.items() if count >= least or len(gram) == 1}
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """(1 - weight) `own` + weight `other`: two models of one order, word by word.
+
+    The other has the words of `own` and <unk>, which stands for all that `own` doesn't have and is taken out.
+    """
+
+    own: NGram
+    other: NGram
+    weight: float = 0.5
+
+    def tuned(self, sentences: Iterable[Sequence[str]]) -> "Mixture":
+        """With the weight that makes some sentences likeliest, found by expectation maximisation (Jelinek and Mercer 1980); words
+        that `own` doesn't know don't count.
+        """
+        pairs = []
+        for words in sentences:
+            tokens = (BOS, *words, EOS)
+            pairs += [self._pair(tokens[:i], tokens[i]) for i in range(1, len(tokens)) if (tokens[i],) in self.own.logp]
+        weight = 0.5
+        for _ in range(50 * bool(pairs)):
+            weight = sum(weight * q / (weight * q + (1 - weight) * p) for p, q in pairs) / len(pairs)
+        return replace(self, weight=min(weight, 0.99))  # words that only `own` has stay possible
+
+    def static(self, listed: Collection[Gram]) -> NGram:
+        """One back-off model: of the n-grams of `own`, and those of the other that are `listed`, with the mixture's probabilities
+        (Stolcke 2002, section 4.2: static interpolation); the rest backs off. Every context's probabilities sum to 1.
+        """
+        grams: List[Set[Gram]] = [set() for _ in range(self.own.order)]
+        for gram in (*self.own.logp, *(g for g in self.other.logp if UNKNOWN not in g and g in listed)):
+            grams[len(gram) - 1].add(gram)
+        made = NGram(self.own.order, {}, {})
+        for level in grams:
+            following: Dict[Gram, List[str]] = {}
+            for gram in sorted(level):
+                p, q = self._pair(gram[:-1], gram[-1])
+                made.logp[gram] = math.log10((1 - self.weight) * p + self.weight * q) if gram != (BOS,) else UNPREDICTED
+                following.setdefault(gram[:-1], []).append(gram[-1])
+            following.pop((), None)
+            for context, words in following.items():
+                left = 1 - sum(10 ** made.logp[(*context, word)] for word in words)
+                below = 1 - sum(10 ** made.word(context[1:], word) for word in words)
+                made.backoff[context] = math.log10(left / below) if left > 1e-12 and below > 1e-12 else UNPREDICTED
+        return made
+
+    def _pair(self, context: Gram, word: str) -> Tuple[float, float]:
+        p = 10 ** self.own.word(context, word)
+        if (word,) not in self.other.logp:
+            return p, 0.0
+        unknown = 10 ** self.other.word(context, UNKNOWN) if (UNKNOWN,) in self.other.logp else 0.0
+        return p, 10 ** self.other.word(context, word) / (1 - unknown)
+
+
+def _raw_counts(sentences: Iterable[Sequence[str]], order: int) -> List[Counter]:
+    """n-gram -> how often it occurs, for n = 1..order."""
+    raw: List[Counter] = [Counter() for _ in range(order)]
+    for words in sentences:
+        tokens = (BOS, *words, EOS)
+        for n in range(1, order + 1):
+            raw[n - 1].update(tokens[i : i + n] for i in range(len(tokens) - n + 1))
+    return raw
+
+
+def _counts(sentences: Iterable[Sequence[str]], order: int) -> List[Dict[Gram, int]]:
+    """n-gram -> count for n = 1..order: raw at the top and after <s>, below it the number of different words in front."""
+    raw = _raw_counts(sentences, order)
+    del raw[0][(BOS,)]
+    counts: List[Dict[Gram, int]] = [dict(raw[-1])]
+    for n in range(order - 1, 0, -1):
+        continued: Counter = Counter(gram[1:] for gram in raw[n])
+        counts.insert(0, {gram: count if gram[0] == BOS else continued[gram] for gram, count in raw[n - 1].items()})
+    return counts
+
+
+def _discounts(counts: Iterable[int]) -> Discounts:
+    """D1, D2, D3+ of Chen and Goodman, estimated from the counts of counts.
+
+    In small text counts of counts can be zero, or so uneven that a discount leaves (0, k): half of the count k is taken then,
+    KenLM's fall-back.
+    """
+    n = Counter(counts)
+    y = n[1] / (n[1] + 2 * n[2]) if n[1] else 0.0
+    values = []
+    for k in (1, 2, 3):
+        d = k - (k + 1) * y * n[k + 1] / n[k] if y and n[k] and n[k + 1] else 0.0
+        values.append(d if 0.0 < d < k else k / 2)
+    return values[0], values[1], values[2]
+
+
+def write_arpa(model: NGram, path: Path) -> None:
+    """Write an ARPA file, sorted, so that the same model is the same bytes."""
+    grams: List[List[Gram]] = [[] for _ in range(model.order)]
+    for gram in model.logp:
+        grams[len(gram) - 1].append(gram)
+    lines = ["\\data\\"] + [f"ngram {n}={len(g)}" for n, g in enumerate(grams, 1)]
+    for n, listed in enumerate(grams, 1):
+        lines += ["", f"\\{n}-grams:"]
+        for gram in sorted(listed):
+            line = f"{model.logp[gram]:.7f}\t{' '.join(gram)}"
+            lines.append(f"{line}\t{model.backoff[gram]:.7f}" if gram in model.backoff else line)
+    write_lines(path, lines + ["", "\\end\\"])
+
+
+def read_arpa(path: Path) -> NGram:
+    """Read an ARPA file; raises UserError naming the line that isn't one."""
+    logp: Dict[Gram, float] = {}
+    backoff: Dict[Gram, float] = {}
+    n, order = 0, 0
+    with open(path, encoding="utf-8") as stream:
+        for number, line in enumerate(stream, 1):
+            line = line.strip()
+            if not line or line.startswith("ngram ") or line in ("\\data\\", "\\end\\"):
+                continue
+            if line.startswith("\\") and line.endswith("-grams:"):
+                n = int(line[1 : -len("-grams:")])
+                order = max(order, n)
+                continue
+            fields = line.split()
+            try:
+                gram = tuple(fields[1 : n + 1])
+                logp[gram] = float(fields[0])
+                if len(fields) == n + 2:
+                    backoff[gram] = float(fields[n + 1])
+                if n == 0 or len(gram) < n or len(fields) > n + 2:
+                    raise ValueError
+            except (ValueError, IndexError):
+                raise UserError(f"{path}, line {number}: not a line of an ARPA file: {line}") from None
+    if not order:
+        raise UserError(f"{path} holds no n-grams")
+    return NGram(order, logp, backoff)

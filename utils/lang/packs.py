@@ -1,0 +1,95 @@
+"""Vocabulary packs: words added to a trained model, which stays as it is. A pack is a safetensors file with the words' vectors, and
+in its metadata their units and where each came from.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Dict, List, Sequence, Tuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from utils.core.errors import UserError
+from utils.core.files import atomic_path
+from utils.lang.lexicon import Entry
+
+
+@dataclass
+class Pack:
+    """Words with their vectors, in the space of one trained model."""
+
+    model: str  # fingerprint of the training stage
+    words: List[str]
+    vectors: Tensor  # (n, dim), unit length
+    spoken: Dict[str, List[Tuple[str, ...]]]  # word -> its sequences of sub-word units
+    origin: Dict[str, str] = field(default_factory=dict)  # word -> text, pronunciation, recording, common
+    frequency: Dict[str, float] = field(default_factory=dict)  # word -> its share of running words, where that is known
+    like: Dict[str, Dict[str, float]] = field(default_factory=dict)  # word -> words of the model that it occurs like, weights
+
+    @property
+    def entries(self) -> List[Entry]:
+        """For a lexicon."""
+        return [(word, units) for word in self.words for units in self.spoken[word]]
+
+    def with_words(self, other: "Pack") -> "Pack":
+        """Both; a word in both is the other's."""
+        kept = self.without(other.words)
+        return Pack(
+            self.model,
+            kept.words + other.words,
+            torch.cat((kept.vectors, other.vectors)),
+            {**kept.spoken, **other.spoken},
+            {**kept.origin, **other.origin},
+            {**kept.frequency, **other.frequency},
+            {**kept.like, **other.like},
+        )
+
+    def without(self, words: Sequence[str]) -> "Pack":
+        """Without some words."""
+        gone = set(words)
+        keep = [n for n, word in enumerate(self.words) if word not in gone]
+        left = [self.words[n] for n in keep]
+        spoken, origin = ({word: table[word] for word in left} for table in (self.spoken, self.origin))
+        frequency, like = (
+            {word: kept for word, kept in table.items() if word not in gone} for table in (self.frequency, self.like)
+        )
+        return Pack(self.model, left, self.vectors[keep], spoken, origin, frequency, like)
+
+
+def write_pack(pack: Pack, path: Path) -> None:
+    """Write a pack atomically."""
+    about = {key: getattr(pack, key) for key in ("model", "words", "spoken", "origin", "frequency", "like")}
+    with atomic_path(path) as temporary:
+        metadata = {"pack": json.dumps(about, ensure_ascii=False, sort_keys=True)}
+        save_file({"vectors": pack.vectors.contiguous()}, str(temporary), metadata=metadata)
+
+
+def read_pack(path: Path) -> Pack:
+    """Read a pack. Raises UserError where it is missing or damaged."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            about = json.loads(file.metadata()["pack"])
+            vectors = file.get_tensor("vectors")
+        spoken = {word: [tuple(units) for units in variants] for word, variants in about["spoken"].items()}
+        return Pack(about["model"], about["words"], vectors, spoken, about["origin"], about["frequency"], about["like"])
+    except FileNotFoundError:
+        others = sorted(p.stem for p in path.parent.glob("*.safetensors"))
+        raise UserError(
+            f"no vocabulary pack '{path.stem}' for this model ({path}); there are: {', '.join(others) or 'none'}. "
+            "python -m steps.add_words makes them"
+        ) from None
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} is not a whole vocabulary pack ({error}): make it again with python -m steps.add_words"
+        ) from None
+
+
+def joined(packs: Sequence[Pack], known: Sequence[str]) -> Pack:
+    """One pack of several, without the words that the model knows; the last one's word counts where several have it."""
+    out = packs[0]
+    for pack in packs[1:]:
+        out = out.with_words(pack)
+    return out.without(known)

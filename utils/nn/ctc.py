@@ -1,0 +1,121 @@
+"""CTC (Graves et al. 2006) through k2 graphs, or through torch where k2 has no wheel."""
+
+from itertools import accumulate, groupby
+from typing import List, Sequence, Tuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from utils.lang.fsa import arc_edges
+from utils.lang.graphs import need_k2
+
+Span = Tuple[int, int]  # first frame, and the one behind the last
+
+
+def ctc(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]], backend: str) -> Tensor:
+    """Negative log-likelihood of each utterance, in nats.
+
+    Args:
+      log_probs: (N, T, V), symbol 0 is blank.
+      lengths: (N,), frames of each utterance.
+      targets: N sequences of symbols from 1 to V - 1.
+      backend: 'k2' or 'torch'.
+    Returns:
+      (N,); infinite where an utterance has too few frames.
+    """
+    return _k2_ctc(log_probs, lengths, targets) if backend == "k2" else _torch_ctc(log_probs, lengths, targets)
+
+
+def _k2_ctc(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
+    k2 = need_k2("k2 losses (loss.backend=k2)", "set loss.backend=torch to train without it")
+    order, segments = supervision_segments(lengths)
+    dense = k2.DenseFsaVec(log_probs.float(), segments)
+    graph = k2.ctc_graph([list(targets[i]) for i in order.tolist()], modified=False, device=log_probs.device)
+    # what lies e^-20 below the best path adds nothing to the sum in float32
+    lattice = k2.intersect_dense(graph, dense, output_beam=20.0, max_arcs=2**30)
+    totals = lattice.get_tot_scores(log_semiring=True, use_double_scores=True)
+    return -totals[torch.argsort(order)]
+
+
+def supervision_segments(lengths: Tensor) -> Tuple[Tensor, Tensor]:
+    """lengths: (N,), frames -> the utterances' order, longest first, and their rows in it, (N, 3), as k2 wants them."""
+    order = torch.argsort(lengths, descending=True, stable=True)
+    return order, torch.stack((order, torch.zeros_like(order), lengths[order]), 1).to(torch.int32).cpu()
+
+
+def _torch_ctc(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]]) -> Tensor:
+    symbols = torch.tensor([s for target in targets for s in target], device=log_probs.device)
+    return F.ctc_loss(
+        log_probs.float().transpose(0, 1),
+        symbols,
+        lengths.to(log_probs.device),
+        torch.tensor([len(target) for target in targets], device=log_probs.device),
+        reduction="none",
+    )
+
+
+def consistency(log_probs: Tensor, lengths: Tensor) -> Tensor:
+    """How far the two views of each utterance are from saying the same (CR-CTC: Yao et al. 2024, equation 3), in nats.
+
+    Args:
+      log_probs: (2N, T, V), the first views of N utterances, then their second views.
+      lengths: (2N,), frames of each.
+    Returns:
+      (N,): half the sum over frames of the Kullback-Leibler divergences both ways; each pulls one view to the other, which stands
+      still.
+    """
+    one, two = log_probs.float().chunk(2)
+    frames = (torch.arange(log_probs.shape[1], device=log_probs.device) < lengths[: len(one), None])[..., None]
+    toward = (F.kl_div(a, b.detach(), reduction="none", log_target=True) for a, b in ((one, two), (two, one)))
+    return sum((part * frames).sum((1, 2)) for part in toward) / 2
+
+
+def greedy(log_probs: Tensor, lengths: Tensor) -> List[List[int]]:
+    """Best symbol a frame, repeats joined, blanks (0) removed. log_probs: (N, T, V)."""
+    best = log_probs.argmax(-1).cpu()
+    return [[s for s in torch.unique_consecutive(row[:n]).tolist() if s] for row, n in zip(best, lengths.tolist())]
+
+
+@torch.no_grad()
+def align(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]]) -> List[List[Span]]:
+    """k2's forced alignment: the frames of each symbol on the best CTC path; none for an utterance that has too few frames.
+
+    Args:
+      log_probs: (N, T, V), symbol 0 is blank.
+      lengths: (N,), frames of each utterance.
+      targets: N sequences of symbols from 1 to V - 1.
+    """
+    k2 = need_k2("alignments")
+    order, segments = supervision_segments(lengths)
+    graph = k2.ctc_graph([list(targets[i]) for i in order.tolist()], modified=False, device=log_probs.device)
+    dense = k2.DenseFsaVec(log_probs.detach().float(), segments)
+    best = k2.shortest_path(k2.intersect_dense(graph, dense, output_beam=10.0, max_arcs=2**30), use_double_scores=True)
+    edges, labels = arc_edges(best).tolist(), best.labels.tolist()
+    out: List[List[Span]] = [[] for _ in targets]
+    for n, start, end in zip(order.tolist(), edges, edges[1:]):
+        frame = 0
+        for symbol, run in groupby(labels[start : end - 1]):  # without the arc to the final state
+            begin, frame = frame, frame + len(list(run))
+            if symbol:
+                out[n].append((begin, frame))
+    return out
+
+
+def word_spans(peaks: Sequence[Span], units: Sequence[int], frames: int) -> List[Span]:
+    """Where each word begins and ends, from where its units peak: neighbours part in the middle of the blanks between them.
+
+    Args:
+      peaks: frames of each unit of the utterance, in order; one at least.
+      units: how many of them each word has.
+      frames: of the utterance; before the first and behind the last word there may be silence: a word's outer end is as far
+        from its peaks as these are from each other on average.
+    """
+    edges = [0, *accumulate(units)]
+    first, last = [peaks[e][0] for e in edges[:-1]], [peaks[e - 1][1] for e in edges[1:]]
+    reach = max(1, round((last[-1] - first[0]) / len(peaks)))
+    middles = [(end + start) // 2 for end, start in zip(last, first[1:])]
+    # a pause between two words belongs to neither
+    starts = [max(0, first[0] - reach), *(max(m, f - reach) for m, f in zip(middles, first[1:]))]
+    ends = [*(min(m, e + reach) for m, e in zip(middles, last)), min(frames, last[-1] + reach)]
+    return [(start, max(end, start + 1)) for start, end in zip(starts, ends)]

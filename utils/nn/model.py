@@ -1,0 +1,116 @@
+"""The acoustic model of every recipe: one encoder, a sub-word head at 40 ms, a word head at 80 ms."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Dict, List, Mapping, Optional, Union
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from utils.core.files import atomic_path
+from utils.nn.encoder import Encoder
+from utils.vectors.wordvec import SoftmaxTable, WordHead, WordVectors, word_log_probs
+
+
+@dataclass
+class Output:
+    """What the network says of a batch; log-probabilities are natural."""
+
+    subword: Optional[Tensor]  # (N, T, units), blank first
+    subword_lengths: Tensor  # (N,)
+    frames: Optional[Tensor]  # (N, T2, dim), word-space vectors times the scale
+    blank: Optional[Tensor]  # (N, T2), score of the blank
+    word_lengths: Tensor  # (N,)
+
+
+class Model(nn.Module):
+    """See `build`."""
+
+    def __init__(
+        self, encoder: Encoder, subword: Optional[nn.Linear], word: Optional[WordHead], front: Optional[nn.Module] = None
+    ) -> None:
+        super().__init__()
+        self.front = front
+        self.encoder = encoder
+        self.subword = subword
+        self.word = word
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Output:
+        """x: (N, T, num_mel_bins), normalised fbank, or hidden states as `front` takes them; lengths: (N,), frames."""
+        if self.front is not None:
+            x = self.front(x, lengths)
+        fine, fine_lengths, coarse, coarse_lengths = self.encoder(x, lengths)
+        subword = frames = blank = None
+        if self.subword is not None:
+            subword = self.subword(fine).float().log_softmax(-1)
+        if self.word is not None:
+            frames, blank = self.word(coarse)
+        return Output(subword, fine_lengths, frames, blank, coarse_lengths)
+
+    def word_log_probs(
+        self, output: Output, words: Tensor, dropout: Mapping[str, float] = {}, offsets: Union[Tensor, float] = 0.0
+    ) -> Tensor:
+        """Log-probabilities (N, T2, 1 + W) of blank and the words whose table rows are `words`: (W,), `offsets` added to scores."""
+        vectors, bias = self.word.table(words, dropout)
+        return word_log_probs(output.frames, output.blank, vectors, bias + offsets)
+
+
+def build(
+    config: SimpleNamespace,
+    num_mel_bins: int,
+    units: int,
+    words: int,
+    table: Dict[str, Tensor],
+    vector_dim: int,
+    front: Optional[nn.Module] = None,
+) -> Model:
+    """Make a model with fresh weights.
+
+    Args:
+      config: the group `model`.
+      num_mel_bins: of the features, or of what `front` makes of them.
+      units: sub-word symbols, blank among them.
+      words: rows of the word-vector table.
+      table: the word-vector table's parts (stage vectors).
+      vector_dim: width of the word-vector space.
+      front: stands before the encoder (utils.train.hidden_states).
+    """
+    encoder = Encoder(
+        num_mel_bins,
+        (config.subword_stride, config.word_stride),
+        config.dim,
+        config.fine_layers,
+        config.coarse_layers,
+        config.heads,
+        config.kernel,
+        config.dropout,
+    )
+    word = None
+    if config.word_head != "none":
+        vectors = WordVectors(table, vector_dim) if config.word_head == "vectors" else SoftmaxTable(words, vector_dim)
+        word = WordHead(config.dim, vector_dim, vectors)
+    return Model(encoder, nn.Linear(config.dim, units) if config.subword_head else None, word, front)
+
+
+def parameters(model: nn.Module) -> int:
+    """Number of weights, all of them trained."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def save(model: nn.Module, path: Path) -> None:
+    """Write the weights as safetensors, atomically."""
+    with atomic_path(path) as temporary:
+        save_file({k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}, str(temporary))
+
+
+def load(model: nn.Module, path: Path) -> None:
+    """Read weights, strictly."""
+    model.load_state_dict(load_file(str(path)), strict=True)
+
+
+def average(paths: List[Path]) -> Dict[str, Tensor]:
+    """Mean of several models' weights."""
+    states = [load_file(str(path)) for path in paths]
+    return {k: torch.stack([s[k].double() for s in states]).mean(0).to(states[0][k].dtype) for k in states[0]}

@@ -1,0 +1,163 @@
+"""The stage contract: lock, partial folder, validation, publication by rename.
+
+A folder with its final name is complete. Whatever happens before the rename leaves a `.partial` folder that the next run
+goes on with, because stages write each file atomically and skip the files that stand.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import platform
+import resource
+import shutil
+import sys
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Dict, Iterator, Sequence
+
+import yaml
+
+from utils.core.files import ROOT, write_json, write_text
+from utils.core.versions import git_state, machine, tool_version
+from utils.pipeline import config as configuration
+from utils.pipeline.stages import Plan
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a stage's `run(job)` gets."""
+
+    config: SimpleNamespace  # the declared keys alone, with attribute access
+    out: Path  # the partial folder: write here, each file atomically; what an interrupted run left is there
+    inputs: Dict[str, Path]  # stage name -> finished folder
+    corpus: str
+    corpus_dir: Path  # egs/<corpus>
+    recipe: str
+    overrides: Sequence[str]  # the --set of this run
+    nj: int  # parallel processes
+    threads: int  # threads a process
+    device: str  # cpu, cuda, cuda:1 ...
+    plan: Plan  # fingerprints; `job.plan.out` is the name that `out` gets
+
+    @property
+    def log(self) -> logging.Logger:
+        """The stage's logger: to the terminal and to `log.txt` in the output."""
+        return logging.getLogger(f"nuptse.{self.plan.stage.name}")
+
+
+@contextmanager
+def locked(plan: Plan) -> Iterator[bool]:
+    """Hold the lock of one output; another run on it waits. Yields whether the output is complete by then."""
+    plan.out.parent.mkdir(parents=True, exist_ok=True)
+    path = plan.out.parent / f".{plan.out.name}.lock"
+    with open(path, "a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logging.getLogger("nuptse").info("another run makes %s: waiting for it", plan.out.name)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield plan.complete
+
+
+def make(plan: Plan, **run: Any) -> bool:
+    """Run one stage under its lock and publish its output; does nothing, and returns False, where the output stands.
+
+    Args:
+      plan: from `utils.pipeline.stages.plan`.
+      run: the fields of `Job` that are not in the plan: corpus, corpus_dir, recipe, overrides, nj, threads, device.
+    """
+    with locked(plan) as complete:
+        if complete:
+            return False
+        plan.partial.mkdir(parents=True, exist_ok=True)
+        _remove_strays(plan.partial)  # a killed run's, which may be large
+        job = Job(config=configuration.view(plan.config), out=plan.partial, inputs=plan.inputs, plan=plan, **run)
+        write_text(plan.partial / "config.yaml", yaml.safe_dump(plan.config, sort_keys=False))
+        handler = logging.FileHandler(plan.partial / "log.txt")
+        handler.handleError = lambda record: (
+            None
+        )  # a full disk: the terminal has the message, and the stage's own write will tell
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        job.log.addHandler(handler)
+        started = time.perf_counter()
+        try:
+            plan.stage.run(job)
+        except BaseException as error:
+            handler.handle(logging.LogRecord(job.log.name, logging.ERROR, __file__, 0, "stopped: %r", (error,), sys.exc_info()))
+            raise
+        finally:
+            with suppress(OSError):  # a full disk's error is on its way already
+                _add_seconds(plan.partial, time.perf_counter() - started)
+            job.log.removeHandler(handler)
+            handler.close()
+        _publish(plan, job)
+    return True
+
+
+def stage_record(folder: Path) -> Dict[str, Any]:
+    """What `make` noted of a finished stage: fingerprint, seconds, peak_memory_mb (and peak_gpu_memory_mb), versions, git state."""
+    return json.loads((folder / "stage.json").read_text(encoding="utf-8"))
+
+
+def _gpu_memory(device: str) -> Dict[str, int]:
+    """{"peak_gpu_memory_mb": ...}; {} where the device is none."""
+    if device == "cpu":
+        return {}
+    from utils.core.memory import gpu_peak  # which brings torch
+
+    return {"peak_gpu_memory_mb": gpu_peak(device)}
+
+
+def _add_seconds(partial: Path, seconds: float) -> None:
+    """Sum the wall time over interruptions."""
+    path = partial / "seconds.json"
+    earlier = json.loads(path.read_text()) if path.exists() else 0.0
+    write_json(path, earlier + seconds)
+
+
+def _remove_strays(partial: Path) -> None:
+    """Remove what `atomic_path` had not finished."""
+    for stray in list(partial.rglob(".tmp-*")):
+        if stray.is_dir():
+            shutil.rmtree(stray)
+        else:
+            stray.unlink()
+
+
+def _publish(plan: Plan, job: Job) -> None:
+    own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    write_json(
+        plan.partial / "stage.json",
+        {
+            "stage": plan.stage.name,
+            "stage_version": plan.stage.version,
+            "fingerprint": plan.fingerprint,
+            "inputs": {name: folder.name for name, folder in plan.inputs.items()},
+            "seconds": round(json.loads((plan.partial / "seconds.json").read_text()), 3),
+            "peak_memory_mb": round(max(own, children) / 1024),
+            **_gpu_memory(job.device),
+            "threads": job.threads,
+            "nj": job.nj,
+            "device": job.device,
+            "machine": machine(job.device),
+            "versions": {"python": platform.python_version(), **{tool: tool_version(tool) for tool in plan.stage.tools}},
+            **git_state(ROOT),
+        },
+    )
+    (plan.partial / "seconds.json").unlink()
+    _remove_strays(plan.partial)
+    _sync(plan.partial)
+    os.rename(plan.partial, plan.out)
+    _sync(plan.out.parent)
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,329 @@
+"""The driver: options, the chain of stages, and what to type when one fails. Runs as `python -m utils.pipeline.driver`."""
+
+import argparse
+import difflib
+import logging
+import os
+import re
+import shlex
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Callable, Dict, NoReturn, Optional, Sequence, Set, Tuple
+
+from utils.core.device import check_device
+from utils.core.errors import UserError
+from utils.core.files import ROOT, disk_full, relative
+from utils.core.process import apart
+from utils.pipeline import config as configuration
+from utils.pipeline import contract
+from utils.pipeline.stages import BY_NAME, PROPOSE, STAGES, SYNTHESISE, Plan, plan
+
+DEFAULT_RECIPE = "wordvec_hybrid"
+log = logging.getLogger("nuptse")
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses an unknown option with the nearest one and the list of those that exist."""
+
+    def error(self, message: str) -> NoReturn:
+        known = sorted(option for action in self._actions for option in action.option_strings if option.startswith("--"))
+        unknown = message.partition("unrecognized arguments: ")[2].split()
+        near = difflib.get_close_matches(unknown[0].partition("=")[0], known, 1) if unknown else []
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        self.exit(2, f"error: {message}{hint}\noptions: {' '.join(known)}\n")
+
+
+def parser(stages: bool) -> Parser:
+    """The options of run.sh (`stages`), or of a single `python -m steps.<name>`."""
+    table = "\n".join(f"  {s.number}  {s.name:<9} {s.makes}" for s in STAGES)
+    p = Parser(
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        prog="./run.sh" if stages else None,
+        epilog=f"stages:\n{table}\n\nrecipes: {', '.join(configuration.recipe_names())}",
+    )
+    p.add_argument(
+        "--corpus", required=not stages, metavar="NAME", help=argparse.SUPPRESS if stages else "a folder of egs/, or its path"
+    )
+    p.add_argument("--recipe", default=DEFAULT_RECIPE, metavar="NAME", help=f"a file of recipes/ (default {DEFAULT_RECIPE})")
+    if stages:
+        p.add_argument("--stage", metavar="N", help="number or name of the first stage (default 0)")
+        p.add_argument("--stop-stage", metavar="N", help="number or name of the last stage (default 9)")
+    p.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of recipes/base.yaml; may be repeated"
+    )
+    p.add_argument(
+        "--nj", type=_positive, default=len(os.sched_getaffinity(0)), metavar="N", help="parallel processes (default: the cores)"
+    )
+    p.add_argument(
+        "--threads",
+        type=_positive,
+        default=_physical_cores(),
+        metavar="N",
+        help="threads of training (default: the physical cores; take 1 where the machine is busy)",
+    )
+    p.add_argument("--device", type=_device, default="cpu", metavar="NAME", help="cpu, cuda, cuda:1 ... (default cpu)")
+    return p
+
+
+def main(arguments: Optional[Sequence[str]] = None, only: Optional[str] = None) -> int:
+    """Run the stages asked for, each in a process of its own; returns the exit status.
+
+    Args:
+      arguments: the command line (default: sys.argv).
+      only: the name of the one stage to run, for `python -m steps.<name>`.
+    """
+    options = parser(stages=only is None).parse_args(arguments)
+    here = _settle(options)
+    try:
+        corpus_dir, plans = planned_stages(options, here)
+        first = _number(only or getattr(options, "stage", None), 0)
+        last = first if only else _number(options.stop_stage, STAGES[-1].number)
+        if last < first:
+            raise UserError(f"--stop-stage {last} lies before --stage {first}")
+
+        def command(begin: int, end: int) -> str:
+            return _command(options, ROOT / corpus_dir, here, begin, end)
+
+        _need_earlier(plans, first, last, command)
+    except UserError as error:
+        log.error("error: %s", error)
+        return 2
+    number, status = first, 0
+    try:
+        for number in range(first, last + 1):
+            parts = [planned for planned in plans.values() if planned.stage.number == number]
+            if not parts:
+                log.info("stage %d %s: the recipe %s has none", number, STAGES[number].name, options.recipe)
+            for planned in parts:
+                status = status or _run_stage(planned, options, corpus_dir)
+            if status:
+                break
+        else:
+            return 0
+    except KeyboardInterrupt:  # between two stages
+        status = 130
+    log.error("to go on: %s", command(number, last))
+    return status
+
+
+def with_plans(p: Parser, arguments: Optional[Sequence[str]], work: Callable[[argparse.Namespace, Dict[str, Plan]], None]) -> int:
+    """Run `work` with a parser's options and the planned stages, which need not be complete; returns the exit status."""
+    options = p.parse_args(arguments)
+    here = _settle(options)
+    for name in ("file", "audio"):  # paths as the user means them, from where he stands
+        value = getattr(options, name, None)
+        if isinstance(value, str):
+            setattr(options, name, str(here / value))
+        elif value:
+            setattr(options, name, [f"{word}={here / file}" for word, _, file in (item.partition("=") for item in value)])
+    try:
+        work(options, planned_stages(options, here)[1])
+    except UserError as error:
+        log.error("error: %s", error)
+        return 2
+    return 0
+
+
+def _settle(options: argparse.Namespace) -> Path:
+    """Go to the repository's root, set logging up, and make paths absolute; returns the folder that the user stands in."""
+    here = Path(os.environ.get("NUPTSE_CWD") or os.getcwd())  # utils/run.sh left it for the repository's root
+    options.set = [_from(here, item) for item in options.set]
+    for name in ("NUPTSE_EXP", "NUPTSE_DOWNLOAD"):
+        if os.environ.get(name):
+            os.environ[name] = str(here / os.environ[name])
+    os.chdir(ROOT)
+    sys.path.insert(0, str(ROOT))
+    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
+    log.setLevel(logging.INFO)
+    return here
+
+
+def planned_stages(options: argparse.Namespace, here: Path) -> Tuple[Path, Dict[str, Plan]]:
+    """The corpus's folder, and its stages as these options configure them. Raises UserError for what doesn't exist."""
+    corpus_dir = _corpus_dir(options.corpus, here)
+    config = configuration.load(options.recipe, corpus_dir, options.set)
+    exp = Path(relative(Path(os.environ.get("NUPTSE_EXP") or "exp"))) / corpus_dir.name
+    return corpus_dir, plan(config, exp)
+
+
+def _run_stage(planned: Plan, options: argparse.Namespace, corpus_dir: Path) -> int:
+    title = _title(planned)
+    if planned.complete:
+        log.info("%s: complete (%s)", title, planned.out)
+        return 0
+    log.info("%s: %s", title, planned.stage.makes)
+    try:
+        _preload()
+    except ImportError as error:
+        log.error("error: %s; run utils/setup.sh, and python -m steps.doctor tells what is wrong", error)
+        return 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # a process a stage: peak memory is the stage's own, and the imports are paid once
+    code, stopped = apart(lambda: _work(planned, options, corpus_dir))
+    if code == 0:
+        return 128 + stopped if stopped else 0
+    if stopped or code == 130:
+        log.error("%s: interrupted; what is finished stays", title)
+        return 128 + (stopped or signal.SIGINT)
+    if code < 0:
+        log.error("%s: killed by signal %d%s", title, -code, " (out of memory? see dmesg)" if code == -9 else "")
+        return 128 - code
+    return code
+
+
+def _work(planned: Plan, options: argparse.Namespace, corpus_dir: Path) -> int:
+    """In the stage's own process: make the stage; whatever goes wrong, say it and return a status other than 0."""
+    title, started = _title(planned), time.perf_counter()
+    try:
+        check_device(options.device)
+        made = contract.make(
+            planned,
+            corpus=corpus_dir.name,
+            corpus_dir=corpus_dir,
+            recipe=options.recipe,
+            overrides=tuple(options.set),
+            nj=options.nj,
+            threads=options.threads,
+            device=options.device,
+        )
+        if made:
+            log.info("%s: done in %.1f s (%s)", title, time.perf_counter() - started, planned.out)
+        else:
+            log.info("%s: complete, made by the other run (%s)", title, planned.out)
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except BaseException as error:
+        full = disk_full(error, planned.partial)
+        if full:
+            log.error("error: %s: the disk is full (%s); free space, or set NUPTSE_EXP to a folder with more", title, full)
+        elif isinstance(error, UserError):
+            log.error("error: %s: %s", title, error)
+        elif isinstance(error, PermissionError):
+            log.error("error: %s: %s; set NUPTSE_EXP to a folder where you may write", title, error)
+        else:
+            traceback.print_exc()
+        return 1
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+
+
+def _title(planned: Plan) -> str:
+    return f"stage {planned.stage.number} {planned.stage.name}"
+
+
+def _preload() -> None:
+    """Import what most stages need, before the first fork."""
+    import lhotse  # noqa: F401
+    import torch  # noqa: F401
+
+    try:
+        import k2  # noqa: F401
+    except ImportError:  # training can do without (loss.backend=torch); stages that can't say so
+        pass
+
+
+def _need_earlier(plans: Dict[str, Plan], first: int, last: int, command: Callable[[int, int], str]) -> None:
+    """Raise UserError, with the command that makes them, where stages before `first` are missing that `first` to `last` need."""
+    missing: Set[str] = set()
+
+    def look(planned: Plan) -> None:
+        for name in planned.stage.reads:
+            if plans[name].stage.number < first and not plans[name].complete and name not in missing:
+                missing.add(name)
+                look(plans[name])  # to make it, what it reads is needed too
+
+    for planned in plans.values():
+        if first <= planned.stage.number <= last and not planned.complete:
+            look(planned)
+    if missing:
+        stages = [planned.stage for planned in plans.values() if planned.stage.name in missing]
+        names = ", ".join(f"{s.number} {s.name}" for s in stages)
+        raise UserError(
+            f"stage {first} needs {names}, not complete for this configuration; make it with: "
+            + command(stages[0].number, stages[-1].number)
+        )
+
+
+def _command(options: argparse.Namespace, corpus_dir: Path, here: Path, first: int, last: int) -> str:
+    """What to type in `here` to run the stages `first` to `last` with these options."""
+    words = [f"{name}={os.environ[name]}" for name in ("NUPTSE_EXP", "NUPTSE_DOWNLOAD") if os.environ.get(name)]
+    script = min(os.path.relpath(corpus_dir / "run.sh", here), str(corpus_dir / "run.sh"), key=len)
+    words += [script if "/" in script else f"./{script}", "--recipe", options.recipe, "--stage", str(first)]
+    if last != STAGES[-1].number:
+        words += ["--stop-stage", str(last)]
+    for item in options.set:
+        words += ["--set", item]
+    for name, value in (("nj", options.nj), ("threads", options.threads), ("device", options.device)):
+        if value != parser(stages=True).get_default(name):
+            words += [f"--{name}", str(value)]
+    return " ".join(_quoted(word) for word in words)
+
+
+def _quoted(word: str) -> str:
+    name, equals, value = word.partition("=")
+    return f"{name}={shlex.quote(value)}" if equals and name.startswith("NUPTSE_") else shlex.quote(word)
+
+
+def _corpus_dir(name: Optional[str], here: Path) -> Path:
+    """The folder of a corpus: its name in egs/, or a path as seen from `here`."""
+    for folder in (Path("egs") / (name or "."), here / (name or ".")):
+        if name and (folder / "corpus.yaml").is_file():
+            folder = folder.resolve()
+            return folder.relative_to(ROOT) if ROOT in folder.parents else folder
+    known = sorted(p.parent.name for p in Path("egs").glob("*/corpus.yaml"))
+    raise UserError(f"no corpus '{name}'{configuration.nearest(name or '', known)}: egs/ has {', '.join(known)}")
+
+
+def _from(here: Path, item: str) -> str:
+    """A --set of a path, which the user means from where he stands; the stages run in the repository's root."""
+    key, _, value = item.partition("=")
+    if key.strip() in configuration.PATHS and value and (here / value).exists():
+        return f"{key}={relative(here / value)}"
+    return item
+
+
+def _number(text: Optional[str], default: int) -> int:
+    if text is None:
+        return default
+    for stage in (*STAGES, SYNTHESISE, PROPOSE):
+        if text == stage.name:
+            return stage.number
+    if text.isdecimal() and int(text) < len(STAGES):
+        return int(text)
+    raise UserError(
+        f"no stage '{text}'{configuration.nearest(text, BY_NAME)}: there are " + ", ".join(f"{s.number} {s.name}" for s in STAGES)
+    )
+
+
+def _physical_cores() -> int:
+    """Cores that this process may use, hyper-threads of one core counted once: a second thread on one slows training down."""
+    siblings = set()
+    for cpu in os.sched_getaffinity(0):
+        try:
+            siblings.add(Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text())
+        except OSError:
+            siblings.add(str(cpu))
+    return max(1, len(siblings))
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 on")
+    return int(text)
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", text):
+        raise argparse.ArgumentTypeError(f"{text} is not cpu, cuda or cuda:N")
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""The attention decoder of the front end's Whisper model (Radford et al. 2022), which hears the frames that stage 1 stored: it
+scores hypotheses, and proposes some of its own.
+"""
+
+import math
+from pathlib import Path
+from typing import Any, Dict, List, Sequence, Tuple
+
+import numpy as np
+
+from utils.core.errors import UserError
+from utils.features.whisper import RATE, WINDOW, Placement, load_whisper, mel_extractor, mel_windows
+from utils.features.whisper_model import whisper_folder
+from utils.pipeline.config import made_with
+from utils.text.normalise import normaliser
+from utils.train.dataset import read_cuts
+
+LONGEST = 440  # tokens of a hypothesis that are read; the decoder has 448 places
+LEAST = 1e-30  # of a token's probability
+QUIET = 200  # frames of silence behind an utterance that is searched: without them the search often misses the end
+RATE_OF_TOKENS, MORE_TOKENS = 8, 8  # a hypothesis has so many a second, and more, at most
+ALIKE = 25  # frames: as long as the next multiple of it, utterances are searched together
+TOGETHER = 8  # utterances at most
+AGAIN = 1.1  # by which the logit of a token is made less that the hypothesis has already
+
+
+class AttentionDecoder:
+    """The decoder, through CTranslate2. It is loaded at the first use, so after the fork of a worker process."""
+
+    def __init__(self, data: Path, features: Path, splits: Sequence[str], device: str) -> None:
+        """Find the model.
+
+        Args:
+          data, features: folders of the stages.
+          splits: whose utterances will be asked for.
+        Raises:
+          UserError: a model without a tokenizer, or of a type that the device hasn't.
+        """
+        made = made_with(features).features
+        self.folder, self.place = whisper_folder(made.model, "features"), Placement(made.compute_type, device, "features")
+        if not (self.folder / "tokenizer.json").is_file():
+            raise UserError(f"features.model={self.folder} has no tokenizer.json, which its decoder (rescore.attention) needs")
+        self.cuts = {cut.id: cut for split in splits for cut in read_cuts(features, split)}
+        self.normaliser = made_with(data).data.normaliser
+        self.model: Any = None
+        self.tokenizers: Dict[str, Any] = {}
+        self.quiet = np.zeros((0, 0), np.float32)
+
+    def score(self, rows: Sequence[Dict[str, Any]]) -> List[float]:
+        """Natural log of p(words | speech) of all paths of n-best lists, in order.
+
+        The words are read as Whisper would write them, with a capital at the beginning and a full stop: CTranslate2 tells the
+        probabilities of tokens of text alone, so the full stop is what says that nothing follows.
+
+        Raises:
+          UserError: the model doesn't know an utterance's language.
+        """
+        scores: List[float] = []
+        for row in rows:
+            cut = self.cuts[row["id"]]
+            language, frames = cut.supervisions[0].language, cut.load_features()
+            tokenizer = self._tokenizer(language, cut.id)
+            paths = [tokenizer.encode(written(path["words"], language))[:LONGEST] for path in row["paths"]]
+            heard = self._stored(np.repeat(frames[None], len(paths), 0))
+            for found in self.model.align(heard, tokenizer.sot_sequence, paths, len(frames)):
+                scores.append(sum(math.log(max(p, LEAST)) for p in found.text_token_probs))
+        return scores
+
+    def propose(self, utterances: Sequence[str], beam: int) -> Dict[str, List[List[str]]]:
+        """Words of the best hypotheses of a beam search in each utterance, normalised as transcripts are; each once, the best first.
+
+        Whisper tends to say a short utterance again and again. So hypotheses are compared by their probability, not by its mean
+        over tokens, which a repetition raises, and what is repeated is held down a little (Keskar et al. 2019); the lists' own
+        scores, which choose among the hypotheses, know nothing of either.
+
+        Utterances of about one length are searched together. Silence behind makes them equal, so much of it as each would have alone:
+        what is found in one doesn't depend on the others.
+
+        Raises:
+          UserError: as `score` does.
+        """
+        alike: Dict[Tuple[str, int], List[str]] = {}
+        for utterance in utterances:
+            cut = self.cuts[utterance]
+            alike.setdefault((cut.supervisions[0].language, -(-cut.num_frames // ALIKE) * ALIKE), []).append(utterance)
+        found: Dict[str, List[List[str]]] = {}
+        for (language, length), group in alike.items():
+            for first in range(0, len(group), TOGETHER):
+                found.update(self._search(group[first : first + TOGETHER], language, length, beam))
+        return {utterance: found[utterance] for utterance in utterances}
+
+    def _search(self, utterances: Sequence[str], language: str, length: int, beam: int) -> Dict[str, List[List[str]]]:
+        """`propose` for utterances of one language, of at most `length` frames, which differ by less than ALIKE."""
+        tokenizer, normalise = self._tokenizer(language, utterances[0]), normaliser(self.normaliser, language)
+        if not len(self.quiet):
+            (silence,) = mel_windows(np.zeros(WINDOW * RATE // 100, np.float32), mel_extractor(self.model.n_mels))
+            self.quiet = np.array(self.model.encode(self._stored(silence[None]), to_cpu=True))[0].astype(np.float32)
+        heard = [self.cuts[utterance].load_features() for utterance in utterances]
+        longest = max(length, min(length + QUIET, len(self.quiet)))
+        behind = (np.arange(len(frames), longest).clip(max=len(self.quiet) - 1) for frames in heard)  # of the silence's frames
+        padded = np.stack([np.concatenate((frames, self.quiet[places])) for frames, places in zip(heard, behind)])
+        prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
+        tokens = min(len(prompt) + MORE_TOKENS + int(RATE_OF_TOKENS * self.cuts[utterances[0]].frame_shift * length), LONGEST)
+        ranked = {"length_penalty": 0.0, "repetition_penalty": AGAIN}
+        searched = self.model.generate(
+            self._stored(padded), [prompt] * len(heard), beam_size=beam, num_hypotheses=beam, max_length=tokens, **ranked
+        )
+        words = ([tuple(normalise(tokenizer.decode(ids)).split()) for ids in one.sequences_ids] for one in searched)
+        return {utterance: [list(hyp) for hyp in dict.fromkeys(hyps)] for utterance, hyps in zip(utterances, words)}
+
+    def _stored(self, values: np.ndarray) -> Any:
+        import ctranslate2
+
+        return ctranslate2.StorageView.from_array(np.ascontiguousarray(values, np.float32))
+
+    def _tokenizer(self, language: str, utterance: str) -> Any:
+        if self.model is None:
+            self.model = load_whisper(self.folder, self.place)
+        if language not in self.tokenizers:
+            import tokenizers
+            from faster_whisper.tokenizer import Tokenizer
+
+            own = tokenizers.Tokenizer.from_file(str(self.folder / "tokenizer.json"))
+            multilingual = self.model.is_multilingual
+            if own.token_to_id(f"<|{language}|>") is None if multilingual else language != "en":
+                raise UserError(
+                    f"features.model={self.folder} doesn't know the language '{language}' of {utterance}: leave "
+                    f"rescore.attention.paths and rescore.attention.beam at 0"
+                )
+            self.tokenizers[language] = Tokenizer(own, multilingual, "transcribe", language)
+        return self.tokenizers[language]
+
+
+def written(words: Sequence[str], language: str) -> str:
+    """Normalised words as a sentence that Whisper might write."""
+    if language == "zh":
+        return "".join(words) + "。"
+    if language == "en":
+        words = ["I" + word[1:] if word.split("'")[0] == "i" else word for word in words]
+    text = " ".join(words)
+    return f" {text[:1].upper()}{text[1:]}."

@@ -1,0 +1,210 @@
+"""Which records may be compared with which, and what the comparison says.
+
+A cell is one system (recipe and overrides) on one set of utterances with one decoding, over its seeds. Systems are compared
+only on the same utterances with the same normaliser; where a corpus has several such sets each gets rows of its own.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+
+import numpy as np
+
+from utils.core.errors import UserError
+from utils.results.records import Record, decoding_rank, result_decoding
+from utils.text.scoring import Difference, difference, interval
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The records of one corpus (or set of it), system and decoding: one a seed, sorted by it."""
+
+    corpus: str
+    system: str
+    decoding: str
+    records: Tuple[Record, ...]
+
+    @property
+    def seeds(self) -> List[int]:
+        """Seeds, sorted."""
+        return [r["seed"] for r in self.records]
+
+    @property
+    def dirty(self) -> bool:
+        """Whether these are of uncommitted code."""
+        return not all(r["git_clean"] for r in self.records)
+
+    @property
+    def plain(self) -> bool:
+        """A recipe as it stands, without overrides."""
+        return not self.records[0]["overrides"]
+
+    def mean(self, key: str) -> Optional[float]:
+        """Mean over the seeds of a figure; None where a record has none."""
+        return _mean([r[key] for r in self.records])
+
+    def mean_of(self, key: str, item: str) -> Optional[float]:
+        """Mean over the seeds of one item of a mapping, such as the seconds of a stage."""
+        return _mean([r[key].get(item) for r in self.records])
+
+    @property
+    def rtf(self) -> Optional[float]:
+        """Mean over the seeds of the sum over the links; a lower bound where `untimed`."""
+        return _mean([sum(r["rtf"].values()) or None for r in self.records])
+
+    @property
+    def rtf_after_front_end(self) -> Optional[float]:
+        """The same without the front end; None where that isn't apart, as in a recogniser that reads audio itself."""
+        if any("front_end" not in r["rtf"] and "features" not in r["fingerprints"] for r in self.records):
+            return None
+        return _mean([sum(v for link, v in r["rtf"].items() if link != "front_end") or None for r in self.records])
+
+    @property
+    def untimed(self) -> bool:
+        """Whether a record has a features stage whose front end was not timed, so that its links don't make a whole."""
+        return any(r["rtf"] and "features" in r["fingerprints"] and "front_end" not in r["rtf"] for r in self.records)
+
+    @property
+    def recognising_mb(self) -> Optional[float]:
+        """Peak memory of recognising, MB: the largest of decode and rescore, mean over the seeds."""
+        stages = [[r["peak_memory_mb"].get(stage) for stage in ("decode", "rescore")] for r in self.records]
+        return _mean([max((mb for mb in both if mb is not None), default=None) for both in stages])
+
+    @property
+    def interval(self) -> Tuple[float, float]:
+        """95% over utterances: the record's own, or of the errors summed over the seeds."""
+        if len(self.records) == 1:
+            low, high = self.records[0]["wer_interval"]
+            return low, high
+        errors, words = pooled(self.records)
+        return interval(errors, words)
+
+
+def system_name(record: Record) -> str:
+    """Recipe and overrides, as tables call them."""
+    return " ".join([record["recipe"], *record["overrides"]])
+
+
+def cells(records: Iterable[Record]) -> List[Cell]:
+    """Group records; clean ones, where a cell has any, keep those of uncommitted code out."""
+    records = list(records)
+    sets = _corpus_names(records)
+    groups: Dict[Tuple[str, str, str], List[Record]] = {}
+    for record in records:
+        groups.setdefault((sets[_set(record)], system_name(record), record["decoding"]), []).append(record)
+    out = []
+    for (corpus, system, decoding), group in sorted(groups.items(), key=lambda item: (item[0][:2], decoding_rank(item[0][2]))):
+        group = [r for r in group if r["git_clean"]] or group
+        out.append(Cell(corpus, system, decoding, tuple(sorted(group, key=lambda r: r["seed"]))))
+    return out
+
+
+def results(all_cells: Iterable[Cell]) -> List[Cell]:
+    """Of each corpus and system the cell of its last decoding; by corpus, then WER."""
+    groups: Dict[Tuple[str, str], Dict[str, Cell]] = {}
+    for cell in all_cells:
+        groups.setdefault((cell.corpus, cell.system), {})[cell.decoding] = cell
+    last = [group[result_decoding(group)] for group in groups.values()]
+    return sorted(last, key=lambda c: (c.corpus, c.mean("wer"), c.system))
+
+
+def headlines(records: Iterable[Record], dev: Iterable[Record]) -> List[Record]:
+    """Of a split's records those of each recipe as it stands, and with the overrides that make the fewest errors on dev."""
+    best: Dict[Tuple[str, str], str] = {}
+    for cell in results(cells(dev)):
+        best.setdefault((cell.records[0]["corpus"], cell.records[0]["recipe"]), cell.system)
+    return [r for r in records if not r["overrides"] or best.get((r["corpus"], r["recipe"])) == system_name(r)]
+
+
+def against(cell: Cell, baseline: Cell) -> Optional[Difference]:
+    """Paired bootstrap of a system against another, on the seeds that both have; None where they share none.
+
+    Raises:
+      UserError: other utterances, references or normaliser; never compared.
+    """
+    ours, theirs = {r["seed"]: r for r in cell.records}, {r["seed"]: r for r in baseline.records}
+    shared = sorted(set(ours) & set(theirs))
+    for seed in shared:
+        for key in ("utterance_set", "normaliser", "utterance_words"):
+            if ours[seed][key] != theirs[seed][key]:
+                raise UserError(
+                    f"{cell.system} and {baseline.system} on {cell.corpus} (seed {seed}) differ in '{key}': "
+                    "they were not scored on the same text and are not comparable; score both again"
+                )
+    if not shared:
+        return None
+    errors, words = pooled([ours[s] for s in shared])
+    return difference(errors, pooled([theirs[s] for s in shared])[0], words)
+
+
+def pooled(records: Sequence[Record]) -> Tuple[np.ndarray, np.ndarray]:
+    """Errors and words by utterance, summed over records of one set: (U,), (U,)."""
+    return (np.sum([r["utterance_errors"] for r in records], axis=0), np.sum([r["utterance_words"] for r in records], axis=0))
+
+
+def notes(shown: Sequence[Cell], given: Sequence[Record]) -> List[str]:
+    """What a reader must know of the conditions: machines, threads, commits, uncommitted code, other sets, lost utterances.
+
+    Args:
+      shown: the cells of the tables.
+      given: all records that were read for them.
+    """
+    records = [r for cell in shown for r in cell.records]
+    out = [_conditions(records)]
+    names: Dict[str, set] = {}
+    for record in given:
+        names.setdefault(record["corpus"], set()).add(_set(record))
+    for corpus, sets in sorted(names.items()):
+        if len(sets) > 1:
+            out.append(
+                f"{corpus} was scored on {len(sets)} different sets of utterances or with different normalisers: "
+                "the set is in brackets, and only rows of one set may be compared."
+            )
+    for corpus in sorted({c.corpus for c in shown}):
+        if len({r["fingerprints"]["data"] for c in shown if c.corpus == corpus for r in c.records}) > 1:
+            out.append(f"{corpus}: the systems' data stages differ, so they may have been trained on different data.")
+    if any(c.dirty for c in shown):
+        out.append("† made from uncommitted code; such records are not in the repository.")
+    hidden = len(given) - len(records)
+    if hidden:
+        out.append(f"Left out: {hidden} record{'s' * (hidden > 1)} of uncommitted code, for which clean ones exist.")
+    lost = max((r["utterances_left_out"] for r in records), default=0)
+    if lost:
+        out.append(
+            f"Up to {lost} utterance{'s' * (lost > 1)} of a split could not be scored; see left_out.tsv of the features stage."
+        )
+    return out
+
+
+def _mean(values: Sequence[Optional[float]]) -> Optional[float]:
+    return None if None in values else float(np.mean(values))
+
+
+def _conditions(records: Sequence[Record]) -> str:
+    parts = []
+    for singular, plural, value in (
+        ("machine", "machines", lambda r: r["machine"]),
+        ("device", "devices", lambda r: r["device"]),
+        ("number of training threads", "numbers of training threads", lambda r: str(r["threads"])),
+        ("commit", "commits", lambda r: r["git_commit"][:9]),
+    ):
+        counts = Counter(value(r) for r in records).most_common()
+        shown = ", ".join(v if len(counts) == 1 else f"{v} ({n})" for v, n in counts[:6]) + ("…" if len(counts) > 6 else "")
+        parts.append(f"{singular}: {shown}" if len(counts) == 1 else f"{len(counts)} {plural}, with how many records: {shown}")
+    dates = sorted(r["date"][:10] for r in records)
+    when = dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}"
+    text = f"{len(records)} record{'s' * (len(records) > 1)} of {when}; {'; '.join(parts)}."
+    if len({(r["machine"], r["device"], r["threads"]) for r in records}) > 1:
+        text += " Seconds and real-time factors of different machines, devices or threads are not comparable."
+    return text
+
+
+def _set(record: Record) -> Tuple[str, str, str]:
+    return record["corpus"], record["normaliser"], record["utterance_set"]
+
+
+def _corpus_names(records: Sequence[Record]) -> Dict[Tuple[str, str, str], str]:
+    """(corpus, normaliser, utterance set) -> the corpus, with the set in brackets where there are several."""
+    keys = {_set(r) for r in records}
+    several = {name for name, count in Counter(key[0] for key in keys).items() if count > 1}
+    return {key: f"{key[0]} [{key[1]}, {key[2][:6]}]" if key[0] in several else key[0] for key in keys}

@@ -1,0 +1,127 @@
+"""What records don't hold but a run's own folders do: aligned words, training curves, speech.
+
+The folders are those that a record's fingerprints name, exp/<corpus>/<stage>-<fingerprint>. Where they are gone, or hold other
+words than the record was made of, a `Run` says so and is empty.
+"""
+
+import base64
+import io
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+
+from utils.core.files import ROOT, read_jsonl
+from utils.results.comparison import Cell
+from utils.results.records import Record, set_digest
+from utils.text.scoring import Alignment, score
+
+LONGEST = 30.0  # seconds of speech that a page plays
+ROOM = 8_000_000  # characters of speech in a page, of all utterances together
+GONE = "no folder in exp holds its words (a record of another machine, or they were deleted)"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One seed of a system: the first whose recognised words are still there."""
+
+    cell: Cell
+    seed: int
+    alignments: Dict[str, Alignment] = field(default_factory=dict)  # by utterance
+    curve: Sequence[Mapping[str, float]] = ()  # rows of the train stage's curves.jsonl
+    data: Optional[Path] = None  # folder of the data stage
+    missing: str = ""  # what of this can't be shown, and why
+
+    @property
+    def errors(self) -> Dict[str, int]:
+        """Edits by utterance."""
+        return {name: sum(r != h for r, h in pairs) for name, pairs in self.alignments.items()}
+
+
+@dataclass(frozen=True)
+class Clip:
+    """The speech of one utterance, or why there is none."""
+
+    seconds: float = 0.0
+    flac: str = ""  # base64
+    missing: str = ""
+
+
+def find(cell: Cell, exp: Path) -> Run:
+    """The run behind a cell, from the folders in `exp`."""
+    runs: List[Run] = []
+    for record in cell.records:
+        runs.append(_run(cell, record, exp))
+        if runs[-1].alignments:
+            return runs[-1]
+    return next((r for r in runs if r.curve), runs[0])
+
+
+def worst(runs: Sequence[Run], count: int) -> List[str]:
+    """The `count` utterances of each run with the most errors, each once; those with the most errors over all runs first."""
+    chosen, total = set(), {}
+    for run in runs:
+        ranked = sorted(((-n, name) for name, n in run.errors.items() if n))
+        chosen |= {name for _, name in ranked[:count]}
+        for name, n in run.errors.items():
+            total[name] = total.get(name, 0) + n
+    return sorted(chosen, key=lambda name: (-total[name], name))
+
+
+def speech(wanted: Mapping[str, Tuple[Path, Sequence[str]]], split: str, room: int = ROOM) -> Dict[Tuple[str, str], Clip]:
+    """FLAC of utterances at the rate of the data stage; corpora take turns, so that none takes all the room.
+
+    Args:
+      wanted: corpus -> (folder of its data stage, utterance ids, the most wanted first).
+      room: characters of base64 that all clips together may have.
+    Returns: (corpus, id) -> its clip.
+    """
+    cuts = {corpus: _cuts(folder / f"cuts_{split}.jsonl.gz", ids) for corpus, (folder, ids) in wanted.items()}
+    out: Dict[Tuple[str, str], Clip] = {}
+    for _, corpus, name in sorted((turn, corpus, name) for corpus, (_, ids) in wanted.items() for turn, name in enumerate(ids)):
+        clip = _clip(cuts[corpus].get(name))
+        if len(clip.flac) > room:
+            clip = Clip(clip.seconds, missing="the page has no room left for its speech")
+        room -= len(clip.flac)
+        out[corpus, name] = clip
+    return out
+
+
+def _run(cell: Cell, record: Record, exp: Path) -> Run:
+    folders = {
+        s: found for s, fp in record["fingerprints"].items() for found in sorted(exp.glob(f"*/{s}-{fp}")) if found.is_dir()
+    }
+    curves = folders["train"] / "curves.jsonl" if "train" in folders else None
+    curve = read_jsonl(curves) if curves and curves.is_file() else ()
+    name = f"hyps-{record['decoding']}-{record['split']}.jsonl"
+    words = next((folder / name for folder in folders.values() if (folder / name).is_file()), None)
+    if words is None:
+        return Run(cell, record["seed"], curve=curve, missing=GONE)
+    scores = score((row["id"], row["ref"], row["hyp"]) for row in read_jsonl(words))
+    if set_digest(scores.ids) != record["utterance_set"] or scores.errors.tolist() != record["utterance_errors"]:
+        return Run(cell, record["seed"], missing=f"{words.parent.name} in exp holds other words than the record was made of")
+    return Run(cell, record["seed"], dict(zip(scores.ids, scores.alignments)), curve, folders.get("data"))
+
+
+def _cuts(manifest: Path, ids: Sequence[str]) -> Dict[str, Any]:
+    """Cuts by id; Lhotse is imported here, as it needs torch and comparing doesn't."""
+    if not manifest.is_file():
+        return {}
+    from lhotse import CutSet
+
+    wanted = set(ids)
+    return {cut.id: cut.with_recording_path_prefix(ROOT) for cut in CutSet.from_file(manifest) if cut.id in wanted}
+
+
+def _clip(cut: Any) -> Clip:
+    import soundfile
+
+    if cut is None or not all(Path(source.source).is_file() for source in cut.recording.sources):
+        return Clip(missing="its audio is not on this machine")
+    if cut.duration > LONGEST:
+        return Clip(cut.duration, missing=f"longer than {LONGEST:g} s")
+    stream = io.BytesIO()
+    try:
+        soundfile.write(stream, cut.load_audio().T, cut.sampling_rate, format="FLAC", subtype="PCM_16")
+    except Exception as error:  # every reader has its own; the page is more than one file
+        return Clip(cut.duration, missing=f"its audio can't be read ({type(error).__name__})")
+    return Clip(cut.duration, base64.b64encode(stream.getvalue()).decode())

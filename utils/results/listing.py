@@ -1,0 +1,80 @@
+"""The aligned error listing of one decoding, the way icefall writes it: `(REF->HYP)` inline, then tables of confusions."""
+
+from collections import Counter
+from itertools import groupby
+from typing import Dict, Iterator, List, Mapping, Tuple
+
+from utils.text.scoring import GAP, Alignment, Scores
+
+NOTHING = "*"  # how a gap is printed
+
+
+def listing(scores: Scores, trained: Mapping[str, int]) -> Iterator[str]:
+    """Lines of the listing.
+
+    Args:
+      scores: alignments of the split.
+      trained: word -> how often the training text has it; a word without a count is OOV and marked so.
+    """
+    words, errors = int(scores.words.sum()), int(scores.errors.sum())
+    pairs = Counter(pair for pairs in scores.alignments for pair in pairs)
+    kinds = confusions(pairs)
+    yield f"WER {100.0 * errors / words:.2f}% = {errors}/{words}"
+    yield (
+        f"{scores.insertions.sum()} insertions, {scores.deletions.sum()} deletions, {scores.substitutions.sum()} substitutions; "
+        f"{sum(n for (r, h), n in pairs.items() if r == h)} correct; "
+        f"{int((scores.errors == 0).sum())} of {len(scores.ids)} utterances without an error"
+    )
+    yield "Sections: PER-UTT DETAILS, SUBSTITUTIONS, DELETIONS, INSERTIONS, PER-WORD STATS"
+    yield ""
+    yield "PER-UTT DETAILS: word, or (REF->HYP)"
+    for name, alignment in zip(scores.ids, scores.alignments):
+        yield f"{name}:\t{inline(alignment)}"
+    for title, columns in (("SUBSTITUTIONS", "count REF -> HYP"), ("DELETIONS", "count REF"), ("INSERTIONS", "count HYP")):
+        yield ""
+        yield f"{title}: {columns}"
+        for (reference, recognised), count in kinds[title]:
+            yield f"{count:5d}  " + " -> ".join(w for w in (reference, recognised) if w != GAP)
+    yield ""
+    yield "PER-WORD STATS: word, correct, errors, in reference, in output, in training text"
+    for word, correct, wrong, reference, output in _words(pairs):
+        heard = trained.get(word, 0)
+        yield f"{word}\t{correct}\t{wrong}\t{reference}\t{output}\t{heard or 'OOV'}"
+
+
+def inline(alignment: Alignment) -> str:
+    """One utterance: right words plain, each run of wrong ones as `(REF REF->HYP)`, `*` for nothing."""
+    return " ".join(r if right else f"({r or NOTHING}->{h or NOTHING})" for right, r, h in runs(alignment))
+
+
+def runs(alignment: Alignment) -> Iterator[Tuple[bool, str, str]]:
+    """Runs of right and of wrong words: (whether right, what was said, what was recognised), either '' for nothing."""
+    for right, pairs in groupby(alignment, lambda pair: pair[0] == pair[1]):
+        said, recognised = ([w for w in side if w != GAP] for side in zip(*pairs))
+        yield right, " ".join(said), " ".join(recognised)
+
+
+def confusions(pairs: Mapping[Tuple[str, str], int]) -> Dict[str, List[Tuple[Tuple[str, str], int]]]:
+    """Counted (reference, recognised) pairs that differ, by kind of error, the most frequent first."""
+    out: Dict[str, List[Tuple[Tuple[str, str], int]]] = {"SUBSTITUTIONS": [], "DELETIONS": [], "INSERTIONS": []}
+    for (r, h), count in sorted(pairs.items(), key=lambda item: (-item[1], item[0])):
+        if r != h:
+            out["INSERTIONS" if r == GAP else "DELETIONS" if h == GAP else "SUBSTITUTIONS"].append(((r, h), count))
+    return out
+
+
+def _words(pairs: Mapping[Tuple[str, str], int]) -> List[Tuple[str, int, int, int, int]]:
+    """(word, correct, errors, in reference, in output) by falling number of errors."""
+    correct: Counter = Counter()
+    reference: Counter = Counter()
+    output: Counter = Counter()
+    for (r, h), count in pairs.items():
+        reference[r] += count
+        output[h] += count
+        if r == h:
+            correct[r] += count
+    rows = [
+        (w, correct[w], reference[w] + output[w] - 2 * correct[w], reference[w], output[w])
+        for w in (set(reference) | set(output)) - {GAP}
+    ]
+    return sorted(rows, key=lambda row: (-row[2], -row[3], row[0]))

@@ -1,0 +1,256 @@
+"""The results record: one JSON a (corpus, split, recipe, decoding, seed) under egs/<corpus>/results/.
+
+Written and read through `check`, so that whoever reads a record may rely on every key. Tables and pictures are drawn from
+records only.
+
+A record's `git_commit` is the commit of scoring, the newest of its chain: checking it out and running gives the same
+fingerprints, hence the same numbers. `git_commits` has those that each stage ran at. `git_clean` is true only where scoring
+and every stage that the result stands on ran on a clean tree; else the file is `.dirty.json`, which git ignores.
+"""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any, Dict, Iterable, List, Sequence, Tuple
+
+from utils.core.errors import UserError
+from utils.core.files import write_text
+from utils.pipeline.config import PATHS, nearest
+
+# along the chain: the last is the result
+DECODINGS = (
+    *("beam", "greedy", "word_lattice", "first_pass", "lattice", "lm", "wordvec", "spans", "whole_lattice", "consensus"),
+    *("word_lm", "attention", "llm"),
+)
+# timed on one core
+LINKS = (
+    *("front_end", "encoder", "greedy", "word_lattice", "lattice", "whole_lm", "proposals", "nbest", "word_score", "spans"),
+    *("whole_lattice", "consensus", "word_lm", "attention", "llm", "gmm", "beam"),
+)
+# stages with seconds and memory
+MEASURED = ("data", "features", "lang", "synthesise", "vectors", "audit", "train", "decode", "propose", "rescore")
+
+NULL = type(None)
+# A type; several of which one fits; [of the items]; {str: of the values}; or {} for any mapping.
+SCHEMA: Dict[str, Any] = {
+    "corpus": str,
+    "split": str,
+    "recipe": str,
+    "overrides": [str],
+    "decoding": str,
+    "seed": int,
+    "utterances": int,
+    "utterances_left_out": int,
+    "words": int,
+    "errors": int,
+    "insertions": int,
+    "deletions": int,
+    "substitutions": int,
+    "wer": float,
+    "wer_interval": [float],
+    "cer": (float, NULL),
+    "cer_interval": ([float], NULL),
+    "oov_words": int,
+    "oov_recall": (float, NULL),
+    "iv_recall": (float, NULL),
+    "oracle_wer": (float, NULL),
+    "by_language": {str: {}},
+    "utterance_set": str,
+    "utterance_words": [int],
+    "utterance_errors": [int],
+    "weights": {},
+    "lattice_density": (float, NULL),  # arcs a frame of the lattices that it comes from (Kaldi's lattice-depth), their sum
+    "confidence": ({str: float}, NULL),  # ece, nce of the words' confidences; null where there are none, or the record is older
+    "parameters": int,  # learned in training
+    "model_mb": (float, NULL),  # of all models that recognising loads; null in records older than the key
+    "normaliser": str,
+    "seconds": {str: float},
+    "peak_memory_mb": {str: float},
+    "rtf": {str: float},
+    "stage_threads": {str: int},
+    "fingerprints": {str: str},
+    "git_commit": str,
+    "git_commits": {str: str},
+    "git_clean": bool,
+    "versions": {str: str},
+    "device": str,
+    "machine": str,
+    "threads": int,
+    "date": str,
+}
+YOUNGER = {"lattice_density": None}  # keys that records of earlier versions lack, with what these read as
+Record = Dict[str, Any]
+
+
+def check(record: Any, where: str) -> Record:
+    """`record`, once it has every key of SCHEMA, no other, the right types, and counts that agree with each other.
+
+    Raises:
+      UserError: naming `where`, the key and what is expected.
+    """
+    if not isinstance(record, dict):
+        raise UserError(f"{where}: a results record is a JSON object")
+    for key in record:
+        if key not in SCHEMA:
+            raise UserError(f"{where}: unknown key '{key}'{nearest(key, SCHEMA)} in a results record")
+    for key, kind in SCHEMA.items():
+        if key not in record:
+            raise UserError(f"{where}: a results record needs '{key}'; score again with this version (./run.sh --stage 8)")
+        if not _fits(record[key], kind):
+            raise UserError(f"{where}: '{key}' must be {_spoken(kind)}, not {str(record[key])[:60]}")
+    for total, parts in (
+        ("words", record["utterance_words"]),
+        ("errors", record["utterance_errors"]),
+        ("errors", [record[k] for k in ("insertions", "deletions", "substitutions")]),
+    ):
+        if record[total] != sum(parts):
+            raise UserError(
+                f"{where}: '{total}' is {record[total]} but its parts sum to {sum(parts)}; the record was changed by hand"
+            )
+    if not record["utterances"] == len(record["utterance_words"]) == len(record["utterance_errors"]):
+        raise UserError(f"{where}: 'utterances' is not the length of 'utterance_words' and 'utterance_errors'")
+    for key in ("wer_interval", "cer_interval"):
+        if record[key] is not None and (len(record[key]) != 2 or record[key][0] > record[key][1]):
+            raise UserError(f"{where}: '{key}' must be a lower and an upper end, not {record[key]}")
+    if abs(record["wer"] - 100.0 * record["errors"] / max(record["words"], 1)) > 0.001:
+        raise UserError(
+            f"{where}: 'wer' {record['wer']} is not {record['errors']}/{record['words']}; the record was changed by hand"
+        )
+    if record["decoding"] not in DECODINGS:
+        raise UserError(f"{where}: {_unknown_decoding(record['decoding'])}")
+    return record
+
+
+def write(path: Path, record: Record) -> None:
+    """Check and write one record, atomically; a key a line, so that a record of thousands of utterances stays readable."""
+    check(record, str(path))
+    lines = (f" {json.dumps(key)}: {json.dumps(record[key], ensure_ascii=False, sort_keys=True)}" for key in SCHEMA)
+    write_text(path, "{\n" + ",\n".join(lines) + "\n}\n")
+
+
+def read(path: Path) -> Record:
+    """Read and check one record."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        return check({**YOUNGER, **found} if isinstance(found, dict) else found, str(path))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not JSON ({error}); restore it (git checkout {path}) or delete it and score again") from None
+
+
+def read_all(folders: Iterable[Path]) -> List[Record]:
+    """Every record of some results/ folders, in the order of the file names."""
+    return [read(path) for folder in folders for path in sorted(Path(folder).glob("*.json"))]
+
+
+def file_name(record: Record, folder: str) -> str:
+    """Name of a record in egs/<folder>/results/.
+
+    <recipe>[-<what of the corpus, where it has variants>][-<overrides>]-seed<seed>-<split>-<decoding>[.dirty].json
+    """
+    variant = record["corpus"]
+    variant = variant[len(folder) :].strip("-") if variant.startswith(folder) else variant
+    parts = [
+        record["recipe"],
+        variant,
+        suffix(record["overrides"]),
+        f"seed{record['seed']}",
+        record["split"],
+        record["decoding"],
+    ]
+    return "-".join(p for p in parts if p) + (".json" if record["git_clean"] else ".dirty.json")
+
+
+def publish(record: Record, corpus_dir: Path) -> Path:
+    """Write a record into corpus_dir/results/; a clean one takes the place of the dirty one of the same name."""
+    path = corpus_dir / "results" / file_name(record, corpus_dir.name)
+    write(path, record)
+    if record["git_clean"]:
+        path.with_name(path.stem + ".dirty.json").unlink(missing_ok=True)
+    return path
+
+
+def named_overrides(overrides: Sequence[str]) -> List[str]:
+    """The --set strings that make a different system; the last of a key counts.
+
+    Neither the seed is one, nor where the corpus is and what is taken of it: the record's `corpus` says that. Of a file or folder
+    only the name is kept.
+    """
+    kept = {}
+    for item in overrides:
+        key, _, value = item.partition("=")
+        key = key.strip()
+        if key not in ("seed", "data.source", "data.language") and not key.startswith("data.options"):
+            kept[key] = f"{key}={Path(value.strip()).name if key in PATHS else value.strip()}"
+    return sorted(kept.values())
+
+
+def result_decoding(decodings: Iterable[str]) -> str:
+    """Which of a recipe's decodings is its result: the last of the chain."""
+    return max(decodings, key=decoding_rank)
+
+
+def decoding_rank(decoding: str) -> int:
+    """Place in the chain; raises UserError for a decoding that has none."""
+    if decoding not in DECODINGS:
+        raise UserError(_unknown_decoding(decoding))
+    return DECODINGS.index(decoding)
+
+
+def links(decoding: str, graph: str) -> Tuple[str, ...]:
+    """The timed links that a decoding may consist of; the sum of their `rtf` is its real-time factor.
+
+    Args:
+      graph: the lattices that rescoring read: lattice, word_lattice, or lattice+word_lattice.
+    """
+    rescored = ("front_end", "encoder", *graph.split("+"), "whole_lm", "proposals", "nbest")
+    return {
+        "beam": ("front_end", "beam"),
+        "greedy": ("front_end", "encoder", "greedy"),
+        "first_pass": ("front_end", "encoder", "lattice"),
+        "lattice": ("front_end", "encoder", "lattice", "whole_lm", "gmm"),
+        "word_lattice": ("front_end", "encoder", "word_lattice"),
+        "lm": rescored,
+        "wordvec": (*rescored, "word_score"),
+        "whole_lattice": ("front_end", "encoder", graph, "whole_lm", "whole_lattice"),
+        "consensus": ("front_end", "encoder", graph, "whole_lm", "whole_lattice", "consensus"),
+        "spans": (*rescored, "word_score", "spans"),
+        "word_lm": (*rescored, "word_score", "spans", "word_lm"),
+        "attention": (*rescored, "word_score", "spans", "word_lm", "attention"),
+        "llm": (*rescored, "word_score", "spans", "word_lm", "attention", "llm"),
+    }[decoding]
+
+
+def set_digest(ids: Iterable[str]) -> str:
+    """What names a set of utterances: SHA-256 of the sorted ids, 16 hexadecimal digits."""
+    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()[:16]
+
+
+def _unknown_decoding(decoding: str) -> str:
+    return f"unknown decoding '{decoding}'{nearest(decoding, DECODINGS)}; a new one gets its place in utils/results/records.py DECODINGS"
+
+
+def suffix(overrides: Sequence[str]) -> str:
+    """Overrides in a file name: readable, and short at the price of a hash."""
+    text = "-".join(re.sub(r"[^\w.=+-]+", "_", item).strip("_") for item in overrides)
+    return text if len(text) <= 80 else text[:70].rstrip("_-") + "~" + hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    if isinstance(kind, tuple):
+        return any(_fits(value, k) for k in kind)
+    if isinstance(kind, list):
+        return isinstance(value, list) and all(_fits(v, kind[0]) for v in value)
+    if isinstance(kind, dict):
+        return isinstance(value, dict) and all(_fits(v, k) for k in kind.values() for v in value.values())
+    return type(value) in (float, int) if kind is float else type(value) is kind
+
+
+def _spoken(kind: Any) -> str:
+    if isinstance(kind, tuple):
+        return " or ".join(_spoken(k) for k in kind)
+    if isinstance(kind, list):
+        return f"a list of {_spoken(kind[0])}s"
+    if isinstance(kind, dict):
+        return "a mapping" + (f" to {_spoken(kind[str])}s" if kind else "")
+    return {str: "text", int: "whole number", float: "number", bool: "true or false", NULL: "null"}[kind]

@@ -1,0 +1,57 @@
+"""Sentences: of a corpus's transcripts, and of text files of any size."""
+
+import gzip
+from pathlib import Path
+from typing import Callable, Iterator, List, Sequence, Set
+
+from lhotse import CutSet
+
+from utils.core.errors import UserError
+
+
+def transcripts(data: Path, split: str) -> List[List[str]]:
+    """The words of every utterance of a split, in order; data: folder of stage 0."""
+    return [cut.supervisions[0].text.split() for cut in CutSet.from_file(data / f"cuts_{split}.jsonl.gz")]
+
+
+def held_out_words(data: Path) -> Set[str]:
+    """All words of dev and test; data: folder of stage 0."""
+    return {word for split in ("dev", "test") for words in transcripts(data, split) for word in words}
+
+
+class Text:
+    """Sentences of the training text, and of files of text of any size, read anew each time they are gone through.
+
+    Args:
+      path: a text file, plain or `.gz`, or a folder of them; a line is a sentence. Empty: none.
+      normalise: what makes a line like the transcripts.
+      key: of the configuration that names the path.
+    Raises:
+      UserError: a folder that has no file; when it is gone through, a file that can't be read.
+    """
+
+    def __init__(self, sentences: Sequence[List[str]], path: str, normalise: Callable[[str], str], key: str) -> None:
+        self.sentences, self.normalise = sentences, normalise
+        folder = bool(path) and Path(path).is_dir()
+        self.files = sorted(p for p in Path(path).rglob("*") if p.is_file()) if folder else [Path(path)] * bool(path)
+        if path and not self.files:
+            raise UserError(f"{key}={path} has no file of text")
+
+    def __iter__(self) -> Iterator[List[str]]:
+        yield from self.sentences
+        for file in self.files:
+            for line in lines(file):
+                words = self.normalise(line).split()
+                if words:
+                    yield words
+
+
+def lines(path: Path) -> Iterator[str]:
+    """Lines of a file of UTF-8, plain or `.gz`, with their ends. Raises UserError where it is none."""
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8", newline="\n") as stream:
+            yield from stream
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text ({error}); binary word2vec and fastText files end in .bin") from None
+    except (OSError, EOFError) as error:
+        raise UserError(f"{path} can't be read: {error}") from None

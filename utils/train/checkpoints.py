@@ -1,0 +1,45 @@
+"""Resumable training state: written atomically, read strictly, a file cut short passed over for the one before."""
+
+import logging
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any, Dict, List, Optional
+
+import torch
+
+from utils.core.errors import UserError
+from utils.core.files import atomic_path
+
+KEEP = 2
+
+
+def save(folder: Path, step: int, state: Dict[str, Any]) -> None:
+    """Write checkpoint-<step>.pt and remove all but the newest two."""
+    with atomic_path(folder / f"checkpoint-{step:08d}.pt") as temporary:
+        torch.save(state, temporary)
+    for old in _all(folder)[:-KEEP]:
+        old.unlink()
+
+
+def load(folder: Path, log: logging.Logger) -> Optional[Dict[str, Any]]:
+    """The newest whole checkpoint, or None where there is none.
+
+    Raises:
+      UserError: there are checkpoints and none of them can be read.
+    """
+    files = _all(folder)
+    for path in reversed(files):
+        try:
+            return torch.load(path, map_location="cpu")
+        except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, pickle.UnpicklingError, KeyError) as error:
+            log.warning(
+                "%s is damaged (%s): passed over", path, str(error).splitlines()[0] if str(error) else type(error).__name__
+            )
+    if files:
+        raise UserError(f"no checkpoint in {folder} can be read; remove that folder to train from the start")
+    return None
+
+
+def _all(folder: Path) -> List[Path]:
+    return sorted(folder.glob("checkpoint-*.pt"))

@@ -1,0 +1,228 @@
+"""Training and validation batches from Lhotse cuts."""
+
+import pickle
+import random
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+
+import numpy
+import torch
+from lhotse import CutSet
+from lhotse.dataset import DynamicBucketingSampler, SpecAugment
+from lhotse.dataset.sampling import SimpleCutSampler
+from lhotse.utils import fix_random_seed
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+
+from utils.core.errors import UserError
+from utils.lang.lexicon import Lexicon
+
+Step = Tuple[int, CutSet]  # the seed of its random numbers, and what it learns from
+
+
+@dataclass
+class Batch:
+    """Utterances padded with zeros behind their ends."""
+
+    ids: List[str]
+    x: Tensor  # (N, T, num_mel_bins)
+    lengths: Tensor  # (N,), frames
+    subwords: List[List[int]]  # sub-word ids of each transcript; words outside the lexicon are left out
+    words: List[List[int]]  # word ids likewise
+
+    def part(self, first: int, last: int, views: int) -> "Batch":
+        """Utterances `first` to `last`, not included, in all of their views."""
+        own = len(self.ids) // views
+        rows = [view * own + n for view in range(views) for n in range(first, last)]
+        lengths = self.lengths[rows]
+        ids, subwords, words = ([kept[row] for row in rows] for kept in (self.ids, self.subwords, self.words))
+        return Batch(ids, self.x[rows, : int(lengths.max())], lengths, subwords, words)
+
+    def pin_memory(self) -> "Batch":
+        """The same in memory that a GPU reads by itself; DataLoader calls it."""
+        return replace(self, x=self.x.pin_memory(), lengths=self.lengths.pin_memory())
+
+    def __reduce__(self) -> Tuple:
+        """By value: torch would pass tensors to another process in /dev/shm, of which containers have little."""
+        return _batch, (self.ids, self.x.numpy(), self.lengths.numpy(), self.subwords, self.words)
+
+
+def _batch(ids: List[str], x: numpy.ndarray, lengths: numpy.ndarray, *targets: List[List[int]]) -> Batch:
+    return Batch(ids, torch.from_numpy(x), torch.from_numpy(lengths), *targets)
+
+
+class Features:
+    """Normalised features of cuts; kept in memory in half precision up to a limit."""
+
+    def __init__(self, folder: Path, cache_gb: float, more: Optional[Path] = None) -> None:
+        """folder: of stage 1; more: of synthesised speech, which has the statistics of its own speakers where they are wanted."""
+        self.stats: Dict[str, Tensor] = load_file(str(folder / "cmvn.safetensors"))
+        if more is not None and (more / "cmvn.safetensors").exists():
+            self.stats.update(load_file(str(more / "cmvn.safetensors")))
+        self.cache: Dict[str, Tensor] = {}
+        self.room = cache_gb * 2**30
+
+    def __call__(self, cut) -> Tensor:  # noqa: ANN001 - a Lhotse cut
+        """(T, num_mel_bins), float32. The same numbers whether they come from the disk or the cache."""
+        kept = self.cache.get(cut.id)
+        if kept is None:
+            kept = self.normalise(torch.from_numpy(cut.load_features()), cut.supervisions[0].speaker).half()
+            size = kept.numel() * 2
+            if size <= self.room:
+                self.cache[cut.id] = kept
+                self.room -= size
+        return kept.float()
+
+    def normalise(self, x: Tensor, speaker: str) -> Tensor:
+        """x: (T, num_mel_bins) -> zero mean and unit variance by the statistics of stage 1."""
+        for prefix in ("", f"{speaker}/"):
+            if prefix + "mean" in self.stats:
+                return (x - self.stats[prefix + "mean"]) / self.stats[prefix + "std"]
+        if self.stats:
+            raise UserError(f"no normalisation statistics for speaker {speaker}; run stage 1 again")
+        return x
+
+
+def read_cuts(folder: Path, split: str, leave_out: Sequence[str] = ()) -> CutSet:
+    """The cuts of one split of stage `data` or `features`, in memory, without those named in `leave_out`."""
+    out = set(leave_out)
+    return CutSet.from_cuts(cut for cut in CutSet.from_file(folder / f"cuts_{split}.jsonl.gz") if cut.id not in out)
+
+
+def epoch_batches(cuts: CutSet, batch_seconds: float, seed: int, epoch: int) -> List[CutSet]:
+    """All batches of one epoch, cuts of like length together, in an order that depends on seed and epoch alone."""
+    # Lhotse warns of cuts in memory (ours are) and of a single cut that is longer than a batch should be (it is a batch then).
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"lhotse\.dataset\.sampling")
+    buckets = min(10, len(cuts) // 40)
+    if buckets > 1:
+        sampler = DynamicBucketingSampler(
+            cuts, max_duration=batch_seconds, num_buckets=buckets, shuffle=True, seed=seed, world_size=1, rank=0
+        )
+    else:
+        sampler = SimpleCutSampler(cuts, max_duration=batch_seconds, shuffle=True, seed=seed, world_size=1, rank=0)
+    sampler.set_epoch(epoch)
+    return list(sampler)
+
+
+def ordered_batches(cuts: CutSet, batch_seconds: float) -> List[List]:
+    """Batches for decoding: longest first, so that padding is little and memory peaks at once."""
+    out: List[List] = []
+    for cut in sorted(cuts, key=lambda c: (-c.duration, c.id)):
+        if not out or out[-1][0].duration * (len(out[-1]) + 1) > batch_seconds:
+            out.append([])
+        out[-1].append(cut)
+    return out
+
+
+class Augment:
+    """Lhotse's SpecAugment (Park et al. 2019) as the group `train` says: `warp` moves times, `mask` leaves them where they are."""
+
+    def __init__(self, config: SimpleNamespace) -> None:
+        if config.time_masks < 1:
+            raise UserError(
+                "train.time_masks must be at least 1 (Lhotse divides by it); train.time_width=1 leaves next to nothing masked"
+            )
+        nothing = dict(num_feature_masks=0, num_frame_masks=1, frames_mask_size=1, max_frames_mask_fraction=1.0)  # width 0
+        self.warp = SpecAugment(config.time_warp, **nothing)
+        self.mask = SpecAugment(
+            None,
+            num_feature_masks=config.freq_masks,
+            features_mask_size=config.freq_width,
+            num_frame_masks=config.time_masks,
+            frames_mask_size=config.time_width,
+            max_frames_mask_fraction=config.mask_fraction,
+        )
+
+
+def collate(cuts: Sequence, features: Features, lexicon: Lexicon, augment: Optional[Augment] = None, views: int = 1) -> Batch:
+    """Load, augment and pad a batch; with several views, all utterances once more for each, in the same order, masked anew."""
+    cuts = list(cuts)
+    loaded = [features(cut) for cut in cuts]
+    if augment is not None:  # each utterance alone: masks are a share of its own length
+        loaded = [augment.warp(x[None])[0] for x in loaded]
+        loaded = [augment.mask(x[None])[0] for _ in range(views) for x in loaded]
+        cuts *= views
+    words = [[w for w in cut.supervisions[0].text.split() if w in lexicon.word_id] for cut in cuts]
+    return Batch(
+        [cut.id for cut in cuts],
+        torch.nn.utils.rnn.pad_sequence(loaded, batch_first=True),
+        torch.tensor([len(x) for x in loaded]),
+        [lexicon.words_to_token_ids(ws) for ws in words],
+        [lexicon.words_to_ids(ws) for ws in words],
+    )
+
+
+class _Collated(Dataset):
+    """By a seed and cuts: their batch, and what the random number generators hold behind it; or the error that it met."""
+
+    def __init__(self, features: Features, lexicon: Lexicon, augment: Augment, views: int) -> None:
+        self.features, self.rest = features, (lexicon, augment, views)
+
+    def __getitem__(self, step: Step) -> Union[Tuple[int, Batch, bytes], UserError]:
+        seed, cuts = step
+        fix_random_seed(seed)
+        try:
+            batch = collate(cuts, self.features, *self.rest)
+        except UserError as e:  # DataLoader would wrap it in a traceback
+            return e
+        return seed, batch, pickle.dumps((random.getstate(), numpy.random.get_state(), torch.get_rng_state().numpy()))
+
+
+def training_batches(
+    steps: Iterable[Step], features: Features, lexicon: Lexicon, augment: Augment, views: int, workers: int, pin: bool
+) -> Iterator[Batch]:
+    """The batch of each step, in order. All random numbers of a step, the dropout of the model that gets the batch among them,
+    follow from its seed alone: a resumed run draws what an uninterrupted one would have drawn, and so does one with other `workers`.
+
+    Args:
+      steps: read ahead of what is given where there are workers.
+      workers: processes that make batches ahead, each with its share of the room that features have in memory; with 0 each batch is
+        made here when it is asked for.
+      pin: make them in memory that a GPU can read.
+    Raises:
+      UserError: what `collate` raises; a worker that is killed.
+    """
+    loader = DataLoader(
+        _Collated(features, lexicon, augment, views),
+        batch_size=None,
+        sampler=steps,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        pin_memory=pin,
+        multiprocessing_context="fork" if workers else None,
+        worker_init_fn=_share_room,
+    )
+    made = iter(loader)
+    while True:
+        try:
+            got = next(made)
+        except StopIteration:
+            return
+        except RuntimeError as e:
+            if "DataLoader worker" not in str(e):
+                raise
+            raise UserError(
+                f"a process that makes batches ended ({e}); if memory was short, lower --nj or train.cache_gb"
+            ) from None
+        if isinstance(got, UserError):
+            raise got
+        seed, batch, states = got
+        python, numbers, own = pickle.loads(states)
+        fix_random_seed(seed)
+        random.setstate(python)
+        numpy.random.set_state(numbers)
+        torch.set_rng_state(torch.from_numpy(own))
+        yield batch
+
+
+def _as_it_is(made: Any) -> Any:
+    return made
+
+
+def _share_room(worker: int) -> None:
+    info = get_worker_info()
+    info.dataset.features.room /= info.num_workers

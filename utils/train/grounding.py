@@ -1,0 +1,62 @@
+"""Acoustically grounded word vectors: the words' vectors against the stretches of speech in which they were said.
+
+CTC shows the word vectors one or two frames of a word, where its peak is. Here k2 aligns the words, and the mean of the frames of a
+word's whole span, its segment, is told from the segments of other words, and the word's vector from those of other words, both ways
+(the multi-view contrastive loss of He, Wang and Livescu 2017, as a softmax). Two neighbouring words are also taken for one, spelled
+and pronounced on end: words that the text doesn't have, said in real speech.
+"""
+
+from pathlib import Path
+from typing import Iterable, List, Sequence, Tuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from utils.core.files import write_lines
+from utils.nn.ctc import Span
+
+
+def segments(frames: Tensor, spans: Sequence[Sequence[Span]]) -> Tensor:
+    """The mean direction of the frames of each span, at the frames' own length.
+
+    Args:
+      frames: (N, T, dim), all of one length: the scale of the cosines.
+      spans: of each of N utterances.
+    Returns:
+      (S, dim), utterance by utterance.
+    """
+    rows = [(n, start, end) for n, row in enumerate(spans) for start, end in row]
+    utterance, start, end = torch.tensor(rows, dtype=torch.int64, device=frames.device).view(-1, 3).T
+    sums = F.pad(frames.cumsum(1), (0, 0, 1, 0))
+    return F.normalize(sums[utterance, end] - sums[utterance, start], dim=-1) * frames[0, 0].norm()
+
+
+def contrast(said: Tensor, vectors: Tensor, targets: Tensor, offsets: Tensor) -> Tensor:
+    """Each segment told from other words, and each word from other segments: the mean of both cross-entropies, in nats.
+
+    Args:
+      said: (S, dim), segments, as long as the scale of the cosines.
+      vectors: (W, dim), unit length.
+      targets: (S,), the row of the word that each segment is.
+      offsets: (W,), added to the scores of the words (see `choose_words`).
+    """
+    scores = said @ vectors.T
+    word = F.cross_entropy(scores + offsets, targets)
+    same = targets[:, None] == targets
+    others = scores.T[targets].masked_fill(same & ~torch.eye(len(targets), dtype=torch.bool, device=same.device), -torch.inf)
+    return (word + F.cross_entropy(others, torch.arange(len(targets), device=same.device))) / 2
+
+
+def joined(
+    spans: Sequence[Sequence[Span]], words: Sequence[Sequence[int]], first: int
+) -> Tuple[List[List[Span]], List[Tuple[int, int]]]:
+    """Neighbours as one word, two by two from the word numbered `first` on: spans by utterance, and the ids of the two words."""
+    both = [zip(row[first::2], row[first + 1 :: 2]) for row in spans]
+    pairs = [pair for row in words for pair in zip(row[first::2], row[first + 1 :: 2])]
+    return [[(one[0], two[1]) for one, two in row] for row in both], pairs
+
+
+def write_ctm(path: Path, rows: Iterable[Tuple[str, float, float, str]]) -> None:
+    """NIST's format, a word a line: utterance, channel 1, start and duration in seconds, word."""
+    write_lines(path, (f"{name} 1 {start:.2f} {duration:.2f} {word}" for name, start, duration, word in rows))

@@ -1,0 +1,188 @@
+"""The word-vector space: word vectors from spelling and meaning, and the head that maps speech into it.
+
+    e_w = normalise(A spelling(w) + B pronunciation(w) + g_w C meaning(w))
+
+Of several pronunciations the mean is taken. g_w is 0 where the meaning of w is not known. In each training step a random share of
+the words goes without one of its parts, but never without both spelling and pronunciation.
+"""
+
+from typing import Dict, Mapping, Optional, Tuple, Union
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class LetterEncoder(nn.Module):
+    """Letters or phones of a word -> vector: embeddings of letter and place (from both ends), two convolutions, pooling."""
+
+    places = 24  # beyond it letters share a place
+    reach = 2  # of the wider kernel, to either side
+
+    def __init__(self, letters: int, dim: int, width: int = 64) -> None:
+        super().__init__()
+        self.letter = nn.Embedding(letters + 1, width, padding_idx=0)
+        self.from_start = nn.Embedding(self.places, width)
+        self.from_end = nn.Embedding(self.places, width)
+        self.convolutions = nn.ModuleList(
+            [nn.Conv1d(width, 2 * width, 5, padding=2), nn.Conv1d(2 * width, 2 * width, 3, padding=1)]
+        )
+        self.output = nn.Linear(4 * width, dim)
+
+    def forward(self, letters: Tensor) -> Tensor:
+        """letters: (W, L), ids from 1, padded with 0 -> (W, dim).
+
+        The words stand one behind the other, with room for a kernel's reach between them: less work than a padded batch.
+        """
+        lengths = (letters > 0).sum(1)
+        letters = letters[:, : max(1, int(lengths.max()))].long()  # the longest of these words
+        valid = letters > 0
+        place = torch.arange(letters.shape[1], device=letters.device).expand_as(letters)
+        behind = lengths[:, None] - 1 - place
+        ends = (lengths + self.reach).cumsum(0)
+        where = (ends - lengths - self.reach)[:, None] + place  # (W, L)
+        said = where[valid]
+        x = (
+            self.letter(letters[valid])
+            + self.from_start(place[valid].clamp(max=self.places - 1))
+            + self.from_end(behind[valid].clamp(max=self.places - 1))
+        )
+        x = x.new_zeros(int(ends[-1]), x.shape[1]).index_copy(0, said, x).T[None]
+        there = x.new_zeros(x.shape[2]).index_fill(0, said, 1.0)
+        for convolution in self.convolutions:
+            x = F.silu(convolution(x)) * there
+        x = x[0].T[where.clamp(max=x.shape[2] - 1)] * valid[..., None]  # (W, L, 2 width)
+        mean = x.sum(1) / lengths.clamp(min=1)[:, None]
+        highest = x.masked_fill(~valid[..., None], -1e4).amax(1)
+        return self.output(torch.cat((mean, highest), 1))
+
+
+class WordVectors(nn.Module):
+    """The table e_w, composed from whatever parts `table` holds (see utils/vectors/table.py)."""
+
+    def __init__(self, table: Dict[str, Tensor], dim: int) -> None:
+        super().__init__()
+        self.spelling: Optional[LetterEncoder] = None
+        self.pronunciation: Optional[LetterEncoder] = None
+        self.meaning: Optional[nn.Linear] = None
+        self.register_buffer("letters", table.get("letters"), persistent=False)
+        self.register_buffer("phones", table.get("phones"), persistent=False)
+        self.register_buffer("vectors", table.get("meaning"), persistent=False)
+        self.register_buffer("known", table["known"].float() if "known" in table else None, persistent=False)
+        if self.letters is not None:
+            self.spelling = LetterEncoder(int(self.letters.max()), dim)
+        if self.phones is not None:
+            self.pronunciation = LetterEncoder(int(self.phones.max()), dim)
+        if self.vectors is not None:
+            self.meaning = nn.Linear(self.vectors.shape[1], dim, bias=False)
+
+    @property
+    def rows(self) -> int:
+        """Words in the table, those of no utterance among them."""
+        return len(next(part for part in (self.letters, self.phones, self.vectors) if part is not None))
+
+    def forward(self, words: Tensor, dropout: Mapping[str, float] = {}) -> Tensor:
+        """words: (W,), row numbers of the table -> (W, dim), unit length.
+
+        A word that no part can place (meaning alone, and its meaning not known) gets the zero vector: cosine 0 with everything.
+
+        Args:
+          dropout: part (spelling, pronunciation, meaning) -> share of the words that go without it in training.
+        """
+        return self.compose(
+            None if self.letters is None else self.letters[words],
+            None if self.phones is None else self.phones[words],
+            None if self.vectors is None else self.vectors[words],
+            None if self.vectors is None else self.known[words],
+            dropout if self.training else {},
+        )
+
+    def joined(self, first: Tensor, second: Tensor) -> Tensor:
+        """Vectors (W, dim) of two words spelled and pronounced on end, as one; rows (W,) of the table each. It has no meaning."""
+        letters = phones = None
+        if self.letters is not None:
+            letters = _on_end(self.letters[first], self.letters[second])
+        if self.phones is not None:
+            phones = _on_end(self.phones[first, 0], self.phones[second, 0])[:, None]
+        meaning = None if self.vectors is None else self.vectors.new_zeros(len(first), self.vectors.shape[1])
+        return self.compose(letters, phones, meaning, None if meaning is None else meaning[:, 0])
+
+    def compose(
+        self,
+        letters: Optional[Tensor],
+        phones: Optional[Tensor],
+        meaning: Optional[Tensor],
+        known: Optional[Tensor],
+        dropout: Mapping[str, float] = {},
+    ) -> Tensor:
+        """Vectors (W, dim) of any words from their letters (W, L), phones (W, K, P), meaning (W, D) and known (W,); None for
+        a part that the model doesn't have.
+        """
+        parts: Dict[str, Tensor] = {}
+        if self.spelling is not None:
+            parts["spelling"] = self.spelling(letters)
+        if self.pronunciation is not None:
+            parts["pronunciation"] = self._pronounced(phones)
+        if self.meaning is not None:
+            parts["meaning"] = known[:, None] * self.meaning(meaning)
+        some = next(iter(parts.values()))
+        one, two = torch.rand(2, len(some), 1, device=some.device)
+        shares = [dropout.get(part, 0.0) for part in ("spelling", "pronunciation")]
+        if len(parts.keys() & {"spelling", "pronunciation"}) == 2:  # at most one of the two
+            parts["spelling"] = parts["spelling"] * (one >= shares[0])
+            parts["pronunciation"] = parts["pronunciation"] * ((one < shares[0]) | (one >= sum(shares)))
+        if "meaning" in parts and len(parts) > 1:
+            parts["meaning"] = parts["meaning"] * (two >= dropout.get("meaning", 0.0))
+        return F.normalize(sum(parts.values()), dim=-1)
+
+    def _pronounced(self, phones: Tensor) -> Tensor:
+        """phones: (W, K, P) -> (W, dim), the mean over each word's pronunciations, zero where there are none."""
+        there = phones[:, :, 0] > 0 if phones.shape[2] else phones.new_zeros(phones.shape[:2], dtype=torch.bool)
+        total = self.pronunciation.output.weight.new_zeros(len(phones), self.pronunciation.output.out_features)
+        if there.any():
+            total = total.index_add(0, torch.nonzero(there)[:, 0], self.pronunciation(phones[there]))
+        return total / there.sum(1, keepdim=True).clamp(min=1)
+
+
+def _on_end(first: Tensor, second: Tensor) -> Tensor:
+    """(W, L), (W, L), padded with 0 behind -> (W, 2 L), the second behind the first, padded likewise."""
+    both = torch.cat((first, second), 1)
+    return both.gather(1, (both == 0).long().sort(dim=1, stable=True).indices)
+
+
+class SoftmaxTable(nn.Module):
+    """The control: a learned vector and bias a word, as any word-level CTC has; it knows no word beyond training."""
+
+    def __init__(self, words: int, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(words, dim) * dim**-0.5)
+        self.bias = nn.Parameter(torch.zeros(words))
+
+
+class WordHead(nn.Module):
+    """Encoder frames at 80 ms -> the space of the word vectors, and a learned score of the blank."""
+
+    def __init__(self, encoder_dim: int, dim: int, words: Union[WordVectors, SoftmaxTable]) -> None:
+        super().__init__()
+        self.output = nn.Linear(encoder_dim, dim)
+        self.blank = nn.Linear(encoder_dim, 1)
+        self.words = words
+        self.log_scale = nn.Parameter(torch.tensor(2.7))  # cosines times 15 at the start
+
+    def forward(self, h: Tensor) -> Tuple[Tensor, Tensor]:
+        """h: (N, T, C) -> frame vectors (N, T, dim), times the scale, and blank scores (N, T)."""
+        z, blank = self.output(h).float(), self.blank(h)[..., 0].float()  # cosines and their softmax are not for half precision
+        if isinstance(self.words, WordVectors):
+            z = F.normalize(z, dim=-1) * self.log_scale.exp()
+        return z, blank
+
+    def table(self, words: Tensor, dropout: Mapping[str, float] = {}) -> Tuple[Tensor, Tensor]:
+        """words: (W,), row numbers -> vectors (W, dim) and biases (W,)."""
+        if isinstance(self.words, WordVectors):
+            return self.words(words, dropout), torch.zeros(len(words), device=words.device)
+        return self.words.weight[words], self.words.bias[words]
+
+
+def word_log_probs(z: Tensor, blank: Tensor, vectors: Tensor, bias: Tensor) -> Tensor:
+    """Frame vectors (N, T, dim), blank scores (N, T), a table (W, dim), (W,) -> log-probabilities (N, T, 1 + W), blank first."""
+    return torch.cat((blank[..., None], z @ vectors.T + bias), -1).log_softmax(-1)
