@@ -20,7 +20,7 @@ from tests.test_training import SMALL, options, planned
 from utils.core import download
 from utils.core.errors import UserError
 from utils.core.files import ROOT
-from utils.lang.lexicon import read_entries, read_lexicon
+from utils.lang.lexicon import read_entries, read_lexicon, training_lexicon
 from utils.pipeline import contract
 from utils.pipeline.config import load
 from utils.pipeline.stages import plan
@@ -94,7 +94,7 @@ def test_words_are_heard_in_training_and_unknown_to_decoding(kaldi_source, run_s
     said = {word for cut in cuts for word in cut.supervisions[0].text.split()}
     assert new and not new & set(lexicon.words) and not new & held_out and said <= new | set(lexicon.words)
 
-    both = synthesis.training_lexicon(inputs)
+    both = training_lexicon(inputs)
     assert both.words[: both.vocabulary] == lexicon.words and set(both.words[both.vocabulary :]) == new
     with safe_open(str(inputs["vectors"] / "table.safetensors"), "pt") as table:
         about = json.loads(table.metadata()["about"])
