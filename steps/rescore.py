@@ -8,7 +8,7 @@ import torch
 
 from utils.core.files import read_json, read_jsonl, write_json, write_jsonl
 from utils.core.memory import keep_freed
-from utils.core.parallel import in_fork, run_all
+from utils.core.parallel import run_all
 from utils.core.timing import sum_timing, timed
 from utils.decode.decoding import pieces
 from utils.lang.lexicon import UNKNOWN
@@ -18,9 +18,9 @@ from utils.rescore.attention import AttentionDecoder
 from utils.rescore.confidence import Confidences
 from utils.rescore.readers import AttentionReader, LanguageModelReader, WordLMReader
 from utils.rescore.rescorer import Rescorer, Work
-from utils.rescore.rescoring import SPANS, Lists, best_words, flatten, pruned
+from utils.rescore.rescoring import Lists, best_words, flatten, pruned
 from utils.rescore.tuning import tune
-from utils.rescore.whole_lattice import SCALES, best_scale, calibrated, chosen, errors, evidence
+from utils.rescore.whole_lattice import SCALES, calibrated, errors, evidence
 
 Flatten = Callable[[List[Dict[str, Any]]], Lists]  # utils.rescore.rescoring.flatten of this vocabulary
 
@@ -42,9 +42,6 @@ def run(job: Job) -> None:
     reading = readers(job, rescorer)  # what they lack is said before the work
     work = [(piece, parts / "nbest" / name) for piece, name in done]
     left = [w for w in work if not w[1].with_suffix(".jsonl").exists()]
-    if job.config.rescore.spans and left:
-        dev = [piece for piece, name in done if name.parent.name == "dev"]
-        rescorer.durations = in_fork("durations", rescorer.durations_of, dev)
     run_all(rescorer.piece, left, job.nj, "rescore")
     rows = listed(job, "nbest")
     flat = partial(flatten, added=rescorer.added, unknown={UNKNOWN, *rescorer.more})
@@ -55,8 +52,6 @@ def run(job: Job) -> None:
     schemes = {"lm": ("lm", "penalty", "letters", *more)}
     if rescorer.vectors is not None and graph == "lattice":
         schemes["wordvec"] = ("lm", "word", "penalty", "letters", *more)
-    if job.config.rescore.spans:
-        schemes["spans"] = (*schemes["wordvec"], *SPANS)
     lists = {split: flat(rows[split]) for split in SPLITS}
     for name, free in schemes.items():
         weights[name] = settle(job, name, rows, lists, free)
@@ -108,13 +103,13 @@ def settle(
 def whole_lattices(
     job: Job, rescorer: Rescorer, done: Sequence[Work], flat: Flatten, free: Sequence[str], weights: Dict[str, Any]
 ) -> List[Work]:
-    """Rescore whole lattices: decodings `whole_lattice` and `consensus`, and occurrences-<split>.jsonl, where each word is probably
+    """Rescore whole lattices: the decoding `whole_lattice`, and occurrences-<split>.jsonl, where each word is probably
     said. The weights are tuned on n-best lists of the same lattices, with the same scores.
 
     Args:
       done: the decoded pieces, and the names of what is made of them.
       free: the weights to tune.
-      weights: of the stage, to which the decodings' are added.
+      weights: of the stage, to which the decoding's are added.
     Returns:
       the pieces with where the results are.
     """
@@ -137,27 +132,21 @@ def whole_lattices(
         if not new:
             break
     run(partial(rescorer.whole, weights=found, scales=SCALES), "lattice_scales", dev)
-    rows = listed(job, "lattice_scales")["dev"]
-    scale = best_scale(rows)
-    learned = {"whole_lattice": calibrated(rows, "whole_lattice", SCALES), "consensus": calibrated(rows, "consensus", [scale])}
-    scales = sorted({scale, learned["whole_lattice"].scale})
-    work = run(partial(rescorer.whole, weights=found, scales=scales, oracle=True), "whole_lattice", done)
+    calibration = calibrated(listed(job, "lattice_scales")["dev"], SCALES)
+    work = run(partial(rescorer.whole, weights=found, scales=[calibration.scale], oracle=True), "whole_lattice", done)
     for split, rows in listed(job, "whole_lattice").items():
-        for name, calibration in learned.items():
-            sure = iter(calibration(*evidence(rows, name, calibration.scale)).round(4).tolist())
-            hyps = []
-            for row in rows:
-                words = chosen(row, name, calibration.scale)[0]
-                kept = {key: row[key] for key in ("id", "ref", "oracle")}
-                hyps.append({**kept, "hyp": words, "confidence": [next(sure) for _ in words]})
-            write_jsonl(job.out / f"hyps-{name}-{split}.jsonl", hyps)
-        hits = ({"id": row["id"], "words": row["scales"][f"{scale:g}"]["occurrences"]} for row in rows)
+        sure = iter(calibration(*evidence(rows, calibration.scale)).round(4).tolist())
+        hyps = []
+        for row in rows:
+            words, kept = row["path"]["words"], {key: row[key] for key in ("id", "ref", "oracle")}
+            hyps.append({**kept, "hyp": words, "confidence": [next(sure) for _ in words]})
+        write_jsonl(job.out / f"hyps-whole_lattice-{split}.jsonl", hyps)
+        hits = ({"id": row["id"], "words": row["scales"][f"{calibration.scale:g}"]["occurrences"]} for row in rows)
         write_jsonl(job.out / f"occurrences-{split}.jsonl", hits)
         if split == "dev":
-            for name, calibration in learned.items():
-                dev_wer = 100 * errors(rows, name, calibration.scale) / sum(len(row["ref"]) for row in rows)
-                weights[name] = {**found, "graph": "lattice", "dev_wer": dev_wer, "confidence": calibration.weights()}
-                job.log.info("%s: %s, dev WER %.2f%%", name, ", ".join(f"{k} {v:g}" for k, v in found.items()), dev_wer)
+            dev_wer = 100 * errors(rows) / sum(len(row["ref"]) for row in rows)
+            weights["whole_lattice"] = {**found, "graph": "lattice", "dev_wer": dev_wer, "confidence": calibration.weights()}
+            job.log.info("whole_lattice: %s, dev WER %.2f%%", ", ".join(f"{k} {v:g}" for k, v in found.items()), dev_wer)
     return work
 
 

@@ -144,8 +144,6 @@ def test_a_stage_sees_only_the_keys_it_declares():
         ("wordvec_hybrid", ["decode.first_order=3"], "decode.first_order=3 must be below lang.lm_order=3"),
         ("wordvec_hybrid", ["decode.first_order=-1"], "and at least 1"),
         ("wordvec_hybrid", ["decode.first_order=2", "decode.unknown=true"], "needs decode.unknown=false"),
-        ("bpe_ctc", ["rescore.spans=true"], "rescore.spans needs both heads"),
-        ("wordvec_ctc", ["rescore.spans=true"], "rescore.spans needs both heads"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused_before_the_work(recipe, settings, said):

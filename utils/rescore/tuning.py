@@ -13,12 +13,12 @@ from utils.rescore.rescoring import COUNTS, FEATURES, Lists, choose, totals
 # What the dev sets of speechocean762 and asterisk ask for, over recipes, seeds and links, and how far they are apart: a small dev set
 # begins with what others have found.
 USUAL = {
-    **{"lm": 1.5, "word": 1.5, "rivals": 0.0, "duration": 0.0},
+    **{"lm": 1.5, "word": 1.5},
     **{"penalty": 0.0, "letters": 0.8, "unknown": -2.0, "added": 3.0, "proposed": 8.0},
     **{"word_lm": 1.0, "attention": 1.5, "llm": 1.5},
 }
 SPREAD = {
-    **{"lm": 0.7, "word": 1.0, "rivals": 0.5, "duration": 0.5},
+    **{"lm": 0.7, "word": 1.0},
     **{"penalty": 2.0, "letters": 0.6, "unknown": 6.0, "added": 4.0, "proposed": 8.0},
     **{"word_lm": 0.5, "attention": 0.8, "llm": 0.7},
 }

@@ -1,4 +1,4 @@
-"""Rescoring of whole lattices: the word head's score of its span on every arc, hence posteriors, consensus and occurrences."""
+"""Rescoring of whole lattices: the word head's score of its span on every arc, hence posteriors and occurrences."""
 
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from utils.core.timing import timed
-from utils.decode.consensus import consensus, oracle
+from utils.decode.posteriors import oracle, word_posteriors
 from utils.decode.word_lattice import WordLattice, word_lattices
 from utils.lang.lexicon import Lexicon
 from utils.rescore.confidence import Calibration, calibrate, correct
@@ -47,8 +47,7 @@ class WholeLattices:
         seconds: Dict[str, float],
     ) -> List[Row]:
         """A row an utterance: `path`, the best one as in an n-best list; `heard`, as `view` gives it; `scales`, of each scale
-        `own`, the posteriors of the best path's words, `consensus`, the words of fewest expected errors, `posteriors` of these, and
-        `occurrences` of words: word, first and last second, posterior.
+        `posteriors` of the best path's words, and `occurrences` of words: word, first and last second, posterior.
 
         Args:
           lattices: k2.FsaVec.
@@ -66,10 +65,8 @@ class WholeLattices:
                 said = lattice.words[best]
                 words = self.lexicon.ids_to_words(said.tolist())
                 path = {"words": words, **{name: round(value, 4) for name, value in zip(PARTS[:3], parts[best].sum(0).tolist())}}
-                with timed(seconds, "consensus"):
-                    by_scale = {f"{scale:g}": self._at(lattice, scale * scores, said[said > 0].tolist()) for scale in scales}
+                by_scale = {f"{scale:g}": self._at(lattice, scale * scores, said[said > 0].tolist()) for scale in scales}
                 rows.append({"path": path, "heard": heard, "scales": by_scale})
-        seconds["whole_lattice"] -= seconds["consensus"]
         return rows
 
     def oracles(self, lattices: Any, references: Sequence[Sequence[str]]) -> List[int]:
@@ -91,13 +88,10 @@ class WholeLattices:
         return parts, heard
 
     def _at(self, lattice: WordLattice, scores: np.ndarray, best: Sequence[int]) -> Dict[str, Any]:
-        own, words, posteriors = consensus(lattice, scores, best)
         hits = lattice.occurrences(lattice.posteriors(scores), FLOOR)
         names = self.lexicon.ids_to_words([hit[0] for hit in hits])
         return {
-            "own": [round(p, 4) for p in own],
-            "consensus": self.lexicon.ids_to_words(words),
-            "posteriors": [round(p, 4) for p in posteriors],
+            "posteriors": [round(p, 4) for p in word_posteriors(lattice, scores, best)],
             "occurrences": [
                 [name, round(first * self.frame_seconds, 3), round(last * self.frame_seconds, 3), round(p, 4)]
                 for name, (_, first, last, p) in zip(names, hits)
@@ -105,37 +99,19 @@ class WholeLattices:
         }
 
 
-def best_scale(rows: Sequence[Row]) -> float:
-    """Of the scales that the rows of dev have, that whose consensus has the fewest errors; the largest among equals."""
-    return min(sorted(map(float, rows[0]["scales"]), reverse=True), key=lambda scale: errors(rows, "consensus", scale))
+def errors(rows: Sequence[Row]) -> int:
+    """Word errors of the best paths."""
+    return sum(kaldialign.edit_distance(row["ref"], row["path"]["words"])["total"] for row in rows)
 
 
-def errors(rows: Sequence[Row], decoding: str, scale: float) -> int:
-    """Word errors of a decoding at a scale."""
-    return sum(kaldialign.edit_distance(row["ref"], chosen(row, decoding, scale)[0])["total"] for row in rows)
+def calibrated(rows: Sequence[Row], scales: Sequence[float]) -> Calibration:
+    """Confidences of the best paths' words, fitted on dev, at the one of some scales that fits best."""
+    right = [hit for row in rows for hit in correct(row["ref"], row["path"]["words"])]
+    return calibrate({scale: evidence(rows, scale) for scale in scales}, np.array(right))
 
 
-def calibrated(rows: Sequence[Row], decoding: str, scales: Sequence[float]) -> Calibration:
-    """Confidences of a decoding (whole_lattice, consensus) fitted on dev, at the one of some scales that fits best."""
-    right: List[bool] = []
-    for row in rows:
-        right += correct(row["ref"], chosen(row, decoding, scales[0])[0])
-    by_scale = {scale: evidence(rows, decoding, scale) for scale in scales}
-    return calibrate(by_scale, np.array(right))
-
-
-def chosen(row: Row, decoding: str, scale: float) -> Tuple[List[str], List[float]]:
-    """Words of a decoding and their posteriors at a scale."""
-    at = row["scales"][f"{scale:g}"]
-    return (row["path"]["words"], at["own"]) if decoding == "whole_lattice" else (at["consensus"], at["posteriors"])
-
-
-def evidence(rows: Sequence[Row], decoding: str, scale: float) -> Tuple[np.ndarray, np.ndarray]:
-    """Posterior and the word head's highest score of all words, what `Calibration` reads."""
-    posterior: List[float] = []
-    heard: List[float] = []
-    for row in rows:
-        words, sure = chosen(row, decoding, scale)
-        posterior += sure
-        heard += [row["heard"].get(word, 0.0) for word in words]
+def evidence(rows: Sequence[Row], scale: float) -> Tuple[np.ndarray, np.ndarray]:
+    """Posterior and the word head's highest score of all words of the best paths, what `Calibration` reads."""
+    posterior = [p for row in rows for p in row["scales"][f"{scale:g}"]["posteriors"]]
+    heard = [row["heard"].get(word, 0.0) for row in rows for word in row["path"]["words"]]
     return np.array(posterior), np.array(heard)

@@ -20,13 +20,13 @@ from utils.pipeline.config import PATHS, nearest
 
 # along the chain: the last is the result
 DECODINGS = (
-    *("beam", "greedy", "word_lattice", "first_pass", "lattice", "lm", "wordvec", "spans", "whole_lattice", "consensus"),
+    *("beam", "greedy", "word_lattice", "first_pass", "lattice", "lm", "wordvec", "whole_lattice"),
     *("word_lm", "attention", "llm"),
 )
 # timed on one core
 LINKS = (
-    *("front_end", "encoder", "greedy", "word_lattice", "lattice", "whole_lm", "proposals", "nbest", "word_score", "spans"),
-    *("whole_lattice", "consensus", "word_lm", "attention", "llm", "gmm", "beam"),
+    *("front_end", "encoder", "greedy", "word_lattice", "lattice", "whole_lm", "proposals", "nbest", "word_score"),
+    *("whole_lattice", "word_lm", "attention", "llm", "gmm", "beam"),
 )
 # stages with seconds and memory
 MEASURED = ("data", "features", "lang", "synthesise", "vectors", "audit", "train", "decode", "propose", "rescore")
@@ -213,11 +213,9 @@ def links(decoding: str, graph: str) -> Tuple[str, ...]:
         "lm": rescored,
         "wordvec": (*rescored, "word_score"),
         "whole_lattice": ("front_end", "encoder", graph, "whole_lm", "whole_lattice"),
-        "consensus": ("front_end", "encoder", graph, "whole_lm", "whole_lattice", "consensus"),
-        "spans": (*rescored, "word_score", "spans"),
-        "word_lm": (*rescored, "word_score", "spans", "word_lm"),
-        "attention": (*rescored, "word_score", "spans", "word_lm", "attention"),
-        "llm": (*rescored, "word_score", "spans", "word_lm", "attention", "llm"),
+        "word_lm": (*rescored, "word_score", "word_lm"),
+        "attention": (*rescored, "word_score", "word_lm", "attention"),
+        "llm": (*rescored, "word_score", "word_lm", "attention", "llm"),
     }[decoding]
 
 

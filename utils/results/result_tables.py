@@ -8,7 +8,7 @@ from utils.results.records import LINKS, MEASURED, Record
 from utils.results.tables import ABSENT, Table, grouped, number, probability, signed, span
 
 RATES = ("WER", "95% interval", "ins", "del", "sub", "OOV recall", "IV recall", "oracle", "ECE", "NCE", "RTF")
-REREAD = ("lm", "wordvec", "spans", "whole_lattice", "consensus", "word_lm", "attention", "llm")  # behind the first pass
+REREAD = ("lm", "wordvec", "whole_lattice", "word_lm", "attention", "llm")  # behind the first pass
 RATES_CAPTION = (
     "All but NCE and RTF in percent. OOV and IV recall: recognised reference words, of those that the training text lacks "
     "and of those that it has. Oracle: the best path of each n-best list. ECE and NCE: expected calibration error and normalised cross "
@@ -177,8 +177,8 @@ def chain(every: Sequence[Cell], split: str) -> Optional[Table]:
         return None
     caption = (
         "WER, means over seeds: of the lattice's best path; of the same with the whole n-gram model, where the graph has a part of it "
-        "alone; of what each link takes from the n-best lists, and whole_lattice and "
-        "consensus from all of the lattice; of the best there is in each list, and in each lattice. In brackets the share of the "
+        "alone; of what each link takes from the n-best lists, and whole_lattice "
+        "from all of the lattice; of the best there is in each list, and in each lattice. In brackets the share of the "
         "way from the first to the lists' best that is gone by then. Density: arcs a frame of the lattices that the lists are from."
     )
     return Table(

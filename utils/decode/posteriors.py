@@ -1,4 +1,4 @@
-"""Consensus: the words with the fewest expected errors over a word lattice (minimum Bayes risk)."""
+"""Edit distances over a word lattice: posteriors of a hypothesis's words, and the fewest errors of any path."""
 
 from typing import List, Sequence, Tuple
 
@@ -6,45 +6,39 @@ import numpy as np
 
 from utils.decode.word_lattice import WordLattice
 
-NEGLIGIBLE = 1e-4  # probability of the best path through an arc, beside that of the best path
-ITERATIONS = 10  # at most; two or three as a rule
+NEGLIGIBLE = 1e-4  # arcs whose best path is less probable than this share of the best path's probability are dropped
 
 
-def consensus(lattice: WordLattice, scores: np.ndarray, first: Sequence[int]) -> Tuple[List[float], List[int], List[float]]:
-    """Words of minimum expected edit distance, by the iteration of Xu, Povey, Mangu and Zhu 2011 ("Minimum Bayes risk decoding and
-    system combination based on a recursion for edit distance"): from some words, each place takes its most probable word of the
-    lattice's alignment with them, until nothing changes.
+def word_posteriors(lattice: WordLattice, scores: np.ndarray, words: Sequence[int]) -> List[float]:
+    """Posterior of each word of a hypothesis: the probability that the lattice has the same word at its place.
+
+    All paths are aligned with the hypothesis at once, by the recursion of Xu, Povey, Mangu and Zhu 2011 ("Minimum Bayes risk decoding
+    and system combination based on a recursion for edit distance", figures 2 and 3).
 
     Args:
-      lattice: with arcs.
-      scores: (A,), natural log, as flat as a posterior should be.
-      first: word ids to begin with, those of the best path as a rule.
-    Returns:
-      the posteriors of `first`, the words found, and their posteriors.
+      lattice: with at least one arc.
+      scores: (A,), natural log, scaled as flat as a posterior should be.
+      words: word ids, without 0; usually those of the best path.
     """
     likely = lattice.within(scores, -np.log(NEGLIGIBLE))
     lattice, scores = lattice.kept(likely), scores[likely]
     ahead = lattice.ahead(scores)
     shares = np.exp(ahead[lattice.source] + scores - ahead[lattice.target])  # of an arc among those into its node
-    said, least, own, best = list(first), np.inf, [], ([], [])
-    for n in range(ITERATIONS):
-        slots = np.zeros(2 * len(said) + 1, dtype=np.int64)  # room for a word more between any two
-        slots[1::2] = said
-        errors, vocabulary, posteriors = _aligned(lattice, shares, slots)
-        sure = posteriors[np.arange(len(said)) * 2 + 1, np.searchsorted(vocabulary, said)].tolist()
-        own = sure if n == 0 else own
-        if errors >= least:
-            break
-        least, best = errors, (said, sure)
-        said = [word for word in vocabulary[posteriors.argmax(1)].tolist() if word]
-        if said == best[0]:
-            break
-    return (own, *best)
+    slots = np.zeros(2 * len(words) + 1, dtype=np.int64)  # an empty slot between any two words, for insertions
+    slots[1::2] = words
+    vocabulary, posteriors = _aligned(lattice, shares, slots)
+    return posteriors[np.arange(len(words)) * 2 + 1, np.searchsorted(vocabulary, words)].tolist()
 
 
 def extended(errors: np.ndarray, words: np.ndarray, slots: np.ndarray) -> np.ndarray:
-    """Edit distances one arc further, for A arcs: from what precedes an arc to each number of slots, (A, Q + 1), to the same behind
-    its word (A,), 0 for none.
+    """Edit distances after one more arc, for A arcs at once.
+
+    Args:
+      errors: (A, Q + 1), from the paths before each arc to the first 0 .. Q slots.
+      words: (A,), the arcs' words; 0 for none.
+      slots: (Q,), words; 0 for an empty slot, which costs nothing to skip.
+    Returns:
+      (A, Q + 1), the distances after the arcs.
     """
     said = (words != 0).astype(float)[:, None]
     stay = errors + said
@@ -54,7 +48,7 @@ def extended(errors: np.ndarray, words: np.ndarray, slots: np.ndarray) -> np.nda
 
 
 def oracle(lattice: WordLattice, reference: Sequence[int]) -> int:
-    """Fewest word errors of any path against a reference of word ids, other than 0."""
+    """Fewest word errors of any path against a reference of word ids, none of them 0."""
     slots = np.array(reference, dtype=np.int64)
     errors = np.zeros((len(lattice.frames), len(slots) + 1))
     errors[0] = np.arange(len(slots) + 1)
@@ -63,15 +57,17 @@ def oracle(lattice: WordLattice, reference: Sequence[int]) -> int:
     return int(errors[-1, -1])
 
 
-def _aligned(lattice: WordLattice, shares: np.ndarray, slots: np.ndarray) -> Tuple[float, np.ndarray, np.ndarray]:
-    """The lattice's paths aligned with slots (Q,), 0 for an empty one.
+def _aligned(lattice: WordLattice, shares: np.ndarray, slots: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
+    """Align the lattice's paths with slots (Q,), 0 for an empty one.
 
+    Args:
+      shares: (A,), probability of each arc among those into its target node.
     Returns:
-      the expected edit distance; word ids (W,), 0 first, ascending; the probability of each in each slot (Q, W).
+      word ids (W,), ascending, 0 first; the probability of each word in each slot, (Q, W).
     """
     vocabulary = np.unique(np.concatenate(([0], slots, lattice.words)))
     column, count = np.searchsorted(vocabulary, lattice.words), len(slots)
-    expected = np.zeros((len(lattice.frames), count + 1))
+    expected = np.zeros((len(lattice.frames), count + 1))  # edit distance from the paths into a node to the first slots
     expected[0] = np.concatenate(([0], np.cumsum(slots != 0)))
     steps = []
     for arcs, nodes, firsts in lattice.by_level():
@@ -96,5 +92,5 @@ def _aligned(lattice: WordLattice, shares: np.ndarray, slots: np.ndarray) -> Tup
             found[slot, 0] += flow[skipped].sum()
             here[:, slot] += flow * skipped
         np.add.at(back[:, 0], source, here[:, 0])
-    found[:, 0] += np.cumsum(back[0, ::-1])[:-1][::-1]  # at the beginning every slot left is empty
-    return float(expected[-1, -1]), vocabulary, found
+    found[:, 0] += np.cumsum(back[0, ::-1])[:-1][::-1]  # at the start node every slot that is left is empty
+    return vocabulary, found
