@@ -17,17 +17,12 @@ from typing import Any, Dict, Iterable, List, Sequence, Tuple
 from utils.core.errors import UserError
 from utils.core.files import write_text
 from utils.pipeline.config import PATHS, nearest
+from utils.rescore import scores
 
-# along the chain: the last is the result
-DECODINGS = (
-    *("beam", "greedy", "word_lattice", "first_pass", "lattice", "lm", "wordvec", "whole_lattice"),
-    *("word_lm", "attention", "llm"),
-)
+# along the chain: the last is the result; rescoring's come from its registry of scores
+DECODINGS = (*("beam", "greedy", "word_lattice", "first_pass", "lattice"), *(d.name for d in scores.decodings()))
 # timed on one core
-LINKS = (
-    *("front_end", "encoder", "greedy", "word_lattice", "lattice", "whole_lm", "proposals", "nbest", "word_score"),
-    *("whole_lattice", "word_lm", "attention", "llm", "gmm", "beam"),
-)
+LINKS = (*("front_end", "encoder", "greedy", "word_lattice", "lattice", "whole_lm"), *scores.links(), *("gmm", "beam"))
 # stages with seconds and memory
 MEASURED = ("data", "features", "lang", "synthesise", "vectors", "audit", "train", "decode", "propose", "rescore")
 
@@ -203,20 +198,17 @@ def links(decoding: str, graph: str) -> Tuple[str, ...]:
     Args:
       graph: the lattices that rescoring read: lattice, word_lattice, or lattice+word_lattice.
     """
-    rescored = ("front_end", "encoder", *graph.split("+"), "whole_lm", "proposals", "nbest")
-    return {
+    first_pass = {
         "beam": ("front_end", "beam"),
         "greedy": ("front_end", "encoder", "greedy"),
         "first_pass": ("front_end", "encoder", "lattice"),
         "lattice": ("front_end", "encoder", "lattice", "whole_lm", "gmm"),
         "word_lattice": ("front_end", "encoder", "word_lattice"),
-        "lm": rescored,
-        "wordvec": (*rescored, "word_score"),
-        "whole_lattice": ("front_end", "encoder", graph, "whole_lm", "whole_lattice"),
-        "word_lm": (*rescored, "word_score", "word_lm"),
-        "attention": (*rescored, "word_score", "word_lm", "attention"),
-        "llm": (*rescored, "word_score", "word_lm", "attention", "llm"),
-    }[decoding]
+        scores.WHOLE_LATTICE.name: ("front_end", "encoder", graph, "whole_lm", *scores.WHOLE_LATTICE.links),
+    }
+    if decoding in first_pass:
+        return first_pass[decoding]
+    return ("front_end", "encoder", *graph.split("+"), "whole_lm", *scores.links_of(decoding))
 
 
 def set_digest(ids: Iterable[str]) -> str:
@@ -225,7 +217,10 @@ def set_digest(ids: Iterable[str]) -> str:
 
 
 def _unknown_decoding(decoding: str) -> str:
-    return f"unknown decoding '{decoding}'{nearest(decoding, DECODINGS)}; a new one gets its place in utils/results/records.py DECODINGS"
+    return (
+        f"unknown decoding '{decoding}'{nearest(decoding, DECODINGS)}; a new one is an entry of utils/rescore/scores.py "
+        "or of utils/results/records.py DECODINGS"
+    )
 
 
 def suffix(overrides: Sequence[str]) -> str:

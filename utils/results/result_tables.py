@@ -2,13 +2,14 @@
 
 from typing import Dict, List, Optional, Sequence, Tuple
 
+from utils.rescore import scores
 from utils.results.comparison import Cell, against, cells
 from utils.results.plots import duration
 from utils.results.records import LINKS, MEASURED, Record
 from utils.results.tables import ABSENT, Table, grouped, number, probability, signed, span
 
 RATES = ("WER", "95% interval", "ins", "del", "sub", "OOV recall", "IV recall", "oracle", "ECE", "NCE", "RTF")
-REREAD = ("lm", "wordvec", "whole_lattice", "word_lm", "attention", "llm")  # behind the first pass
+REREAD = {d.name: d.title for d in scores.decodings()}  # the decodings behind the first pass: name -> column
 RATES_CAPTION = (
     "All but NCE and RTF in percent. OOV and IV recall: recognised reference words, of those that the training text lacks "
     "and of those that it has. Oracle: the best path of each n-best list. ECE and NCE: expected calibration error and normalised cross "
@@ -177,17 +178,13 @@ def chain(every: Sequence[Cell], split: str) -> Optional[Table]:
         return None
     caption = (
         "WER, means over seeds: of the lattice's best path; of the same with the whole n-gram model, where the graph has a part of it "
-        "alone; of what each link takes from the n-best lists, and whole_lattice "
+        "alone; of what each link takes from the n-best lists, and whole lattice "
         "from all of the lattice; of the best there is in each list, and in each lattice. In brackets the share of the "
         "way from the first to the lists' best that is gone by then. Density: arcs a frame of the lattices that the lists are from."
     )
-    return Table(
-        f"Links of the chain on {split}",
-        caption,
-        ["corpus", "recipe", "seeds", "lattice", "density", "first pass", "whole LM", *REREAD, "oracle", "lattice oracle"],
-        grouped(rows, 1),
-        4,
-    )
+    before = ["corpus", "recipe", "seeds", "lattice", "density", "first pass", "whole LM"]
+    header = [*before, *REREAD.values(), "oracle", "lattice oracle"]
+    return Table(f"Links of the chain on {split}", caption, header, grouped(rows, 1), 4)
 
 
 def decodings(every: Sequence[Cell], split: str) -> Table:
