@@ -1,8 +1,7 @@
-"""The library. Importing it, which every way in does before torch, sets what torch's libraries read from the environment.
+"""The library. Every entry point imports it before torch, because it sets what torch's libraries read from the environment.
 
-Idle OpenMP threads sleep instead of spinning: two spinning threads on two cores that something else is using too make training 10
-times slower. On AMD's processors MKL 2020.0, which torch 1.13 has, uses AVX2 as on Intel's: it would else take a slower way; later
-versions don't read this.
+Idle OpenMP threads sleep instead of spinning: on two busy cores, two spinning threads make training 10 times slower. MKL 2020.0,
+which torch 1.13 brings, uses AVX2 on AMD processors only when told so; later versions ignore the setting.
 """
 
 import os

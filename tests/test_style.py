@@ -1,0 +1,69 @@
+"""The style of the code, checked by the pinned tools: ruff for format and lint, shellcheck for shell scripts, mypy for types."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import List
+
+from conftest import ROOT
+
+BIN = Path(sys.executable).parent  # where the environment keeps the tools; ROOT/.venv may be another one
+PYTHON_FOLDERS = ["utils", "steps", "local", "tests"]
+# Folders whose findings do not fail the tests yet. Empty this when they are clean.
+NOT_YET_CLEAN = [
+    *(f"utils/{room}" for room in ("core", "pipeline", "text", "corpus", "lang", "vectors", "nn", "features", "train")),
+    *(f"utils/{room}" for room in ("decode", "rescore", "bundle", "baselines", "results")),
+    *("steps", "local", "tests"),
+]
+
+
+def run(tool: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a tool of the environment in the root of the repository; its output is kept, whatever its exit status."""
+    return subprocess.run([str(BIN / tool), *arguments], cwd=ROOT, capture_output=True, text=True)
+
+
+def findings(output: str) -> List[str]:
+    """The lines `path:line: ...` of a tool's output, but for those in folders that are not clean yet."""
+    lines = [line for line in output.splitlines() if re.match(r"[^\s:]+\.\w+:\d+:", line)]
+    return [line for line in lines if not line.startswith(tuple(f"{folder}/" for folder in NOT_YET_CLEAN))]
+
+
+def shell_scripts() -> List[str]:
+    """Every shell script, by its ending or its first line, as a path from the root."""
+    folders = [ROOT, *(ROOT / name for name in (".ci", "egs", "tests", "utils", "docs") if (ROOT / name).is_dir())]
+    files = {path for folder in folders for path in (folder.glob("*") if folder == ROOT else folder.rglob("*"))}
+    return sorted(str(path.relative_to(ROOT)) for path in files if path.is_file() and is_shell(path))
+
+
+def is_shell(path: Path) -> bool:
+    """Whether a file is a shell script: it ends in .sh, or begins with a #! line that names a shell."""
+    if path.suffix == ".sh":
+        return True
+    with path.open("rb") as stream:
+        first = stream.readline(80)
+    return re.match(rb"#!.*\b(ba|da)?sh\b", first) is not None
+
+
+def test_python_files_are_formatted():
+    done = run("ruff", "format", "--check", "--no-cache", *PYTHON_FOLDERS)
+    assert done.returncode == 0, f"run `.venv/bin/ruff format`:\n{done.stdout}{done.stderr}"
+
+
+def test_python_files_have_no_lint():
+    done = run("ruff", "check", "--no-cache", "--output-format", "concise", *PYTHON_FOLDERS)
+    assert done.returncode in (0, 1), done.stderr  # 2: it could not run
+    assert (found := findings(done.stdout)) == [], "\n".join(["see `.venv/bin/ruff check`:", *found])
+
+
+def test_shell_scripts_have_no_lint():
+    scripts = shell_scripts()
+    assert "utils/setup.sh" in scripts and ".ci/run" in scripts
+    done = run("shellcheck", "--external-sources", "--format", "gcc", *scripts)
+    assert done.returncode == 0, f"see `.venv/bin/shellcheck`:\n{done.stdout}{done.stderr}"
+
+
+def test_types_agree(tmp_path):
+    done = run("mypy", "--config-file", "setup.cfg", "--cache-dir", str(tmp_path), "--no-error-summary")
+    assert done.returncode in (0, 1), done.stdout + done.stderr  # 2: it could not run
+    assert (found := findings(done.stdout)) == [], "\n".join(["see `.venv/bin/mypy`:", *found])
