@@ -16,8 +16,9 @@ from utils.pipeline.config import nearest
 from utils.pipeline.driver import Parser
 from utils.results.comparison import system_name
 from utils.results.details_page import WORST, details
-from utils.results.records import Record, read_all
+from utils.results.records import Record
 from utils.results.report import BASELINE, Report, html_page, markdown_page, readme_block, report, terminal
+from utils.results.store import read_all
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 
@@ -27,11 +28,11 @@ def main(arguments: Optional[Sequence[str]] = None, root: Path = ROOT) -> int:
 
     Args:
       arguments: default sys.argv.
-      root: the repository, whose egs/*/results are read.
+      root: the repository, whose egs/ are read.
     """
     p = Parser(
         prog="python -m steps.compare",
-        description="Compare recipes over corpora, from the records in egs/*/results.",
+        description="Compare recipes over corpora, from the records in egs/*/results.jsonl.",
         allow_abbrev=False,
     )
     p.add_argument("--split", default="test", choices=("test", "dev"), help="default test")
@@ -94,8 +95,8 @@ def main(arguments: Optional[Sequence[str]] = None, root: Path = ROOT) -> int:
 
 
 def published(root: Path) -> List[Tuple[str, Record]]:
-    """Every record in egs/*/results, with its folder of egs/."""
-    return [(folder.parent.name, r) for folder in sorted((root / "egs").glob("*/results")) for r in read_all([folder])]
+    """Every record of egs/*/, with the name of its folder."""
+    return [(folder.name, r) for folder in sorted((root / "egs").glob("*/")) for r in read_all([folder])]
 
 
 def chosen(
@@ -125,7 +126,9 @@ def committed(records: List[Record]) -> List[Record]:
     """Those of clean trees: README shows nothing that the repository doesn't hold the record of."""
     clean = [r for r in records if r["git_clean"]]
     if not clean:
-        raise UserError("all records are of uncommitted code (.dirty.json), and README shows none of those; commit and run again")
+        raise UserError(
+            "all records are of uncommitted code (results.dirty.jsonl), and README shows none of those; commit and run again"
+        )
     return clean
 
 

@@ -1,15 +1,12 @@
 """Stage 8: error rates, recall, oracle, real-time factors of every decoding; error listings, pictures, results records.
 
-Records are published to egs/<corpus>/results and RESULTS.md there is redrawn before the stage counts as complete, so a complete
-stage has nothing left to do. To publish again, delete the stage's folder.
+Records are added to egs/<corpus>/results.jsonl, and RESULTS.md there is redrawn, before the stage counts as complete. To publish
+again, delete the stage's folder and run it again.
 """
 
-import fcntl
-import os
-from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from lhotse import CutSet
@@ -25,9 +22,10 @@ from utils.results import plots
 from utils.results.listing import listing
 from utils.results.measure import Cut, lattice_oracle, measure, oracle_rate
 from utils.results.provenance import describe, dirty_stages, real_time_factors, stages_behind
-from utils.results.records import Record, decoding_rank, links, named_overrides, publish, read_all, result_decoding, write
-from utils.results.report import markdown_page, report
+from utils.results.records import Record, decoding_rank, links, named_overrides, result_decoding, write
+from utils.results.report import corpus_page
 from utils.results.result_tables import run_table
+from utils.results.store import locked, publish
 from utils.results.tables import as_text
 
 SPLITS = ("dev", "test")
@@ -49,11 +47,11 @@ def run(job: Job) -> None:
     listed = job.plan.out / f"errors-test-{best['decoding']}.txt"
     what = (best["wer"], best["corpus"], job.recipe, best["decoding"], listed)
     job.log.info("WER %.2f%% on %s test (%s, %s); errors aligned in %s", *what)
-    job.log.info("%d records in %s; tables in %s", len(paths), paths[0].parent, job.corpus_dir / "RESULTS.md")
+    job.log.info("%d records in %s; tables in %s", len(records), paths[0], job.corpus_dir / "RESULTS.md")
     if not shared["git_clean"]:
         dirty = dirty_stages(stages) + ["score"] * (not here["git_clean"])
         job.log.warning(
-            "made from uncommitted code (%s): git ignores the records, named .dirty.json. For records that count, "
+            "made from uncommitted code (%s): the records are in a file that git ignores. For records that count, "
             "commit, delete these stages' folders and run again",
             ", ".join(dirty),
         )
@@ -175,25 +173,11 @@ def read_split(data: Path, split: str) -> Dict[str, Cut]:
 
 
 def publish_all(records: List[Record], corpus_dir: Path) -> List[Path]:
-    """Write the records into corpus_dir/results and redraw corpus_dir/RESULTS.md from all that are there."""
-    with held(corpus_dir / "results"):
-        paths = [publish(record, corpus_dir) for record in records]
-        every = read_all([corpus_dir / "results"])
-        pages = [report(every, split) for split in ("test", "dev")]
-        write_text(corpus_dir / "RESULTS.md", markdown_page(pages, f"Results of {corpus_dir.name}"))
+    """Add the records to a corpus folder and redraw its RESULTS.md from all records there; returns the files of records."""
+    with locked(corpus_dir):
+        paths = publish(records, corpus_dir)
+        write_text(corpus_dir / "RESULTS.md", corpus_page(corpus_dir))
     return paths
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Let one process at a time into a folder; another waits."""
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 if __name__ == "__main__":

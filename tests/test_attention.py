@@ -15,7 +15,7 @@ from utils.core.errors import UserError
 from utils.lang.lexicon import read_lexicon
 from utils.pipeline.config import load
 from utils.rescore.attention import ALIKE, AttentionDecoder, written
-from utils.results.records import read_all
+from utils.results.store import read_all
 
 pytest.importorskip("ctranslate2", reason="needs the package ctranslate2")
 
@@ -53,7 +53,7 @@ def listed(decoder, utterance, *sentences):
 
 
 def test_the_chain_ends_with_it_and_the_record_says_so(finished):
-    every = read_all([finished.corpus / "results"])
+    every = read_all([finished.corpus])
     records = {r["decoding"]: r for r in every if r["split"] == "test"}
     before, after = records["wordvec"], records["attention"]
     assert set(after["rtf"]) == {*before["rtf"], "attention"} and after["rtf"]["attention"] > 0
@@ -68,7 +68,7 @@ def test_the_chain_ends_with_it_and_the_record_says_so(finished):
 
 def test_hypotheses_of_its_own_join_the_lists_with_words_that_training_lacks(finished):
     assert drive(*finished.arguments, "--set", "rescore.attention.beam=4", "--stage", "rescore", "--stop-stage", "score") == 0
-    of_recipe = [r for r in read_all([finished.corpus / "results"]) if r["recipe"] == "whisper_wordvec" and r["split"] == "test"]
+    of_recipe = [r for r in read_all([finished.corpus]) if r["recipe"] == "whisper_wordvec" and r["split"] == "test"]
     every = [r for r in of_recipe if r["decoding"] == "attention"]
     (alone,) = [r for r in every if "rescore.attention.beam=4" not in r["overrides"]]
     (with_them,) = [r for r in every if "rescore.attention.beam=4" in r["overrides"]]
@@ -143,7 +143,7 @@ def test_a_recipe_without_word_vectors_takes_them_too_and_they_are_not_searched_
     settings = ["--set", "rescore.attention.beam=4", "--set", "train.epochs=2"]
     assert drive(*arguments, *settings, "--stop-stage", "score") == 0
     assert len(list(finished.exp.glob("propose-*"))) == 1 < len(list(finished.exp.glob("train-*")))
-    every = [r for r in read_all([finished.corpus / "results"]) if r["split"] == "test" and r["recipe"] == "whisper_bpe_ctc"]
+    every = [r for r in read_all([finished.corpus]) if r["split"] == "test" and r["recipe"] == "whisper_bpe_ctc"]
     record = next(r for r in every if r["decoding"] == "attention")
     assert {"proposals", "attention"} <= set(record["rtf"]) and {"unknown", "attention"} <= set(record["weights"])
 

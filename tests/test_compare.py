@@ -14,8 +14,8 @@ from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.results import plots
 from utils.results.comparison import against, cells, results
-from utils.results.records import publish, read_all
 from utils.results.report import report
+from utils.results.store import publish, read_all
 from utils.results.tables import Table, as_html, as_markdown, as_text, grouped, probability
 
 
@@ -50,7 +50,7 @@ def table(page, title):
 
 
 def test_numbers_of_the_tables_are_those_of_the_records(repository):
-    records = [r for r in read_all([repository / "egs" / "asterisk" / "results"]) if r["split"] == "test"]
+    records = [r for r in read_all([repository / "egs" / "asterisk"]) if r["split"] == "test"]
     page = report(records, "test")
     hybrids = [r for r in records if r["recipe"] == "wordvec_hybrid" and r["decoding"] == "wordvec"]
     row = dict(zip(table(page, "Recipes").header, table(page, "Recipes").rows[0]))
@@ -254,8 +254,7 @@ def test_unknown_names_are_answered_with_the_nearest(repository, capsys):
 
 
 def test_readme_block_is_redrawn_in_place_from_committed_records(tmp_path, capsys):
-    publish(record(), tmp_path / "egs" / "asterisk")
-    publish(hybrid(git_clean=False), tmp_path / "egs" / "asterisk")
+    publish([record(), hybrid(git_clean=False)], tmp_path / "egs" / "asterisk")
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- results:begin -->\nold\n<!-- results:end -->\nafter\n")
     assert main(["--readme"], tmp_path) == 0
@@ -277,7 +276,7 @@ def test_readme_shows_of_each_recipe_what_is_best_on_dev(tmp_path):
     corpus, readme = tmp_path / "egs" / "asterisk", tmp_path / "README.md"
     for overrides, dev, test in (([], 3, 3), (["model.dim=64"], 1, 2), (["model.dim=96"], 2, 1)):
         for split, errors in (("dev", dev), ("test", test)):
-            publish(record(overrides=overrides, split=split, utterance_errors=[errors, 0, 0, 0]), corpus)
+            publish([record(overrides=overrides, split=split, utterance_errors=[errors, 0, 0, 0])], corpus)
     readme.write_text("<!-- results:begin -->\n<!-- results:end -->\n")
     assert main(["--readme"], tmp_path) == 0
     shown = readme.read_text()

@@ -14,8 +14,8 @@ from lhotse import CutSet
 from steps.compare import main
 from utils.core.files import ROOT, read_jsonl, write_jsonl
 from utils.results.details import Clip, Run, find, speech, worst
-from utils.results.records import read_all
 from utils.results.report import report
+from utils.results.store import read_all
 from utils.text.scoring import score
 
 CURVE = [
@@ -56,7 +56,7 @@ def folder(repository, stage):
 
 
 def cell(repository):
-    return report(read_all([repository / "egs" / "asterisk" / "results"]), "test").final[0]
+    return report(read_all([repository / "egs" / "asterisk"]), "test").final[0]
 
 
 def test_the_page_shows_curves_confusions_and_plays_the_worst_utterances(repository):

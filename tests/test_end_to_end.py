@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from tests.decoders import write_decoder
 from utils.pipeline.config import load
 from utils.pipeline.stages import STAGES, plan
-from utils.results.records import read_all
+from utils.results.store import read_all
 
 SETTINGS = [
     "data.module=kaldi_dir",
@@ -65,7 +65,7 @@ def finished(speech, tmp_path_factory):
 
 
 def test_heard_words_are_recognised_by_every_decoding(finished):
-    records = {r["decoding"]: r for r in read_all([finished["corpus"] / "results"]) if r["split"] == "test"}
+    records = {r["decoding"]: r for r in read_all([finished["corpus"]]) if r["split"] == "test"}
     assert set(records) == {"greedy", "lattice", "word_lattice", "lm", "wordvec"}
     assert records["greedy"]["lattice_density"] is None and records["lm"]["lattice_density"] >= 1  # arcs in every frame
     assert records["wordvec"]["wer"] <= 10 and records["lattice"]["wer"] <= 25 and records["greedy"]["wer"] <= 25
@@ -73,7 +73,7 @@ def test_heard_words_are_recognised_by_every_decoding(finished):
 
 
 def test_records_say_what_a_reader_relies_on(finished):
-    record = next(r for r in read_all([finished["corpus"] / "results"]) if r["decoding"] == "wordvec" and r["split"] == "test")
+    record = next(r for r in read_all([finished["corpus"]]) if r["decoding"] == "wordvec" and r["split"] == "test")
     assert record["words"] == sum(record["utterance_words"]) and record["utterances"] == len(record["utterance_words"]) > 30
     assert record["errors"] == sum(record["utterance_errors"])
     assert record["errors"] == record["insertions"] + record["deletions"] + record["substitutions"]
@@ -113,7 +113,7 @@ def test_a_language_model_reads_the_best_paths(finished, tmp_path):
         "score",
     ]
     assert drive(*finished["arguments"], *arguments) == 0
-    every = [r for r in read_all([finished["corpus"] / "results"]) if r["split"] == "test"]
+    every = [r for r in read_all([finished["corpus"]]) if r["split"] == "test"]
     records = {r["decoding"]: r for r in every if "rescore.llm.paths=5" in r["overrides"]}
     before, after = records["wordvec"], records["llm"]
     assert after["rtf"]["llm"] > 0 and set(after["weights"]) >= {"lm", "word", "penalty", "llm"} and "llm" not in before["rtf"]
@@ -128,7 +128,7 @@ def test_a_language_model_reads_the_best_paths(finished, tmp_path):
 def test_whole_lattices_are_rescored(finished):
     arguments = [*finished["arguments"], "--set", "rescore.whole_lattice=true", "--stage", "rescore", "--stop-stage", "score"]
     assert drive(*arguments) == 0
-    every = [r for r in read_all([finished["corpus"] / "results"]) if r["split"] == "test"]
+    every = [r for r in read_all([finished["corpus"]]) if r["split"] == "test"]
     records = {r["decoding"]: r for r in every if "rescore.whole_lattice=true" in r["overrides"]}
     lists, best = (records[name] for name in ("wordvec", "whole_lattice"))
     assert best["wer"] <= 10
@@ -147,7 +147,7 @@ def test_whole_lattices_are_rescored(finished):
 def test_a_part_of_the_lm_finds_lattices_that_the_whole_one_rescores(finished):
     arguments = ["--set", "decode.first_order=1", "--set", "rescore.whole_lattice=true"]
     assert drive(*finished["arguments"], *arguments, "--stage", "decode", "--stop-stage", "score") == 0
-    every = [r for r in read_all([finished["corpus"] / "results"]) if r["split"] == "test"]
+    every = [r for r in read_all([finished["corpus"]]) if r["split"] == "test"]
     records = {r["decoding"]: r for r in every if "decode.first_order=1" in r["overrides"]}
     assert {"first_pass", "lattice", "lm", "wordvec", "whole_lattice"} <= records.keys()
     assert set(records["lattice"]["rtf"]) - set(records["first_pass"]["rtf"]) == {"whole_lm"}
@@ -178,7 +178,7 @@ def test_a_word_lm_reads_before_the_language_model_does(finished, tmp_path, sour
         "score",
     ]
     assert drive(*finished["arguments"], *arguments) == 0
-    every = [r for r in read_all([finished["corpus"] / "results"]) if r["split"] == "test"]
+    every = [r for r in read_all([finished["corpus"]]) if r["split"] == "test"]
     records = {r["decoding"]: r for r in every if f"rescore.word_lm.source={source}" in r["overrides"]}
     first, second = records["word_lm"], records["llm"]
     assert {"lm", "word", "penalty", "word_lm"} <= set(first["weights"]) and {"word_lm", "llm"} <= set(second["weights"])
@@ -245,6 +245,6 @@ def test_yesno_is_recognised(run_stages, exp, tmp_path):
     (corpus / "corpus.yaml").write_text((ROOT / "egs/yesno/corpus.yaml").read_text(), encoding="utf-8")
     source = tmp_path / "yesno" / "waves_yesno"
     assert run_stages("--corpus", str(corpus), "--set", f"data.source={source}", "--stop-stage", "8", "--threads", "1") == 0
-    records = {r["decoding"]: r for r in read_all([corpus / "results"]) if r["split"] == "test"}
+    records = {r["decoding"]: r for r in read_all([corpus]) if r["split"] == "test"}
     assert records["greedy"]["words"] == 240 and records["greedy"]["wer"] <= 1.25  # the word-vector head
     assert records["wordvec"]["wer"] <= 1.25  # lattices over letters, rescored

@@ -1,11 +1,16 @@
 """What the benchmark of added words counts."""
 
+import shutil
+
 import pytest
 import torch
 
-from tests.bench.open_vocabulary import beside_control, draw, of_settings, rates
+from tests.bench import large_vocabulary, precision, word_lm
+from tests.bench.common import records_of, write_record
+from tests.bench.open_vocabulary import rates
+from tests.bench.open_vocabulary_page import beside_control, draw
 from utils.core.errors import UserError
-from utils.core.files import write_json
+from utils.core.files import ROOT
 from utils.decode.decoding import BATCH_SECONDS, SCORES, WORD_FRAME, Decoder
 
 ROWS = [
@@ -50,16 +55,41 @@ def test_a_page_has_the_mean_over_seeds_and_their_range(tmp_path):
     older = {key: value for key, value in scored.items() if key != "oov_recall_interval"}
     common = {"corpus": "corpus", "recipe": "wordvec_hybrid", "overrides": [], "how_added": []}
     for seed, found in enumerate(({**scored, "oov_recall": 40.0}, older)):
-        rows = [{"added": 3, "decodings": {"greedy": {**found, "oov_recall": 10.0}, "wordvec": found}}]
-        write_json(tmp_path / "open_vocabulary" / f"wordvec_hybrid-seed{seed}.json", {**common, "seed": seed, "rows": rows})
-    (row,) = draw(tmp_path).rows
-    cells = dict(zip(("what", "added", "decoding", "seeds", "wer", "wer_interval", "iv", "recall", "recall_interval"), row))
-    assert (cells["decoding"], cells["seeds"], cells["recall"]) == ("wordvec", "2", "45.0 (40.0 to 50.0)")
-    assert cells["recall_interval"] == "[0.0, 100.0]" and row[-2] == "10.0 (10.0 to 10.0)"
-    page = (tmp_path / "open_vocabulary" / "README.md").read_text()
-    alone = of_settings(draw(tmp_path), "corpus wordvec_hybrid")
-    assert alone.title == "corpus wordvec_hybrid" and [alone.header[0], alone.rows] == ["added", [row[1:]]]
-    assert page.count("| corpus wordvec_hybrid |") == 2 and "All decodings" in page
+        rows = [{"distractors": size, "added": 3 + (size or 0), "decodings": {"wordvec": found}} for size in (None, 0, 1000)]
+        rows[1]["decodings"]["greedy"] = {**found, "oov_recall": 10.0}
+        write_record(tmp_path, "open_vocabulary", {**common, "seed": seed, "rows": rows})
+    alone, longer = draw(tmp_path)
+    (row,) = (dict(zip(alone.header, row)) for row in alone.rows)
+    assert (row["added"], row["seeds"], row["OOV recall"]) == ("alike", "2", "45.0 (40.0 to 50.0)")
+    assert row["95% interval"] == "[0.0, 100.0]" and row["head recall"] == "10.0 (10.0 to 10.0)"
+    assert longer.rows == [["corpus", "wordvec_hybrid", "alike", "2", "45.0 at 42.9", "45.0 at 42.9"]]
+    page = (tmp_path / "open_vocabulary.md").read_text()
+    assert page.count("| corpus | wordvec_hybrid |") == 2 and "With words that nobody says" in page
+
+
+def test_a_benchmark_measured_again_replaces_its_record(tmp_path):
+    common = {"corpus": "corpus", "recipe": "r", "overrides": []}
+    for seed, device, rows in ((1, "cpu", [1]), (0, "cpu", [2]), (0, "cuda:0", [3]), (0, "cuda:1", [4]), (0, "cpu", [5])):
+        write_record(tmp_path, "precision", {**common, "seed": seed, "device": device, "rows": rows})
+    assert [record["rows"] for record in records_of(tmp_path, "precision")] == [[5], [4], [1]]
+    assert len((tmp_path / "precision.jsonl").read_text().splitlines()) == 3
+
+
+def test_committed_pages_of_benchmarks_are_drawn_from_the_committed_records(tmp_path):
+    pages = {
+        "open_vocabulary": draw,
+        "large_vocabulary": large_vocabulary.draw,
+        "precision": precision.draw,
+        "word_lm": word_lm.draw,
+    }
+    found = [path for path in sorted((ROOT / "egs").glob("*/*.jsonl")) if path.stem in pages]
+    assert found
+    for path in found:
+        corpus = tmp_path / path.parent.name
+        corpus.mkdir(exist_ok=True)
+        shutil.copy(path, corpus)
+        pages[path.stem](corpus)
+        assert (corpus / f"{path.stem}.md").read_text() == path.with_suffix(".md").read_text()
 
 
 def test_unseen_words_are_compared_with_the_control_on_the_same_words_and_seeds():
@@ -72,14 +102,15 @@ def test_unseen_words_are_compared_with_the_control_on_the_same_words_and_seeds(
     hybrid = [record("whisper_wordvec", 0, "11 1"), record("whisper_wordvec", 1, "10 1"), record("whisper_wordvec", 2, "00 0")]
     control = [record("whisper_bpe_ctc", 0, "01 1"), record("whisper_bpe_ctc", 1, "00 1"), record("bpe_ctc", 2, "11 1")]
     others = [record("whisper_bpe_ctc", 2, "11 1", overrides=["x=1"]), record("whisper_bpe_ctc", 2, "11 1", added=4)]
-    (row,) = beside_control([*hybrid, *control, *others])
-    assert row[:4] == ["c whisper_wordvec by-frequency", "whisper_bpe_ctc", "3", "2"]
-    assert (
-        row[4:7] == ["83.3", "50.0", "+33.3"] and row[7] == "[0.0, 50.0]"
-    )  # resampled: an utterance twice, or the other, or both
-    with_others = [record("whisper_wordvec", 0, "11 0", overrides=["vectors.spelling=false"], alarms=7)]
-    first, second = beside_control([*hybrid, *control, *others, *with_others])
-    assert first == row and second[0].endswith("vectors.spelling=false by-frequency")  # the control has no vectors
-    assert (second[3], second[4:6], second[-2:]) == ("1", ["66.7", "66.7"], ["7", "0"])
+    (row,) = beside_control([*hybrid, *control, *others]).rows
+    assert row[:5] == ["c", "whisper_wordvec", "by frequency", "3", "2"]
+    # resampled: one utterance twice, the other twice, or both
+    assert row[5:8] == ["83.3", "50.0", "+33.3"] and row[8] == "[0.0, 50.0]"
+    with_others = [
+        record("whisper_wordvec", 0, "11 0", overrides=["vectors.spelling=false", "vectors.pronunciation=true"], alarms=7)
+    ]
+    first, second = beside_control([*hybrid, *control, *others, *with_others]).rows
+    assert first == row and second[1] == "whisper_wordvec+pronunciation_only"  # the control has no vectors
+    assert (second[4], second[5:7], second[-2:]) == ("1", ["66.7", "66.7"], ["7", "0"])
     with pytest.raises(UserError, match="of different test sets"):
         beside_control([hybrid[0], record("whisper_bpe_ctc", 0, "01 11")])

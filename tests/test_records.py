@@ -4,28 +4,28 @@ import json
 import random
 import shutil
 import subprocess
+import sys
 
 import pytest
 from fabricate import DECODINGS, HEARD, SENTENCES, finished, record, run_score
 
 from utils.core.errors import UserError
-from utils.core.files import read_json, read_jsonl, write_json, write_jsonl
+from utils.core.files import ROOT, read_json, read_jsonl, write_json, write_jsonl
 from utils.core.versions import git_state
-from utils.results.records import (
-    DECODINGS as CHAIN,
-)
-from utils.results.records import (
-    check,
-    decoding_rank,
-    file_name,
-    links,
-    named_overrides,
-    publish,
-    read,
-    result_decoding,
-    set_digest,
-    write,
-)
+from utils.results.comparison import headlines
+from utils.results.records import DECODINGS as CHAIN
+from utils.results.records import check, decoding_rank, identity, links, named_overrides, read, result_decoding, set_digest, write
+from utils.results.store import CLEAN, DIRTY, decoded, encoded, publish, read_all, read_file
+from utils.results.variants import split_settings
+
+
+def git_in(folder, *arguments):
+    subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments], cwd=folder, check=True)
+
+
+def published(folder):
+    """The records of a corpus folder with one system, by split and decoding."""
+    return {(r["split"], r["decoding"]): r for r in read_all([folder])}
 
 
 @pytest.fixture
@@ -46,12 +46,10 @@ def test_a_record_of_each_split_and_decoding_is_made_and_published(scored):
     plans, corpus_dir = scored
     names = {f"{split}-{decoding}" for split in ("dev", "test") for decoding in DECODINGS}
     assert {p.stem for p in plans["score"].out.glob("*-*.json")} == names
-    published = {p.name for p in (corpus_dir / "results").iterdir()}
-    assert published == {f"wordvec_hybrid-en-seed0-{name}.json" for name in names}
+    published = {f"{r['split']}-{r['decoding']}": r for r in read_file(corpus_dir / CLEAN)}
+    assert published.keys() == names and not (corpus_dir / DIRTY).exists()
     for name in names:
-        assert (plans["score"].out / f"{name}.json").read_bytes() == (
-            corpus_dir / "results" / f"wordvec_hybrid-en-seed0-{name}.json"
-        ).read_bytes()
+        assert read(plans["score"].out / f"{name}.json") == published[name]
         assert "PER-UTT DETAILS" in (plans["score"].out / f"errors-{name}.txt").read_text()
     assert (plans["score"].out / "wer.svg").read_text().startswith("<svg")
 
@@ -98,7 +96,8 @@ def test_a_finished_score_stage_does_nothing_more(scored):
 def test_languages_are_reported_apart(tmp_path, committed):
     plans = finished(tmp_path / "exp", languages=("en", "it"))
     run_score(plans, tmp_path / "asterisk", "wordvec_hybrid")
-    made = read(tmp_path / "asterisk" / "results" / "wordvec_hybrid-en+it-seed0-test-lm.json")
+    made = published(tmp_path / "asterisk")["test", "lm"]
+    assert made["corpus"] == "asterisk-en+it"
     parts = made["by_language"]
     assert set(parts) == {"en", "it"} and sum(p["errors"] for p in parts.values()) == made["errors"]
     assert parts["en"]["utterances"] + parts["it"]["utterances"] == made["utterances"]
@@ -107,12 +106,12 @@ def test_languages_are_reported_apart(tmp_path, committed):
 def test_chinese_gets_a_character_error_rate(tmp_path, committed):
     plans = finished(tmp_path / "exp", languages=("zh",))
     run_score(plans, tmp_path / "home", "wordvec_hybrid")
-    made = read(tmp_path / "home" / "results" / "wordvec_hybrid-asterisk-zh-seed0-test-lm.json")
+    made = published(tmp_path / "home")["test", "lm"]
     assert made["cer"] == made["wer"]  # words of Latin letters count whole
     assert made["cer_interval"] == made["wer_interval"]
 
 
-def test_overrides_make_another_file(tmp_path, committed):
+def test_settings_and_seed_are_part_of_the_records_identity(tmp_path, committed):
     plans = finished(tmp_path / "exp", seed=3)
     run_score(
         plans,
@@ -120,7 +119,12 @@ def test_overrides_make_another_file(tmp_path, committed):
         "wordvec_hybrid",
         ["seed=3", "data.source=/x", "train.epochs=10", "data.options.languages=[en]"],
     )
-    assert (tmp_path / "asterisk" / "results" / "wordvec_hybrid-en-train.epochs=10-seed3-test-lm.json").exists()
+    made = published(tmp_path / "asterisk")["test", "lm"]
+    assert (made["overrides"], made["seed"]) == (["train.epochs=10"], 3)
+    others = [
+        record(**change) for change in ({}, {"overrides": ["a.b=1"]}, {"seed": 1}, {"split": "dev"}, {"decoding": "lattice"})
+    ]
+    assert len({identity(r) for r in [*others, record(corpus="asterisk-it"), record(recipe="word_ctc")]}) == 7
 
 
 @pytest.mark.parametrize("where", ("scoring", "train", "lang"))
@@ -132,18 +136,124 @@ def test_uncommitted_code_anywhere_behind_a_result_marks_it(tmp_path, monkeypatc
         note = read_json(plans[where].out / "stage.json")
         write_json(plans[where].out / "stage.json", {**note, "git_clean": False})
     run_score(plans, tmp_path / "asterisk", "wordvec_hybrid")
-    assert all(p.name.endswith(".dirty.json") for p in (tmp_path / "asterisk" / "results").iterdir())
+    assert read_file(tmp_path / "asterisk" / DIRTY) and not (tmp_path / "asterisk" / CLEAN).exists()
     log = (plans["score"].out / "log.txt").read_text()
     assert "uncommitted code" in log and ("score" if where == "scoring" else where) in log
     assert "†" in (tmp_path / "asterisk" / "RESULTS.md").read_text()
 
 
-def test_a_clean_record_takes_the_place_of_the_dirty_one(tmp_path):
-    dirty = publish(record(git_clean=False), tmp_path / "asterisk")
-    clean = publish(record(), tmp_path / "asterisk")
-    assert dirty.name == "bpe_ctc-en-seed0-test-lm.dirty.json" and [p.name for p in clean.parent.iterdir()] == [
-        "bpe_ctc-en-seed0-test-lm.json"
-    ]
+def test_a_clean_record_replaces_its_dirty_version_alone(tmp_path):
+    folder = tmp_path / "asterisk"
+    assert publish([record(git_clean=False), record(seed=1, git_clean=False)], folder) == [folder / DIRTY]
+    assert publish([record()], folder) == [folder / CLEAN]
+    assert [r["seed"] for r in read_file(folder / DIRTY)] == [1] and read_file(folder / CLEAN) == [record()]
+    publish([record(seed=1)], folder)
+    assert not (folder / DIRTY).exists() and len(read_all([folder])) == 2
+
+
+def test_git_ignores_dirty_records_and_the_lock_but_not_clean_records(tmp_path):
+    git_in(tmp_path, "init", "-q")
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+    publish([record(), record(seed=1, git_clean=False)], tmp_path / "egs" / "yesno")
+    asked = ("git", "status", "--porcelain", "--untracked-files=all", "egs")
+    shown = subprocess.run(asked, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    assert {p.name for p in (tmp_path / "egs" / "yesno").iterdir()} == {CLEAN, DIRTY, ".results.lock"}
+    assert shown == f"?? egs/yesno/{CLEAN}\n"
+
+
+def test_utterances_are_stored_once_a_split(tmp_path):
+    path = tmp_path / CLEAN
+    publish([record(seed=s, split=split, utterance_set=split) for s in range(5) for split in ("dev", "test")], tmp_path)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line.get("kind") for line in lines] == ["utterances"] * 2 + [None] * 10
+    assert lines[0]["words"] == "5564" and all(
+        line["utterance_words"] == lines[0]["digest"] for line in lines if line.get("split") == "dev" and "kind" not in line
+    )
+    publish([record(seed=9, utterance_words=[5, 5, 5, 5])], tmp_path)  # other transcripts of the same utterances
+    assert [r["utterance_words"] for r in read_file(path) if r["seed"] in (0, 9)] == [[5, 5, 6, 4]] * 2 + [[5, 5, 5, 5]]
+    assert len(path.read_text().splitlines()) == 3 + 11
+
+
+def test_counts_are_written_as_digits():
+    counts = [0, 9, 10, 123, 4, 0]
+    assert encoded(counts) == "09(10)(123)40" and decoded(encoded(counts)) == counts and decoded("") == []
+
+
+def test_the_order_of_publishing_does_not_change_the_file(tmp_path):
+    some = [record(seed=s, decoding=d, utterance_errors=[s, 12, 0, 0]) for s in (2, 0, 10) for d in ("lm", "lattice")]
+    for folder, order in (("a", some), ("b", some[::-1])):
+        for r in order:
+            publish([r], tmp_path / folder)
+    assert (tmp_path / "a" / CLEAN).read_bytes() == (tmp_path / "b" / CLEAN).read_bytes()
+    assert [r["seed"] for r in read_all([tmp_path / "a"])] == [0, 0, 2, 2, 10, 10]
+
+
+def test_two_people_add_records_and_git_merges_them(tmp_path):
+    folder = tmp_path / "egs" / "asterisk"
+
+    def git(*arguments):
+        git_in(tmp_path, *arguments)
+
+    def commit(name, *records):
+        publish(records, folder)
+        git("add", ".")
+        git("commit", "-qm", name)
+
+    git("init", "-q", "-b", "main")
+    shutil.copy(ROOT / ".gitattributes", tmp_path)
+    (tmp_path / ".gitignore").write_text(".results.lock\n")
+    commit("begin", record(), record(recipe="word_ctc"))
+    git("checkout", "-qb", "hers")
+    rerun = record(date="2026-01-01T00:00:00Z", utterance_errors=[0, 0, 0, 1])
+    commit("hers", rerun, *(record(recipe="gmm_hmm", split=s, seed=n) for s in ("dev", "test") for n in (0, 1)))
+    git("checkout", "-q", "main")
+    commit("ours", record(date="2025-06-01T00:00:00Z"), *(record(recipe="gmm_hmm", split=s, seed=2) for s in ("dev", "test")))
+    git("merge", "-q", "-m", "both", "hers")
+    merged = read_file(folder / CLEAN)
+    assert len(merged) == 8 and merged == sorted(merged, key=identity)
+    assert rerun in merged  # both had made it again: the newer one counts
+    commit("tidy", record(recipe="word_ctc"))
+    assert len((folder / CLEAN).read_text().splitlines()) == 1 + 8
+
+
+def test_records_written_at_the_same_time_are_all_kept(tmp_path):
+    code = (
+        "import sys; sys.path[:0] = ['tests', '.']\nfrom pathlib import Path\nfrom fabricate import record\n"
+        "from utils.results.store import publish\n"
+        "for n in range(5): publish([record(seed=5 * int(sys.argv[2]) + n)], Path(sys.argv[1]))"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(n)], cwd=ROOT) for n in range(3)]
+    assert [p.wait() for p in running] == [0, 0, 0]
+    assert [r["seed"] for r in read_all([tmp_path])] == list(range(15))
+
+
+@pytest.mark.parametrize(
+    "damage, message",
+    (
+        (lambda lines: lines[1:], "line 1: its utterances .* have no line"),
+        (lambda lines: [*lines, lines[-1][:50]], "line 3 is not JSON.*git checkout"),
+        (lambda lines: ["<<<<<<< HEAD", *lines], "line 1 is not JSON.*git left a conflict"),
+        (lambda lines: [*lines, "7"], "line 3: a results record is a JSON object"),
+        (lambda lines: [lines[0], lines[1].replace('"wer": 20.0', '"wer": 19.0')], "line 2: 'wer'.*changed by hand"),
+    ),
+)
+def test_a_damaged_file_of_records_is_refused(tmp_path, damage, message):
+    publish([record()], tmp_path)
+    lines = (tmp_path / CLEAN).read_text().splitlines()
+    (tmp_path / CLEAN).write_text("\n".join(damage(lines)) + "\n")
+    with pytest.raises(UserError, match=f"results.jsonl, {message}"):
+        read_all([tmp_path])
+
+
+def test_committed_records_are_defaults_or_have_a_name():
+    """Others are kept only where they are the best of their recipe on dev."""
+    for folder in sorted((ROOT / "egs").glob("*/")):
+        every = read_file(folder / CLEAN)
+        dev = [r for r in every if r["split"] == "dev"]
+        assert all(r["git_clean"] for r in every)
+        best = {(r["recipe"], *r["overrides"]) for r in headlines(dev, dev)}
+        unnamed = {(r["recipe"], *r["overrides"]) for r in every if split_settings(r["overrides"])[1]}
+        assert unnamed <= best
 
 
 def _double(rows):
@@ -277,10 +387,6 @@ def test_overrides_that_name_a_system():
         "features.model=base",
         "vectors.meaning.path=glove.txt",
     ]
-    long = record(overrides=[f"model.option{i}=value" for i in range(20)])
-    other = record(overrides=[f"model.option{i}=value" for i in range(21)])
-    assert len(file_name(long, "asterisk")) < 130 and file_name(long, "asterisk") != file_name(other, "asterisk")
-    assert file_name(record(overrides=["x.y=[0.9, 1.1]"], corpus="yesno"), "yesno") == "bpe_ctc-x.y=_0.9_1.1-seed0-test-lm.json"
 
 
 @pytest.mark.parametrize(
@@ -288,8 +394,11 @@ def test_overrides_that_name_a_system():
     [
         ("README.md", True),
         ("egs/yesno/README.md", True),
-        ("egs/yesno/results/new.json", True),
-        ("egs/yesno/open_vocabulary/new.json", True),
+        ("README.zh-CN.md", True),
+        ("docs/new.md", True),
+        ("egs/yesno/results.jsonl", True),
+        ("egs/yesno/open_vocabulary.jsonl", True),
+        ("egs/yesno/open_vocabulary.md", True),
         ("egs/yesno/corpus.yaml", False),
         ("utils/new.py", False),
         ("README.rst", False),
@@ -297,7 +406,7 @@ def test_overrides_that_name_a_system():
 )
 def test_what_is_told_and_recorded_leaves_a_tree_clean_and_all_else_does_not(changed, clean, tmp_path):
     def git(*arguments):
-        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments], cwd=tmp_path, check=True)
+        git_in(tmp_path, *arguments)
 
     git("init", "-q")
     for name in ("README.md", "egs/yesno/README.md", "egs/yesno/corpus.yaml"):

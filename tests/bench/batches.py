@@ -1,10 +1,10 @@
-"""What processes that make batches ahead bring: the seconds that training waits for batches, features on the disk and in memory.
+"""What worker processes bring in training: how long training waits for batches, with features on the disk and in memory.
 
     python -m tests.bench.batches --corpus asterisk --device cuda --set loss.backend=torch [--workers 0 2 8] [--set KEY=VALUE]
 
-Stages that are missing run first. Each number of processes trains an untrained model for two epochs, in turns, of which the first
-does not count. The first epoch reads features from the disk (the system may have them in memory), the second has what the processes kept.
-Writes egs/<corpus>/batches/.
+Missing stages run first. Each number of processes trains an untrained model for two epochs, in turns; the first turn does not count.
+The first epoch reads features from the disk (or the system's cache), the second finds them in the processes' memory. Writes
+egs/<corpus>/batches.jsonl and batches.md.
 """
 
 import itertools
@@ -17,7 +17,17 @@ from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 
-from tests.bench.common import records_of, spread, stages_until, untrained, write_page, write_record
+from tests.bench.common import (
+    corpus_folder,
+    described,
+    records_of,
+    spread,
+    stages_until,
+    untrained,
+    what,
+    write_page,
+    write_record,
+)
 from utils.pipeline import driver
 from utils.pipeline.stages import Plan
 from utils.results.tables import Table, as_text, grouped, number
@@ -42,14 +52,15 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
             took = _epochs(untrained(options, plans["train"], Path(folder), workers=workers))
         if turn:  # the first warms up: in a GPU's first minute a step takes many times as long
             rows[workers]["epochs"].append(took)
-    corpus = write_record(options, plans, "batches", rows.values())
+    corpus = corpus_folder(plans)
+    write_record(corpus, "batches", described(options, plans, rows.values()))
     print(as_text(draw(corpus)))
 
 
 def _epochs(made: Trainer) -> List[Dict[str, float]]:
-    """Of each epoch its steps, its seconds, and those of them that training waited for batches.
+    """For each epoch its steps, its seconds, and the seconds that training waited for batches.
 
-    Nothing counts before the second batch: processes start, and a GPU gets its memory.
+    Counting begins with the second batch, when the processes have started and a GPU has allocated its memory.
     """
     made.config.train.epochs = EPOCHS
     batches = made.batches()
@@ -70,9 +81,9 @@ def _epochs(made: Trainer) -> List[Dict[str, float]]:
 
 
 def draw(corpus: Path) -> Table:
-    """Write batches/README.md of a corpus's folder from the records there; returns its table."""
+    """Write batches.md of a corpus folder from batches.jsonl; returns its table."""
     rows: List[List[Any]] = []
-    for what, record in records_of(corpus, "batches"):
+    for record in records_of(corpus, "batches"):
         for row in record["rows"]:
             cells = []
             for epoch in range(EPOCHS):
@@ -83,7 +94,7 @@ def draw(corpus: Path) -> Table:
                     number(100 * statistics.fmean(one["waited"] / one["seconds"] for one in of), 0),
                     number(base / statistics.fmean(one["seconds"] for one in of), 2),
                 ]
-            rows.append([what, record["machine"], str(row["workers"]), *cells])
+            rows.append([what(record), record["machine"], str(row["workers"]), *cells])
     header = ["corpus and recipe", "machine", "processes"]
     header += [f"{word}, {of}" for of in ("first epoch", "second epoch") for word in ("ms a step", "% waited", "speed-up")]
     caption = (
@@ -92,7 +103,7 @@ def draw(corpus: Path) -> Table:
         "than with the first number of processes."
     )
     table = Table(f"Batches made ahead: {corpus.name}", caption, header, grouped(rows, 2), 3)
-    write_page(corpus / "batches", [table], "the records here by `python -m tests.bench.batches`")
+    write_page(corpus, "batches", [table])
     return table
 
 

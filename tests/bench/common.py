@@ -1,21 +1,23 @@
-"""What the benchmarks share: stages run by the driver, and the page of their records."""
+"""What the benchmarks share: stages run by the driver; records, one line each in egs/<corpus>/<benchmark>.jsonl; their page beside them."""
 
 import logging
 import sys
 from argparse import Namespace
 from pathlib import Path
-from typing import Any, Collection, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Collection, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 
 from steps.train import make_trainer
-from utils.core.files import ROOT, read_json, write_json, write_text
+from utils.core.files import ROOT, read_json, read_jsonl, write_jsonl, write_text
 from utils.core.versions import git_state, machine
 from utils.pipeline import driver
 from utils.pipeline.config import load, view
 from utils.pipeline.stages import Plan
-from utils.results.records import named_overrides, suffix
+from utils.results.records import named_overrides
+from utils.results.store import locked
 from utils.results.tables import Table, as_markdown, number
+from utils.results.variants import display_name
 from utils.train.training import Trainer
 
 
@@ -35,54 +37,69 @@ def also(options: Namespace, *more: str) -> Namespace:
 
 
 def must(status: int) -> None:
-    """End with the status of a command that failed and has said why."""
+    """Exit with the status of a command that failed; it has printed the reason."""
     if status:
         sys.exit(status)
 
 
 def stages_until(last: str, options: Namespace) -> None:
-    """Run the stages of a configuration that don't stand yet, or end where one fails."""
+    """Run the stages of a configuration that are not complete; exit where one fails."""
     must(driver.main([*of_model(options), *of_run(options), "--stop-stage", last]))
 
 
 def untrained(options: Namespace, train: Plan, folder: Path, *more: str, workers: int = 0) -> Trainer:
-    """The trainer of the configuration of `options`, with `more` settings, whose files go to `folder`; `workers` make its batches."""
+    """A trainer of an untrained model with the configuration of `options` and `more` settings; its files go to `folder`."""
     config = view(load(options.recipe, ROOT / "egs" / train.out.parent.name, [*options.set, *more]))
     return make_trainer(config, train.inputs, folder, options.device, logging.getLogger("nuptse.bench"), workers)
 
 
-def write_record(options: Namespace, plans: Mapping[str, Plan], kind: str, rows: Collection[Mapping[str, Any]]) -> Path:
-    """Write what was measured of the configuration of `options` on its device to the folder `kind` of its corpus.
-
-    Returns:
-      the corpus's folder.
-    """
-    corpus, overrides = ROOT / "egs" / plans["data"].out.parent.name, named_overrides(options.set)
-    name = read_json(plans["data"].out / "summary.json")["name"]
-    parts = (options.recipe, name[len(corpus.name) + 1 :], options.device.partition(":")[0], suffix(overrides))
-    record = {
-        "corpus": name,
+def described(options: Namespace, plans: Mapping[str, Plan], rows: Collection[Mapping[str, Any]], **more: Any) -> Dict[str, Any]:
+    """A record: the configuration of `options`, the machine, the code, and what was measured."""
+    return {
+        "corpus": read_json(plans["data"].out / "summary.json")["name"],
         "recipe": options.recipe,
-        "overrides": overrides,
+        "overrides": named_overrides(options.set),
+        **more,
         "device": options.device,
         "machine": machine(options.device),
         "torch": torch.__version__,
         "rows": list(rows),
         **git_state(ROOT),
     }
-    write_json(corpus / kind / f"{'-'.join(filter(None, parts))}.json", record)
-    return corpus
 
 
-def records_of(corpus: Path, kind: str) -> Iterator[Tuple[str, Dict[str, Any]]]:
-    """The records of `write_record`, and how tables name their configuration."""
-    for record in (read_json(path) for path in sorted((corpus / kind).glob("*.json"))):
-        named = (record["corpus"], record["recipe"], suffix(record["overrides"]).replace("-", " "))
-        yield " ".join(filter(None, named)), record
+def write_record(corpus: Path, kind: str, record: Mapping[str, Any]) -> None:
+    """Add a record to the benchmark `kind` of a corpus folder, replacing the one of the same configuration."""
+    with locked(corpus):
+        kept = [other for other in records_of(corpus, kind) if configuration(other) != configuration(record)]
+        write_jsonl(corpus / f"{kind}.jsonl", sorted([*kept, record], key=configuration))
+
+
+def records_of(corpus: Path, kind: str) -> List[Dict[str, Any]]:
+    """The records of a benchmark, sorted by configuration; of two records of one configuration (after a merge) the later line."""
+    path = corpus / f"{kind}.jsonl"
+    found = {configuration(record): record for record in (read_jsonl(path) if path.exists() else ())}
+    return [found[key] for key in sorted(found)]
+
+
+def configuration(record: Mapping[str, Any]) -> Tuple[str, ...]:
+    """What tells a record from the others of its benchmark."""
+    parts = (record["corpus"], record.get("recipe", ""), " ".join(record["overrides"]), " ".join(record.get("how_added", ())))
+    return (*parts, str(record.get("seed", "")), record.get("device", "cpu").partition(":")[0])
+
+
+def what(record: Mapping[str, Any]) -> str:
+    """How tables name the configuration of a record."""
+    return f"{record['corpus']} {display_name(record['recipe'], record['overrides'])}"
+
+
+def corpus_folder(plans: Mapping[str, Plan]) -> Path:
+    """The corpus folder of a run."""
+    return ROOT / "egs" / plans["data"].out.parent.name
 
 
 def spread(values: Sequence[Optional[float]], digits: int = 1) -> str:
-    """The mean of what the seeds have, and its range where there are several."""
+    """Mean over the seeds that have a value, with its range where there are several."""
     had = [value for value in values if value is not None]
     if not had:
         return number(None)
@@ -90,12 +107,8 @@ def spread(values: Sequence[Optional[float]], digits: int = 1) -> str:
     return number(sum(had) / len(had), digits) + ends
 
 
-def write_page(folder: Path, tables: Sequence[Table], drawn: str) -> None:
-    """Write README.md of a folder of records.
-
-    Args:
-      tables: of which the first names the page.
-      drawn: from what, and by which command.
-    """
+def write_page(corpus: Path, kind: str, tables: Sequence[Table], notes: Sequence[str] = ()) -> None:
+    """Write egs/<corpus>/<kind>.md; the first table names the page."""
+    made = f"Drawn from `{kind}.jsonl` by `python -m tests.bench.{kind}`; do not edit."
     shown = "\n".join(map(as_markdown, tables))
-    write_text(folder / "README.md", f"# {tables[0].title}\n\nDrawn from {drawn}; do not edit.\n\n{shown}\n")
+    write_text(corpus / f"{kind}.md", f"# {tables[0].title}\n\n{made}\n\n{shown}" + "".join(f"\n{note}\n" for note in notes))

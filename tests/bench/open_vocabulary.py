@@ -1,10 +1,10 @@
-"""Words added to trained models without training: recall and precision of what training never had, and what it costs the rest.
+"""Words added to trained models without training: their recall and precision, and what they cost the other words.
 
     python -m tests.bench.open_vocabulary --corpus speechocean762 --recipe whisper_wordvec [--sizes 0 1000 10000] [--set KEY=VALUE]
 
-The words of dev and test that the training text lacks are added, then with them 1,000, 10,000 ... others, of cmudict, that nobody
-says. Every list is a vocabulary pack, and stages 6 and 7 run with it; the results go to egs/<corpus>/open_vocabulary/. Stages that
-the model still lacks run first.
+The words of dev and test that the training text lacks are added, then with them 1,000, 10,000 ... distractors: words of cmudict that
+nobody says. Every list is a vocabulary pack, and stages 6 and 7 run with it. Missing stages run first. Writes
+egs/<corpus>/open_vocabulary.jsonl and open_vocabulary.md.
 """
 
 import hashlib
@@ -22,10 +22,10 @@ from safetensors.torch import load_file
 from scipy.stats import spearmanr
 
 from steps import add_words
-from tests.bench.common import also, must, of_model, of_run, spread, stages_until, write_page
-from utils.core.errors import UserError
-from utils.core.files import ROOT, read_json, read_jsonl, write_json, write_lines
-from utils.core.versions import git_state, machine
+from tests.bench.common import also, corpus_folder, described, must, of_model, of_run, stages_until, write_record
+from tests.bench.open_vocabulary_page import draw
+from utils.core.files import ROOT, read_json, read_jsonl, write_lines
+from utils.core.versions import machine
 from utils.lang.lexicon import read_lexicon
 from utils.lang.linter import confusion
 from utils.lang.units import cmudict, pronounce, pronunciations
@@ -33,13 +33,12 @@ from utils.lang.vocabulary import used_lang
 from utils.pipeline import driver
 from utils.pipeline.config import made_with
 from utils.pipeline.stages import Plan
-from utils.results.records import DECODINGS, named_overrides, result_decoding, suffix
-from utils.results.tables import Table, as_text, grouped, number, probability, signed, span
-from utils.text.scoring import GAP, difference, error_rate, interval, score
+from utils.results.records import DECODINGS, result_decoding
+from utils.results.tables import as_text
+from utils.text.scoring import GAP, error_rate, interval, score
 from utils.text.sentences import held_out_words
 
-CONTROLS = {"whisper_wordvec": "whisper_bpe_ctc", "wordvec_hybrid": "bpe_ctc"}
-OFTEN = 5  # occurrences of a word in test from which its rate of confusion means something
+OFTEN = 5  # occurrences of a word in test
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -58,7 +57,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
     unseen = sorted(said - set(lexicon.words))
     letters = {letter for word in lexicon.words for letter in word}
     others = [w for w in cmudict() if w not in said and w not in lexicon.word_id and letters.issuperset(w)]
-    if lexicon.of_phones:  # those that training's phones can say
+    if lexicon.of_phones:  # those that the phones of training can spell
         phones, spoken = set(lexicon.tokens), pronounce(others)[0]
         others = [w for w in others if any(phones.issuperset(variant) for variant in spoken[w])]
     others.sort(key=lambda word: hashlib.sha256(word.encode()).digest())
@@ -68,7 +67,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         how.append(f"like-vectors={Path(options.like_vectors).name}")
         command += ["--like-vectors", options.like_vectors]
     packs = {}
-    for size in options.sizes:  # what can't be added is refused before an hour of decoding
+    for size in options.sizes:  # first, because words that can't be added are refused here, before an hour of decoding
         name, added = "-".join(["unseen-and", str(size), *how]), [*unseen, *others[:size]]
         with tempfile.TemporaryDirectory() as folder:
             write_lines(Path(folder) / "words", added)
@@ -80,158 +79,37 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         packed = also(options, f"decode.packs=[{name}]")
         must(driver.main([*of_model(packed), *of_run(packed), "--stage", "decode", "--stop-stage", "rescore"]))
         rows.append(measure(driver.planned_stages(packed, ROOT)[1], set(added), size, seconds))
-    corpus = ROOT / "egs" / plans["data"].out.parent.name
-    overrides, name = named_overrides(options.set), read_json(plans["data"].out / "summary.json")["name"]
-    seed = plans["train"].config["seed"]
-    settings = "-".join(filter(None, (options.recipe, name[len(corpus.name) + 1 :], suffix(overrides), *how, f"seed{seed}")))
-    record = {
-        "corpus": name,
-        "recipe": options.recipe,
-        "overrides": overrides,
-        "how_added": how,
-        "seed": seed,
-        "unseen_types": len(unseen),
-        "model": plans["train"].fingerprint,
-        "machine": machine("cpu"),
-        "rows": rows,
-        **git_state(ROOT),
-    }
-    write_json(corpus / "open_vocabulary" / f"{settings}.json", record)
-    print(as_text(of_settings(draw(corpus), " ".join(settings_of(record)))))
-
-
-def draw(corpus: Path) -> Table:
-    """Write open_vocabulary/README.md of a corpus's folder from the records there; returns its first table."""
-    found: Dict[Tuple[str, int, str], List[Dict[str, Any]]] = {}
-    records = [read_json(path) for path in sorted((corpus / "open_vocabulary").glob("*.json"))]
-    for record in records:
-        what = " ".join(settings_of(record))
-        for row in record["rows"]:
-            for decoding, rates in row["decodings"].items():
-                found.setdefault((what, row["added"], decoding), []).append(rates)
-    last: Dict[Tuple[str, int], str] = {}
-    for what, added, decoding in found:
-        last[what, added] = result_decoding([decoding, last.get((what, added), decoding)])
-    header = ["corpus and recipe", "added", "decoding", "seeds", "WER", "95% interval", "IV WER", "OOV recall", "95% interval"]
-    header += ["precision", "false alarms"]
-    rows = {key: [key[0], str(key[1]), key[2], str(len(seeds)), *_cells(seeds)] for key, seeds in found.items()}
-    results = []
-    for (what, added), decoding in last.items():
-        alone = found.get((what, added, "greedy"), [])
-        heard = [spread([rates[key] for rates in alone]) for key in ("oov_recall", "oov_precision")]
-        results.append([*rows[what, added, decoding], *heard])
-    captions = (
-        "Added without training: first the words of dev and test that the training text lacks, then with them words of cmudict "
-        "that nobody says. Each recipe with the last decoding of its chain: WER; WER of the words that training has, insertions "
-        "counted; recall of words that the training text lacks; share of the added words in the output that are right, and how "
-        "many are not; recall and precision of the word-vector head alone. Means over seeds with their range; 95% bootstrap "
-        "intervals over utterances, whose ends are means over seeds too; where recall has none the record is older. "
-        "All but counts in percent.",
-        "As above; share of the words with homophones that are taken for one of these.",
-        "Recall of words that the training text lacks, by the last decoding of each chain, with the same words added in the same way: "
-        "percent of them over the seeds that both have; difference in points, with the 95% interval and the two-sided p of the paired "
-        "bootstrap over utterances; false alarms, means over these seeds. The control has no word vectors, so it is the same for all "
-        "settings of them. Older records don't say which of the words were found, and are not here.",
-    )
-    both = ["corpus and recipe", "control", "added", "seeds", "OOV recall", "control's", "Δ", "Δ interval", "p"]
-    both += ["false alarms", "control's alarms"]
-    every = [[*rows[key], spread([rates.get("homophones_taken_for_another") for rates in found[key]])] for key in sorted(found)]
-    tables = [
-        Table(f"Words added to trained models: test of {corpus.name}", captions[0], [*header, "head's recall", "head's precision"],
-              grouped(results, 1), 4),
-        Table("All decodings", captions[1], [*header, "homophones"], grouped(every, 2), 4),
-    ]  # fmt: skip
-    compared = grouped(beside_control(records), 2)
-    if compared:
-        tables.insert(1, Table("Unseen words, beside the control without word vectors", captions[2], both, compared, 3))
-    write_page(corpus / "open_vocabulary", tables, "the records by `python -m tests.bench.open_vocabulary`")
-    return tables[0]
-
-
-def beside_control(records: Sequence[Dict[str, Any]]) -> List[List[str]]:
-    """Rows of each recipe that has records of its control with the same settings, but for `vectors`, and seeds."""
-    found: Dict[Tuple[str, ...], Dict[Tuple[int, int], Dict[str, Any]]] = {}  # settings -> (words added, seed) -> rates
-    for record in records:
-        for row in record["rows"]:
-            last = row["decodings"][result_decoding(list(row["decodings"]))]
-            if "oov_found" in last:
-                found.setdefault(settings_of(record), {})[row["added"], record["seed"]] = last
-    rows = []
-    for (corpus, recipe, *rest), own in found.items():
-        control = (corpus, CONTROLS.get(recipe, ""), *(setting for setting in rest if not setting.startswith("vectors.")))
-        shared = sorted(own.keys() & found.get(control, {}).keys())
-        for added in sorted({added for added, _ in shared}):
-            of_seeds = [(own[key], found[control][key]) for key in shared if key[0] == added]
-            pairs = [tuple(rates["oov_found"].split() for rates in pair) for pair in of_seeds]
-            if len({tuple(map(len, marks)) for pair in pairs for marks in pair}) != 1:
-                raise UserError(f"{' '.join(control)} and its records of {recipe} are of different test sets: measure both again")
-            right, theirs = (sum(np.array([m.count("1") for m in pair[n]]) for pair in pairs) for n in (0, 1))
-            words = len(pairs) * np.array([len(marks) for marks in pairs[0][0]])
-            delta = difference(right, theirs, words)
-            recalls = (number(error_rate(part, words)) for part in (right, theirs))
-            alarms = (number(sum(rates["false_alarms"] for rates in each) / len(each), 0) for each in zip(*of_seeds))
-            rows.append([" ".join((corpus, recipe, *rest)), control[1], str(added), str(len(pairs)), *recalls,
-                         signed(delta.value), span(delta.low, delta.high), probability(delta.p), *alarms])  # fmt: skip
-    return rows
-
-
-def settings_of(record: Dict[str, Any]) -> Tuple[str, ...]:
-    """What was measured: corpus, recipe, and all that differs from their settings."""
-    return (record["corpus"], record["recipe"], *record["overrides"], *record["how_added"])
-
-
-def of_settings(table: Table, what: str) -> Table:
-    """The rows of one measurement alone, of all its seeds, for a terminal's width."""
-    first = [row[0] for row in table.rows].index(what)
-    others = (n for n in range(first + 1, len(table.rows)) if table.rows[n][0])
-    rows = table.rows[first : next(others, len(table.rows))]
-    return Table(what, table.caption, table.header[1:], [row[1:] for row in rows], table.labels - 1)
-
-
-def _cells(seeds: Sequence[Dict[str, Any]]) -> List[str]:
-    """What some rates, of a seed each, say of one decoding."""
-
-    def over(key: str, digits: int = 1) -> str:
-        return spread([rates[key] for rates in seeds], digits)
-
-    def ends(key: str) -> str:
-        had = [rates[key] for rates in seeds if rates.get(key)]
-        return span(*(sum(end) / len(had) for end in zip(*had))) if had else number(None)
-
-    return [
-        over("wer", 2),
-        ends("wer_interval"),
-        over("iv_wer", 2),
-        over("oov_recall"),
-        ends("oov_recall_interval"),
-        over("oov_precision"),
-        over("false_alarms", 0),
-    ]
+    corpus, seed = corpus_folder(plans), plans["train"].config["seed"]
+    about = {"how_added": how, "seed": seed, "unseen_types": len(unseen), "model": plans["train"].fingerprint}
+    record = {**described(options, plans, rows, **about), "device": "cpu", "machine": machine("cpu")}
+    write_record(corpus, "open_vocabulary", record)
+    for table in draw(corpus):
+        print(as_text(table))
 
 
 def measure(plans: Dict[str, Plan], added: Set[str], distractors: Optional[int], seconds: float) -> Dict[str, Any]:
-    """Rates on test of every decoding that stands."""
-    heard, alike = set(read_lexicon(plans["lang"].out).words), homophones(plans)
-    decodings: Dict[str, Dict[str, Any]] = {}
-    for stage in ("decode", "rescore"):
-        for decoding in DECODINGS:
-            path = plans[stage].out / f"hyps-{decoding}-test.jsonl"
-            if path.exists():
-                decodings[decoding] = rates(read_jsonl(path), heard, added, alike)
+    """Rates on test of the last decoding and, where the model has a word head, of its greedy words."""
+    vocabulary, alike = set(read_lexicon(plans["lang"].out).words), homophones(plans)
+    found = {
+        decoding: plans[stage].out / f"hyps-{decoding}-test.jsonl"
+        for stage in ("decode", "rescore")
+        for decoding in DECODINGS
+        if (plans[stage].out / f"hyps-{decoding}-test.jsonl").exists()
+    }
+    shown = [decoding for decoding in ("greedy", result_decoding(found)) if decoding in found]
     timing = {**read_json(plans["decode"].out / "timing.json"), **read_json(plans["rescore"].out / "timing.json")}
     return {
         "distractors": distractors,
         "added": len(added),
         "seconds_to_add": round(seconds, 2),
-        "decodings": decodings,
-        "linter": linter_correlation(plans),
-        "homophones": said_alike(plans, alike),
+        "decodings": {decoding: rates(read_jsonl(found[decoding]), vocabulary, added, alike) for decoding in shown},
+        "confusable": confusable_correlation(plans),
         "rtf": {link: round(t["seconds"] / t["audio_seconds"], 6) for link, t in timing.items()},
     }
 
 
 def homophones(plans: Dict[str, Plan]) -> Dict[str, Set[str]]:
-    """The words that each word of the vocabulary, added ones included, can't be told from by ear; of those that have some."""
+    """Word -> the words of the vocabulary, added ones included, with the same pronunciation; words that have such words."""
     lexicon = read_lexicon(used_lang(plans["lang"].out, plans["decode"].out))
     language = made_with(plans["lang"].out).data.language
     if not lexicon.of_phones and language != "en":
@@ -247,16 +125,9 @@ def homophones(plans: Dict[str, Plan]) -> Dict[str, Set[str]]:
     return alike
 
 
-def said_alike(plans: Dict[str, Plan], alike: Dict[str, Set[str]]) -> List[List[str]]:
-    """Groups of homophones of which some are said in test."""
-    path = next(plans["decode"].out.glob("hyps-*-test.jsonl"))
-    said = {word for row in read_jsonl(path) for word in row["ref"] if word in alike}
-    return sorted({tuple(sorted({word} | alike[word])) for word in said})
-
-
-def linter_correlation(plans: Dict[str, Plan]) -> Optional[Dict[str, Any]]:
-    """Whether words fail that the linter says would: Spearman's correlation over the words of test that the model knows and that
-    are said at least `OFTEN` times, between the highest expected confusion with another word and the share recognised as another.
+def confusable_correlation(plans: Dict[str, Plan]) -> Optional[Dict[str, Any]]:
+    """Whether the words that are expected to be confused are: Spearman's correlation between the highest expected confusion of a word
+    with another and the share of its occurrences in test recognised as another, over words said at least `OFTEN` times.
     """
     decoded = plans["decode"].out
     if not (decoded / "words.safetensors").exists() or not (decoded / "hyps-greedy-test.jsonl").exists():
@@ -281,19 +152,21 @@ def linter_correlation(plans: Dict[str, Plan]) -> Optional[Dict[str, Any]]:
 
 
 def rates(
-    rows: List[Dict[str, Any]], heard: Set[str], added: Set[str], alike: Optional[Dict[str, Set[str]]] = None
+    rows: List[Dict[str, Any]], vocabulary: Set[str], added: Set[str], alike: Optional[Dict[str, Set[str]]] = None
 ) -> Dict[str, Any]:
-    """WER; recall of words that training lacks, precision of added words, false alarms; WER of the words that training has,
-    with all insertions; how often homophones are said, right, and taken for another that sounds the same: percent.
+    """WER; recall of words that training lacks; precision and false alarms of added words; WER of the words that training has,
+    with all insertions; homophones: how often they are said, recognised, and confused. All but counts in percent.
+
+    `oov_found` has a mark for every word that training lacks, 1 where it is recognised: "10 1" for two utterances.
     """
     scores = score((row["id"], row["ref"], row["hyp"]) for row in rows)
     alarms = known = wrong = ambiguous = told = taken = 0
-    marks = []  # of each utterance: 1 for an unseen word that is right, 0 for another
+    marks = []  # of each utterance
     for pairs in scores.alignments:
         marks.append("")
         for reference, recognised in pairs:
             hit = reference == recognised
-            if reference != GAP and reference not in heard:
+            if reference != GAP and reference not in vocabulary:
                 marks[-1] += "01"[hit]
             else:
                 known, wrong = known + (reference != GAP), wrong + (not hit)

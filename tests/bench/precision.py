@@ -2,8 +2,8 @@
 
     python -m tests.bench.precision --corpus asterisk --device cuda --set loss.backend=torch [--seeds 0 1 2] [--set KEY=VALUE]
 
-Stages that are missing run first. Steps of all precisions are timed in turns on the same batches, which lie in memory already.
-Writes egs/<corpus>/precision/.
+Missing stages run first. Steps of all precisions are timed in turns on the same batches, which are in memory already. Writes
+egs/<corpus>/precision.jsonl and precision.md.
 """
 
 import statistics
@@ -15,7 +15,8 @@ from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 
-from tests.bench.common import also, must, of_model, of_run, records_of, spread, stages_until, untrained, write_page, write_record
+from tests.bench.common import also, corpus_folder, described, must, of_model, of_run, records_of, spread
+from tests.bench.common import stages_until, untrained, what, write_page, write_record
 from utils.core.files import ROOT, read_json, read_jsonl
 from utils.core.memory import gpu_peak
 from utils.nn.model import parameters
@@ -42,14 +43,15 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
     for seed in options.seeds:
         for name, row in rows.items():
             row["trained"].append({"seed": seed, **_trained(also(options, f"seed={seed}", f"train.precision={name}"))})
-    for name, steps in _steps(options, plans["train"], list(rows)).items():  # last: no fork may follow what runs on a GPU
+    for name, steps in _steps(options, plans["train"], list(rows)).items():  # last: a process that has used a GPU must not fork
         rows[name].update(steps)
-    corpus = write_record(options, plans, "precision", rows.values())
+    corpus = corpus_folder(plans)
+    write_record(corpus, "precision", described(options, plans, rows.values()))
     print(as_text(draw(corpus)))
 
 
 def _trained(options) -> Dict[str, Any]:  # noqa: ANN001
-    """Train, unless that stands, and give the dev errors of the best epoch."""
+    """Train, unless that is done, and return the dev errors of the best epoch."""
     must(driver.main([*of_model(options), *of_run(options), "--stage", "train", "--stop-stage", "train"]))
     folder = driver.planned_stages(options, ROOT)[1]["train"].out
     best = read_json(folder / "summary.json")["best"][0]["file"]
@@ -58,8 +60,8 @@ def _trained(options) -> Dict[str, Any]:  # noqa: ANN001
 
 
 def _steps(options, train: Plan, precisions: Sequence[str]) -> Dict[str, Dict[str, float]]:  # noqa: ANN001
-    """Precision -> seconds of the median step, seconds of speech that it takes in a second, and the memory of a GPU that it takes
-    beside weights, gradients and the optimiser's state.
+    """Precision -> median seconds of a step, seconds of speech in a second, and the GPU memory of a step, without weights,
+    gradients and the optimiser's state.
     """
     torch.set_num_threads(options.threads)
     out: Dict[str, Dict[str, float]] = {}
@@ -87,7 +89,7 @@ def _steps(options, train: Plan, precisions: Sequence[str]) -> Dict[str, Dict[st
 
 
 def _seconds(made: Trainer, batch: Any) -> float:
-    """Wall time of one step of the optimiser, which reads its loss back from the device."""
+    """Wall time of one step of the optimiser, until its loss is back from the device."""
     started = time.perf_counter()
     made.update(batch, "a step")
     if made.device.type == "cuda":
@@ -96,16 +98,16 @@ def _seconds(made: Trainer, batch: Any) -> float:
 
 
 def draw(corpus: Path) -> Table:
-    """Write precision/README.md of a corpus's folder from the records there; returns its table."""
+    """Write precision.md of a corpus folder from precision.jsonl; returns its table."""
     rows = []
-    for what, record in records_of(corpus, "precision"):
+    for record in records_of(corpus, "precision"):
         base = record["rows"][0]
         for row in record["rows"]:
             trained = row["trained"]
             heads = [spread([one.get(f"dev_{head}_error") for one in trained]) for head in ("subword", "word")]
             rows.append(
                 [
-                    what,
+                    what(record),
                     record["machine"],
                     row["precision"],
                     str(len(trained)),
@@ -125,7 +127,7 @@ def draw(corpus: Path) -> Table:
         "milliseconds, how many times faster than in the first precision, seconds of speech in a second."
     )
     table = Table(f"Precision of training: {corpus.name}", caption, header, grouped(rows, 2), 3)
-    write_page(corpus / "precision", [table], "the records here by `python -m tests.bench.precision`")
+    write_page(corpus, "precision", [table])
     return table
 
 

@@ -4,7 +4,7 @@
 
 The words of dev and test that the training text lacks are added to each without training: to the n-gram as `steps.add_words` does,
 alike in every context or, `like`, as those with the nearest vectors; to the learned table as one <unk> that is shared; to word
-vectors by their vectors. Writes egs/<corpus>/word_lm/.
+vectors by their vectors. Writes egs/<corpus>/word_lm.jsonl and word_lm.md.
 """
 
 import sys
@@ -12,10 +12,9 @@ import time
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
-from tests.bench.common import spread, stages_until, write_page
+from tests.bench.common import corpus_folder, described, records_of, spread, stages_until, write_page, write_record
 from utils.core.errors import UserError
-from utils.core.files import ROOT, read_json, write_json
-from utils.core.versions import git_state, machine
+from utils.core.files import ROOT
 from utils.lang.lexicon import read_lexicon
 from utils.lang.ngram import read_arpa
 from utils.lang.vocabulary import unseen
@@ -25,7 +24,6 @@ from utils.pipeline.config import load, view
 from utils.pipeline.stages import Plan
 from utils.rescore.adding import alike
 from utils.rescore.word_lm import LEARNED, VectorLM, word_vectors
-from utils.results.records import named_overrides, suffix
 from utils.results.tables import Table, as_text, grouped
 from utils.text.sentences import transcripts
 
@@ -62,17 +60,9 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         larger = ngram.with_words(added, share, {}, like)
         about = {"model": f"{ngram.order}-gram {name}".strip(), "seed": None}
         rows.insert(0, {**about, **measured(lm, text, ngram.perplexity, larger.perplexity)})
-    corpus, overrides = ROOT / "egs" / options.corpus, named_overrides(options.set)
-    record = {
-        "corpus": read_json(plans["data"].out / "summary.json")["name"],
-        "overrides": overrides,
-        "words": len(trained),
-        "added": len(added),
-        "machine": machine("cpu"),
-        "rows": rows,
-        **git_state(ROOT),
-    }
-    write_json(corpus / "word_lm" / f"{record['corpus']}-{suffix(overrides)}.json", record)
+    corpus = corpus_folder(plans)
+    record = {**described(options, plans, rows, words=len(trained), added=len(added)), "recipe": "", "device": "cpu"}
+    write_record(corpus, "word_lm", record)
     print(as_text(draw(corpus)))
 
 
@@ -84,20 +74,19 @@ def measured(lm: VectorLM, text: Dict[str, List[List[str]]], closed: Any, opened
     for split in ("dev", "test"):
         heard = lm.heard(text[split])
         others = [s for s in text[split] if not lm.heard([s])]
-        found = {"heard": closed(heard), "with_added": opened(others) if others else None, "all": opened(text[split])}
+        found = {"in_vocabulary": closed(heard), "with_added": opened(others) if others else None, "all": opened(text[split])}
         out[split] = {key: value and round(value, 2) for key, value in found.items()}
     return out
 
 
 def draw(corpus: Path) -> Table:
-    """Write word_lm/README.md of a corpus's folder from the records there; returns its table."""
+    """Write word_lm.md of a corpus folder from word_lm.jsonl; returns its table."""
     cells = []
-    for path in sorted((corpus / "word_lm").glob("*.json")):
-        record = read_json(path)
+    for record in records_of(corpus, "word_lm"):
         for model in dict.fromkeys(row["model"] for row in record["rows"]):
             rows = [row for row in record["rows"] if row["model"] == model]
             cell = [" ".join([record["corpus"], *record["overrides"]]), str(record["added"]), model, str(len(rows))]
-            for key in ("heard", "with_added", "all"):
+            for key in ("in_vocabulary", "with_added", "all"):
                 cell.append(spread([row["test"][key] for row in rows]))
             cells.append(cell)
     table = Table(
@@ -109,7 +98,7 @@ def draw(corpus: Path) -> Table:
         grouped(cells, 2),
         4,
     )
-    write_page(corpus / "word_lm", [table], "the records by `python -m tests.bench.word_lm`")
+    write_page(corpus, "word_lm", [table])
     return table
 
 

@@ -7,14 +7,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Dict
 
-# Folders of egs/<corpus> that runs write.
-RECORDS = ("results", "open_vocabulary", "large_vocabulary", "word_lm", "precision", "batches")
-
 
 def git_state(root: Path) -> Dict[str, Any]:
     """`git_commit` and `git_clean` of a checkout; 'unknown' and False outside git.
 
-    Results and their tables don't count: a run that writes its record doesn't make the next run's tree dirty.
+    Records, their tables and documentation don't count: a run that writes its records doesn't make the tree of the next one dirty.
     """
 
     def git(*arguments: str) -> str:
@@ -22,19 +19,18 @@ def git_state(root: Path) -> Dict[str, Any]:
 
     try:
         commit = git("rev-parse", "HEAD")
-        # every file by name: of a new folder git would print the folder alone, which no pattern below takes out
+        # every file by name: for a new folder git would print the folder alone, which no pattern below excludes
         changed = git(
             "status",
             "--porcelain",
             "--untracked-files=all",
             "--",
             ".",
-            *(f":(exclude,glob)egs/*/{folder}/**" for folder in RECORDS),
-            ":(exclude,glob)egs/*/RESULTS.md",
-            ":(exclude,glob)egs/*/README.md",
-            ":(exclude)RESULTS.md",
+            ":(exclude,glob)egs/*/*.jsonl",
+            ":(exclude,glob)egs/*/*.md",
+            ":(exclude)docs",
             ":(exclude)RESULTS.html",
-            ":(exclude)README.md",
+            ":(exclude,glob)*.md",
         )
     except (subprocess.CalledProcessError, FileNotFoundError):
         return {"git_commit": "unknown", "git_clean": False}

@@ -1,16 +1,15 @@
-"""The results record: one JSON a (corpus, split, recipe, decoding, seed) under egs/<corpus>/results/.
+"""The results record: one for each corpus, split, recipe with settings, decoding and seed.
 
-Written and read through `check`, so that whoever reads a record may rely on every key. Tables and pictures are drawn from
-records only.
+Every record is checked when it is written and when it is read, so code that has a record can rely on every key. Tables and
+pictures are drawn from records only. `utils.results.store` keeps them in files.
 
-A record's `git_commit` is the commit of scoring, the newest of its chain: checking it out and running gives the same
-fingerprints, hence the same numbers. `git_commits` has those that each stage ran at. `git_clean` is true only where scoring
-and every stage that the result stands on ran on a clean tree; else the file is `.dirty.json`, which git ignores.
+`git_commit` is the commit at which the stage score ran, the newest of the chain: a run at that commit gives the same
+fingerprints and therefore the same numbers. `git_commits` has the commit of each stage. `git_clean` is true only where score and
+every stage before it ran on a tree without changes; other records go to a file that git ignores.
 """
 
 import hashlib
 import json
-import re
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Sequence, Tuple
 
@@ -125,44 +124,22 @@ def write(path: Path, record: Record) -> None:
 
 
 def read(path: Path) -> Record:
-    """Read and check one record."""
+    """Read and check one record that `write` wrote."""
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
-        return check({**YOUNGER, **found} if isinstance(found, dict) else found, str(path))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not JSON ({error}); restore it (git checkout {path}) or delete it and score again") from None
+        raise UserError(f"{path} is not JSON ({error}); delete it and score again") from None
+    return check({**YOUNGER, **found} if isinstance(found, dict) else found, str(path))
 
 
-def read_all(folders: Iterable[Path]) -> List[Record]:
-    """Every record of some results/ folders, in the order of the file names."""
-    return [read(path) for folder in folders for path in sorted(Path(folder).glob("*.json"))]
-
-
-def file_name(record: Record, folder: str) -> str:
-    """Name of a record in egs/<folder>/results/.
-
-    <recipe>[-<what of the corpus, where it has variants>][-<overrides>]-seed<seed>-<split>-<decoding>[.dirty].json
-    """
-    variant = record["corpus"]
-    variant = variant[len(folder) :].strip("-") if variant.startswith(folder) else variant
-    parts = [
-        record["recipe"],
-        variant,
-        suffix(record["overrides"]),
-        f"seed{record['seed']}",
+def identity(record: Record) -> Tuple[Any, ...]:
+    """What tells a record from all others of its corpus folder, in the order in which records are sorted."""
+    return tuple(record[key] for key in ("corpus", "recipe")) + (
+        " ".join(record["overrides"]),
+        record["seed"],
         record["split"],
         record["decoding"],
-    ]
-    return "-".join(p for p in parts if p) + (".json" if record["git_clean"] else ".dirty.json")
-
-
-def publish(record: Record, corpus_dir: Path) -> Path:
-    """Write a record into corpus_dir/results/; a clean one takes the place of the dirty one of the same name."""
-    path = corpus_dir / "results" / file_name(record, corpus_dir.name)
-    write(path, record)
-    if record["git_clean"]:
-        path.with_name(path.stem + ".dirty.json").unlink(missing_ok=True)
-    return path
+    )
 
 
 def named_overrides(overrides: Sequence[str]) -> List[str]:
@@ -221,12 +198,6 @@ def _unknown_decoding(decoding: str) -> str:
         f"unknown decoding '{decoding}'{nearest(decoding, DECODINGS)}; a new one is an entry of utils/rescore/scores.py "
         "or of utils/results/records.py DECODINGS"
     )
-
-
-def suffix(overrides: Sequence[str]) -> str:
-    """Overrides in a file name: readable, and short at the price of a hash."""
-    text = "-".join(re.sub(r"[^\w.=+-]+", "_", item).strip("_") for item in overrides)
-    return text if len(text) <= 80 else text[:70].rstrip("_-") + "~" + hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _fits(value: Any, kind: Any) -> bool:

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, replace
 from html import escape
+from pathlib import Path
 from typing import Dict, List, Sequence
 
 from utils.results import plots
 from utils.results.comparison import Cell, cells, headlines, notes, results
 from utils.results.records import Record, decoding_rank
 from utils.results.result_tables import all_tables
+from utils.results.store import read_all
 from utils.results.tables import Table, as_html, as_markdown, as_text
 
 BASELINE = "bpe_ctc"
@@ -89,6 +91,12 @@ def markdown_page(pages: Sequence[Report], title: str) -> str:
     return "\n".join([f"# {title}", "", MADE_BY, "", *(block for page in pages for block in _blocks(page, page.tables))])
 
 
+def corpus_page(corpus_dir: Path) -> str:
+    """RESULTS.md of a corpus folder, from its records."""
+    every = read_all([corpus_dir])
+    return markdown_page([report(every, split) for split in ("test", "dev")], f"Results of {corpus_dir.name}")
+
+
 def readme_block(records: Sequence[Record], dev: Sequence[Record], split: str, baseline: str) -> str:
     """What goes into README: the comparisons and their conditions.
 
@@ -120,7 +128,7 @@ def html_page(page: Report, title: str, details: str = "") -> str:
             '<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">',
             f"<title>{escape(title)}</title><style>{STYLE}</style></head>",
             f"<body><h1>{escape(title)}</h1>",
-            "<p>Drawn from the records in egs/*/results by <code>python -m steps.compare</code>."
+            "<p>Drawn from the records in egs/ by <code>python -m steps.compare</code>."
             + " What follows the tables comes from the runs' own folders." * bool(details)
             + "</p>",
             *tables[:lead],
