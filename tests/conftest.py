@@ -1,6 +1,5 @@
 """Fixtures shared by the tests: real speech from Debian's asterisk packages, small corpora made of it, stages run for real."""
 
-import hashlib
 import logging
 import os
 import shutil
@@ -14,82 +13,33 @@ from typing import Callable, Dict, List
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 os.chdir(ROOT)
-for number in (signal.SIGINT, signal.SIGHUP):  # a shell's background jobs and nohup ignore them, and what they start does too
+for number in (
+    signal.SIGINT,
+    signal.SIGHUP,
+):  # background jobs and nohup ignore these, and processes that tests start would inherit that
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 from local import asterisk  # noqa: E402
+from support.corpora import write_kaldi  # noqa: E402
+from support.driving import drive  # noqa: E402
+from support.training import options, planned  # noqa: E402
 from utils.core import download  # noqa: E402
 from utils.corpus import audio  # noqa: E402
 from utils.corpus.manifests import Utterance  # noqa: E402
-from utils.pipeline import driver  # noqa: E402
 
-THREADS = len(os.listdir("/proc/self/task")) if Path("/proc/self/task").is_dir() else 0
-# call k2 and torch in this process
+# These call k2 and torch in this process.
 IN_PROCESS = (
     *("test_graphs", "test_losses", "test_memory", "test_model", "test_rescoring", "test_ssl", "test_synthesis"),
     "test_training",
 )
 
-SENTENCES = [
-    line.split()
-    for line in """
-please enter your password followed by the pound key
-please enter the conference number followed by the pound key
-please enter the extension of the person you are looking for
-press one to hear the message again
-press one to mute or unmute yourself
-press two to hear the next message
-press two to lock or unlock the conference
-to hear the message again press one
-your call cannot be completed as dialed
-your call is now first in line and will be answered by the next available representative
-the number you have dialed is not in service
-the conference is now locked
-you are currently the only person in this conference
-there are currently to two too
-all circuits are busy now please try your call again later
-thank you
-thank you thank you for calling
-press press press
-""".strip().splitlines()
-]
-
 
 def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
     """Tests that start threads in this process come last: a fork (the driver's) after them would have to be a new process."""
     items.sort(key=lambda item: Path(str(item.fspath)).stem in IN_PROCESS)
-
-
-def drive(*arguments: str) -> int:
-    """Run the driver and return its exit status; in a new process where this one has started threads, which a fork would lack."""
-    if THREADS and len(os.listdir("/proc/self/task")) > THREADS:
-        return subprocess.run([sys.executable, "-m", "utils.pipeline.driver", *arguments], cwd=ROOT).returncode
-    return driver.main(list(arguments))
-
-
-def content(folder: Path) -> Dict[Path, str]:
-    """What a finished stage made: its files, but for what differs from run to run, and the hash of each."""
-    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name not in ("log.txt", "stage.json")]
-    return {p.relative_to(folder): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
-
-
-def data_config(module: str, **changes: object) -> SimpleNamespace:
-    """The keys below `data` as a module of local/ gets them."""
-    keys = dict(
-        module=module,
-        source="",
-        language="en",
-        normaliser="basic",
-        sampling_rate=16000,
-        min_duration=0.1,
-        max_duration=35.0,
-        max_left_out=0.01,
-        options={},
-    )
-    return SimpleNamespace(**{**keys, **changes})
 
 
 @pytest.fixture(scope="session")
@@ -132,14 +82,6 @@ def kaldi_source(speech: Dict[str, Utterance], tmp_path: Path) -> Path:
     return tmp_path / "corpus"
 
 
-def write_kaldi(folder: Path, utterances: List[Utterance], speakers: int) -> None:
-    """Write wav.scp, text and utt2spk of `utterances`, dealt out to invented speakers (the voice is one)."""
-    folder.mkdir(parents=True)
-    rows = sorted((f"{folder.name}{i % speakers}-{u.id}", f"{folder.name}{i % speakers}", u) for i, u in enumerate(utterances))
-    for table, value in (("wav.scp", lambda u, s: u.audio), ("text", lambda u, s: u.text), ("utt2spk", lambda u, s: s)):
-        (folder / table).write_text("".join(f"{i} {value(u, s)}\n" for i, s, u in rows), encoding="utf-8")
-
-
 @pytest.fixture
 def exp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder for the outputs of stages, in place of exp/."""
@@ -152,6 +94,13 @@ def run_stages(exp: Path) -> Callable[..., int]:
     """Run the driver: `run_stages("--corpus", "yesno", "--stop-stage", "0")`; returns its exit status."""
     logging.getLogger("nuptse").setLevel(logging.INFO)
     return drive
+
+
+@pytest.fixture
+def prepared(kaldi_source: Path, run_stages: Callable[..., int], exp: Path) -> SimpleNamespace:
+    """Stages 0 to 4 of a small real corpus; gives their configuration and folders, which `support.training.trainer` takes."""
+    assert run_stages(*options(kaldi_source), "--stop-stage", "4") == 0
+    return planned(kaldi_source, exp)
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import ROOT, drive, write_kaldi
 from safetensors.torch import load_file
-from test_end_to_end import SETTINGS
 
+from support.corpora import write_kaldi
+from support.driving import drive
+from support.training import MEMORISING
 from utils.core.errors import UserError
-from utils.core.files import digest, read_jsonl
+from utils.core.files import ROOT, digest, read_jsonl
 from utils.lang import linter, packs
 from utils.lang.lexicon import Lexicon
 from utils.lang.ngram import read_arpa
@@ -85,7 +86,7 @@ def trained(speech, tmp_path_factory):
     assert len(prompts) - len(known) == 2
     for split, part in (("train", known), ("dev", known[::3]), ("test", prompts)):
         write_kaldi(folder / "source" / split, part, 1)
-    settings = [*SETTINGS, f"data.source={folder / 'source'}", "vectors.pronunciation=true", "rescore.candidates=both"]
+    settings = [*MEMORISING, f"data.source={folder / 'source'}", "vectors.pronunciation=true", "rescore.candidates=both"]
     base = ["--corpus", "kaldi_dir", "--nj", "1", "--threads", "1", *(w for s in settings for w in ("--set", s))]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NUPTSE_EXP", str(folder / "exp"))

@@ -7,11 +7,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import ROOT, drive, write_kaldi
 from kaldialign import edit_distance
 
 from steps import add_words
+from support.corpora import write_kaldi
+from support.driving import drive
 from utils.core.errors import UserError
+from utils.core.files import ROOT
 from utils.lang.lexicon import read_lexicon
 from utils.pipeline.config import load
 from utils.rescore.attention import ALIKE, AttentionDecoder, written

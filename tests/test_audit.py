@@ -6,12 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, drive, write_kaldi
 from lhotse import CutSet
 from safetensors.numpy import save_file
 
+from support.corpora import write_kaldi
+from support.driving import drive
 from utils.core.errors import UserError
-from utils.core.files import read_json
+from utils.core.files import ROOT, read_json
 from utils.core.frames import output_frames
 from utils.lang import audit
 from utils.lang.feasibility import Head, frames_needed, needs

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from tests.conftest import SENTENCES
-from tests.decoders import HEAD, HEADS, KINDS, KV, LAYERS, TOKENS, WIDTH, byte_level, settings, weights, write_decoder
+from support.corpora import SENTENCES
+from support.decoders import HEAD, HEADS, KINDS, KV, LAYERS, TOKENS, WIDTH, byte_level, settings, weights, write_decoder
 from utils.core.errors import UserError
 from utils.rescore import causal_lm
 from utils.rescore.causal_lm import SentenceScorer

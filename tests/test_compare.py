@@ -7,9 +7,9 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
-from fabricate import finished, record, run_score
 
 from steps.compare import main
+from support.fabricate import finished, record, run_score
 from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.results import plots

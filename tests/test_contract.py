@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
 from utils.core import files
 from utils.core.errors import UserError
+from utils.core.files import ROOT
 from utils.pipeline import config, contract, stages
 
 

@@ -18,13 +18,14 @@ import pytest
 import soundfile
 import torch
 import torchaudio
-from conftest import ROOT, content, data_config
 from lhotse import CutSet
 
 from local import asterisk, fsdd, kaldi_dir, speechocean762, yesno
+from support.corpora import data_config
+from support.driving import content
 from utils.core import download
 from utils.core.errors import UserError
-from utils.core.files import read_json
+from utils.core.files import ROOT, read_json
 from utils.corpus import audio, kaldi, manifests
 from utils.pipeline import config, stages
 

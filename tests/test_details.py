@@ -8,10 +8,10 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
-from fabricate import SENTENCES, finished, run_score
 from lhotse import CutSet
 
 from steps.compare import main
+from support.fabricate import SENTENCES, finished, run_score
 from utils.core.files import ROOT, read_jsonl, write_jsonl
 from utils.results.details import Clip, Run, find, speech, worst
 from utils.results.report import report

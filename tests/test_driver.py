@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
+from utils.core.files import ROOT
 from utils.pipeline import driver
 from utils.pipeline.stages import STAGES
 

@@ -6,38 +6,17 @@ import os
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, drive, write_kaldi
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from tests.decoders import write_decoder
+from support.corpora import write_kaldi
+from support.decoders import write_decoder
+from support.driving import drive
+from support.training import MEMORISING
+from utils.core.files import ROOT
 from utils.pipeline.config import load
 from utils.pipeline.stages import STAGES, plan
 from utils.results.store import read_all
-
-SETTINGS = [
-    "data.module=kaldi_dir",
-    "lang.units=char",
-    "lang.lm_order=2",
-    "model.dim=64",
-    "model.heads=2",
-    "model.fine_layers=1",
-    "model.coarse_layers=1",
-    "model.dropout=0.0",
-    "vectors.dim=64",
-    "features.speed_perturb=[]",
-    "train.batch_seconds=3",
-    "train.epochs=48",
-    "train.learning_rate=0.004",
-    "train.average=2",
-    "train.freq_masks=0",
-    "train.time_masks=1",
-    "train.time_width=5",
-    "train.time_warp=0",
-    "train.valid_every=16",
-    "train.checkpoint_every=1000",
-    "audit.max_infeasible=1.0",
-]
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +31,7 @@ def finished(speech, tmp_path_factory):
     (corpus / "corpus.yaml").write_text((ROOT / "egs/kaldi_dir/corpus.yaml").read_text(), encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NUPTSE_EXP", str(folder / "exp"))
-        settings = [f"data.source={folder / 'source'}", *SETTINGS]
+        settings = [f"data.source={folder / 'source'}", *MEMORISING]
         arguments = ["--corpus", str(corpus), "--nj", "1", "--threads", "1", *(w for s in settings for w in ("--set", s))]
         assert drive(*arguments) == 0
         yield {

@@ -14,12 +14,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile
-from conftest import ROOT, drive, write_kaldi
 from lhotse import CutSet
 from safetensors.numpy import load_file
 
+from support.corpora import write_kaldi
+from support.driving import drive
 from utils.core.errors import UserError
-from utils.core.files import digest
+from utils.core.files import ROOT, digest
 from utils.corpus.manifests import SPLITS, write_manifest
 from utils.features import extraction as features
 from utils.features import front_ends

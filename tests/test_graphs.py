@@ -8,11 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import ROOT, SENTENCES, drive
 from lhotse import CutSet
 
+from support.corpora import SENTENCES
+from support.driving import drive
 from utils.core.errors import UserError
-from utils.core.files import read_json, write_json
+from utils.core.files import ROOT, read_json, write_json
 from utils.decode import decoding, nbest
 from utils.lang import graphs, lexicon, ngram, units, vocabulary
 from utils.pipeline import config as configuration

@@ -6,8 +6,7 @@ import math
 import pytest
 import torch
 
-from tests.test_training import options, trainer
-from tests.test_training import prepared as prepared
+from support.training import options, trainer
 from utils.nn.ctc import align, word_spans
 from utils.train.dataset import collate
 from utils.train.grounding import contrast, joined, segments

@@ -13,8 +13,8 @@ import sentencepiece
 import torch
 from safetensors.torch import save_file
 
-from tests.conftest import SENTENCES
-from tests.decoders import byte_level
+from support.corpora import SENTENCES
+from support.decoders import byte_level
 from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.vectors import gguf_table, stored_tensors

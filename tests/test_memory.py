@@ -11,11 +11,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import ROOT
-from test_training import prepared, trainer  # noqa: F401 - a fixture
 
+from support.training import trainer
 from utils.core.errors import UserError
-from utils.core.files import read_json
+from utils.core.files import ROOT, read_json
 from utils.core.memory import in_parts, out_of_memory
 from utils.decode.decoding import Decoder, unfinished
 from utils.train.dataset import Batch, collate
@@ -71,7 +70,7 @@ def test_what_fits_in_no_part_is_an_error_with_a_remedy():
 
 
 @pytest.mark.parametrize("views", [1, 2])
-def test_a_training_step_in_parts_has_the_gradients_of_the_whole(prepared, tmp_path, views, caplog, monkeypatch):  # noqa: F811
+def test_a_training_step_in_parts_has_the_gradients_of_the_whole(prepared, tmp_path, views, caplog, monkeypatch):
     """Too much is asked of torch with most of a step done: under a limit of the system libraries below torch may just crash."""
     prepared.config.loss.consistency = 0.2 * (views - 1)
     made = trainer(prepared, tmp_path / "step")
@@ -106,7 +105,7 @@ def test_a_training_step_in_parts_has_the_gradients_of_the_whole(prepared, tmp_p
         torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
 
 
-def test_decoding_in_parts_gives_the_same_words(prepared, tmp_path, caplog):  # noqa: F811
+def test_decoding_in_parts_gives_the_same_words(prepared, tmp_path, caplog):
     made = trainer(prepared, tmp_path / "model")
     made.model.eval()
     generator = torch.Generator().manual_seed(0)

@@ -4,8 +4,8 @@ import math
 import random
 
 import pytest
-from conftest import SENTENCES
 
+from support.corpora import SENTENCES
 from utils.core.errors import UserError
 from utils.core.files import read_json
 from utils.lang import ngram

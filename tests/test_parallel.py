@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 
 from utils.core.errors import UserError
+from utils.core.files import ROOT
 from utils.core.parallel import in_fork
 
 SEARCHES = """

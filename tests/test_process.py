@@ -8,8 +8,8 @@ import textwrap
 import time
 
 import pytest
-from conftest import ROOT
 
+from utils.core.files import ROOT
 from utils.core.process import apart
 
 

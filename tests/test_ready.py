@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import write_kaldi
 
+from support.corpora import write_kaldi
 from utils.baselines import ready
 from utils.core.errors import UserError
 from utils.core.files import ROOT, read_json

@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from fabricate import DECODINGS, HEARD, SENTENCES, finished, record, run_score
 
+from support.fabricate import DECODINGS, HEARD, SENTENCES, finished, record, run_score
 from utils.core.errors import UserError
 from utils.core.files import ROOT, read_json, read_jsonl, write_json, write_jsonl
 from utils.core.versions import git_state

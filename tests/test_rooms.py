@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import ROOT
+from utils.core.files import ROOT
 
 LARGEST_ROOM = 1800  # lines
 

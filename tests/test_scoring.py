@@ -7,8 +7,8 @@ from typing import Sequence
 
 import numpy as np
 import pytest
-from fabricate import SENTENCES, noisy
 
+from support.fabricate import SENTENCES, noisy
 from utils.core.errors import UserError
 from utils.results.listing import inline, listing
 from utils.text.scoring import characters, difference, error_rate, interval, oracle, recall, score

@@ -9,7 +9,8 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT
+
+from utils.core.files import ROOT
 
 SCRIPTS = sorted([*ROOT.glob("utils/*.sh"), *ROOT.glob("egs/*/run.sh"), ROOT / "tests" / "run.sh", ROOT / ".ci" / "run"])
 TOOLS = (

@@ -14,12 +14,14 @@ import pytest
 import soundfile
 import torch
 import torchaudio
-from conftest import ROOT, drive, write_kaldi
 from lhotse import CutSet
 from lhotse.utils import compute_num_frames
 from safetensors.torch import load_file, save_file
 
+from support.corpora import write_kaldi
+from support.driving import drive
 from utils.core.errors import UserError
+from utils.core.files import ROOT
 from utils.features import extraction as features
 from utils.features import front_ends
 from utils.features.pretrained import _renamed, bundles

@@ -1,12 +1,13 @@
 """The style of the code, checked by the pinned tools: ruff for format and lint, shellcheck for shell scripts, mypy for types."""
 
+import ast
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import List
+from typing import List, Set
 
-from conftest import ROOT
+from utils.core.files import ROOT
 
 BIN = Path(sys.executable).parent  # where the environment keeps the tools; ROOT/.venv may be another one
 PYTHON_FOLDERS = ["utils", "steps", "local", "tests"]
@@ -61,6 +62,27 @@ def test_shell_scripts_have_no_lint():
     assert "utils/setup.sh" in scripts and ".ci/run" in scripts
     done = run("shellcheck", "--external-sources", "--format", "gcc", *scripts)
     assert done.returncode == 0, f"see `.venv/bin/shellcheck`:\n{done.stdout}{done.stderr}"
+
+
+def imported(path: Path) -> Set[str]:
+    """The modules that a file imports, also inside functions, by their full names."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            found.update(("." * node.level) + f"{node.module or ''}.{alias.name}".strip(".") for alias in node.names)
+    return found
+
+
+def test_tests_import_no_other_test():
+    """What they share is in tests/support, imported as `support`, or a fixture of conftest.py."""
+    tests = {path.stem for path in (ROOT / "tests").glob("test_*.py")}
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for name in imported(path):
+            parts = name.lstrip(".").split(".")
+            assert not tests & set(parts[:2]) and "conftest" not in parts[:2], f"{path.name} imports {name}"
+            assert not name.startswith(("tests.support", "..")), f"{path.name} imports {name}: write support.*"
 
 
 def test_types_agree(tmp_path):

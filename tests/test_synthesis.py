@@ -15,8 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from steps.train import make_trainer
-from tests.conftest import content
-from tests.test_training import SMALL, options, planned
+from support.driving import content
+from support.training import SMALL, options, planned
 from utils.core import download
 from utils.core.errors import UserError
 from utils.core.files import ROOT

@@ -1,6 +1,5 @@
 """Training on real prompts: exact resumption after a kill, damaged checkpoints, loss that is not finite, and that it learns."""
 
-import importlib.util
 import json
 import logging
 import os
@@ -10,80 +9,17 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from lhotse.utils import fix_random_seed
 from safetensors.torch import load_file
 
+from support.training import options, planned, trainer
 from utils.core.errors import UserError
 from utils.core.files import ROOT
-from utils.lang.lexicon import read_lexicon
-from utils.pipeline.config import load, view
-from utils.pipeline.stages import plan
 from utils.train import checkpoints
-from utils.train.dataset import Features, collate, read_cuts
-from utils.train.training import Trainer
-
-SMALL = [
-    "data.module=kaldi_dir",
-    "lang.units=char",
-    "lang.lm_order=2",
-    "model.dim=32",
-    "model.heads=2",
-    "model.fine_layers=1",
-    "model.coarse_layers=1",
-    "vectors.dim=16",
-    "features.speed_perturb=[]",
-    "train.batch_seconds=15",
-    "train.checkpoint_every=1",
-    "train.epochs=3",
-    "audit.max_infeasible=1.0",
-]
-if importlib.util.find_spec("k2") is None:  # training can do without
-    SMALL.append("loss.backend=torch")
-
-
-def options(source: Path, *more: str):
-    words = ["--corpus", "kaldi_dir", "--nj", "1", "--threads", "1"]
-    for item in (*SMALL, f"data.source={source}", *more):
-        words += ["--set", item]
-    return words
-
-
-def planned(source: Path, exp: Path, *more: str) -> SimpleNamespace:
-    """The configuration of `options`, and the folder of each stage."""
-    config = load("wordvec_hybrid", ROOT / "egs" / "kaldi_dir", [*SMALL, f"data.source={source}", *more])
-    return SimpleNamespace(config=view(config), inputs={name: p.out for name, p in plan(config, exp / "kaldi_dir").items()})
-
-
-@pytest.fixture
-def prepared(kaldi_source, run_stages, exp):
-    """Stages 0 to 4 of a small real corpus; gives what a Trainer needs."""
-    assert run_stages(*options(kaldi_source), "--stop-stage", "4") == 0
-    return planned(kaldi_source, exp)
-
-
-def trainer(prepared, out: Path, device: str = "cpu", workers: int = 0, **train) -> Trainer:
-    from utils.train.trained import make_model
-
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    config = SimpleNamespace(**{**vars(prepared.config), "train": SimpleNamespace(**{**vars(prepared.config.train), **train})})
-    lexicon = read_lexicon(prepared.inputs["lang"])
-    return Trainer(
-        make_model(config.model, lexicon, prepared.inputs, 80),
-        lexicon,
-        Features(prepared.inputs["features"], 1.0),
-        read_cuts(prepared.inputs["features"], "train"),
-        read_cuts(prepared.inputs["features"], "dev"),
-        config,
-        out,
-        device,
-        logging.getLogger("test"),
-        workers,
-    )
+from utils.train.dataset import collate
 
 
 def curve(folder: Path):

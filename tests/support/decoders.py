@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from tests.conftest import SENTENCES
+from support.corpora import SENTENCES
 
 WIDTH, HEADS, KV, HEAD, HIDDEN, LAYERS, TOKENS = 32, 4, 2, 8, 24, 7, 340
 KINDS = {
