@@ -1,16 +1,16 @@
-"""Tuning of the weights: the risk and its gradient, what is learned from many utterances, and how little from few."""
+"""Tuning of the rescoring weights: the risk and its gradient, what many utterances teach, and how little a few do."""
 
 import numpy as np
 import pytest
 
 from utils.rescore.rescoring import FEATURES, Lists, choose
-from utils.rescore.tuning import USUAL, risk, tune
+from utils.rescore.tuning import SPREAD, USUAL, risk, tune
 
 NAMES = ("lm", "word", "penalty")
 
 
 def made(utterances, weights, noise=0.0, paths=12, seed=0):
-    """Lists in which the paths that these weights rank first have the fewest errors; with noise not always."""
+    """n-best lists in which the paths that `weights` rank first have the fewest errors; with noise, not always."""
     rng = np.random.default_rng(seed)
     scores = np.zeros((utterances * paths, 1 + len(FEATURES)))
     scores[:, 0] = rng.normal(-40, 4, len(scores))
@@ -42,16 +42,16 @@ def test_risk_is_the_sum_over_paths_of_probability_times_errors():
 
 @pytest.mark.parametrize("true", [(0.3, 2.4, 1.5), (2.0, 0.0, -1.0)])
 def test_weights_of_many_utterances_are_as_good_as_those_that_made_them(true):
-    heard, unheard = made(300, true, noise=1.0), made(300, true, noise=1.0, seed=1)
-    weights, errors = tune(heard, NAMES)
-    assert set(weights) == set(NAMES) and errors == wrong(heard, weights)
-    best = wrong(unheard, dict(zip(NAMES, true)))
-    usual = wrong(unheard, {name: USUAL[name] for name in NAMES})
-    assert best < 0.8 * usual and wrong(unheard, weights) - best < 0.15 * (usual - best)
+    tuned, held_out = made(300, true, noise=1.0), made(300, true, noise=1.0, seed=1)
+    weights, errors = tune(tuned, NAMES)
+    assert set(weights) == set(NAMES) and errors == wrong(tuned, weights)
+    best = wrong(held_out, dict(zip(NAMES, true)))
+    usual = wrong(held_out, {name: USUAL[name] for name in NAMES})
+    assert best < 0.8 * usual and wrong(held_out, weights) - best < 0.15 * (usual - best)
 
 
-def test_a_few_utterances_or_faultless_ones_say_little():
-    """Of errors without any reason, and of none, the weights stay about where they usually are."""
+def test_a_few_utterances_or_ones_without_errors_say_little():
+    """Where errors are random, or there are none, the weights stay close to the usual ones."""
     for seed in range(3):
         lists = made(8, (1.0, 1.0, 0.0), seed=seed)
         lists.errors[:] = np.random.default_rng(seed).integers(0, 3, len(lists.errors))
@@ -66,6 +66,10 @@ def test_a_score_that_misleads_gets_no_weight_rather_than_a_negative_one():
     assert weights["word"] == 0.0 and weights["lm"] > 0.2
 
 
-def test_one_utterance_is_enough():
-    weights, errors = tune(made(1, (1.0, 1.0, 0.0)), NAMES)
-    assert set(weights) == set(NAMES) and errors >= 0
+@pytest.mark.parametrize("seed", range(4))
+def test_one_utterance_moves_the_weights_a_little_and_costs_no_errors(seed):
+    lists, usual = made(1, (1.0, 1.0, 0.0), seed=seed), {name: USUAL[name] for name in NAMES}
+    weights, errors = tune(lists, NAMES)
+    assert errors == wrong(lists, weights) <= wrong(lists, usual)
+    moved = [abs(weights[name] - usual[name]) / SPREAD[name] for name in NAMES]
+    assert 0 < max(moved) < 0.2
