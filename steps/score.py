@@ -18,7 +18,7 @@ from utils.features import front_end, front_ends
 from utils.pipeline.config import made_with
 from utils.pipeline.contract import Job
 from utils.rescore.confidence import correct, quality, reliability
-from utils.results import plots
+from utils.results import pictures
 from utils.results.listing import listing
 from utils.results.measure import Cut, lattice_oracle, measure, oracle_rate
 from utils.results.provenance import describe, dirty_stages, real_time_factors, stages_behind
@@ -39,8 +39,8 @@ def run(job: Job) -> None:
     shared = {**identity(job), **describe(stages, here, job.plan.fingerprint)}
     records = [record for split in SPLITS for record in judged(job, split, shared)]
     test = [r for r in records if r["split"] == "test"]
-    bars = [plots.Bar(r["decoding"], r["wer"], *r["wer_interval"]) for r in test]
-    write_text(job.out / "wer.svg", plots.standalone(plots.bars(f"{shared['corpus']}, {job.recipe}: WER on test", bars)))
+    bars = [pictures.Bar(r["decoding"], r["wer"], *r["wer_interval"]) for r in test]
+    write_text(job.out / "wer.svg", pictures.wer_bars(f"{shared['corpus']}, {job.recipe}: WER on test", bars))
     paths = publish_all(records, job.corpus_dir)
     job.log.info("%s", as_text(run_table(test)))
     best = next(r for r in test if r["decoding"] == result_decoding(r["decoding"] for r in test))
@@ -102,8 +102,8 @@ def confidence(job: Job, split: str, decoding: str, path: Path) -> Optional[Dict
     if not said:
         return None
     sure, right = (np.array(part, dtype=float) for part in zip(*said))
-    picture = plots.reliability(f"{decoding} on {split}", reliability(sure, right))
-    write_text(job.out / f"reliability-{split}-{decoding}.svg", plots.standalone(picture))
+    picture = pictures.reliability(f"{decoding} on {split}", reliability(sure, right))
+    write_text(job.out / f"reliability-{split}-{decoding}.svg", picture)
     return quality(sure, right)
 
 

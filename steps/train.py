@@ -9,10 +9,11 @@ import torch
 from lhotse import CutSet
 from lhotse.utils import fix_random_seed
 
+from utils.core.files import read_jsonl, write_text
 from utils.lang.graphs import need_k2
 from utils.lang.lexicon import training_lexicon
 from utils.pipeline.contract import Job
-from utils.train.curves import draw
+from utils.results.pictures import training_curves
 from utils.train.dataset import Features, read_cuts
 from utils.train.hidden_states import load_pretrained
 from utils.train.trained import make_model
@@ -32,8 +33,8 @@ def run(job: Job) -> None:
         need_k2("alignments (loss.grounding.weight)", "set it to 0 to train without them")
     workers = min(job.nj, WORKERS) if job.device.startswith("cuda") else 0
     make_trainer(config, job.inputs, job.out, job.device, job.log, workers).run()
-    torch.set_flush_denormal(False)  # numpy warns of it where it is imported, and draw does
-    draw(job.out / "curves.jsonl", job.out / "curves.svg")
+    torch.set_flush_denormal(False)  # numpy warns of it where it is imported, and drawing does
+    write_text(job.out / "curves.svg", training_curves(read_jsonl(job.out / "curves.jsonl")))
 
 
 def make_trainer(

@@ -5,6 +5,7 @@ import random
 import shutil
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
 
 import pytest
 
@@ -51,7 +52,7 @@ def test_a_record_of_each_split_and_decoding_is_made_and_published(scored):
     for name in names:
         assert read(plans["score"].out / f"{name}.json") == published[name]
         assert "PER-UTT DETAILS" in (plans["score"].out / f"errors-{name}.txt").read_text()
-    assert (plans["score"].out / "wer.svg").read_text().startswith("<svg")
+    assert ElementTree.parse(plans["score"].out / "wer.svg").getroot().tag.endswith("svg")
 
 
 def test_the_record_says_what_the_stage_folders_say(scored):
@@ -218,7 +219,7 @@ def test_two_people_add_records_and_git_merges_them(tmp_path):
 
 def test_records_written_at_the_same_time_are_all_kept(tmp_path):
     code = (
-        "import sys; sys.path[:0] = ['tests', '.']\nfrom pathlib import Path\nfrom fabricate import record\n"
+        "import sys; sys.path[:0] = ['tests', '.']\nfrom pathlib import Path\nfrom support.fabricate import record\n"
         "from utils.results.store import publish\n"
         "for n in range(5): publish([record(seed=5 * int(sys.argv[2]) + n)], Path(sys.argv[1]))"
     )
