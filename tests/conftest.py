@@ -23,7 +23,7 @@ for number in (
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 from local import asterisk  # noqa: E402
-from support.corpora import write_kaldi  # noqa: E402
+from support.corpora import write_kaldi, write_yesno  # noqa: E402
 from support.driving import drive  # noqa: E402
 from support.training import options, planned  # noqa: E402
 from utils.core import download  # noqa: E402
@@ -80,6 +80,20 @@ def kaldi_source(speech: Dict[str, Utterance], tmp_path: Path) -> Path:
     for split, part in parts.items():
         write_kaldi(tmp_path / "corpus" / split, part, 4 if split == "train" else 2)
     return tmp_path / "corpus"
+
+
+@pytest.fixture(scope="session")
+def yesno_source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder waves_yesno: downloaded earlier, or from a copy beside the repository, else made of real digits in its layout."""
+    downloaded = download.folder("yesno") / "waves_yesno"
+    if downloaded.is_dir():
+        return downloaded.resolve()
+    folder = tmp_path_factory.mktemp("yesno")
+    copy = ROOT.parent / "shared" / "corpora" / "unpack.py"
+    if copy.exists():
+        subprocess.run([sys.executable, str(copy), "yesno", str(folder)], check=True, capture_output=True)
+        return folder / "waves_yesno"
+    return write_yesno(folder / "waves_yesno", request.getfixturevalue("speech"))
 
 
 @pytest.fixture

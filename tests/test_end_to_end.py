@@ -211,19 +211,12 @@ def test_the_bundle_decodes_like_the_recipe(finished):
         assert said == expected[cut.id]
 
 
-def test_yesno_is_recognised(run_stages, exp, tmp_path):
-    copy = ROOT.parent / "shared" / "corpora"
-    if not (copy / "unpack.py").exists():
-        pytest.skip("needs the shared copy of yesno beside the repository")
-    import subprocess
-    import sys
-
-    subprocess.run([sys.executable, str(copy / "unpack.py"), "yesno", str(tmp_path / "yesno")], check=True, capture_output=True)
+def test_yesno_is_recognised(run_stages, yesno_source, tmp_path):
     corpus = tmp_path / "yesno-egs"
     corpus.mkdir()
     (corpus / "corpus.yaml").write_text((ROOT / "egs/yesno/corpus.yaml").read_text(), encoding="utf-8")
-    source = tmp_path / "yesno" / "waves_yesno"
-    assert run_stages("--corpus", str(corpus), "--set", f"data.source={source}", "--stop-stage", "8", "--threads", "1") == 0
+    settings = ["--set", f"data.source={yesno_source}", "--stop-stage", "score", "--threads", "1"]
+    assert run_stages("--corpus", str(corpus), *settings) == 0
     records = {r["decoding"]: r for r in read_all([corpus]) if r["split"] == "test"}
     assert records["greedy"]["words"] == 240 and records["greedy"]["wer"] <= 1.25  # the word-vector head
     assert records["wordvec"]["wer"] <= 1.25  # lattices over letters, rescored

@@ -15,8 +15,21 @@ from typing import Any, Dict, List, Optional, Sequence
 
 import torch
 
-from tests.bench.common import also, corpus_folder, described, must, of_model, of_run, records_of, spread
-from tests.bench.common import stages_until, untrained, what, write_page, write_record
+from tests.bench.common import (
+    also,
+    corpus_folder,
+    described,
+    must,
+    of_model,
+    of_run,
+    records_of,
+    spread,
+    stages_until,
+    untrained,
+    what,
+    write_page,
+    write_record,
+)
 from utils.core.files import ROOT, read_json, read_jsonl
 from utils.core.memory import gpu_peak
 from utils.nn.model import parameters

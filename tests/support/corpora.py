@@ -1,9 +1,14 @@
-"""Small corpora: sentences of real prompts, and utterances written as Kaldi data directories."""
+"""Small corpora: sentences of real prompts, Kaldi data directories, and recordings in the layout of yesno."""
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import List
+from typing import Dict, List
 
+import numpy as np
+import soundfile
+from scipy.signal import resample_poly
+
+from utils.corpus import audio
 from utils.corpus.manifests import Utterance
 
 SENTENCES = [
@@ -53,3 +58,23 @@ def write_kaldi(folder: Path, utterances: List[Utterance], speakers: int) -> Non
     rows = sorted((f"{folder.name}{i % speakers}-{u.id}", f"{folder.name}{i % speakers}", u) for i, u in enumerate(utterances))
     for table, value in (("wav.scp", lambda u, s: u.audio), ("text", lambda u, s: u.text), ("utt2spk", lambda u, s: s)):
         (folder / table).write_text("".join(f"{i} {value(u, s)}\n" for i, s, u in rows), encoding="utf-8")
+
+
+def write_yesno(folder: Path, speech: Dict[str, Utterance]) -> Path:
+    """Write 60 recordings of eight words each in the layout of yesno: real recordings of "zero" (0) and "one" (1) at 8 kHz.
+
+    Every word is played at its own speed (0.9 to 1.1) and level, with a pause of its own before it, so no two are the same.
+    """
+    folder.mkdir(parents=True)
+    words = [soundfile.read(str(speech[f"digits/{digit}"].audio))[0] for digit in (0, 1)]
+    rng = np.random.default_rng(0)
+    for number in rng.choice(256, 60, replace=False):
+        digits = f"{number:08b}"
+        pieces = []
+        for digit in digits:
+            word = resample_poly(words[int(digit)], 100, int(rng.integers(180, 221)))
+            pieces += [np.zeros(int(rng.uniform(0.1, 0.4) * 8000)), rng.uniform(0.4, 0.9) * word]
+        wave = np.concatenate([*pieces, np.zeros(1600)])
+        wave += rng.normal(0, 1e-4, len(wave))  # recorded silence is never all zeros
+        audio.write_wav(folder / f"{'_'.join(digits)}.wav", (32767 * wave).round().astype(np.int16), 8000)
+    return folder
