@@ -23,7 +23,7 @@ for number in (
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 from local import asterisk  # noqa: E402
-from support.corpora import write_kaldi, write_yesno  # noqa: E402
+from support.corpora import write_prompts, write_yesno  # noqa: E402
 from support.driving import drive  # noqa: E402
 from support.training import options, planned  # noqa: E402
 from utils.core import download  # noqa: E402
@@ -75,11 +75,7 @@ def whisper_model() -> Path:
 @pytest.fixture
 def kaldi_source(speech: Dict[str, Utterance], tmp_path: Path) -> Path:
     """A small real corpus as Kaldi data directories: train (40 utterances, 4 speakers), dev (8, 2) and test (8, 2)."""
-    prompts = [u for key, u in sorted(speech.items()) if key.startswith(("phonetic/", "conf-"))]
-    parts = {"train": prompts[:40], "dev": prompts[40:48], "test": prompts[48:56]}
-    for split, part in parts.items():
-        write_kaldi(tmp_path / "corpus" / split, part, 4 if split == "train" else 2)
-    return tmp_path / "corpus"
+    return write_prompts(tmp_path / "corpus", speech)
 
 
 @pytest.fixture(scope="session")
@@ -110,11 +106,22 @@ def run_stages(exp: Path) -> Callable[..., int]:
     return drive
 
 
+@pytest.fixture(scope="session")
+def prepared_once(speech: Dict[str, Utterance], tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """The corpus of `kaldi_source` (source) and its stages 0 to 4 (exp), which tests must not change."""
+    folder = tmp_path_factory.mktemp("prepared")
+    source = write_prompts(folder / "corpus", speech)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NUPTSE_EXP", str(folder / "exp"))
+        assert drive(*options(source), "--stop-stage", "audit") == 0
+    return SimpleNamespace(source=source, exp=folder / "exp")
+
+
 @pytest.fixture
-def prepared(kaldi_source: Path, run_stages: Callable[..., int], exp: Path) -> SimpleNamespace:
-    """Stages 0 to 4 of a small real corpus; gives their configuration and folders, which `support.training.trainer` takes."""
-    assert run_stages(*options(kaldi_source), "--stop-stage", "4") == 0
-    return planned(kaldi_source, exp)
+def prepared(prepared_once: SimpleNamespace, exp: Path) -> SimpleNamespace:
+    """Stages 0 to 4 of a small real corpus in `exp`: their source, configuration and folders, for `support.training.trainer`."""
+    shutil.copytree(prepared_once.exp, exp)
+    return SimpleNamespace(source=prepared_once.source, **vars(planned(prepared_once.source, exp)))
 
 
 @pytest.fixture(scope="session")

@@ -163,8 +163,8 @@ def test_half_precision_learns_as_single_precision_does(prepared, tmp_path):
     assert first["bf16"] != first["fp32"] and first["bf16"] == pytest.approx(first["fp32"], rel=0.02)
 
 
-def test_a_killed_training_stage_ends_with_the_same_model(kaldi_source, prepared, exp, tmp_path, run_stages):
-    arguments = [sys.executable, "-m", "utils.pipeline.driver", *options(kaldi_source), "--stage", "5", "--stop-stage", "5"]
+def test_a_killed_training_stage_ends_with_the_same_model(prepared, tmp_path, run_stages):
+    arguments = [sys.executable, "-m", "utils.pipeline.driver", *options(prepared.source), "--stage", "5", "--stop-stage", "5"]
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     assert subprocess.run(arguments, cwd=ROOT, env=environment, capture_output=True).returncode == 0
@@ -179,7 +179,7 @@ def test_a_killed_training_stage_ends_with_the_same_model(kaldi_source, prepared
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert list(partial.glob("checkpoints/checkpoint-*.pt")) and not whole.exists()
-    assert run_stages(*options(kaldi_source), "--stage", "5", "--stop-stage", "5") == 0
+    assert run_stages(*options(prepared.source), "--stage", "5", "--stop-stage", "5") == 0
     assert (whole / "model.safetensors").read_bytes() == expected
     log = (whole / "log.txt").read_text()
     assert "going on after step" in log

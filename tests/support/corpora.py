@@ -60,6 +60,15 @@ def write_kaldi(folder: Path, utterances: List[Utterance], speakers: int) -> Non
         (folder / table).write_text("".join(f"{i} {value(u, s)}\n" for i, s, u in rows), encoding="utf-8")
 
 
+def write_prompts(folder: Path, speech: Dict[str, Utterance]) -> Path:
+    """Write Kaldi data directories of real prompts: train (40 utterances, 4 speakers), dev (8, 2) and test (8, 2)."""
+    prompts = [u for key, u in sorted(speech.items()) if key.startswith(("phonetic/", "conf-"))]
+    parts = {"train": prompts[:40], "dev": prompts[40:48], "test": prompts[48:56]}
+    for split, part in parts.items():
+        write_kaldi(folder / split, part, 4 if split == "train" else 2)
+    return folder
+
+
 def write_yesno(folder: Path, speech: Dict[str, Utterance]) -> Path:
     """Write 60 recordings of eight words each in the layout of yesno: real recordings of "zero" (0) and "one" (1) at 8 kHz.
 
