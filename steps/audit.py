@@ -21,8 +21,8 @@ SHOWN = 20  # of a long list, in the readable report; report.json has all
 def run(job: Job) -> None:
     """Write infeasible.tsv, report.json and report.md; stop where too much can't be trained on."""
     model = job.config.model
-    heads = [Head("subword", model.subword_stride)] * model.subword_head
-    heads += [Head("word", model.word_stride)] * (model.word_head != "none")
+    heads = [Head("subword", model.subword_subsampling)] * model.subword_head
+    heads += [Head("word", model.word_subsampling)] * (model.word_head != "none")
     lex = read_lexicon(job.inputs["lang"])
     cuts = {split: list(CutSet.from_file(job.inputs["features"] / f"cuts_{split}.jsonl.gz")) for split in SPLITS}
     rows = {split: needs(cuts[split], lex, heads) for split in SPLITS}

@@ -42,11 +42,13 @@ def make_decoder(job: Job) -> Decoder:
     if settings.packs:
         fingerprint, exp = job.inputs["train"].name.rpartition("-")[2], job.inputs["train"].parent
         added = joined([read_pack(pack_path(exp, fingerprint, name)) for name in settings.packs], trained.words)
-    if added or settings.unknown or settings.first_order:
+    if added or settings.unknown or settings.first_pass_lm_order:
         entries = added.entries if added else []
         heads = (model.subword is not None, model.word is not None)
         how = (added.frequency, added.like) if added else ({}, {})
-        lang = in_fork("graphs", make_lang, lang, entries, settings.unknown, heads, job.out / "lang", *how, settings.first_order)
+        lang = in_fork(
+            "graphs", make_lang, lang, entries, settings.unknown, heads, job.out / "lang", *how, settings.first_pass_lm_order
+        )
     lexicon = open_lexicon(lang, settings.unknown)
     vectors = bias = None
     graphs: Dict[str, Any] = {}
@@ -61,7 +63,7 @@ def make_decoder(job: Job) -> Decoder:
             save_file({"vectors": vectors.cpu().contiguous(), "bias": bias.cpu()}, str(temporary))
     features = Features(job.inputs["features"], cache_gb=0.0)
     whole = None
-    if model.subword is not None and settings.first_order:
+    if model.subword is not None and settings.first_pass_lm_order:
         whole = first_pass_graph(lang / "G.pt", settings.first_lm_scale, "cpu")
     return Decoder(model, features, lexicon, graphs, vectors, bias, settings, job.device, whole)
 

@@ -84,7 +84,7 @@ def train_cuts(stage):
 
 def test_infeasible_cuts_are_those_that_torch_cannot_align(stage):
     # strides at which some of these utterances no longer fit
-    folder = stage("model.subword_stride=16", "model.word_stride=48", "audit.max_infeasible=1.0")
+    folder = stage("model.subword_subsampling=16", "model.word_subsampling=48", "audit.max_infeasible=1.0")
     listed = {tuple(line.split("\t")) for line in (folder / "infeasible.tsv").read_text().splitlines()}
     lexicon, expected = read_lexicon(stage.inputs["lang"]), set()
     for split in ("train", "dev"):
@@ -104,11 +104,11 @@ def test_infeasible_cuts_are_those_that_torch_cannot_align(stage):
 
 def test_too_many_stop_the_stage_and_name_the_first(stage):
     with pytest.raises(UserError, match=r"cuts have fewer frames(?s:.*)frames, \d+ needed(?s:.*)--set audit.max_infeasible="):
-        stage("model.word_stride=40")
+        stage("model.word_subsampling=40")
 
 
 def test_heads_that_are_not_used_need_no_frames(stage):
-    folder = stage("model.word_stride=40", "model.word_head=none")
+    folder = stage("model.word_subsampling=40", "model.word_head=none")
     assert (folder / "infeasible.tsv").read_text() == ""
     assert set(read_json(folder / "report.json")["frames_per_symbol"]) == {"subword"}
 
@@ -129,7 +129,7 @@ def test_the_report_counts_what_is_there(stage):
 
 
 def test_a_fast_speaker_is_warned_about(stage):
-    folder = stage("model.word_stride=20", "audit.max_infeasible=1.0")
+    folder = stage("model.word_subsampling=20", "audit.max_infeasible=1.0")
     assert "frames of 200 ms for each word" in (folder / "report.md").read_text()
     assert "## Warnings" not in (stage() / "report.md").read_text()
 

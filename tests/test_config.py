@@ -5,6 +5,7 @@ import pytest
 from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.pipeline import config
+from utils.pipeline.old_keys import DROPPED, RENAMED, as_fingerprinted
 
 YESNO = ROOT / "egs" / "yesno"
 
@@ -141,11 +142,54 @@ def test_a_stage_sees_only_the_keys_it_declares():
 @pytest.mark.parametrize(
     "recipe, settings, said",
     [
-        ("wordvec_hybrid", ["decode.first_order=3"], "decode.first_order=3 must be below lang.lm_order=3"),
-        ("wordvec_hybrid", ["decode.first_order=-1"], "and at least 1"),
-        ("wordvec_hybrid", ["decode.first_order=2", "decode.unknown=true"], "needs decode.unknown=false"),
+        ("wordvec_hybrid", ["decode.first_pass_lm_order=3"], "decode.first_pass_lm_order=3 must be below lang.lm_order=3"),
+        ("wordvec_hybrid", ["decode.first_pass_lm_order=-1"], "and at least 1"),
+        ("wordvec_hybrid", ["decode.first_pass_lm_order=2", "decode.unknown=true"], "needs decode.unknown=false"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused_before_the_work(recipe, settings, said):
     with pytest.raises(UserError, match=said):
         config.load(recipe, ROOT / "egs" / "asterisk", settings)
+
+
+@pytest.mark.parametrize("old, new", RENAMED.items())
+def test_an_old_name_of_a_key_loads_under_the_new_one_with_one_log_line(old, new, corpus, caplog):
+    caplog.set_level("INFO", "nuptse")
+    value = 2 * config.leaves(config.load("wordvec_hybrid", YESNO))[new] or 2
+    settings = [f"{old}={value}", "model.word_subsampling=16", "lang.lm_order=3"]
+    resolved = config.leaves(config.load("wordvec_hybrid", YESNO, settings if "word_" not in old else [f"{old}={value}"]))
+    assert resolved[new] == value and old not in resolved
+    assert [r.getMessage() for r in caplog.records] == [f"--set: '{old}' is called '{new}' now"]
+    group, _, name = old.rpartition(".")
+    folder = corpus(f"data: {{module: yesno}}\n{group}: {{{name}: {resolved[new]}}}\nlang: {{lm_order: 3}}\n")
+    assert config.leaves(config.load("bpe_ctc", folder))[new] == value
+
+
+def test_stored_configurations_and_overrides_take_the_names_of_today(tmp_path):
+    (tmp_path / "config.yaml").write_text("model: {subword_stride: 2, word_stride: 4, heads: 4}\n")
+    model = config.made_with(tmp_path).model
+    assert (model.subword_subsampling, model.word_subsampling, model.heads) == (2, 4, 4)
+    items = ["decode.first_order=2", "train.epochs=3", "rescore.spans=false"]
+    assert config.current_overrides(items) == ["decode.first_pass_lm_order=2", "train.epochs=3"]
+
+
+@pytest.mark.parametrize("key", [key for key in DROPPED if key not in config.leaves(config.load("wordvec_hybrid", YESNO))])
+def test_a_dropped_key_loads_at_its_off_value_and_is_refused_at_others(key, caplog):
+    caplog.set_level("INFO", "nuptse")
+    off = str(DROPPED[key].off).lower()
+    assert config.load("wordvec_hybrid", YESNO, [f"{key}={off}"]) == config.load("wordvec_hybrid", YESNO)
+    assert [r.getMessage() for r in caplog.records] == [
+        f"--set: '{key}' no longer exists; ignored, because its value switches it off"
+    ]
+    with pytest.raises(UserError, match=rf"--set: {key}=9 is no longer possible: on no corpus .*; remove the key"):
+        config.load("wordvec_hybrid", YESNO, [f"{key}=9"])
+
+
+def test_names_of_today_leave_fingerprints_as_they_were():
+    declared = {"model": {"subword_subsampling": 4}, "loss": {"word": 0.5}, "decode": {"beam": 8.0}}
+    assert as_fingerprinted(declared, ("model", "loss", "decode")) == {
+        "model": {"subword_stride": 4},
+        "loss": {"word": 0.5, "consistency": 0.0, "outside": 0},
+        "decode": {"beam": 8.0, "unknown": False},
+    }
+    assert as_fingerprinted({"decode": {"beam": 8.0}}, ("decode.beam",)) == {"decode": {"beam": 8.0}}

@@ -273,7 +273,7 @@ def test_a_key_younger_than_its_stage_changes_no_fingerprint_where_it_leaves_the
     known = config.leaves(config.load("wordvec_hybrid", ROOT / "egs" / "asterisk"))
     assert all(known[key] == value for key, value in stages.YOUNGER.items())  # the defaults
     usual = decode()
-    assert decode("decode.first_order=2") != usual
+    assert decode("decode.first_pass_lm_order=2") != usual
     monkeypatch.setattr(stages, "YOUNGER", {})
     assert decode() != usual
 

@@ -124,10 +124,10 @@ def test_whole_lattices_are_rescored(finished):
 
 
 def test_a_part_of_the_lm_finds_lattices_that_the_whole_one_rescores(finished):
-    arguments = ["--set", "decode.first_order=1", "--set", "rescore.whole_lattice=true"]
+    arguments = ["--set", "decode.first_pass_lm_order=1", "--set", "rescore.whole_lattice=true"]
     assert drive(*finished["arguments"], *arguments, "--stage", "decode", "--stop-stage", "score") == 0
     every = [r for r in read_all([finished["corpus"]]) if r["split"] == "test"]
-    records = {r["decoding"]: r for r in every if "decode.first_order=1" in r["overrides"]}
+    records = {r["decoding"]: r for r in every if "decode.first_pass_lm_order=1" in r["overrides"]}
     assert {"first_pass", "lattice", "lm", "wordvec", "whole_lattice"} <= records.keys()
     assert set(records["lattice"]["rtf"]) - set(records["first_pass"]["rtf"]) == {"whole_lm"}
     assert records["lattice"]["wer"] <= 25 and records["whole_lattice"]["wer"] <= 15

@@ -21,8 +21,8 @@ CONFIG = SimpleNamespace(
     heads=2,
     kernel=7,
     dropout=0.1,
-    subword_stride=4,
-    word_stride=8,
+    subword_subsampling=4,
+    word_subsampling=8,
     subword_head=True,
     word_head="vectors",
 )
@@ -45,7 +45,7 @@ def test_frames_are_those_the_audit_counts_with(frames):
 
 @pytest.mark.parametrize("fine, coarse", [(2, 8), (4, 4), (8, 24)])
 def test_strides_are_those_configured(fine, coarse):
-    output = make(subword_stride=fine, word_stride=coarse).eval()(torch.randn(1, 101, 80), torch.tensor([101]))
+    output = make(subword_subsampling=fine, word_subsampling=coarse).eval()(torch.randn(1, 101, 80), torch.tensor([101]))
     assert output.subword.shape[1] == output_frames(101, fine) and output.frames.shape[1] == output_frames(101, coarse)
 
 

@@ -115,7 +115,7 @@ def test_words_are_heard_in_training_and_unknown_to_decoding(kaldi_source, run_s
 
 
 def test_what_can_not_be_aligned_is_left_out_of_training(kaldi_source, run_stages, exp, tmp_path, flite):
-    coarse = [*MADE, "model.subword_stride=16", "model.word_stride=16"]  # 160 ms a letter
+    coarse = [*MADE, "model.subword_subsampling=16", "model.word_subsampling=16"]  # 160 ms a letter
     assert run_stages(*options(kaldi_source, *coarse), "--stop-stage", "4") == 0
     prepared = planned(kaldi_source, exp, *coarse)
     inputs = prepared.inputs

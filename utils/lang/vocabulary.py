@@ -49,7 +49,7 @@ def make_lang(
     out: Path,
     frequency: Mapping[str, float] = {},
     like: Mapping[str, Mapping[str, float]] = {},
-    first_order: int = 0,
+    first_pass_lm_order: int = 0,
 ) -> Path:
     """Write a lang folder like `lang` with words added, and graphs with <unk> where asked, or with n-grams of a lower order; then
     also G.pt, the whole model as an acceptor for lattices.
@@ -75,15 +75,15 @@ def make_lang(
     write_symbols(out / "words.txt", [EPS, *words, DISAMBIG])
     write_symbols(out / "tokens.txt", graphs.lexicon_symbols(lexicon))
     write_entries(out / "lexicon.txt", lexicon.entries)
-    if heads[0] and first_order and not (out / "G.pt").exists():
+    if heads[0] and first_pass_lm_order and not (out / "G.pt").exists():
         g = graphs.grammar(out / "lm.arpa", out / "words.txt")
         graphs.save_fsa(graphs.compile_acceptor(g, len(words)), out / "G.pt")
     if heads[0] and not (out / "HLG.pt").exists():
         source = out
-        if unknown or first_order:
+        if unknown or first_pass_lm_order:
             source = out / "first"
             model = language_model(out, unknown)
-            write_arpa(model.shortened(first_order) if first_order else model, source / "lm.arpa")
+            write_arpa(model.shortened(first_pass_lm_order) if first_pass_lm_order else model, source / "lm.arpa")
             write_symbols(source / "words.txt", [EPS, *words, DISAMBIG, *[UNKNOWN] * unknown])
         graphs.save_fsa(graphs.compile_hlg(lexicon, graphs.grammar(source / "lm.arpa", source / "words.txt")), out / "HLG.pt")
     if heads[1] and not (out / "word_graph.pt").exists():

@@ -37,7 +37,7 @@ class Encoder(nn.Module):
         super().__init__()
         fine, coarse = strides
         if coarse % fine:
-            raise UserError(f"model.word_stride={coarse} must be a multiple of model.subword_stride={fine}")
+            raise UserError(f"model.word_subsampling={coarse} must be a multiple of model.subword_subsampling={fine}")
         self.convolutions = nn.ModuleList(
             [nn.Conv1d(num_mel_bins, dim, 5, stride=2, padding=2)]
             + [nn.Conv1d(dim, dim, 5, stride=2, padding=2) for _ in range(fine.bit_length() - 2)]

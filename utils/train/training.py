@@ -240,7 +240,7 @@ class Trainer:
         """Frames of the word head that each word of each utterance takes, by the sub-word head's alignment where there is one."""
         log_probs, lengths, targets = heads["subword" if "subword" in heads else "word"]
         spelled = self.lexicon.spell if "subword" in heads else lambda word: [word]
-        ratio = self.config.model.word_stride // self.config.model.subword_stride if "subword" in heads else 1
+        ratio = self.config.model.word_subsampling // self.config.model.subword_subsampling if "subword" in heads else 1
         out = []
         for row, peaks, frames in zip(words, align(log_probs, lengths, targets), heads["word"][1].tolist()):
             counts = [len(spelled(self.lexicon.words[word - 1])) for word in row]
@@ -258,7 +258,7 @@ class Trainer:
             output = self.model(batch.x.to(self.device), batch.lengths.to(self.device))
             heads = self._heads(output, batch, every_word, batch.words)
             for cut, row, spans in zip(group, batch.words, self._spans(heads, batch.words)):
-                frame = cut.frame_shift * self.config.model.word_stride
+                frame = cut.frame_shift * self.config.model.word_subsampling
                 for word, (start, end) in zip(row, spans):
                     yield cut.id, start * frame, (end - start) * frame, self.lexicon.words[word - 1]
 
