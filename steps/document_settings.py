@@ -1,4 +1,4 @@
-"""Draw docs/settings.md, the page of every key, from recipes/base.yaml and the table of stages: `python -m steps.document_settings`.
+"""Draw docs/settings.md, the page of every key, from recipes/base.yaml: `python -m steps.document_settings`.
 
 With `--check` it writes nothing, and its exit status is 1 where the page is not as it would be drawn.
 """
@@ -21,11 +21,11 @@ LINE = re.compile(r"(?P<indent> *)(?P<key>\w+):(?P<value>[^#]*?)(?:\s+# (?P<comm
 TYPES = {str: "text", int: "whole number", float: "number", bool: "true, false", list: "list", dict: "mapping"}
 HEAD = """# Settings
 
-You want to look up a key: what it does, what it is by default, what it may be. Any key can be given to a run with `--set KEY=VALUE`
-(the value in YAML), or stand in a recipe or a `corpus.yaml`; [Stages](stages.md#where-settings-come-from) says which of them wins.
+You want to look up a key: what it does, its default, what it may be. Give it to a run with `--set KEY=VALUE` (the value in
+YAML), or write it into a recipe or a `corpus.yaml`; [Stages](stages.md#where-settings-come-from) says which of them wins.
 
-*Stage*: the first stage that is made again when the key changes; finished outputs of other values are kept. This page is drawn from
-`recipes/base.yaml` by `python -m steps.document_settings`; do not edit it.
+*Stage*: the first stage that is made again when the key changes; finished outputs of other values are kept. This page is
+drawn from `recipes/base.yaml` by `python -m steps.document_settings`; do not edit it.
 """
 
 
