@@ -12,7 +12,7 @@ from support.decoders import HEAD, HEADS, KINDS, KV, LAYERS, TOKENS, WIDTH, byte
 from utils.core.errors import UserError
 from utils.rescore import causal_lm
 from utils.rescore.causal_lm import SentenceScorer
-from utils.vectors.language_model import open_model
+from utils.vectors.embedding_table import open_embedding_table
 
 WORDS = sorted({word for sentence in SENTENCES for word in sentence})
 CONTEXT = SENTENCES[:5]
@@ -43,7 +43,7 @@ def one_by_one(scorer, table, sentence, first, context):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_tree_of_hypotheses_scores_as_each_alone(folders, kind, context, monkeypatch):
     scorer = SentenceScorer(folders[kind], WORDS, context)
-    table = open_model(folders[kind]).table
+    table = open_embedding_table(folders[kind]).table
     expected = [one_by_one(scorer, table, s, KINDS[kind].get("bos_token_id"), context) for s in SAID]
     assert scorer(SAID) == pytest.approx(expected, rel=1e-4)
     assert len({round(score, 2) for score in expected}) > len(SAID) - 2  # the sentences do differ

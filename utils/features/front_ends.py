@@ -7,8 +7,8 @@ from utils.features.fbank import FbankFrontEnd
 from utils.features.front_end import Windowed
 from utils.features.ssl_front_end import SslFrontEnd
 from utils.features.whisper import WhisperFrontEnd
+from utils.features.whisper_hidden_states import WhisperHiddenStates
 from utils.features.whisper_model import whisper_folder
-from utils.features.whisper_states import WhisperStates
 
 
 def make(config: SimpleNamespace, rate: int, device: str = "cpu") -> Union[FbankFrontEnd, Windowed]:
@@ -20,7 +20,7 @@ def make(config: SimpleNamespace, rate: int, device: str = "cpu") -> Union[Fbank
     if config.front_end == "ssl":
         return SslFrontEnd(config, device)
     if config.front_end == "whisper" and config.layers != [-1]:
-        return WhisperStates(config, device)
+        return WhisperHiddenStates(config, device)
     return WhisperFrontEnd(config, device) if config.front_end == "whisper" else FbankFrontEnd(config, rate)
 
 

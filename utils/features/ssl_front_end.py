@@ -7,8 +7,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from utils.features.front_end import window_starts
-from utils.features.pretrained import FRAME, RATE, fill, read
-from utils.features.torch_front_end import HiddenStates
+from utils.features.hidden_states import HiddenStates
+from utils.features.ssl_model import FRAME, RATE, fill, read
 from utils.nn.wav2vec2 import Architecture, Wav2Vec2
 
 WINDOW = 1500  # frames of 20 ms that are encoded at once: attention costs their square

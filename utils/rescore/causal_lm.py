@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from utils.core.errors import UserError
-from utils.vectors import gguf_table
-from utils.vectors.language_model import LanguageModel, checkpoint, open_model, read_settings
-from utils.vectors.stored_tensors import Stored
+from utils.vectors import gguf_file
+from utils.vectors.checkpoint_files import StoredTensor
+from utils.vectors.embedding_table import EmbeddingTable, checkpoint, open_embedding_table, read_settings
 
 ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3", "gemma3")
 LLAMA3 = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")  # of its scaled positions
@@ -145,7 +145,7 @@ class SentenceScorer:
         Raises:
           UserError: a wrong path, a damaged file, an unknown architecture, or a tokenizer without a newline.
         """
-        model = open_model(path)
+        model = open_embedding_table(path)
         if model.newline is None:
             raise UserError(f"{path}: its tokenizer has no token for the end of a line, which ends a sentence here")
         self.newline = model.newline
@@ -233,7 +233,7 @@ def _known(path: Path, architecture: str) -> None:
         raise UserError(f"{path} is a model of the kind {architecture}; known are {', '.join(ARCHITECTURES)}")
 
 
-def _gguf(model: LanguageModel) -> Tuple[Decoder, gguf_table.Quantised, Optional[int]]:
+def _gguf(model: EmbeddingTable) -> Tuple[Decoder, gguf_file.GgufTensor, Optional[int]]:
     """The decoder, the rows of the output layer, and the token that begins a text, if any does."""
     stored, path, about = model.gguf, model.path, model.gguf.metadata
     kind = about.get("general.architecture", "?")
@@ -281,7 +281,7 @@ def _slower(
     return 1 / (fast + (1 - fast) / factor)
 
 
-def _folder(path: Path, table: Stored) -> Tuple[Decoder, Stored, Optional[int]]:
+def _folder(path: Path, table: StoredTensor) -> Tuple[Decoder, StoredTensor, Optional[int]]:
     """As `_gguf`."""
     settings = read_settings(path / "config.json")
     kind = str(settings.get("model_type")).replace("_text", "")

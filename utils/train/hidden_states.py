@@ -73,13 +73,13 @@ def make_front(folder: Path, width: int, finetune: bool, dropout: float) -> Tupl
 
 def load_pretrained(front: UpperLayers, folder: Path) -> None:
     """Give the upper layers the weights of the model that the features in `folder` were made with."""
-    from utils.features import pretrained  # the first imports torchaudio
+    from utils.features import ssl_model  # the first imports torchaudio
     from utils.nn import whisper_encoder
 
     config = made_with(folder).features
     if config.front_end == "whisper":
         weights = whisper_encoder.read(whisper_folder(config.model, "features"))[1]
     else:
-        weights = pretrained.read(config.model)[1]
+        weights = ssl_model.read(config.model)[1]
     inside = {name[len("encoder.") :]: value for name, value in weights.items() if name.startswith("encoder.")}
-    pretrained.fill(front.encoder, inside, config.model)
+    ssl_model.fill(front.encoder, inside, config.model)

@@ -24,7 +24,7 @@ from utils.lang.units import cmudict
 from utils.text.normalise import normaliser
 from utils.text.sentences import Text, lines
 from utils.vectors.contexts import context_vectors
-from utils.vectors.language_model import folder_licence, open_model
+from utils.vectors.embedding_table import folder_licence, open_embedding_table
 
 Meaning = Tuple[np.ndarray, np.ndarray, str]  # (V, D), (V,) bool, licence
 
@@ -209,7 +209,7 @@ def language_model(words: Sequence[str], sentences: Sequence[List[str]], config:
         raise UserError("vectors.meaning.source=llm needs --set vectors.meaning.path=PATH, a Hugging Face folder or a GGUF file")
     if config.mode == "context":
         return (*context_vectors(config.path, words, sentences, config.layer, config.kept), folder_licence(Path(config.path)))
-    model = open_model(config.path)
+    model = open_embedding_table(config.path)
     vectors, known = model.vectors(words, config.pooling, sentences)
     return vectors, known, model.licence
 

@@ -1,4 +1,4 @@
-"""What front ends that give hidden states of an encoder in torch share (utils/features/ssl_front_end.py, utils/features/whisper_states.py)."""
+"""What front ends that give hidden states of an encoder in torch share (utils/features/ssl_front_end.py, utils/features/whisper_hidden_states.py)."""
 
 from dataclasses import asdict
 from types import SimpleNamespace

@@ -20,7 +20,7 @@ TABLE = "token_embd.weight"
 
 
 @dataclass(frozen=True)
-class Quantised:
+class GgufTensor:
     """A tensor in a GGUF file, not loaded."""
 
     path: Path
@@ -47,20 +47,20 @@ class Quantised:
 
 
 @dataclass(frozen=True)
-class Gguf:
+class GgufFile:
     """A GGUF file: its metadata, and where its tensors lie."""
 
     path: Path
     metadata: Dict[str, Any]
-    tensors: Dict[str, Quantised]
+    tensors: Dict[str, GgufTensor]
 
     @property
-    def table(self) -> Quantised:
+    def table(self) -> GgufTensor:
         """The token embeddings."""
         return self.tensors[TABLE]
 
 
-def read(path: Path) -> Gguf:
+def read(path: Path) -> GgufFile:
     """Read the header. Raises UserError for another file, one that is cut short, or one without a table of embeddings."""
     try:
         with open(path, "rb") as stream:
@@ -82,8 +82,8 @@ def read(path: Path) -> Gguf:
         raise UserError(f"{path} has no {TABLE}: it holds no language model with a table of embeddings")
     alignment = int(metadata.get("general.alignment", 32))
     data = -(-header // alignment) * alignment
-    found = {name: Quantised(path, data + offset, kind, shape[::-1]) for name, (shape, kind, offset) in infos.items()}
-    return Gguf(path, metadata, found)
+    found = {name: GgufTensor(path, data + offset, kind, shape[::-1]) for name, (shape, kind, offset) in infos.items()}
+    return GgufFile(path, metadata, found)
 
 
 def _take(stream: BinaryIO, form: str) -> tuple:

@@ -14,8 +14,8 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from utils.core.errors import UserError
-from utils.vectors import gguf_table
-from utils.vectors.stored_tensors import Stored, tensors
+from utils.vectors import gguf_file
+from utils.vectors.checkpoint_files import StoredTensor, tensors
 
 NAMES = (  # how architectures end the name of their input embeddings
     "word_embeddings.weight",  # ChatGLM (transformer.embedding.word_embeddings.weight), BERT, Bloom, Falcon
@@ -35,15 +35,15 @@ Tokenize = Callable[[Sequence[str]], List[List[int]]]  # texts -> token ids, wit
 
 
 @dataclass(frozen=True)
-class LanguageModel:
+class EmbeddingTable:
     """A table of token embeddings with its tokenizer."""
 
     path: Path
-    table: Union[Stored, gguf_table.Quantised]
+    table: Union[StoredTensor, gguf_file.GgufTensor]
     words: Tokenize  # words as they stand within a sentence; none for what the tokenizer doesn't know
     newline: Optional[int]  # the token of the end of a line
     licence: str  # as the model states it
-    gguf: Optional[gguf_table.Gguf] = None  # the file that it comes from, unless it is a folder
+    gguf: Optional[gguf_file.GgufFile] = None  # the file that it comes from, unless it is a folder
 
     def vectors(self, words: Sequence[str], pooling: str, text: Sequence[Sequence[str]]) -> Tuple[np.ndarray, np.ndarray]:
         """Token rows of every word, pooled: (V, D) float32, and which words have one: (V,) bool.
@@ -72,7 +72,7 @@ class LanguageModel:
         return (pool @ table / np.maximum(total, 1e-12)).astype(np.float32), total[:, 0] > 0
 
 
-def open_model(path: Union[str, Path]) -> LanguageModel:
+def open_embedding_table(path: Union[str, Path]) -> EmbeddingTable:
     """Find table and tokenizer.
 
     Args:
@@ -85,7 +85,7 @@ def open_model(path: Union[str, Path]) -> LanguageModel:
         settings = read_settings(path / "config.json")
         table, (size, words, newline), licence = _table(path, settings), _tokenizer(path), folder_licence(path)
     elif path.is_file():
-        stored = gguf_table.read(path)
+        stored = gguf_file.read(path)
         table, (size, words, newline) = stored.table, _gguf_tokenizer(stored)
         licence = str(stored.metadata.get("general.license", "not stated in the file"))
     else:
@@ -93,7 +93,7 @@ def open_model(path: Union[str, Path]) -> LanguageModel:
     rows = table.shape[0]
     if size > rows or size < 0.8 * rows:
         raise UserError(f"{path}: the tokenizer has {size} tokens and the table {rows} rows: they are not of the same model")
-    return LanguageModel(path, table, words, newline, licence, stored)
+    return EmbeddingTable(path, table, words, newline, licence, stored)
 
 
 def read_settings(path: Path) -> Dict[str, Any]:
@@ -107,7 +107,7 @@ def read_settings(path: Path) -> Dict[str, Any]:
     return {**settings, **(settings.get("text_config") or {})}
 
 
-def checkpoint(folder: Path, endings: Tuple[str, ...] = ("",)) -> Dict[str, Stored]:
+def checkpoint(folder: Path, endings: Tuple[str, ...] = ("",)) -> Dict[str, StoredTensor]:
     """All tensors in the files of a checkpoint that have one whose name ends so: the shards of its index, or its only file."""
     for index in ("model.safetensors.index.json", "pytorch_model.bin.index.json"):
         if (folder / index).is_file():
@@ -123,7 +123,7 @@ def checkpoint(folder: Path, endings: Tuple[str, ...] = ("",)) -> Dict[str, Stor
     return {name: tensor for file in files for name, tensor in tensors(folder / file).items()}
 
 
-def _table(folder: Path, settings: Dict[str, Any]) -> Stored:
+def _table(folder: Path, settings: Dict[str, Any]) -> StoredTensor:
     """The input embeddings, found by name in the checkpoint's index or in its only file, and checked against config.json."""
     found = {name: tensor for name, tensor in checkpoint(folder, NAMES).items() if len(tensor.shape) == 2}
     widths = {settings[key] for key in WIDTHS if key in settings}
@@ -216,7 +216,7 @@ def _without_space(ids: List[int], piece: Callable[[int], str]) -> List[int]:
     return ids[1:] if len(ids) > 1 and piece(ids[0]) in SPACES else ids
 
 
-def _gguf_tokenizer(stored: gguf_table.Gguf) -> Tuple[int, Tokenize, Optional[int]]:
+def _gguf_tokenizer(stored: gguf_file.GgufFile) -> Tuple[int, Tokenize, Optional[int]]:
     about = stored.metadata
     pieces, kind = about.get("tokenizer.ggml.tokens"), about.get("tokenizer.ggml.model")
     if not pieces or kind not in ("llama", "gpt2"):

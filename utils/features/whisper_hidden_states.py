@@ -6,15 +6,15 @@ from typing import Any, Dict, List, Tuple
 import numpy as np
 from torch import Tensor, nn
 
-from utils.features.pretrained import fill
-from utils.features.torch_front_end import HiddenStates
+from utils.features.hidden_states import HiddenStates
+from utils.features.ssl_model import fill
 from utils.features.whisper import OVERLAP, RATE, WINDOW, mel_extractor, mel_windows
 from utils.features.whisper_model import whisper_folder
 from utils.nn.wav2vec2 import Architecture
 from utils.nn.whisper_encoder import WhisperEncoder, read
 
 
-class WhisperStates(HiddenStates):
+class WhisperHiddenStates(HiddenStates):
     """Of the same windows as WhisperFrontEnd; in float32, whatever `features.compute_type` says."""
 
     name = "whisper"

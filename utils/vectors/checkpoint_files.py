@@ -22,7 +22,7 @@ STORAGES = {"DoubleStorage": "F64", "FloatStorage": "F32", "HalfStorage": "F16",
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredTensor:
     """A tensor in a file, not loaded."""
 
     path: Path
@@ -39,7 +39,7 @@ class Stored:
         return (found.astype(np.uint32) << 16).view(np.float32) if self.dtype == "BF16" else found.astype(np.float32)
 
 
-def tensors(path: Path) -> Dict[str, Stored]:
+def tensors(path: Path) -> Dict[str, StoredTensor]:
     """All tensors of a `.safetensors` or `.bin` file by name.
 
     Raises:
@@ -59,7 +59,7 @@ def tensors(path: Path) -> Dict[str, Stored]:
     return found
 
 
-def _safetensors(path: Path) -> Dict[str, Stored]:
+def _safetensors(path: Path) -> Dict[str, StoredTensor]:
     with open(path, "rb") as stream:
         (length,) = struct.unpack("<Q", stream.read(8))
         if length > min(path.stat().st_size, 100_000_000):
@@ -67,12 +67,12 @@ def _safetensors(path: Path) -> Dict[str, Stored]:
         header = json.loads(stream.read(length))
     header.pop("__metadata__", None)
     return {
-        name: Stored(path, 8 + length + entry["data_offsets"][0], entry["dtype"], tuple(entry["shape"]))
+        name: StoredTensor(path, 8 + length + entry["data_offsets"][0], entry["dtype"], tuple(entry["shape"]))
         for name, entry in header.items()
     }
 
 
-def _torch(path: Path) -> Dict[str, Stored]:
+def _torch(path: Path) -> Dict[str, StoredTensor]:
     """torch's zip format: a pickle that describes the tensors, and a file for each one's numbers, not compressed."""
     with open(path, "rb") as stream:
         if stream.read(2) == b"\x80\x02":
@@ -91,7 +91,7 @@ def _torch(path: Path) -> Dict[str, Stored]:
             name_length, extra = struct.unpack("<HH", stream.read(4))
             start = info.header_offset + 30 + name_length + extra
             width = np.dtype(DTYPES[dtype]).itemsize if dtype in DTYPES else 1
-            out[name] = Stored(path, start + first * width, dtype, shape)
+            out[name] = StoredTensor(path, start + first * width, dtype, shape)
     return out
 
 
