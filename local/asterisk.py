@@ -4,9 +4,9 @@ From the Debian packages asterisk-core-sounds-<language> (`apt-get download`, no
 tarballs. data.source: a folder with such packages extracted (one or many), or with the tarballs, packed or unpacked.
 Licence: CC BY-SA 3.0 (en, es, fr), CC BY 3.0 (it, ru), as the packages state it.
 
-The split is a hash of the prompt's key, so one prompt is in the same split in every language and recipe; or, to see what becomes of
-new words, a hash of the words themselves, some of which are then never heard in training. Tones and silence are
-left out by design, and so is what was published incomplete (text without audio, audio without text).
+The split is a hash of the prompt's key, so a prompt is in the same split in every language and recipe. To measure new words, it
+can be a hash of the words instead, which keeps some words out of training altogether. Tones and silence are left out by design,
+and so are prompts that were published incomplete (text without audio, audio without text).
 """
 
 import gzip

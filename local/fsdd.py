@@ -65,8 +65,14 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
     return _connected(waves, chosen, config.language, out, nj)
 
 
+def _parts(wave: Path) -> Tuple[str, str, str]:
+    """The digit, the speaker, and the number of a recording, from its name."""
+    digit, speaker, number = wave.stem.split("_")  # `tables` lets no other names through
+    return digit, speaker, number
+
+
 def _digit(wave: Path, language: str) -> Utterance:
-    digit, speaker, number = NAME.fullmatch(wave.stem).groups()
+    digit, speaker, number = _parts(wave)
     split = "test" if int(number) < 5 else "dev" if int(number) < 10 else "train"
     return Utterance(wave.stem, split, WORDS[int(digit)], speaker, language, wave)
 
@@ -74,8 +80,8 @@ def _digit(wave: Path, language: str) -> Utterance:
 def _connected(waves: List[Path], chosen: Dict, language: str, out: Path, nj: int) -> Corpus:
     by_speaker: Dict[str, List[Path]] = defaultdict(list)
     for wave in waves:
-        by_speaker[NAME.fullmatch(wave.stem)[2]].append(wave)
-    held_out = {**{s: "dev" for s in chosen["dev"]}, **{s: "test" for s in chosen["test"]}}
+        by_speaker[_parts(wave)[1]].append(wave)
+    held_out = {**dict.fromkeys(chosen["dev"], "dev"), **dict.fromkeys(chosen["test"], "test")}
     if not set(held_out) <= set(by_speaker) or len(held_out) < len(chosen["dev"]) + len(chosen["test"]):
         raise UserError(
             f"data.options.dev={chosen['dev']} and test={chosen['test']} must be different speakers of "
@@ -83,9 +89,7 @@ def _connected(waves: List[Path], chosen: Dict, language: str, out: Path, nj: in
         )
     loaded = dict(zip(waves, threaded(_load, waves, nj, "reading")))
     left_out = [
-        LeftOut(wave.stem, held_out.get(NAME.fullmatch(wave.stem)[2], "train"), problem)
-        for wave, (_, problem) in loaded.items()
-        if problem
+        LeftOut(wave.stem, held_out.get(_parts(wave)[1], "train"), problem) for wave, (_, problem) in loaded.items() if problem
     ]
     utterances = []
     for speaker, own in sorted(by_speaker.items()):

@@ -50,7 +50,7 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
     if not 0 < n < len(train):
         raise UserError(f"data.options.dev={n}: between 1 and {len(train) - 1} of the {len(train)} recordings of train")
     dev = {train[i * len(train) // n] for i in range(n)}
-    splits = {**{w: "dev" if w in dev else "train" for w in train}, **{w: "test" for w in test}}
+    splits = {**{w: "dev" if w in dev else "train" for w in train}, **dict.fromkeys(test, "test")}
     return Corpus([_utterance(wave, splits[wave], config.language) for wave in waves], [])
 
 

@@ -56,7 +56,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         for word in pack.words:
             for units in pack.spoken[word]:
                 likes = pack.like.get(word, {})
-                nearest = [" ".join(sorted(likes, key=likes.get, reverse=True))] if likes else []
+                nearest = [" ".join(sorted(likes, key=lambda other: likes[other], reverse=True))] if likes else []
                 print("\t".join([word, " ".join(units), pack.origin[word], *nearest]))
         return
     if options.remove:

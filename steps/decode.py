@@ -33,8 +33,8 @@ def run(job: Job) -> None:
 
 
 def make_decoder(job: Job) -> Decoder:
-    """Model, graphs and composed word-vector table, from the finished folders and packs; the table is written with the lattices."""
-    need_k2("lattices", "decode on a machine that has a wheel: training needs it not (loss.backend=torch)")
+    """Model, graphs and word-vector table, from the finished folders and packs; the table is written beside the lattices."""
+    need_k2("lattices", "decode on a machine that has a wheel; training does not need k2 (loss.backend=torch)")
     lang, settings = job.inputs["lang"], job.config.decode
     trained = read_lexicon(lang)
     model = trained_model(job.inputs["train"], job.inputs, trained).to(job.device)

@@ -26,7 +26,7 @@ def run(job: Job) -> None:
             decode(job, recogniser, "dev", weight, job.out / f"dev-{weight:g}")
             wrong[weight] = errors(job.out / f"dev-{weight:g}")
             job.log.info("LM weight %g: %d errors on dev", weight, wrong[weight])
-        write_json(path, {"lattice": {"lm": min(wrong, key=wrong.get)}, "dev_errors": wrong})
+        write_json(path, {"lattice": {"lm": min(wrong, key=lambda weight: wrong[weight])}, "dev_errors": wrong})
     weight = read_json(path)["lattice"]["lm"]
     for split in SPLITS:
         decode(job, recogniser, split, weight, job.out / split)

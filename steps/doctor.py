@@ -139,7 +139,7 @@ def torch_and_k2() -> Iterator[Finding]:
 
 def machine() -> Iterator[Finding]:
     """Cores and memory."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     load = os.getloadavg()[0]
     yield Finding("cores", f"{cores}, load {load:.1f}" + ("; busy: --threads 1 is quicker" if load > cores else ""))
     try:

@@ -13,7 +13,7 @@ CHUNK = 64  # utterances of about one length, which are whole on disk or absent
 
 
 def run(job: Job) -> None:
-    """Write proposals.jsonl, a row an utterance of dev and test: `id`, and `hyps`, the words of each, the best first; timing.json."""
+    """Write timing.json and proposals.jsonl: a row per utterance of dev and test, with `id` and `hyps` (words, best first)."""
     decoder = AttentionDecoder(job.inputs["data"], job.inputs["features"], ("dev", "test"), job.device)
     cuts = sorted(decoder.cuts.values(), key=lambda cut: (-cut.duration, cut.id))
     work = [(cuts[n : n + CHUNK], job.out / "parts" / f"{n:06d}") for n in range(0, len(cuts), CHUNK)]

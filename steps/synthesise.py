@@ -1,4 +1,4 @@
-"""Second part of stage 2, where `synthesis.utterances` asks for it: speech of words that the training text lacks, for training."""
+"""Second part of stage 2, if `synthesis.utterances` is set: speech for training, of words that the training text lacks."""
 
 import shutil
 from dataclasses import replace
@@ -20,8 +20,10 @@ from utils.train import synthesis
 
 
 def run(job: Job) -> None:
-    """Write lexicon.txt, the words said that the lexicon of stage 2 lacks; features, in chunks, of which an interrupted run's stay;
-    cmvn.safetensors, by voice, where features.normalise asks for it; and last cuts_train.jsonl.gz. The audio is not kept.
+    """Write lexicon.txt (the spoken words that the lexicon of stage 2 lacks), features, cmvn.safetensors, cuts_train.jsonl.gz.
+
+    Features are made in chunks; those that an interrupted run finished are kept. Statistics are by voice if features.normalise
+    asks for it. The audio is not kept.
     """
     if not (job.out / "cuts_train.jsonl.gz").exists():
         _make(job)

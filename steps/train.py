@@ -15,7 +15,7 @@ from utils.lang.lexicon import training_lexicon
 from utils.pipeline.contract import Job
 from utils.results.pictures import training_curves
 from utils.train.dataset import Features, read_cuts
-from utils.train.hidden_states import load_pretrained
+from utils.train.hidden_states import UpperLayers, load_pretrained
 from utils.train.trained import make_model
 from utils.train.training import Trainer
 
@@ -53,7 +53,7 @@ def make_trainer(
         train_cuts = CutSet.from_cuts([*train_cuts, *read_cuts(synthesised, "train", left_out)])
     fix_random_seed(config.seed)
     model = make_model(config.model, lexicon, inputs, next(iter(train_cuts)).num_features)
-    if config.model.finetune:
+    if isinstance(model.front, UpperLayers):
         load_pretrained(model.front, inputs["features"])
     features = Features(inputs["features"], config.train.cache_gb, synthesised)
     return Trainer(model, lexicon, features, train_cuts, dev_cuts, config, out, device, log, workers)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Callable, Dict, List
+from typing import Callable, Dict, List, Sequence
 
 import pytest
 
@@ -37,17 +37,43 @@ IN_PROCESS = (
 )
 
 
-def pytest_collection_modifyitems(items: List[pytest.Item]) -> None:
-    """Tests that start threads in this process come last: a fork (the driver's) after them would have to be a new process."""
-    items.sort(key=lambda item: Path(str(item.fspath)).stem in IN_PROCESS)
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--quick`: for the minutes between two edits."""
+    parser.addoption("--quick", action="store_true", help="leave out tests marked slow, and download nothing (under two minutes)")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: List[pytest.Item]) -> None:
+    """Leave slow tests out where --quick asks for it, and put tests that start threads in this process last.
+
+    The driver's forks lack the threads of their parent, so after such a test it must run in a new process, which takes longer.
+    """
+    if config.getoption("--quick"):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("slow")])
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+    items.sort(key=lambda item: item.path.stem in IN_PROCESS)
 
 
 @pytest.fixture(scope="session")
-def debian_sounds() -> Path:
+def debian_packages(pytestconfig: pytest.Config) -> Callable[[Sequence[str], str], Path]:
+    """Download Debian packages unless they are there: `debian_packages(names, corpus)` returns the folder that they are in.
+
+    With --quick nothing is downloaded: where a package is missing, the test is skipped.
+    """
+
+    def get(names: Sequence[str], corpus: str) -> Path:
+        folder = download.folder(corpus)
+        if pytestconfig.getoption("--quick") and not all((folder / name).is_dir() for name in names):
+            pytest.skip(f"needs Debian's {', '.join(names)}; --quick downloads nothing, ./tests/run.sh does")
+        download.debian_packages(names, folder)
+        return folder.resolve()
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def debian_sounds(debian_packages: Callable[[Sequence[str], str], Path]) -> Path:
     """Folder with the extracted Debian packages of the English prompts; downloaded once, shared with egs/asterisk."""
-    names = ["asterisk-core-sounds-en", "asterisk-core-sounds-en-g722"]
-    download.debian_packages(names, download.folder("asterisk"))
-    return download.folder("asterisk").resolve()
+    return debian_packages(["asterisk-core-sounds-en", "asterisk-core-sounds-en-g722"], "asterisk")
 
 
 @pytest.fixture(scope="session")
@@ -80,7 +106,7 @@ def kaldi_source(speech: Dict[str, Utterance], tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def yesno_source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder waves_yesno: downloaded earlier, or from a copy beside the repository, else made of real digits in its layout."""
+    """The folder waves_yesno: downloaded earlier, from a copy beside the repository, or made of real digits in its layout."""
     downloaded = download.folder("yesno") / "waves_yesno"
     if downloaded.is_dir():
         return downloaded.resolve()

@@ -24,7 +24,7 @@ pytest.importorskip("ctranslate2", reason="needs the package ctranslate2")
 
 @pytest.fixture(scope="module")
 def finished(speech, whisper_model, tmp_path_factory):
-    """A corpus of sentences after a run of stages 0 to 8; training lacks words of dev and test, and has heard the rest of both."""
+    """A corpus of sentences after stages 0 to 8. Some words of dev and test are not in training."""
     folder = tmp_path_factory.mktemp("attention")
     prompts = [u for key, u in sorted(speech.items()) if key.startswith(("phonetic/", "conf-"))]
     heard = [u for n, u in enumerate(prompts) if n % 8 > 1]

@@ -1,4 +1,4 @@
-"""Language models that score hypotheses: as the library does, in a tree as one by one, from GGUF as from a folder; clear errors."""
+"""Language models that score hypotheses: the library's scores, in a tree or one by one, from GGUF or a folder; clear errors."""
 
 import json
 

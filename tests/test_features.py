@@ -27,7 +27,13 @@ from utils.features import front_ends
 from utils.pipeline import config as configuration
 from utils.pipeline import contract, stages
 
-SMALL = "from utils.features import extraction; extraction.CHUNK = 5; import sys; from utils.pipeline.driver import main; sys.exit(main(sys.argv[1:]))"
+SMALL = """
+import sys
+from utils.features import extraction
+from utils.pipeline.driver import main
+extraction.CHUNK = 5
+sys.exit(main(sys.argv[1:]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -253,7 +259,7 @@ def wait_for_chunks(partial, n, process):
 def wait_for_lock(folder):
     """Until nobody holds the lock of an output; fails where somebody still does after 10 seconds."""
     with open(folder.parent / f".{folder.name}.lock") as lock:
-        for attempt in range(1000):
+        for _ in range(1000):
             try:
                 return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

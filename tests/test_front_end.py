@@ -68,7 +68,7 @@ def test_shortest_audio(whisper_model, layers):
 
 
 def test_the_last_hidden_state_is_what_ctranslate2_gives(whisper_model, speech):
-    """Layer 4 of 4, behind the final norm: torch with the weights of model.bin against CTranslate2's own arithmetic in float32."""
+    """Layer 4 of 4, after the final norm: torch with the weights of model.bin against CTranslate2's arithmetic in float32."""
     several = [samples(u) for _, u in sorted(speech.items())[:5]]
     states = front_ends.make(settings(whisper_model, layers=[4]), 16000)
     expected = front_ends.make(settings(whisper_model, compute_type="float32"), 16000).extract(several)

@@ -316,7 +316,7 @@ def test_an_interrupted_stage_keeps_what_stands_and_ends_with_the_same_bytes(ast
     for kept in (early, [*early, "word_counts.json", "tokens.txt", "lexicon.txt", "lm.arpa", "HLG.pt"]):
         shutil.rmtree(plan.out)
 
-        def killed_earlier(plan):
+        def killed_earlier(plan, kept=kept):
             plan.partial.mkdir()
             for name in kept:
                 (plan.partial / name).write_bytes(whole[name])

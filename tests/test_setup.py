@@ -251,7 +251,7 @@ def rows():
 
 
 def test_every_stack_has_versions_that_belong_together(setup):
-    for name, (pythons, torch, torchaudio, k2, page) in rows().items():
+    for name, (_, torch, torchaudio, k2, page) in rows().items():
         done = setup("--plan", NUPTSE_STACK=name)
         assert done.returncode == 0 and f"torch=={torch} torchaudio=={torchaudio}" in done.stdout
         assert torch.split(".")[1:] == torchaudio.split(".")[1:]

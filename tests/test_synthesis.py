@@ -32,7 +32,9 @@ MADE = ["synthesis.utterances=6", "synthesis.words=300", "vectors.meaning.source
 
 
 @pytest.fixture(scope="module")
-def flite() -> synthesis.Flite:
+def flite(debian_packages) -> synthesis.Flite:
+    if shutil.which("flite") is None:
+        debian_packages(synthesis.PACKAGES, "flite")
     return synthesis.Flite(download.folder("flite"))
 
 

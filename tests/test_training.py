@@ -146,7 +146,7 @@ def test_precision_of_a_gpu_is_refused_on_a_cpu(prepared, tmp_path):
 
 
 def learned(prepared, out: Path, precision: str, device: str = "cpu"):
-    """The first loss of a training, and the mean of its last three, which must be lower; its weights are kept in single precision."""
+    """The first loss of a training and the mean of its last three, which must be lower; weights stay in single precision."""
     fix_random_seed(0)
     made = trainer(prepared, out, device, precision=precision, epochs=12, learning_rate=3e-3)
     made.run()

@@ -25,7 +25,7 @@ FRAMES = 6
 
 
 def searched(seed, ragged):
-    """Lattices of two utterances, three words and 5 and 6 frames of random scores; ragged: an arc says word 3 and word 1 on end."""
+    """Lattices of two utterances (three words; 5 and 6 frames of random scores); ragged: one arc says word 3, then word 1."""
     graph = k2.ctc_topo(3, modified=True)
     if ragged:
         graph.aux_labels = k2.RaggedTensor([{3: [3, 1], 0: []}.get(w, [w]) for w in graph.aux_labels.tolist()])

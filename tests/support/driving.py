@@ -25,7 +25,7 @@ THREADS_AT_START = threads()
 def drive(*arguments: str) -> int:
     """Run the driver and return its exit status.
 
-    The driver forks, and a fork lacks the other threads of its parent, so a new process runs it once this one has started threads.
+    The driver forks, and a fork lacks the other threads of its parent. Once this process has threads, the driver gets a new one.
     """
     if threads() > THREADS_AT_START:
         return subprocess.run([sys.executable, "-m", "utils.pipeline.driver", *arguments], cwd=ROOT).returncode

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -45,7 +45,7 @@ def audio(cut: MonoCut, rate: int, denoise: str) -> np.ndarray:
     return samples
 
 
-def chunks(splits: Dict[str, Sequence[MonoCut]], speeds: Sequence[float]) -> List[Chunk]:
+def chunks(splits: Mapping[str, Sequence[MonoCut]], speeds: Sequence[float]) -> List[Chunk]:
     """All the work: every split as it is, and the training set once more at each of `speeds`.
 
     Raises UserError for a speed that occurs twice, is 1, or is none.
