@@ -1,8 +1,8 @@
-"""Draw the table of corpora x recipes from all results records: `python -m steps.compare`.
+"""Compare recipes over corpora from all results records: `python -m steps.compare`.
 
-Prints it, and writes RESULTS.md and RESULTS.html at the root unless only a part was asked for. What is printed, RESULTS.md and
-README come from the records alone. The page also shows what the runs' folders in exp hold, with speech, and stays out of git.
-Needs neither torch nor k2, but where the page gets speech Lhotse brings torch in.
+Prints the tables, redraws RESULTS.md of each corpus folder and writes RESULTS.html at the root, unless only a part was asked for.
+What is printed and all RESULTS.md come from the records alone. The HTML page also shows what the runs' folders in exp/ hold, with
+speech, and is not committed. Needs neither torch nor k2; Lhotse imports torch where the page gets speech.
 """
 
 import os
@@ -16,11 +16,11 @@ from utils.pipeline.config import nearest
 from utils.pipeline.driver import Parser
 from utils.results.comparison import system_name
 from utils.results.details_page import WORST, details
+from utils.results.overview import redraw
+from utils.results.page import html_page
 from utils.results.records import Record
-from utils.results.report import BASELINE, Report, html_page, markdown_page, readme_block, report, terminal
-from utils.results.store import read_all
-
-BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+from utils.results.report import BASELINE, corpus_page, markdown, report, terminal
+from utils.results.store import locked, read_all
 
 
 def main(arguments: Optional[Sequence[str]] = None, root: Path = ROOT) -> int:
@@ -30,6 +30,44 @@ def main(arguments: Optional[Sequence[str]] = None, root: Path = ROOT) -> int:
       arguments: default sys.argv.
       root: the repository, whose egs/ are read.
     """
+    p = parser()
+    options = p.parse_args(arguments)
+    try:
+        if options.worst < 0:
+            raise UserError(f"--worst {options.worst}: a number of utterances, or 0 for none")
+        every = published(root)
+        if options.readme:
+            for path in redraw(root, [r for _, r in every]):
+                print(f"written: {path}")
+            return 0
+        records = chosen(every, options.split, options.corpus, options.recipe)
+        if options.baseline != BASELINE:
+            _known("recipe", [options.baseline], {system_name(r) for r in records})
+        page = report(records, options.split, options.baseline)
+        print(terminal(page))
+        whole = options == p.parse_args(["--baseline", options.baseline, "--worst", str(options.worst)])
+        written = []
+        if whole:
+            for folder in dict.fromkeys(root / "egs" / folder for folder, _ in every):
+                with locked(folder):
+                    written.append((folder / "RESULTS.md", corpus_page(folder)))
+        if options.markdown:
+            written.append((options.markdown, markdown(page, f"Results on {options.split}")))
+        if options.html or whole:
+            exp = Path(os.environ.get("NUPTSE_EXP") or root / "exp")
+            text = html_page(page, f"Nuptse: results on {options.split}", details(page, exp, options.worst))
+            written.append((options.html or root / "RESULTS.html", text))
+        for path, text in written:
+            write_text(path, text)
+            print(f"written: {path}")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def parser() -> Parser:
+    """The command line."""
     p = Parser(
         prog="python -m steps.compare",
         description="Compare recipes over corpora, from the records in egs/*/results.jsonl.",
@@ -38,60 +76,19 @@ def main(arguments: Optional[Sequence[str]] = None, root: Path = ROOT) -> int:
     p.add_argument("--split", default="test", choices=("test", "dev"), help="default test")
     p.add_argument("--corpus", action="append", metavar="NAME", help="only this corpus or folder of egs/; may be repeated")
     p.add_argument("--recipe", action="append", metavar="NAME", help="only this recipe; may be repeated")
-    p.add_argument(
-        "--baseline", default=BASELINE, metavar="NAME", help=f"recipe that the others are tested against (default {BASELINE})"
+    what = f"system that the others are compared with (default {BASELINE})"
+    p.add_argument("--baseline", default=BASELINE, metavar="NAME", help=what)
+    p.add_argument("--markdown", type=Path, metavar="FILE", help="also write the tables to this file")
+    what = (
+        "default RESULTS.html, written where nothing but --baseline or --worst is given; the page also has curves, confusions "
+        "and speech from exp/ (or NUPTSE_EXP), so do not commit it"
     )
-    p.add_argument(
-        "--markdown",
-        type=Path,
-        metavar="FILE",
-        help="default RESULTS.md, written where nothing but --baseline or --worst is given",
-    )
-    p.add_argument(
-        "--html",
-        type=Path,
-        metavar="FILE",
-        help="default RESULTS.html, likewise; the page has curves, confusions and speech from exp/ (or NUPTSE_EXP) besides, "
-        "so keep it out of git as RESULTS.html is",
-    )
-    p.add_argument(
-        "--worst",
-        type=int,
-        default=WORST,
-        metavar="N",
-        help=f"utterances of each system with the most errors to show and play on the page (default {WORST}; 0 for none)",
-    )
-    p.add_argument(
-        "--readme", action="store_true", help="redraw the block of README.md between its results markers, and nothing else"
-    )
-    options = p.parse_args(arguments)
-    try:
-        if options.worst < 0:
-            raise UserError(f"--worst {options.worst}: a number of utterances, or 0 for none")
-        every = published(root)
-        records = chosen(every, options.split, options.corpus, options.recipe)
-        if options.baseline != BASELINE:
-            _known("recipe", [options.baseline], {system_name(r) for r in records})
-        if options.readme:
-            dev = [r for _, r in every if r["split"] == "dev"]
-            redraw(root / "README.md", readme_block(committed(records), dev, options.split, options.baseline))
-            print("redrawn: the results in README.md")
-            return 0
-        page = report(records, options.split, options.baseline)
-        print(terminal(page))
-        whole = options == p.parse_args(["--baseline", options.baseline, "--worst", str(options.worst)])
-        for path, default, text in (
-            (options.markdown, "RESULTS.md", lambda: markdown_page([page], f"Results on {options.split}")),
-            (options.html, "RESULTS.html", lambda: _html(page, root, options.worst)),
-        ):
-            path = path or (root / default if whole else None)
-            if path:
-                write_text(path, text())
-                print(f"written: {path}")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    p.add_argument("--html", type=Path, metavar="FILE", help=what)
+    what = f"utterances of each system with the most errors to show and play on the page (default {WORST}; 0 for none)"
+    p.add_argument("--worst", type=int, default=WORST, metavar="N", help=what)
+    what = "redraw the table and the picture of README.md and README.zh-CN.md, and nothing else"
+    p.add_argument("--readme", action="store_true", help=what)
+    return p
 
 
 def published(root: Path) -> List[Tuple[str, Record]]:
@@ -120,32 +117,6 @@ def chosen(
     if not kept:
         raise UserError(f"no results of {', '.join(recipes or [])} on {', '.join(corpora or [])}; run it, or ask for less")
     return kept
-
-
-def committed(records: List[Record]) -> List[Record]:
-    """Those of clean trees: README shows nothing that the repository doesn't hold the record of."""
-    clean = [r for r in records if r["git_clean"]]
-    if not clean:
-        raise UserError(
-            "all records are of uncommitted code (results.dirty.jsonl), and README shows none of those; commit and run again"
-        )
-    return clean
-
-
-def redraw(readme: Path, text: str) -> None:
-    """Replace what stands between the markers."""
-    old = readme.read_text(encoding="utf-8") if readme.exists() else ""
-    head, begin, rest = old.partition(BEGIN)
-    _, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise UserError(f"{readme} has no block between {BEGIN} and {END}; put both lines where the results belong")
-    write_text(readme, f"{head}{BEGIN}\n\n{text.strip()}\n\n{END}{tail}")
-
-
-def _html(page: Report, root: Path, worst: int) -> str:
-    """The page with what the runs' folders hold."""
-    exp = Path(os.environ.get("NUPTSE_EXP") or root / "exp")
-    return html_page(page, f"Nuptse: results on {page.split}", details(page, exp, worst))
 
 
 def _known(what: str, asked: Optional[Sequence[str]], names: set) -> None:

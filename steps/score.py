@@ -19,7 +19,7 @@ from utils.pipeline.config import made_with
 from utils.pipeline.contract import Job
 from utils.rescore.confidence import correct, quality, reliability
 from utils.results import pictures
-from utils.results.listing import listing
+from utils.text.listing import listing
 from utils.results.measure import Cut, lattice_oracle, measure, oracle_rate
 from utils.results.provenance import describe, dirty_stages, real_time_factors, stages_behind
 from utils.results.records import Record, decoding_rank, links, named_overrides, result_decoding, write

@@ -1,5 +1,7 @@
 """The comparison of recipes: what its numbers are, what it refuses, the files it writes."""
 
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -12,11 +14,14 @@ from steps.compare import main
 from support.fabricate import finished, record, run_score
 from utils.core.errors import UserError
 from utils.core.files import ROOT
-from utils.results import plots
+from utils.results import pictures
 from utils.results.comparison import against, cells, results
-from utils.results.report import report
-from utils.results.store import publish, read_all
+from utils.results.overview import PAGES, PICTURE, block, picture, replaced, shown_cells
+from utils.results.page import html_page
+from utils.results.report import corpus_page, report
+from utils.results.store import CLEAN, DIRTY, publish, read_all, read_file
 from utils.results.tables import Table, as_html, as_markdown, as_text, grouped, probability
+from utils.results.variants import display_name, overview, variants
 
 
 def hybrid(**changes):
@@ -46,7 +51,7 @@ def repository(made, tmp_path):
 
 
 def table(page, title):
-    return next(t for t in page.tables if t.title.startswith(title))
+    return next(t for t in [*page.errors, *page.costs] if t.title.startswith(title))
 
 
 def test_numbers_of_the_tables_are_those_of_the_records(repository):
@@ -156,13 +161,13 @@ def test_recipes_that_differ_in_their_vectors_alone_have_a_table_beside_random_o
     records += [hybrid(overrides=["lang.units=char"]), hybrid(decoding="greedy", utterance_errors=[4, 4, 4, 4]), record()]
     page = report(records, "test")
     rows = [dict(zip(table(page, "What").header, row)) for row in table(page, "What").rows]
-    assert [row["vectors"] for row in rows] == ["as it stands", "meaning.source=random spelling=false"]
+    assert [row["vectors"] for row in rows] == ["default", "random_vectors"]
     assert (rows[0]["greedy"], rows[0]["chain"], rows[0]["over seeds"]) == ("80.00", "2.50", "0.00 to 5.00")
     assert rows[0]["Δ chain"].startswith("−17.50 [") and rows[1]["Δ chain"] == "–" and rows[0]["seeds"] == "0 1"
     assert rows[0]["Δ greedy"] == "–" and rows[1]["greedy"] == "–"  # random vectors have no record of greedy words
     systems = [row[1] for row in table(page, "Recipes").rows]
     assert systems.count("wordvec_hybrid") == 1 and not any("random" in system for system in systems)
-    assert not any(t.title.startswith("What") for t in report([record(), hybrid()], "test").tables)
+    assert not any(t.title.startswith("What") for t in report([record(), hybrid()], "test").errors)
 
 
 def test_each_link_says_how_much_of_the_way_to_the_oracle_it_goes():
@@ -195,7 +200,7 @@ def test_each_link_says_how_much_of_the_way_to_the_oracle_it_goes():
     before = hybrid(decoding="first_pass", utterance_errors=[4, 1, 1, 0])
     (row,) = table(report([before, *records], "test"), "Links").rows  # a part of the LM alone found the lattices
     assert row[3:8] == ["lattice", "31.2", "30.00", "20.00 (50%)", "15.00 (75%)"]
-    assert not any(t.title.startswith("Links") for t in report([record(decoding="greedy")], "test").tables)
+    assert not any(t.title.startswith("Links") for t in report([record(decoding="greedy")], "test").errors)
 
 
 def test_pooled_languages_stand_beside_one_language_alone_on_the_same_utterances():
@@ -212,26 +217,78 @@ def test_pooled_languages_stand_beside_one_language_alone_on_the_same_utterances
     assert "asterisk-en" not in [row[1] for row in apart]
 
 
-def test_command_prints_and_writes_markdown_and_a_page(repository, capsys):
+def test_command_prints_and_writes_the_pages_of_corpora_and_the_results_page(repository, capsys):
     assert main([], repository) == 0
     printed = capsys.readouterr().out
     assert "WER on test, %" in printed and "wordvec_hybrid" in printed and "asterisk-en+it" in printed
-    assert "| asterisk-en | wordvec_hybrid | wordvec | 0 1 2 |" in (repository / "RESULTS.md").read_text()
-    page = (repository / "RESULTS.html").read_text()
-    assert (
-        "prefers-color-scheme:dark" in page
-        and page.count("<svg") == 6
-        and "http" not in page.replace("http://www.w3.org/2000/svg", "")
+    for folder, corpus in (("asterisk", "asterisk-en"), ("prompts", "asterisk-en+it")):
+        text = (repository / "egs" / folder / "RESULTS.md").read_text()
+        assert f"| {corpus} | wordvec_hybrid | wordvec |" in text and "Recipes on dev" in text
+    assert not (repository / "RESULTS.md").exists() and (repository / "RESULTS.html").exists()
+
+
+def test_the_page_of_a_corpus_shows_defaults_and_what_is_best_on_dev(tmp_path):
+    corpus = tmp_path / "egs" / "asterisk"
+    for overrides, dev, test in (([], 3, 3), (["model.dim=64"], 1, 2), (["model.dim=96"], 2, 1)):
+        for split, errors in (("dev", dev), ("test", test)):
+            publish([record(overrides=overrides, split=split, utterance_errors=[errors, 0, 0, 0])], corpus)
+    text = corpus_page(corpus)
+    assert "| bpe_ctc | lm |" in text and "| bpe_ctc model.dim=64 | lm |" in text and "model.dim=96" not in text
+    assert main([], tmp_path) == 0 and "model.dim=96" in (tmp_path / "RESULTS.html").read_text()
+
+
+def page_data(html):
+    return json.loads(html.partition('<script type="application/json" id="data">')[2].partition("</script>")[0])
+
+
+def test_the_results_page_has_every_system_and_decoding(repository):
+    assert main([], repository) == 0
+    data = page_data((repository / "RESULTS.html").read_text())
+    assert len(data["rows"]) == 10 and len(data["named"]) <= 8
+    best = next(r for r in data["rows"] if r["corpus"] == "asterisk-en" and r["name"] == "wordvec_hybrid" and r["last"])
+    records = [r for r in read_all([repository / "egs" / "asterisk"]) if r["split"] == "test" and r["decoding"] == "wordvec"]
+    assert best["wer"] == pytest.approx(np.mean([r["wer"] for r in records])) and best["seeds"] == 3
+    assert best["shown"]["delta"].startswith("−") and best["shown"]["wer"] == f"{best['wer']:.2f}"
+
+
+def test_the_results_page_fetches_nothing_and_escapes_names():
+    html = html_page(report([record(recipe="</script><b>"), record()], "test"), "T <1>")
+    assert "default-src 'none'" in html and "T &lt;1&gt;" in html
+    own = re.sub(r"<script>.*?</script>", "", html, flags=re.S)  # plotly's own text names addresses that it never asks here
+    assert "http" not in own.replace("http-equiv", "") and "url(" not in own and "src=" not in own
+    assert {r["recipe"] for r in page_data(html)["rows"]} == {"</script><b>", "bpe_ctc"}
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
+@pytest.mark.parametrize("width", (1280, 390))
+def test_nothing_scrolls_sideways(tmp_path, width):
+    records = [r for name in ("asterisk", "yesno") for r in read_all([ROOT / "egs" / name])]
+    (tmp_path / "page.html").write_text(html_page(report(records, "test"), "Results"))
+    measure = (
+        "const inner = frame.contentDocument; inner.querySelectorAll('details').forEach((one) => { one.open = true; });"
+        "document.title = [inner.documentElement.scrollWidth, inner.querySelectorAll('#systems tbody tr').length,"
+        "inner.querySelectorAll('#plot .scatterlayer .trace').length].join(' ');"
     )
-    for svg in page.split("<svg")[1:]:
-        ElementTree.fromstring("<svg" + svg.split("</svg>")[0] + "</svg>")
+    script = f"frame.onload = () => setTimeout(() => {{ {measure} }}, 1500)"
+    frame = f'<iframe id="frame" src="page.html" width="{width}" height="900" style="border:0"></iframe>'
+    (tmp_path / "outer.html").write_text(f"<title>-</title>{frame}<script>{script}</script>")
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--dump-dom"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1500,1000"]
+    command += ["--allow-file-access-from-files", "--virtual-time-budget=20000", f"--user-data-dir={tmp_path / 'profile'}"]
+    shown = subprocess.run([*command, f"file://{tmp_path / 'outer.html'}"], capture_output=True, text=True, timeout=120).stdout
+    found = re.search(r"<title>(\d+) (\d+) (\d+)</title>", shown)
+    assert found, shown[:500]
+    scrolled, rows, traces = map(int, found.groups())
+    assert scrolled <= width and rows > 5 and traces > 2
 
 
 def test_a_part_is_printed_without_replacing_the_whole(repository, capsys):
+    before = (repository / "egs" / "prompts" / "RESULTS.md").read_bytes()
     assert main(["--corpus", "prompts", "--recipe", "bpe_ctc"], repository) == 0
-    assert "asterisk-en+it" in capsys.readouterr().out and not (repository / "RESULTS.md").exists()
+    assert "asterisk-en+it" in capsys.readouterr().out and not (repository / "RESULTS.html").exists()
     assert main(["--split", "dev", "--markdown", str(repository / "dev.md")], repository) == 0
     assert "on dev" in (repository / "dev.md").read_text() and not (repository / "RESULTS.html").exists()
+    assert (repository / "egs" / "prompts" / "RESULTS.md").read_bytes() == before
 
 
 def test_another_baseline(repository, capsys):
@@ -253,35 +310,45 @@ def test_unknown_names_are_answered_with_the_nearest(repository, capsys):
     assert "did you mean 'bpe_ctc'" in capsys.readouterr().err
 
 
-def test_readme_block_is_redrawn_in_place_from_committed_records(tmp_path, capsys):
-    publish([record(), hybrid(git_clean=False)], tmp_path / "egs" / "asterisk")
-    readme = tmp_path / "README.md"
-    readme.write_text("before\n<!-- results:begin -->\nold\n<!-- results:end -->\nafter\n")
+def test_readmes_are_redrawn_in_place_from_committed_records(tmp_path, capsys):
+    publish([record(), hybrid(git_clean=False), record(recipe="gmm_hmm", overrides=["a.b=1"])], tmp_path / "egs" / "asterisk")
+    pages = {tmp_path / "README.md": "sub-words on fbank", tmp_path / "README.zh-CN.md": "不用词向量"}
+    for page in pages:
+        page.write_text("before\n<!-- results:begin -->\nold\n<!-- results:end -->\nafter\n")
     assert main(["--readme"], tmp_path) == 0
-    once = readme.read_text()
-    assert (
-        once.startswith("before\n")
-        and once.endswith("\nafter\n")
-        and "old" not in once
-        and "bpe_ctc" in once
-        and "wordvec_hybrid" not in once
-    )
-    assert main(["--readme"], tmp_path) == 0 and readme.read_text() == once
-    readme.write_text("no markers")
+    once = {page: page.read_text() for page in pages}
+    for page, words in pages.items():
+        assert once[page].startswith("before\n") and once[page].endswith("\nafter\n") and "old" not in once[page]
+        assert words in once[page] and "| `bpe_ctc` |" in once[page] and "(docs/pictures/results.svg)" in once[page]
+        assert "wordvec_hybrid" not in once[page] and "gmm_hmm" not in once[page]
+    texts = [text.strip() for text in ElementTree.parse(tmp_path / "docs" / "pictures" / "results.svg").getroot().itertext()]
+    assert "1 bpe_ctc" in texts and "asterisk-en" in texts
+    assert main(["--readme"], tmp_path) == 0 and {page: page.read_text() for page in pages} == once
+    (tmp_path / "README.md").write_text("no markers")
     assert main(["--readme"], tmp_path) == 1
-    assert "results:begin" in capsys.readouterr().err and readme.read_text() == "no markers"
+    assert "results:begin" in capsys.readouterr().err and (tmp_path / "README.md").read_text() == "no markers"
 
 
-def test_readme_shows_of_each_recipe_what_is_best_on_dev(tmp_path):
-    corpus, readme = tmp_path / "egs" / "asterisk", tmp_path / "README.md"
-    for overrides, dev, test in (([], 3, 3), (["model.dim=64"], 1, 2), (["model.dim=96"], 2, 1)):
-        for split, errors in (("dev", dev), ("test", test)):
-            publish([record(overrides=overrides, split=split, utterance_errors=[errors, 0, 0, 0])], corpus)
-    readme.write_text("<!-- results:begin -->\n<!-- results:end -->\n")
-    assert main(["--readme"], tmp_path) == 0
-    shown = readme.read_text()
-    assert "| bpe_ctc | lm |" in shown and "| bpe_ctc model.dim=64 | lm |" in shown and "model.dim=96" not in shown
-    assert main([], tmp_path) == 0 and "model.dim=96" in (tmp_path / "RESULTS.md").read_text()
+def test_committed_pages_and_picture_are_drawn_from_the_committed_records():
+    for folder in sorted((ROOT / "egs").glob("*/")):
+        if (folder / CLEAN).exists() and not (folder / DIRTY).exists():
+            assert (folder / "RESULTS.md").read_text() == corpus_page(folder), f"{folder.name}: run python -m steps.compare"
+    found = shown_cells([r for folder in (ROOT / "egs").glob("*/") for r in read_file(folder / CLEAN)])
+    assert (ROOT / PICTURE).read_text() == picture(found), "run python -m steps.compare --readme"
+    for name, language in PAGES.items():
+        assert (ROOT / name).read_text() == replaced(ROOT / name, block(found, language)), (
+            f"{name}: python -m steps.compare --readme"
+        )
+        assert len(block(found, language).partition("| ---")[2].partition("\n\n")[0].splitlines()) <= 1 + 8
+
+
+def test_names_of_settings():
+    assert display_name("whisper_wordvec", []) == "whisper_wordvec"
+    both = ["rescore.llm.path=gemma.gguf", "rescore.attention.paths=8", "rescore.attention.beam=5"]
+    assert display_name("whisper_wordvec", both) == "whisper_wordvec+decoder+gemma"
+    assert display_name("bpe_ctc", ["model.dim=64", "rescore.attention.beam=5"]) == "bpe_ctc model.dim=64 attention.beam=5"
+    assert display_name("r", ["vectors.meaning.source=random", "vectors.spelling=false"]) == "r+random_vectors"
+    assert len({v.settings for v in variants()}) == len(variants()) and len(overview()) <= 8
 
 
 def test_comparing_needs_no_torch():
@@ -298,34 +365,26 @@ def test_tables_escape_what_markup_would_read():
     assert (probability(0.0004), probability(0.0456)) == ("<0.001", "0.046")
 
 
-@pytest.mark.parametrize("top", (0.0, 0.42, 7.3, 36.0, 100.0, 131.0))
-def test_axes_reach_the_highest_value_in_few_steps(top):
-    ticks = plots._axis(top)
-    assert ticks[0] == 0 and ticks[-1] >= top and 2 <= len(ticks) <= 8
+def test_pictures_are_the_same_for_the_same_values():
+    points = {"a & b": [pictures.Point(f"<{n}>", 0.01 * 2**n, 30 + n, 29 + n, 33 + n) for n in range(8)]}
+    drawn = [pictures.wer_against_rtf(points) for _ in range(2)]
+    assert drawn[0] == drawn[1] and "<dc:date>" not in drawn[0]
+    ElementTree.fromstring(drawn[0])
 
 
 def test_a_faultless_system_can_be_drawn():
-    svg = plots.standalone(plots.bars("x <1>", [plots.Bar("a & b", 0.0, 0.0, 0.0)]))
-    assert ElementTree.fromstring(svg) is not None
-    ElementTree.fromstring(plots.scatter("x", [plots.Point("r", "greedy", 0.01, 0.0)]))
-    ElementTree.fromstring(plots.stacked("x", [("r", {"training": 0.0})]))
-
-
-def test_names_in_a_scatter_of_many_systems_cover_neither_marks_nor_each_other():
-    points = [plots.Point(f"recipe_{i}", "lm", 0.01 * 1.04**i, 30 + 0.1 * (i % 3), result=True) for i in range(12)]
-    svg = ElementTree.fromstring(plots.scatter("x", points))
-    boxes = []
-    for text in svg.iter("{http://www.w3.org/2000/svg}text"):
-        if text.get("class") == "name":
-            x, y = float(text.get("x")), float(text.get("y"))
-            boxes.append((x, y - 10, x + 6.1 * len(text.text), y + 2))
-    assert len(boxes) == 12
-    assert not any(plots._overlap(a, b) for i, a in enumerate(boxes) for b in boxes[:i])
-    colours = {p.get("fill") for p in svg.iter("{http://www.w3.org/2000/svg}rect")}
-    assert len(colours) == 12
+    ElementTree.fromstring(pictures.wer_bars("x <1>", [pictures.Bar("a & b", 0.0, 0.0, 0.0)]))
+    ElementTree.fromstring(pictures.wer_against_rtf({"x": [pictures.Point("r", 0.01, 0.0, 0.0, 0.0)]}))
+    ElementTree.fromstring(pictures.reliability("x", []))
 
 
 def test_curves_leave_out_what_is_not_finite():
-    series = [plots.Series("a", [(1, float("inf")), (2, 3.0), (3, float("nan"))]), plots.Series("b", [])]
-    assert "nan" not in plots.curves("x", series) and "inf" not in plots.curves("x", series)
-    ElementTree.fromstring(plots.curves("x", series))
+    rows = [{"step": 1, "a_loss": float("inf")}, {"step": 2, "a_loss": 3.0}, {"step": 3, "a_loss": float("nan")}]
+    assert "nan" not in pictures.training_curves(rows) and "inf" not in pictures.training_curves(rows)
+    ElementTree.fromstring(pictures.training_curves([]))
+
+
+def test_one_training_is_drawn_with_a_line_for_each_head_and_split():
+    rows = [{"step": s, "subword_loss": 1.0, "word_loss": 2.0, "dev_word_loss": 2.5, "dev_word_error": 50.0} for s in (1, 2)]
+    texts = [text.strip() for text in ElementTree.fromstring(pictures.training_curves(rows)).itertext()]
+    assert {"train, sub-words", "train, words", "dev, words"} <= set(texts) and texts.count("dev, words") == 2

@@ -10,7 +10,7 @@ import pytest
 
 from support.fabricate import SENTENCES, noisy
 from utils.core.errors import UserError
-from utils.results.listing import inline, listing
+from utils.text.listing import inline, listing
 from utils.text.scoring import characters, difference, error_rate, interval, oracle, recall, score
 
 

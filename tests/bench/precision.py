@@ -1,4 +1,4 @@
-"""What half precision brings: errors on dev after whole trainings in fp32, bf16 and, on a GPU, fp16; speed and memory of their steps.
+"""What half precision brings: errors on dev after trainings in fp32, bf16 and, on a GPU, fp16; speed and memory of their steps.
 
     python -m tests.bench.precision --corpus asterisk --device cuda --set loss.backend=torch [--seeds 0 1 2] [--set KEY=VALUE]
 
@@ -135,9 +135,10 @@ def draw(corpus: Path) -> Table:
     header = ["corpus and recipe", "machine", "precision", "seeds", "sub-word error", "word error", "M parameters", "GPU MB"]
     header += ["ms a step", "speed-up", "speech a second"]
     caption = (
-        "Whole trainings, means over seeds with their range: greedy error on dev of each head at the best epoch, percent. Steps of "
-        "the optimiser on the longest batches, in turns: memory of the GPU beside weights, gradients and the optimiser's state, median "
-        "milliseconds, how many times faster than in the first precision, seconds of speech in a second."
+        "Whole trainings, means over seeds with their range: greedy error on dev of each head at the best epoch, percent. "
+        "Steps of the optimiser on the longest batches, in turns: memory of the GPU beside weights, gradients and the "
+        "optimiser's state, median milliseconds, how many times faster than in the first precision, seconds of speech in a "
+        "second."
     )
     table = Table(f"Precision of training: {corpus.name}", caption, header, grouped(rows, 2), 3)
     write_page(corpus, "precision", [table])

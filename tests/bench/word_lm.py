@@ -2,13 +2,14 @@
 
     python -m tests.bench.word_lm --corpus speechocean762 --set rescore.word_lm.source=llm --set rescore.word_lm.path=PATH
 
-The words of dev and test that the training text lacks are added to each without training: to the n-gram as `steps.add_words` does,
-alike in every context or, `like`, as those with the nearest vectors; to the learned table as one <unk> that is shared; to word
+The words of dev and test that the training text lacks are added to each without training: to the n-gram as `steps.add_words`
+does, alike in every context or, `like`, as those with the nearest vectors; to the learned table as one <unk> that is shared; to word
 vectors by their vectors. Writes egs/<corpus>/word_lm.jsonl and word_lm.md.
 """
 
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
@@ -55,7 +56,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
             seconds = time.perf_counter() - started
             lm.level(text["train"], share)
             about = {"model": source, "seed": seed, "parameters": parameters(lm.model), "seconds": round(seconds, 1)}
-            rows.append({**about, **measured(lm, text, lambda s: lm.perplexity(s, closed=True), lm.perplexity)})
+            rows.append({**about, **measured(lm, text, partial(lm.perplexity, closed=True), lm.perplexity)})
     for name, like in (("like", alike(added, [], config.path, lexicon)), ("", {})):
         larger = ngram.with_words(added, share, {}, like)
         about = {"model": f"{ngram.order}-gram {name}".strip(), "seed": None}

@@ -1,3 +1,4 @@
-"""Records and what is drawn from them. Hypotheses and stage records enter; results records, comparisons, tables, pictures and pages
-leave.
+"""Records and what is drawn from them.
+
+In: hypotheses and the records of stages. Out: results records, comparisons, tables, pictures and pages.
 """

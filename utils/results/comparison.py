@@ -1,7 +1,7 @@
-"""Which records may be compared with which, and what the comparison says.
+"""Which records are comparable, and how systems compare.
 
-A cell is one system (recipe and overrides) on one set of utterances with one decoding, over its seeds. Systems are compared
-only on the same utterances with the same normaliser; where a corpus has several such sets each gets rows of its own.
+A cell is one system (a recipe with settings) with one decoding on one set of utterances, over its seeds. Systems are compared
+only on the same utterances with the same normaliser; a corpus with several such sets has rows for each.
 """
 
 from collections import Counter
@@ -12,12 +12,13 @@ import numpy as np
 
 from utils.core.errors import UserError
 from utils.results.records import Record, decoding_rank, result_decoding
+from utils.results.variants import display_name
 from utils.text.scoring import Difference, difference, interval
 
 
 @dataclass(frozen=True)
 class Cell:
-    """The records of one corpus (or set of it), system and decoding: one a seed, sorted by it."""
+    """The records of one corpus (or one of its sets), system and decoding: one a seed, sorted by seed."""
 
     corpus: str
     system: str
@@ -30,17 +31,27 @@ class Cell:
         return [r["seed"] for r in self.records]
 
     @property
+    def name(self) -> str:
+        """The system as tables and pictures name it; † marks records of uncommitted code."""
+        return display_name(self.records[0]["recipe"], self.records[0]["overrides"]) + " †" * self.dirty
+
+    @property
+    def wer(self) -> float:
+        """Mean WER over the seeds, percent."""
+        return float(np.mean([r["wer"] for r in self.records]))
+
+    @property
     def dirty(self) -> bool:
-        """Whether these are of uncommitted code."""
+        """Whether a record is of uncommitted code."""
         return not all(r["git_clean"] for r in self.records)
 
     @property
     def plain(self) -> bool:
-        """A recipe as it stands, without overrides."""
+        """Whether this is a recipe with its default settings."""
         return not self.records[0]["overrides"]
 
     def mean(self, key: str) -> Optional[float]:
-        """Mean over the seeds of a figure; None where a record has none."""
+        """Mean of a key over the seeds; None where a record lacks a value."""
         return _mean([r[key] for r in self.records])
 
     def mean_of(self, key: str, item: str) -> Optional[float]:
@@ -49,19 +60,19 @@ class Cell:
 
     @property
     def rtf(self) -> Optional[float]:
-        """Mean over the seeds of the sum over the links; a lower bound where `untimed`."""
+        """Real-time factor, the sum over the links, mean over the seeds; a lower bound where `untimed`."""
         return _mean([sum(r["rtf"].values()) or None for r in self.records])
 
     @property
     def rtf_after_front_end(self) -> Optional[float]:
-        """The same without the front end; None where that isn't apart, as in a recogniser that reads audio itself."""
+        """The same without the front end; None for a recogniser that reads audio itself."""
         if any("front_end" not in r["rtf"] and "features" not in r["fingerprints"] for r in self.records):
             return None
         return _mean([sum(v for link, v in r["rtf"].items() if link != "front_end") or None for r in self.records])
 
     @property
     def untimed(self) -> bool:
-        """Whether a record has a features stage whose front end was not timed, so that its links don't make a whole."""
+        """Whether the front end of a record was not timed, so the sum over its links lacks a part."""
         return any(r["rtf"] and "features" in r["fingerprints"] and "front_end" not in r["rtf"] for r in self.records)
 
     @property
@@ -72,7 +83,7 @@ class Cell:
 
     @property
     def interval(self) -> Tuple[float, float]:
-        """95% over utterances: the record's own, or of the errors summed over the seeds."""
+        """95% interval of the WER over utterances: the record's own, or of the errors summed over the seeds."""
         if len(self.records) == 1:
             low, high = self.records[0]["wer_interval"]
             return low, high
@@ -81,12 +92,12 @@ class Cell:
 
 
 def system_name(record: Record) -> str:
-    """Recipe and overrides, as tables call them."""
+    """Recipe and settings: what tells one system from another."""
     return " ".join([record["recipe"], *record["overrides"]])
 
 
 def cells(records: Iterable[Record]) -> List[Cell]:
-    """Group records; clean ones, where a cell has any, keep those of uncommitted code out."""
+    """Group records; in a cell with clean records, those of uncommitted code are left out."""
     records = list(records)
     sets = _corpus_names(records)
     groups: Dict[Tuple[str, str, str], List[Record]] = {}
@@ -100,16 +111,21 @@ def cells(records: Iterable[Record]) -> List[Cell]:
 
 
 def results(all_cells: Iterable[Cell]) -> List[Cell]:
-    """Of each corpus and system the cell of its last decoding; by corpus, then WER."""
+    """The cell of the last decoding of each corpus and system, sorted by corpus, then WER."""
     groups: Dict[Tuple[str, str], Dict[str, Cell]] = {}
     for cell in all_cells:
         groups.setdefault((cell.corpus, cell.system), {})[cell.decoding] = cell
     last = [group[result_decoding(group)] for group in groups.values()]
-    return sorted(last, key=lambda c: (c.corpus, c.mean("wer"), c.system))
+    return sorted(last, key=lambda c: (c.corpus, c.wer, c.system))
 
 
 def headlines(records: Iterable[Record], dev: Iterable[Record]) -> List[Record]:
-    """Of a split's records those of each recipe as it stands, and with the overrides that make the fewest errors on dev."""
+    """The records of each recipe's default settings, and of the settings with the fewest errors on dev.
+
+    Args:
+      records: to choose from.
+      dev: of the split dev.
+    """
     best: Dict[Tuple[str, str], str] = {}
     for cell in results(cells(dev)):
         best.setdefault((cell.records[0]["corpus"], cell.records[0]["recipe"]), cell.system)
@@ -117,10 +133,10 @@ def headlines(records: Iterable[Record], dev: Iterable[Record]) -> List[Record]:
 
 
 def against(cell: Cell, baseline: Cell) -> Optional[Difference]:
-    """Paired bootstrap of a system against another, on the seeds that both have; None where they share none.
+    """Paired bootstrap of a system against another on the seeds that both have; None where they share no seed.
 
     Raises:
-      UserError: other utterances, references or normaliser; never compared.
+      UserError: the two were scored on other utterances, references or with another normaliser.
     """
     ours, theirs = {r["seed"]: r for r in cell.records}, {r["seed"]: r for r in baseline.records}
     shared = sorted(set(ours) & set(theirs))
@@ -138,16 +154,16 @@ def against(cell: Cell, baseline: Cell) -> Optional[Difference]:
 
 
 def pooled(records: Sequence[Record]) -> Tuple[np.ndarray, np.ndarray]:
-    """Errors and words by utterance, summed over records of one set: (U,), (U,)."""
+    """Errors and reference words by utterance, summed over records of one set of utterances: (U,), (U,)."""
     return (np.sum([r["utterance_errors"] for r in records], axis=0), np.sum([r["utterance_words"] for r in records], axis=0))
 
 
 def notes(shown: Sequence[Cell], given: Sequence[Record]) -> List[str]:
-    """What a reader must know of the conditions: machines, threads, commits, uncommitted code, other sets, lost utterances.
+    """The conditions behind tables: machines, threads, commits, uncommitted code, different sets, utterances left out.
 
     Args:
-      shown: the cells of the tables.
-      given: all records that were read for them.
+      shown: the cells in the tables.
+      given: all records from which they were made.
     """
     records = [r for cell in shown for r in cell.records]
     out = [_conditions(records)]
@@ -158,13 +174,13 @@ def notes(shown: Sequence[Cell], given: Sequence[Record]) -> List[str]:
         if len(sets) > 1:
             out.append(
                 f"{corpus} was scored on {len(sets)} different sets of utterances or with different normalisers: "
-                "the set is in brackets, and only rows of one set may be compared."
+                "the set is in brackets, and only rows of one set are comparable."
             )
     for corpus in sorted({c.corpus for c in shown}):
         if len({r["fingerprints"]["data"] for c in shown if c.corpus == corpus for r in c.records}) > 1:
             out.append(f"{corpus}: the systems' data stages differ, so they may have been trained on different data.")
     if any(c.dirty for c in shown):
-        out.append("† made from uncommitted code; such records are not in the repository.")
+        out.append("†: made from uncommitted code; such records are not in the repository.")
     hidden = len(given) - len(records)
     if hidden:
         out.append(f"Left out: {hidden} record{'s' * (hidden > 1)} of uncommitted code, for which clean ones exist.")

@@ -1,14 +1,14 @@
-"""What records don't hold but a run's own folders do: aligned words, training curves, speech.
+"""What the folders of a run hold beyond its record: aligned words, training curves, speech.
 
-The folders are those that a record's fingerprints name, exp/<corpus>/<stage>-<fingerprint>. Where they are gone, or hold other
-words than the record was made of, a `Run` says so and is empty.
+A record's fingerprints name the folders, exp/<corpus>/<stage>-<fingerprint>. Where they are gone, or hold other words than the
+record, a `Run` is empty and says why.
 """
 
 import base64
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from utils.core.files import ROOT, read_jsonl
 from utils.results.comparison import Cell
@@ -17,19 +17,19 @@ from utils.text.scoring import Alignment, score
 
 LONGEST = 30.0  # seconds of speech that a page plays
 ROOM = 8_000_000  # characters of speech in a page, of all utterances together
-GONE = "no folder in exp holds its words (a record of another machine, or they were deleted)"
+GONE = "no folder in exp holds its words (made on another machine, or deleted)"
 
 
 @dataclass(frozen=True)
 class Run:
-    """One seed of a system: the first whose recognised words are still there."""
+    """One seed of a system: the first one whose recognised words are still in exp."""
 
     cell: Cell
     seed: int
     alignments: Dict[str, Alignment] = field(default_factory=dict)  # by utterance
     curve: Sequence[Mapping[str, float]] = ()  # rows of the train stage's curves.jsonl
     data: Optional[Path] = None  # folder of the data stage
-    missing: str = ""  # what of this can't be shown, and why
+    missing: str = ""  # why something can't be shown
 
     @property
     def errors(self) -> Dict[str, int]:
@@ -57,8 +57,9 @@ def find(cell: Cell, exp: Path) -> Run:
 
 
 def worst(runs: Sequence[Run], count: int) -> List[str]:
-    """The `count` utterances of each run with the most errors, each once; those with the most errors over all runs first."""
-    chosen, total = set(), {}
+    """The `count` utterances with the most errors of each run, without repeats; those with the most errors in all first."""
+    chosen: Set[str] = set()
+    total: Dict[str, int] = {}
     for run in runs:
         ranked = sorted(((-n, name) for name, n in run.errors.items() if n))
         chosen |= {name for _, name in ranked[:count]}
@@ -68,11 +69,11 @@ def worst(runs: Sequence[Run], count: int) -> List[str]:
 
 
 def speech(wanted: Mapping[str, Tuple[Path, Sequence[str]]], split: str, room: int = ROOM) -> Dict[Tuple[str, str], Clip]:
-    """FLAC of utterances at the rate of the data stage; corpora take turns, so that none takes all the room.
+    """FLAC of utterances at the rate of the data stage. Corpora take turns, so that none uses up the limit alone.
 
     Args:
-      wanted: corpus -> (folder of its data stage, utterance ids, the most wanted first).
-      room: characters of base64 that all clips together may have.
+      wanted: corpus -> (folder of its data stage, utterance ids by falling priority).
+      room: limit in characters of base64 over all clips.
     Returns: (corpus, id) -> its clip.
     """
     cuts = {corpus: _cuts(folder / f"cuts_{split}.jsonl.gz", ids) for corpus, (folder, ids) in wanted.items()}
@@ -122,6 +123,6 @@ def _clip(cut: Any) -> Clip:
     stream = io.BytesIO()
     try:
         soundfile.write(stream, cut.load_audio().T, cut.sampling_rate, format="FLAC", subtype="PCM_16")
-    except Exception as error:  # every reader has its own; the page is more than one file
+    except Exception as error:  # every reader raises its own; one bad file must not stop the page
         return Clip(cut.duration, missing=f"its audio can't be read ({type(error).__name__})")
     return Clip(cut.duration, base64.b64encode(stream.getvalue()).decode())

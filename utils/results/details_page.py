@@ -1,21 +1,20 @@
-"""What the runs' own folders say, as HTML: training curves, confusions, the worst utterances with their speech."""
+"""What the folders of runs hold, as HTML: training curves, confusions, the worst utterances with their speech."""
 
+import base64
 from collections import Counter
 from html import escape
 from pathlib import Path
-from typing import Dict, Iterator, List, Mapping, Sequence, Tuple
+from typing import Dict, List, Mapping, Sequence, Tuple
 
-from utils.results import plots
 from utils.results.details import Clip, Run, find, speech, worst
-from utils.results.listing import confusions, runs
-from utils.results.plots import Series
+from utils.text.listing import confusions, runs
+from utils.results.pictures import training_curves
 from utils.results.report import Report
 from utils.results.tables import number
 from utils.text.scoring import GAP
 
 WORST = 5  # utterances of each system
 MOST = 10  # confusions of a kind
-UNITS = {"subword": "sub-words", "word": "words"}  # of a head
 
 
 def details(page: Report, exp: Path, count: int = WORST) -> str:
@@ -29,8 +28,8 @@ def details(page: Report, exp: Path, count: int = WORST) -> str:
     for cell in page.final:
         behind.setdefault(cell.corpus, []).append(find(cell, exp))
     chosen = {corpus: worst(systems, count) for corpus, systems in behind.items()}
-    folders = {corpus: next((r.data for r in systems if r.data), None) for corpus, systems in behind.items()}
-    clips = speech({c: (folders[c], ids) for c, ids in chosen.items() if ids and folders[c]}, page.split)
+    folders = {corpus: r.data for corpus, systems in behind.items() for r in reversed(systems) if r.data}
+    clips = speech({c: (folders[c], ids) for c, ids in chosen.items() if ids and c in folders}, page.split)
     return "\n".join(
         f"<section><h2>{escape(corpus)}, {page.split}: training, confusions, worst utterances</h2>\n"
         + "\n".join([_missing(systems), *map(_system, systems), _utterances(corpus, systems, chosen[corpus], clips)])
@@ -40,48 +39,38 @@ def details(page: Report, exp: Path, count: int = WORST) -> str:
 
 
 def _missing(systems: Sequence[Run]) -> str:
-    """Why not all can be shown of some systems, a line a reason."""
+    """Why something is missing for some systems, a line a reason."""
     names: Dict[str, List[str]] = {}
     for run in systems:
-        names.setdefault(run.missing, []).append(run.cell.system)
+        names.setdefault(run.missing, []).append(run.cell.name)
     lines = (f"<li>Not shown of {escape(', '.join(who))}: {escape(why)}.</li>" for why, who in names.items() if why)
     return f"<ul>{''.join(lines)}</ul>"
 
 
 def _system(run: Run) -> str:
     """Curves and confusions of one system, folded."""
-    parts = list(_curves(run.curve))
+    parts = _curves(run)
     if run.alignments:
         kinds = confusions(Counter(pair for pairs in run.alignments.values() for pair in pairs))
         parts += [_confusions(kind, found) for kind, found in kinds.items()]
     if not parts:
         return ""
     wer = number(next(r["wer"] for r in run.cell.records if r["seed"] == run.seed), 2)
-    title = f"<b>{escape(run.cell.system)}</b> <span class=soft>{run.cell.decoding}, seed {run.seed}: WER {wer}%</span>"
-    return f"<details open><summary>{title}</summary><div class=side>{''.join(parts)}</div></details>"
+    title = f"<b>{escape(run.cell.name)}</b> <span class=soft>{run.cell.decoding}, seed {run.seed}: WER {wer}%</span>"
+    return f"<details><summary>{title}</summary><div class=side>{''.join(parts)}</div></details>"
 
 
-def _curves(rows: Sequence[Mapping[str, float]]) -> Iterator[str]:
-    """Losses and greedy errors by epoch; the training loss is the mean of the epoch's steps."""
-    values: Dict[str, Dict[int, List[float]]] = {}
-    for row in rows:
-        for key in row.keys() - {"step", "epoch"} if "epoch" in row else ():
-            values.setdefault(key, {}).setdefault(row["epoch"], []).append(row[key])
-    heads = sorted({key[4:].rpartition("_")[0] for key in values if key.startswith("dev_")})
-    for ending, title in (("loss", "Loss a unit, nats"), ("error", "Greedy error, % (of words: WER)")):
-        series = []
-        for key in sorted(values):
-            head = key.replace("dev_", "").rpartition("_")[0]
-            if key.endswith(f"_{ending}") and head in heads:
-                of = "dev" if key.startswith("dev_") else "train"
-                points = [(epoch, sum(v) / len(v)) for epoch, v in sorted(values[key].items())]
-                series.append(Series(f"{of}, {UNITS.get(head, head)}", points, heads.index(head), of == "train"))
-        if series:
-            yield plots.curves(title, series)
+def _curves(run: Run) -> List[str]:
+    """The training curves as an image, where the run has some."""
+    if not run.curve:
+        return []
+    picture = base64.b64encode(training_curves(run.curve).encode()).decode()
+    alt = f"Training curves of {run.cell.name}, seed {run.seed}"
+    return [f'<img class="curves" loading="lazy" alt="{escape(alt)}" src="data:image/svg+xml;base64,{picture}">']
 
 
 def _confusions(kind: str, found: Sequence[Tuple[Tuple[str, str], int]]) -> str:
-    """The most frequent of one kind."""
+    """The most frequent confusions of one kind."""
     rows = "".join(
         f'<tr><td class="n">{count}</td><td>{escape(" → ".join(w for w in pair if w != GAP))}</td></tr>'
         for pair, count in found[:MOST]
@@ -97,10 +86,10 @@ def _utterances(corpus: str, systems: Sequence[Run], ids: Sequence[str], clips: 
         return ""
     shown = [clips.get((corpus, name), Clip(missing="its data folder is not in exp")) for name in ids]
     silent = Counter(clip.missing for clip in shown if clip.missing).most_common()
-    without = f" Left out is the speech of {sum(n for _, n in silent)}: {'; '.join(f'{why} ({n})' for why, n in silent)}."
+    without = f" The speech of {sum(n for _, n in silent)} is left out: {'; '.join(f'{why} ({n})' for why, n in silent)}."
     caption = (
-        "Those with the most errors of each system, and what every system made of them; systems with the same words share a line. "
-        "<del>Struck out</del>: said and not recognised; <ins>underlined</ins>: recognised and not said."
+        "The utterances with the most errors of each system, and what every system recognised; systems with the same words "
+        "share a line. <del>Struck out</del>: said and not recognised; <ins>underlined</ins>: recognised and not said."
     ) + escape(without) * bool(silent)
     blocks = (_utterance(name, clip, [r for r in systems if name in r.alignments]) for name, clip in zip(ids, shown))
     return f"<h3>Worst utterances: {len(ids)}</h3><p>{caption}</p>" + "\n".join(blocks)
@@ -109,7 +98,7 @@ def _utterances(corpus: str, systems: Sequence[Run], ids: Sequence[str], clips: 
 def _utterance(name: str, clip: Clip, systems: Sequence[Run]) -> str:
     lines: Dict[Tuple[int, str], List[str]] = {}
     for run in systems:
-        lines.setdefault((run.errors[name], _aligned(run, name)), []).append(run.cell.system)
+        lines.setdefault((run.errors[name], _aligned(run, name)), []).append(run.cell.name)
     rows = "".join(
         f'<tr><td class="n">{errors}</td><td class="who">{escape(", ".join(who))}</td><td>{words}</td></tr>'
         for (errors, words), who in sorted(lines.items())
@@ -120,8 +109,8 @@ def _utterance(name: str, clip: Clip, systems: Sequence[Run]) -> str:
     head = '<thead><tr><th class="n">errors</th><th>recipe</th><th>said and recognised</th></tr></thead>'
     return (
         f'<article class="worst"><p><b>{escape(said)}</b> <span class="soft">{escape(name)}{seconds}</span></p>'
-        + (player if clip.flac else f'<p class="soft">Not heard: {escape(clip.missing)}.</p>')
-        + f'<div class="wide"><table>{head}<tbody>{rows}</tbody></table></div></article>'
+        + (player if clip.flac else f'<p class="soft">No speech: {escape(clip.missing)}.</p>')
+        + f"<table>{head}<tbody>{rows}</tbody></table></article>"
     )
 
 

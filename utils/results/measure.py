@@ -1,4 +1,4 @@
-"""The measured part of a results record: from a decoding's words and the split's cuts to error rates, recall, intervals."""
+"""The measured part of a results record: error rates, recall and intervals, from recognised words and the cuts of a split."""
 
 from pathlib import Path
 from typing import Any, Collection, Dict, List, Optional, Tuple
@@ -14,19 +14,19 @@ Cut = Tuple[str, str]  # normalised text, language
 
 
 def measure(
-    rows: List[Dict[str, Any]], cuts: Dict[str, Cut], heard: Collection[str], resamples: int, where: Path
+    rows: List[Dict[str, Any]], cuts: Dict[str, Cut], vocabulary: Collection[str], resamples: int, where: Path
 ) -> Tuple[Scores, Dict[str, Any]]:
     """Score one decoding of one split.
 
     Args:
       rows: {"id", "ref": words, "hyp": words}.
       cuts: id -> (text, language) of the split in the data stage.
-      heard: words of the training text.
-      resamples: of the bootstrap.
+      vocabulary: words of the training text.
+      resamples: number of bootstrap resamples.
       where: the file of `rows`, for messages.
     Returns: the alignments, and the keys of a record from `utterances` to `utterance_errors`, without `oracle_wer`.
     Raises:
-      UserError: an utterance that occurs twice, that the split doesn't have, or with another reference than its text.
+      UserError: an utterance occurs twice, is not in the split, or has a reference that differs from its text.
     """
     _same_utterances(rows, cuts, where)
     scores = score((row["id"], row["ref"], row["hyp"]) for row in rows)
@@ -45,7 +45,8 @@ def measure(
         "wer_interval": _ends(errors, words, resamples),
         **_character_rate(scores, chinese, resamples),
         **{
-            key: round(value, 4) if isinstance(value, float) else value for key, value in recall(scores.alignments, heard).items()
+            key: round(value, 4) if isinstance(value, float) else value
+            for key, value in recall(scores.alignments, vocabulary).items()
         },
         "by_language": {},
         "utterance_set": set_digest(scores.ids),
@@ -67,7 +68,7 @@ def measure(
 
 
 def oracle_rate(path: Path, cuts: Dict[str, Cut]) -> Optional[float]:
-    """Oracle WER (percent) of an n-best file, None where there is none."""
+    """Oracle WER (percent) of an n-best file; None where the file is missing."""
     if not path.exists():
         return None
     rows = read_jsonl(path)
@@ -77,7 +78,7 @@ def oracle_rate(path: Path, cuts: Dict[str, Cut]) -> Optional[float]:
 
 
 def lattice_oracle(rows: List[Dict[str, Any]]) -> float:
-    """Oracle WER (percent) of whole lattices, from rows with `oracle`, the fewest errors of any path of an utterance's lattice."""
+    """Oracle WER (percent) of lattices, from rows with `oracle`: the fewest errors of any path through the lattice."""
     return round(error_rate(*(np.array(n) for n in zip(*((row["oracle"], len(row["ref"])) for row in rows)))), 4)
 
 
@@ -97,7 +98,7 @@ def _same_utterances(rows: List[Dict[str, Any]], cuts: Dict[str, Cut], where: Pa
 
 
 def _character_rate(scores: Scores, chosen: np.ndarray, resamples: int) -> Dict[str, Any]:
-    """`cer` and its interval over the Chinese utterances; None where there are none."""
+    """`cer` and its interval over the Chinese utterances; None without such utterances."""
     if not chosen.any():
         return {"cer": None, "cer_interval": None}
     kept = [(name, pairs) for name, pairs, chinese in zip(scores.ids, scores.alignments, chosen) if chinese]

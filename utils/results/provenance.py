@@ -1,4 +1,4 @@
-"""What a finished chain of stages tells about itself: time, memory, real-time factors, versions, state of the code."""
+"""What the stages behind a result report: time, memory, real-time factors, versions, state of the code."""
 
 from pathlib import Path
 from typing import Any, Dict, List, Mapping
@@ -10,10 +10,10 @@ from utils.results.records import MEASURED
 
 
 def stages_behind(inputs: Mapping[str, Path]) -> Dict[str, Dict[str, Any]]:
-    """The stage records of `inputs` and of all that they were made from: stage name -> stage.json.
+    """The records of the stages `inputs` and of all stages before them: stage name -> content of stage.json.
 
     Raises:
-      UserError: where a folder is gone, or two of them were made from different outputs of one stage.
+      UserError: a folder is gone, or two stages were made from different outputs of one stage.
     """
     found: Dict[str, Dict[str, Any]] = {}
     folders: Dict[str, Path] = {}
@@ -21,14 +21,12 @@ def stages_behind(inputs: Mapping[str, Path]) -> Dict[str, Dict[str, Any]]:
     while waiting:
         name, folder = waiting.pop()
         if folders.setdefault(name, folder) != folder:
-            raise UserError(
-                f"{folders[name]} and {folder} both stand behind one result; that can't be: delete the later stages and run again"
-            )
+            raise UserError(f"{folders[name]} and {folder} are both behind one result; delete the later stages and run again")
         if name not in found:
             try:
                 found[name] = stage_record(folder)
             except FileNotFoundError:
-                what = "is missing, and the record needs what it says of time, memory and code"
+                what = "is missing, and the record needs its time, memory and commit"
                 raise UserError(f"{folder} {what}; run stage {name} again") from None
             waiting += [(name, folder.parent / made) for name, made in found[name]["inputs"].items()]
     return found
@@ -39,8 +37,8 @@ def describe(stages: Mapping[str, Mapping[str, Any]], here: Mapping[str, Any], f
 
     Args:
       stages: from `stages_behind`.
-      here: `git_state` at scoring.
-      fingerprint: of the score stage.
+      here: `git_state` when scoring.
+      fingerprint: of the stage score.
     """
     made = {name: stages[name] for name in MEASURED if name in stages}
     train = stages.get("train", stages["decode"])  # a ready-made system is not trained
@@ -64,12 +62,12 @@ def describe(stages: Mapping[str, Mapping[str, Any]], here: Mapping[str, Any], f
 
 
 def dirty_stages(stages: Mapping[str, Mapping[str, Any]]) -> List[str]:
-    """The stages that ran on a tree with uncommitted changes, or outside git."""
+    """The stages that ran with uncommitted changes, or outside git."""
     return [name for name in MEASURED if name in stages and not stages[name]["git_clean"]]
 
 
 def real_time_factors(inputs: Mapping[str, Path]) -> Dict[str, float]:
-    """Link -> seconds of work a second of audio, on one core, from the timing.json of features, decode, propose and rescore."""
+    """Link -> processing seconds per second of audio on one core, from timing.json of features, decode, propose and rescore."""
     out: Dict[str, float] = {}
     for stage in ("features", "decode", "propose", "rescore"):
         path = inputs.get(stage, Path()) / "timing.json"

@@ -1,25 +1,26 @@
 """The tables of results, from the cells of a comparison."""
 
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 from utils.rescore import scores
 from utils.results.comparison import Cell, against, cells
-from utils.results.plots import duration
 from utils.results.records import LINKS, MEASURED, Record
-from utils.results.tables import ABSENT, Table, grouped, number, probability, signed, span
+from utils.results.tables import ABSENT, Table, duration, grouped, number, probability, signed, span
+from utils.results.variants import display_name
 
 RATES = ("WER", "95% interval", "ins", "del", "sub", "OOV recall", "IV recall", "oracle", "ECE", "NCE", "RTF")
 REREAD = {d.name: d.title for d in scores.decodings()}  # the decodings behind the first pass: name -> column
 RATES_CAPTION = (
-    "All but NCE and RTF in percent. OOV and IV recall: recognised reference words, of those that the training text lacks "
-    "and of those that it has. Oracle: the best path of each n-best list. ECE and NCE: expected calibration error and normalised cross "
-    "entropy of the words' confidences. RTF: seconds a second of audio on one core, all links of the decoding."
+    "All but NCE and RTF in percent. OOV and IV recall: share of the reference words recognised, of out-of-vocabulary words "
+    "(which the training text lacks) and of in-vocabulary words. Oracle: the best path of each n-best list. ECE and NCE: "
+    "expected calibration error and normalised cross entropy of the words' confidences. RTF: processing seconds per second of "
+    "audio on one core."
 )
-BOUND = " ≥: the front end was not timed, so the factor lacks its share."
+BOUND = " ≥: the front end was not timed, so the factor is a lower bound."
 
 
-def all_tables(every: Sequence[Cell], final: Sequence[Cell], split: str, baseline: str) -> List[Table]:
-    """Every table of a page.
+def error_tables(every: Sequence[Cell], final: Sequence[Cell], split: str, baseline: str) -> List[Table]:
+    """The tables of error rates.
 
     Args:
       every: all cells.
@@ -34,48 +35,55 @@ def all_tables(every: Sequence[Cell], final: Sequence[Cell], split: str, baselin
         comparison(systems, split, baseline),
         parts(every, final, split),
         chain(every, split),
+        decodings(every, split),
+        languages(final, split),
     ]
-    tables += [cost(final, split), decodings(every, split), languages(final, split), *stages(final)]
     return [t for t in tables if t]
+
+
+def cost_tables(final: Sequence[Cell], split: str) -> List[Table]:
+    """The tables of time and memory."""
+    return [cost(final, split), *stages(final)]
 
 
 def run_table(records: Sequence[Record]) -> Table:
     """The decodings of one run on one split."""
     every = cells(records)
-    title = f"{every[0].system}, seed {every[0].seeds[0]}, on {every[0].corpus} {records[0]['split']}"
+    title = f"{every[0].name}, seed {every[0].seeds[0]}, on {every[0].corpus} {records[0]['split']}"
     return Table(title, RATES_CAPTION + _bound(every), ["decoding", *RATES], [[c.decoding, *_rates(c)] for c in every], 1)
 
 
 def matrix(final: Sequence[Cell], split: str, baseline: str) -> Optional[Table]:
-    """Corpora x recipes as they stand, without overrides."""
+    """Corpora x recipes with default settings."""
     plain = [c for c in final if c.plain]
     systems = sorted({c.system for c in plain}, key=lambda s: (s != baseline, s))
     if len(systems) < 2:
         return None
-    rows, strong = [], set()
+    rows: List[List[Any]] = []
+    strong: Set[Tuple[int, int]] = set()
     for i, corpus in enumerate(dict.fromkeys(c.corpus for c in plain)):
         here = {c.system: c for c in plain if c.corpus == corpus}
-        best = min(c.mean("wer") for c in here.values())
-        strong |= {(i, 1 + n) for n, s in enumerate(systems) if s in here and here[s].mean("wer") == best}
+        best = min(c.wer for c in here.values())
+        strong |= {(i, 1 + n) for n, s in enumerate(systems) if s in here and here[s].wer == best}
         rows.append([corpus, *(_entry(here[s], here.get(baseline)) if s in here else (ABSENT, "") for s in systems)])
     tails = [max(len(row[c][1]) for row in rows) for c in range(1, len(systems) + 1)]
     texts = [[row[0], *(mean + tail.ljust(width) for (mean, tail), width in zip(row[1:], tails))] for row in rows]
     caption = (
-        "Mean over seeds, their number in brackets where it isn't one. "
+        "Default settings. Mean over seeds, their number in brackets where there are several. "
         f"*: differs from {baseline} on the same utterances and seeds (paired bootstrap, p < 0.05)."
     )
     return Table(f"WER on {split}, %", caption, ["corpus", *systems], texts, 1, frozenset(strong))
 
 
 def _entry(cell: Cell, baseline: Optional[Cell]) -> Tuple[str, str]:
-    """The mean, and what is said about it."""
+    """The mean, and what follows it: significance, number of seeds, whether dirty."""
     apart = against(cell, baseline) if baseline and baseline is not cell else None
     seeds = f" ({len(cell.seeds)})" if len(cell.seeds) > 1 else ""
-    return number(cell.mean("wer")), ("*" if apart and apart.p < 0.05 else "") + seeds + _mark(cell)
+    return number(cell.wer), ("*" if apart and apart.p < 0.05 else "") + seeds + " †" * cell.dirty
 
 
 def comparison(final: Sequence[Cell], split: str, baseline: str) -> Table:
-    """Each system's result beside the baseline's."""
+    """The result of each system, beside the baseline."""
     chinese = any(c.mean("cer") is not None for c in final)
     rows = []
     for cell in final:
@@ -83,57 +91,59 @@ def comparison(final: Sequence[Cell], split: str, baseline: str) -> Table:
         apart = against(cell, base) if base and base is not cell else None
         values = [r["wer"] for r in cell.records]
         seeds = f"{number(min(values), 2)} to {number(max(values), 2)}" if len(values) > 1 else ABSENT
-        row = [*_name(cell), cell.decoding, " ".join(map(str, cell.seeds)), number(cell.mean("wer"), 2), seeds]
+        row = [*_name(cell), cell.decoding, " ".join(map(str, cell.seeds)), number(cell.wer, 2), seeds]
         row += [span(*cell.interval)]
         row += [signed(apart.value, 2), span(apart.low, apart.high), probability(apart.p)] if apart else [ABSENT] * 3
         rows.append(row + ([number(cell.mean("cer"), 2)] if chinese else []))
     header = ["corpus", "recipe", "decoding", "seeds", "WER", "over seeds", "95% interval", f"Δ {baseline}", "Δ interval", "p"]
     header += ["CER"] if chinese else []
     caption = (
-        "Each recipe with the last decoding of its chain: mean WER over the seeds and its range; 95% bootstrap interval over "
-        f"utterances; Δ: difference to {baseline}, with interval and two-sided p of the paired bootstrap, on the utterances and "
-        "seeds that both have. Intervals speak of other utterances, the range of other seeds."
+        "The last decoding of each system: mean WER over the seeds and its range; 95% bootstrap interval over utterances; Δ: "
+        f"difference to {baseline}, with interval and two-sided p of the paired bootstrap, on the utterances and seeds that "
+        "both have. The interval is about other utterances, the range about other seeds."
     )
     return Table(f"Recipes on {split}", caption, header, grouped(rows, 1), 4)
 
 
-def vector_variants(every: Sequence[Cell]) -> Dict[Tuple[str, str], Tuple[str, str]]:
-    """Systems that differ from another in their word vectors alone: (corpus, system) -> the system without overrides of the group
-    `vectors`, and these overrides.
+def vector_variants(every: Sequence[Cell]) -> Dict[Tuple[str, str], Tuple[str, List[str]]]:
+    """Systems that differ from another one in their word vectors alone.
+
+    Returns: (corpus, system) -> (the system without settings of the group `vectors`, these settings).
     """
-    families: Dict[Tuple[str, str], Dict[str, str]] = {}
+    families: Dict[Tuple[str, str], Dict[str, List[str]]] = {}
     for cell in every:
         overrides = cell.records[0]["overrides"]
         own = [o for o in overrides if o.startswith("vectors.")]
         rest = " ".join([cell.records[0]["recipe"], *(o for o in overrides if o not in own)])
-        families.setdefault((cell.corpus, rest), {})[cell.system] = " ".join(own)
+        families.setdefault((cell.corpus, rest), {})[cell.system] = own
     return {
         (corpus, system): (rest, own)
         for (corpus, rest), members in families.items()
-        if len(set(members.values())) > 1
+        if len(members) > 1
         for system, own in members.items()
     }
 
 
 def parts(every: Sequence[Cell], final: Sequence[Cell], split: str) -> Optional[Table]:
-    """What each part of the vectors brings: the same recipe with other vectors, beside random ones."""
+    """What each part of the word vectors brings: the same recipe with other vectors, beside random ones."""
     variants = vector_variants(every)
-    decodings = [{(c.corpus, c.system): c for c in every if c.decoding == "greedy"}, {(c.corpus, c.system): c for c in final}]
-    random = {(key[0], rest): key for key, (rest, own) in variants.items() if "source=random" in own}
+    greedy = {(c.corpus, c.system): c for c in every if c.decoding == "greedy"}
+    last = {(c.corpus, c.system): c for c in final}
+    random = {(key[0], rest): key for key, (rest, own) in variants.items() if "vectors.meaning.source=random" in own}
     rows = []
-    for key, (rest, own) in sorted(
-        variants.items(), key=lambda item: (item[0][0], item[1][0], decodings[1][item[0]].mean("wer"))
-    ):
-        row = [key[0], rest, own.replace("vectors.", "") or "as it stands", " ".join(map(str, decodings[1][key].seeds))]
-        for found in decodings:
-            row += _beside(found.get(key), found.get(random.get((key[0], rest))))
+    for key, (rest, own) in sorted(variants.items(), key=lambda item: (item[0][0], item[1][0], last[item[0]].wer)):
+        recipe, *settings = rest.split(" ")
+        vectors = display_name("", own).strip(" +") or "default"
+        row = [key[0], display_name(recipe, settings), vectors, " ".join(map(str, last[key].seeds))]
+        for cells_of in (greedy, last):
+            row += _beside(cells_of.get(key), cells_of.get(random.get((key[0], rest), ("", ""))))
         rows.append(row)
     if not rows:
         return None
     caption = (
-        "The same recipe with other word vectors. Greedy: words by the word-vector head alone, WER. Chain: the last decoding. Both "
-        "are means over the seeds, with their range. Δ: difference to random vectors, which say nothing of a word, with the "
-        "interval of the paired bootstrap."
+        "The same recipe with other word vectors. Greedy: words of the word head alone, WER. Chain: the last decoding. Both "
+        "are means over the seeds, with their range. Δ: difference to random vectors, with the 95% interval of the paired "
+        "bootstrap."
     )
     header = ["corpus", "recipe", "vectors", "seeds", "greedy", "its range", "Δ greedy", "chain", "over seeds", "Δ chain"]
     return Table(f"What the vectors bring on {split}", caption, header, grouped(rows, 2), 4)
@@ -146,49 +156,59 @@ def _beside(cell: Optional[Cell], control: Optional[Cell]) -> List[str]:
     values = [r["wer"] for r in cell.records]
     apart = against(cell, control) if control and control is not cell else None
     return [
-        number(cell.mean("wer"), 2),
+        number(cell.wer, 2),
         f"{number(min(values), 2)} to {number(max(values), 2)}" if len(values) > 1 else ABSENT,
         f"{signed(apart.value, 2)} {span(apart.low, apart.high)}" if apart else ABSENT,
     ]
 
 
 def chain(every: Sequence[Cell], split: str) -> Optional[Table]:
-    """How much of what the n-best lists hold each link of rescoring brings out."""
+    """How much of the oracle gap each link of rescoring recovers."""
     systems: Dict[Tuple[str, str], Dict[str, Cell]] = {}
     for cell in every:
         systems.setdefault((cell.corpus, cell.system), {})[cell.decoding] = cell
     rows = []
-    for (corpus, system), cells_of in systems.items():
+    for (corpus, _), cells_of in systems.items():
         found = [cells_of[link] for link in REREAD if link in cells_of]
-        before, whole_lm = cells_of.get("lattice", cells_of.get("word_lattice")), None
-        if "first_pass" in cells_of:
-            before, whole_lm = cells_of["first_pass"], before
-        if not found or before is None or found[0].mean("oracle_wer") is None:
+        lattice = cells_of.get("lattice", cells_of.get("word_lattice"))
+        first = cells_of.get("first_pass", lattice)
+        oracle = found[0].mean("oracle_wer") if found else None
+        if lattice is None or first is None or oracle is None:
             continue
-        first, oracle = before.mean("wer"), found[0].mean("oracle_wer")
-        graph, density = (whole_lm or before).decoding, number(found[0].mean("lattice_density"))
-        row = [corpus, system, str(len(before.seeds)), graph, density, number(first, 2)]
-        for cell in (whole_lm, *(cells_of.get(link) for link in REREAD)):
-            value = cell.mean("wer") if cell else None
-            share = f" ({number(100 * (first - value) / (first - oracle), 0)}%)" if value is not None and first > oracle else ""
-            row.append(number(value, 2) + share)
-        whole = cells_of.get("whole_lattice")
+        row = [
+            corpus,
+            first.name,
+            str(len(first.seeds)),
+            lattice.decoding,
+            number(found[0].mean("lattice_density")),
+            number(first.wer, 2),
+        ]
+        for link in (lattice if first is not lattice else None, *(cells_of.get(link) for link in REREAD)):
+            row.append(_recovered(link, first.wer, oracle))
+        whole = cells_of.get(scores.WHOLE_LATTICE.name)
         rows.append([*row, number(oracle, 2), number(whole.mean("oracle_wer"), 2) if whole else ABSENT])
     if not rows:
         return None
     caption = (
-        "WER, means over seeds: of the lattice's best path; of the same with the whole n-gram model, where the graph has a part of it "
-        "alone; of what each link takes from the n-best lists, and whole lattice "
-        "from all of the lattice; of the best there is in each list, and in each lattice. In brackets the share of the "
-        "way from the first to the lists' best that is gone by then. Density: arcs a frame of the lattices that the lists are from."
+        "WER, means over seeds: the lattice's best path; the same with the whole n-gram model, where the graph has only a "
+        "part of it; the result of each link of rescoring; the oracle of the n-best lists and of the lattices. In brackets: "
+        "the share of the gap between the first pass and the lists' oracle that is recovered. Density: arcs per frame of the "
+        "lattices."
     )
     before = ["corpus", "recipe", "seeds", "lattice", "density", "first pass", "whole LM"]
     header = [*before, *REREAD.values(), "oracle", "lattice oracle"]
     return Table(f"Links of the chain on {split}", caption, header, grouped(rows, 1), 4)
 
 
+def _recovered(link: Optional[Cell], first: float, oracle: float) -> str:
+    if link is None:
+        return ABSENT
+    share = f" ({number(100 * (first - link.wer) / (first - oracle), 0)}%)" if first > oracle else ""
+    return number(link.wer, 2) + share
+
+
 def decodings(every: Sequence[Cell], split: str) -> Table:
-    """Every decoding there is."""
+    """All decodings."""
     rows = [[*_name(c), c.decoding, str(len(c.seeds)), *_rates(c)] for c in every]
     header = ["corpus", "recipe", "decoding", "seeds", *RATES]
     return Table(f"All decodings on {split}", f"Means over seeds. {RATES_CAPTION}{_bound(every)}", header, grouped(rows, 2), 3)
@@ -196,15 +216,19 @@ def decodings(every: Sequence[Cell], split: str) -> Table:
 
 def _rates(c: Cell) -> List[str]:
     return [
-        number(c.mean("wer"), 2),
+        number(c.wer, 2),
         span(*c.interval),
-        *(number(100.0 * c.mean(k) / c.mean("words")) for k in ("insertions", "deletions", "substitutions")),
+        *(number(100.0 * _total(c, k) / _total(c, "words")) for k in ("insertions", "deletions", "substitutions")),
         number(c.mean("oov_recall")),
         number(c.mean("iv_recall")),
         number(c.mean("oracle_wer"), 2),
         *_confidence(c),
         _factor(c),
     ]
+
+
+def _total(c: Cell, key: str) -> float:
+    return float(sum(r[key] for r in c.records))
 
 
 def _confidence(c: Cell) -> List[str]:
@@ -221,7 +245,7 @@ def _bound(shown: Sequence[Cell]) -> str:
 
 
 def languages(final: Sequence[Cell], split: str) -> Optional[Table]:
-    """A corpus of several languages, language by language, beside those of one language scored on the same utterances."""
+    """Corpora of several languages by language, beside corpora of one language scored on the same utterances."""
     rows, sets = [], set()
     for cell in final:
         for language in cell.records[0]["by_language"]:
@@ -235,12 +259,12 @@ def languages(final: Sequence[Cell], split: str) -> Optional[Table]:
             if (name, normaliser) == (cell.records[0]["utterance_set"], _normaliser(cell, language)):
                 rows.append([language, *_name(cell), *_language(cell.records)])
     header = ["language", "trained on", "recipe", "seeds", "words", "WER", "95% interval"]
-    caption = "Trained on several languages together, and apart where the same utterances were scored."
+    caption = "Trained on several languages together, and on one language where the same utterances were scored."
     return Table(f"Languages on {split}", caption, header, grouped(sorted(rows), 1), 3)
 
 
 def cost(final: Sequence[Cell], split: str) -> Table:
-    """What each system's result costs: to train, to run, to keep."""
+    """What the result of each system costs: training, recognising, storing."""
     rows = [
         [
             *_name(c),
@@ -256,10 +280,10 @@ def cost(final: Sequence[Cell], split: str) -> Table:
     ]
     header = ["corpus", "recipe", "decoding", "training s", "M learned", "RTF", "after front end", "peak MB", "model MB"]
     caption = (
-        "Of each recipe's last decoding, means over seeds: wall time of training; millions of parameters learned in it; seconds "
-        "of work a second of audio on one core, with all links and after the front end; memory of recognising, the larger of "
-        "decode and rescore (features have a stage of their own); size of all models that recognising loads. "
-        f"{ABSENT}: not part of the system, not told apart, or not in the record." + _bound(final)
+        "The last decoding of each system, means over seeds: wall time of training; millions of trained parameters; real-time "
+        "factor on one core, with all links and without the front end; peak memory of recognising, the larger of decode and "
+        "rescore; size of all models "
+        f"that recognising loads. {ABSENT}: not part of the system, or not in the record." + _bound(final)
     )
     return Table(f"Cost on {split}", caption, header, grouped(rows, 1), 3)
 
@@ -273,8 +297,8 @@ def stages(final: Sequence[Cell]) -> List[Table]:
         seconds.append([*_name(c), *map(number, spent), duration(sum(s or 0 for s in spent))])
         memory.append([*_name(c), *(number(c.mean_of("peak_memory_mb", stage), 0) for stage in MEASURED)])
         factors.append([*_name(c), *(number(c.mean_of("rtf", link), 4) for link in links)])
-    shared = "Wall time, mean over seeds; stages that recipes share are counted with each."
-    last = "Of each recipe's last decoding: seconds a second of audio on one core."
+    shared = "Wall time, mean over seeds; a stage that recipes share counts for each of them."
+    last = "Last decoding of each system: processing seconds per second of audio on one core."
     head = ["corpus", "recipe"]
     return [
         Table("Seconds by stage", shared, [*head, *MEASURED, "all"], grouped(seconds, 1), 2),
@@ -290,14 +314,10 @@ def _language(parts: Sequence[Record]) -> List[str]:
 
 
 def _normaliser(cell: Cell, language: str) -> str:
-    """The part of a normaliser's id that speaks of one language: en-1 of basic-en-1+fr-1."""
+    """The part of a normaliser's id for one language: basic-en-1 of basic-en-1+fr-1."""
     name, _, versions = cell.records[0]["normaliser"].partition("-")
     return name + "".join(f"-{v}" for v in versions.split("+") if v.partition("-")[0] == language)
 
 
 def _name(cell: Cell) -> List[str]:
-    return [cell.corpus, cell.system + _mark(cell)]
-
-
-def _mark(cell: Cell) -> str:
-    return " †" if cell.dirty else ""
+    return [cell.corpus, cell.name]

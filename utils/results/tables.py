@@ -1,16 +1,16 @@
-"""A table, written as text for the terminal, Markdown or HTML."""
+"""A table as text for the terminal, as Markdown or as HTML; numbers and spans of time as text."""
 
 import textwrap
 from dataclasses import dataclass
 from html import escape
-from typing import FrozenSet, Iterable, List, Sequence, Tuple
+from typing import FrozenSet, Iterable, List, Optional, Sequence, Tuple
 
 ABSENT = "–"
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells are ready text; '' continues the cell above. The first `labels` columns name a row, the others are numbers."""
+    """Cells are text; '' repeats the cell above. The first `labels` columns name a row, the others hold figures."""
 
     title: str
     caption: str
@@ -21,7 +21,7 @@ class Table:
 
 
 def number(value: object, digits: int = 1) -> str:
-    """A figure for a cell; a dash for None; a real minus sign."""
+    """A figure; a dash for None; with a real minus sign."""
     return ABSENT if value is None else f"{value:.{digits}f}".replace("-", "−")
 
 
@@ -40,8 +40,19 @@ def probability(p: float) -> str:
     return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def duration(seconds: Optional[float]) -> str:
+    """12.3 s, 4 min 05 s, 1 h 05 min; a dash for None."""
+    if seconds is None:
+        return ABSENT
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    if seconds < 3600:
+        return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
+    return f"{int(seconds) // 3600} h {int(seconds) % 3600 // 60:02d} min"
+
+
 def grouped(rows: Sequence[Sequence[str]], columns: int) -> List[List[str]]:
-    """Empty a label that the row above has too, as long as all labels left of it are equal."""
+    """Empty every label that is the same in the row above, where all labels left of it are the same too."""
     out: List[List[str]] = []
     for i, row in enumerate(rows):
         row = list(row)
@@ -82,25 +93,35 @@ def as_markdown(table: Table) -> str:
 
 
 def as_html(table: Table) -> str:
-    """A <figure> with the caption above the table, as papers have it."""
+    """A <figure> with the caption above the table.
 
-    def cell(tag: str, text: str, r: int, c: int) -> str:
-        kind = "" if c < table.labels else ' class="n"'
-        return f"<{tag}{kind}>{'<b>' * ((r, c) in table.strong)}{escape(text)}{'</b>' * ((r, c) in table.strong)}</{tag}>"
-
-    head = "".join(cell("th", text, -1, c) for c, text in enumerate(table.header))
-    body = "\n".join(
-        f"<tr{' class=first' if r and row[0] else ''}>" + "".join(cell("td", text, r, c) for c, text in enumerate(row)) + "</tr>"
-        for r, row in enumerate(table.rows)
-    )
+    Every cell carries the title of its column, and every row its labels, so that a narrow page can show a row as a block.
+    """
+    head = "".join(f"<th{_figure(table, c)}>{escape(text)}</th>" for c, text in enumerate(table.header))
+    body, above = [], [""] * len(table.header)
+    for r, row in enumerate(table.rows):
+        cells = []
+        for c, text in enumerate(row):
+            repeated = c < table.labels and not text
+            shown = escape(above[c] if repeated else text)
+            strong = f"<b>{shown}</b>" if (r, c) in table.strong else shown
+            kind = ' class="same"' if repeated else _figure(table, c)
+            cells.append(f'<td{kind} data-label="{escape(table.header[c])}">{strong}</td>')
+            above[c] = above[c] if repeated else text
+        body.append(f"<tr{' class=first' if r and row[0] else ''}>{''.join(cells)}</tr>")
+    rows = "\n".join(body)
     return (
-        f"<figure><figcaption><b>{escape(table.title)}.</b> {escape(table.caption)}{_best(table)}</figcaption>\n"
-        f'<div class="wide"><table><thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div></figure>'
+        f"<figure><figcaption>{escape(table.caption)}{_best(table)}</figcaption>\n"
+        f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n{rows}\n</tbody></table></figure>"
     )
+
+
+def _figure(table: Table, column: int) -> str:
+    return "" if column < table.labels else ' class="n"'
 
 
 def _marked(text: str, strong: bool = False) -> str:
-    """Text in Markdown, nothing of which is taken for markup."""
+    """Text with Markdown's own characters escaped."""
     text = text.strip().replace("|", "\\|").replace("*", "\\*")
     return f"**{text}**" if strong else text
 

@@ -1,4 +1,4 @@
-"""The aligned error listing of one decoding, the way icefall writes it: `(REF->HYP)` inline, then tables of confusions."""
+"""The aligned error listing of one decoding, in icefall's format: `(REF->HYP)` inline, then tables of confusions."""
 
 from collections import Counter
 from itertools import groupby
@@ -14,7 +14,7 @@ def listing(scores: Scores, trained: Mapping[str, int]) -> Iterator[str]:
 
     Args:
       scores: alignments of the split.
-      trained: word -> how often the training text has it; a word without a count is OOV and marked so.
+      trained: word -> its count in the training text; words without a count are marked OOV.
     """
     words, errors = int(scores.words.sum()), int(scores.errors.sum())
     pairs = Counter(pair for pairs in scores.alignments for pair in pairs)
@@ -33,29 +33,28 @@ def listing(scores: Scores, trained: Mapping[str, int]) -> Iterator[str]:
     for title, columns in (("SUBSTITUTIONS", "count REF -> HYP"), ("DELETIONS", "count REF"), ("INSERTIONS", "count HYP")):
         yield ""
         yield f"{title}: {columns}"
-        for (reference, recognised), count in kinds[title]:
-            yield f"{count:5d}  " + " -> ".join(w for w in (reference, recognised) if w != GAP)
+        for pair, count in kinds[title]:
+            yield f"{count:5d}  " + " -> ".join(w for w in pair if w != GAP)
     yield ""
     yield "PER-WORD STATS: word, correct, errors, in reference, in output, in training text"
     for word, correct, wrong, reference, output in _words(pairs):
-        heard = trained.get(word, 0)
-        yield f"{word}\t{correct}\t{wrong}\t{reference}\t{output}\t{heard or 'OOV'}"
+        yield f"{word}\t{correct}\t{wrong}\t{reference}\t{output}\t{trained.get(word) or 'OOV'}"
 
 
 def inline(alignment: Alignment) -> str:
-    """One utterance: right words plain, each run of wrong ones as `(REF REF->HYP)`, `*` for nothing."""
+    """One utterance: correct words plain, each run of errors as `(REF REF->HYP)`, `*` for nothing."""
     return " ".join(r if right else f"({r or NOTHING}->{h or NOTHING})" for right, r, h in runs(alignment))
 
 
 def runs(alignment: Alignment) -> Iterator[Tuple[bool, str, str]]:
-    """Runs of right and of wrong words: (whether right, what was said, what was recognised), either '' for nothing."""
+    """Runs of correct and of wrong words: (whether correct, reference words, recognised words)."""
     for right, pairs in groupby(alignment, lambda pair: pair[0] == pair[1]):
         said, recognised = ([w for w in side if w != GAP] for side in zip(*pairs))
         yield right, " ".join(said), " ".join(recognised)
 
 
 def confusions(pairs: Mapping[Tuple[str, str], int]) -> Dict[str, List[Tuple[Tuple[str, str], int]]]:
-    """Counted (reference, recognised) pairs that differ, by kind of error, the most frequent first."""
+    """Counts of (reference, recognised) pairs that differ, by kind of error, the most frequent first."""
     out: Dict[str, List[Tuple[Tuple[str, str], int]]] = {"SUBSTITUTIONS": [], "DELETIONS": [], "INSERTIONS": []}
     for (r, h), count in sorted(pairs.items(), key=lambda item: (-item[1], item[0])):
         if r != h:
