@@ -19,6 +19,7 @@ from utils.lang.lexicon import Lexicon
 from utils.nn.ctc import greedy
 from utils.nn.model import Model
 from utils.train.dataset import Features
+from utils.vectors.wordvec import word_scores
 
 log = logging.getLogger("nuptse.decode")
 BATCH_SECONDS = 60.0
@@ -81,10 +82,7 @@ class Decoder:
             scores_kept.update(subword=output.subword.half().cpu(), subword_lengths=output.subword_lengths.cpu())
         if output.frames is not None:
             with timed(seconds, "greedy"):
-                scores = torch.empty(*output.blank.shape, 1 + len(self.vectors), device=self.device)
-                scores[..., 0] = output.blank
-                scores[..., 1:] = output.frames @ self.vectors.T
-                scores[..., 1:] += self.bias
+                scores = word_scores(output.frames, output.blank, self.vectors, self.bias)
                 hypotheses["greedy"] = [self.lexicon.ids_to_words(ids) for ids in greedy(scores, output.word_lengths)]
             with timed(seconds, "word_lattice"):
                 normaliser = scores.logsumexp(-1, keepdim=True)

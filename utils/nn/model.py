@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from utils.core.files import atomic_path
 from utils.nn.encoder import Encoder
-from utils.vectors.wordvec import SoftmaxTable, WordHead, WordVectors, word_log_probs
+from utils.vectors.wordvec import SoftmaxTable, WordHead, WordVectors, word_scores
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Model(nn.Module):
     ) -> Tensor:
         """Log-probabilities (N, T2, 1 + W) of blank and the words whose table rows are `words`: (W,), `offsets` added to scores."""
         vectors, bias = self.word.table(words, dropout)
-        return word_log_probs(output.frames, output.blank, vectors, bias + offsets)
+        return word_scores(output.frames, output.blank, vectors, bias + offsets).log_softmax(-1)
 
 
 def build(

@@ -26,7 +26,7 @@ from utils.text.sentences import transcripts
 from utils.train.dataset import Features
 from utils.train.trained import composed_table, trained_model
 from utils.vectors import table as vectors
-from utils.vectors.wordvec import WordVectors
+from utils.vectors.wordvec import WordVectors, word_scores
 
 HEARD = 2.0  # weight of a word's recordings beside its spelling and pronunciation
 BATCH = 2048  # words
@@ -352,7 +352,7 @@ class Adding:
                 raise UserError(f"--audio {file}: {x}")
             x = features.normalise(torch.from_numpy(x), "")
             output = self.model(x[None], torch.tensor([len(x)]))
-            scores = torch.cat((output.blank[..., None], output.frames @ self.known.T), -1)[0]
+            scores = word_scores(output.frames, output.blank, self.known)[0]
             frames.append(output.frames[0])
             blanks.append(scores.softmax(-1)[:, 0])
             if output.subword is not None:

@@ -23,6 +23,7 @@ from utils.rescore.adding import Adding, spellings
 from utils.rescore.whole_lattice import WholeLattices
 from utils.train.trained import with_added
 from utils.vectors.wordscore import sequence_scores, span_scores
+from utils.vectors.wordvec import word_scores
 
 Work = Tuple[Dict[str, Any], Path]  # a decoded piece, and where what is made of it is, without ending
 
@@ -181,8 +182,9 @@ class Rescorer:
         that each word has in any frame.
         """
         chosen, length = torch.tensor(words, dtype=torch.int64) - 1, int(kept["lengths"][n])
-        scores = kept["frames"][n, :length].float() @ self.vectors["vectors"][chosen].T + self.vectors["bias"][chosen]
-        log_probs = torch.cat((kept["blank"][n, :length, None], scores), 1) - kept["normaliser"][n, :length, None]
+        frames, blank = kept["frames"][n, :length].float(), kept["blank"][n, :length]
+        scores = word_scores(frames, blank, self.vectors["vectors"][chosen], self.vectors["bias"][chosen])
+        log_probs = scores - kept["normaliser"][n, :length, None]
         highest = log_probs[:, 1:].amax(0).tolist()
         return log_probs, {word: round(value, 3) for word, value in zip(self.lexicon.ids_to_words(words), highest)}
 

@@ -183,6 +183,17 @@ class WordHead(nn.Module):
         return self.words.weight[words], self.words.bias[words]
 
 
-def word_log_probs(z: Tensor, blank: Tensor, vectors: Tensor, bias: Tensor) -> Tensor:
-    """Frame vectors (N, T, dim), blank scores (N, T), a table (W, dim), (W,) -> log-probabilities (N, T, 1 + W), blank first."""
-    return torch.cat((blank[..., None], z @ vectors.T + bias), -1).log_softmax(-1)
+def word_scores(frames: Tensor, blank: Tensor, vectors: Tensor, bias: Union[Tensor, float] = 0.0) -> Tensor:
+    """The word head's scores of blank and words before the softmax: what training, decoding, rescoring and adding words all use.
+
+    The bias is added in place: with a table of 200,000 words the scores take most of the memory of decoding.
+
+    Args:
+      frames: (..., T, dim), frame vectors as `WordHead` makes them.
+      blank: (..., T), scores of the blank.
+      vectors: (W, dim), a table of word vectors.
+      bias: (W,), added to the words' scores.
+    Returns:
+      (..., T, 1 + W), blank first.
+    """
+    return torch.cat((blank[..., None], (frames @ vectors.T).add_(bias)), -1)
