@@ -192,7 +192,7 @@ def test_a_tensor_that_shares_its_storage_is_read_at_its_place(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["safetensors", "bin"])
 def test_a_large_table_is_not_loaded(tmp_path, suffix):
-    """Half a gigabyte as ChatGLM2-6B has it: memory grows by less than a tenth of the table."""
+    """Half a gigabyte as ChatGLM2-6B has it: memory grows by less than a tenth of the table (torch, which reads it, is loaded before)."""
     path, rows, dim = tmp_path / f"m.{suffix}", 65024, 4096
     if suffix == "safetensors":
         header = json.dumps({KEY: {"dtype": "F16", "shape": [rows, dim], "data_offsets": [0, rows * dim * 2]}}).encode()
@@ -202,7 +202,7 @@ def test_a_large_table_is_not_loaded(tmp_path, suffix):
     else:
         torch.save({KEY: torch.zeros(rows, dim, dtype=torch.half)}, path)
     code = f"""
-import resource, sys, numpy as np
+import resource, sys, numpy as np, torch
 from pathlib import Path
 from utils.vectors.checkpoint_files import tensors
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
