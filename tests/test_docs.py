@@ -1,0 +1,279 @@
+"""README and docs/: links, paths, options, settings and commands that they name exist, and what is generated is up to date."""
+
+import configparser
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Dict, Iterator, List, NamedTuple, Set
+
+import pytest
+
+from conftest import ROOT
+from steps import document_settings
+from utils.pipeline import config as configuration
+from utils.pipeline.driver import DEFAULT_RECIPE, parser
+from utils.pipeline.old_keys import DROPPED
+from utils.pipeline.stages import BY_NAME
+
+PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.md"))]
+TOP = ("egs", "recipes", "local", "steps", "utils", "tests", "docs")
+MADE = re.compile(r"mycorpus|/(exp|download)\b|RESULTS\.(md|html)$")  # what a user or a run makes
+FILES = (".yaml", ".json", ".jsonl", ".md", ".txt", ".pt", ".safetensors")  # what looks like a key and is none
+REGISTRIES = ("pypi.org", "pythonhosted.org", "deb.debian.org", "archive.ubuntu.com", "registry.npmjs.org", "crates.io")
+
+
+class Command(NamedTuple):
+    """A command of a bash block, without its assignments of variables."""
+
+    page: Path
+    words: List[str]
+
+    def __str__(self) -> str:
+        return f"{self.page.name}: {' '.join(self.words)}"
+
+
+def fences(page: Path, language: str) -> List[str]:
+    """The fenced blocks of a page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
+
+
+def prose(page: Path) -> str:
+    """A page without its fenced blocks."""
+    return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+
+
+def spans(page: Path) -> Iterator[str]:
+    """The inline code of a page."""
+    yield from re.findall(r"(?<!`)`([^`\n]+)`(?!`)", prose(page))
+
+
+def commands() -> List[Command]:
+    """Every command in a bash block."""
+    out = []
+    for page in PAGES:
+        for block in fences(page, "bash"):
+            for line in block.replace("\\\n", " ").splitlines():
+                for part in re.split(r" && |; ", re.sub(r"(^|\s)# .*", "", line)):
+                    words = shlex.split(part)
+                    while words and re.match(r"[A-Z_]+=", words[0]):
+                        words = words[1:]
+                    if words:
+                        out.append(Command(page, words))
+    return out
+
+
+def module(words: List[str]) -> str:
+    """The module that a command runs by `python -m`; "" for another command."""
+    found = words[0].endswith("python") and len(words) > 2 and words[1] == "-m"
+    return words[2] if found else ""
+
+
+@pytest.fixture(scope="module")
+def helps() -> Dict[str, str]:
+    """What `--help` of every command prints, by module; "run.sh" and "setup.sh" for these."""
+    names = {path.stem for path in (ROOT / "steps").glob("*.py")} - {"__init__", "doctor"}
+    called = {module(command.words) for command in commands()} - {"", "pip", "steps.doctor"}
+    started = {
+        name: subprocess.Popen([sys.executable, "-m", name, "--help"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for name in sorted(called | {f"steps.{name}" for name in names if f"{name}" in ("add_words", "compare")})
+    }
+    out = {name: process.communicate(timeout=300)[0] for name, process in started.items()}
+    assert all(process.returncode == 0 for process in started.values())
+    setup = subprocess.run(["bash", str(ROOT / "utils" / "setup.sh"), "--help"], capture_output=True, text=True, check=True)
+    return {**out, "setup.sh": setup.stdout, "run.sh": parser(stages=True).format_help()}
+
+
+def options(text: str) -> Set[str]:
+    """The options in a text."""
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", text))
+
+
+def test_readme_is_short_and_its_chinese_twin_has_the_same_structure():
+    english, chinese = (page.read_text(encoding="utf-8") for page in PAGES[:2])
+    assert len(english.splitlines()) <= 150 and len(chinese.splitlines()) <= 150
+    shape = re.compile(r"^(#+) |^(```\w*)|^(\|)|^(<!-- results:\w+ -->)", re.M)
+    assert [m.group() for m in shape.finditer(english)] == [m.group() for m in shape.finditer(chinese)]
+    assert re.search(r"[\u4e00-\u9fff]", chinese) and len(re.findall("^## ", chinese, re.M)) > 4
+
+    def targets(text: str) -> Set[str]:
+        return set(re.findall(r"\]\(([^)]+)\)", text)) - {"README.md", "README.zh-CN.md"}
+
+    def typed(page: Path) -> List[List[str]]:
+        return [command.words for command in commands() if command.page == page]
+
+    assert targets(english) == targets(chinese)
+    assert typed(PAGES[0]) == typed(PAGES[1])
+
+
+def test_readme_names_every_page():
+    named = set(re.findall(r"\]\(docs/([\w-]+\.md)\)", PAGES[0].read_text(encoding="utf-8")))
+    assert named == {page.name for page in PAGES[2:]} - {"index.md"}
+    assert set(re.findall(r"\]\(([\w-]+\.md)\)", (ROOT / "docs" / "index.md").read_text(encoding="utf-8"))) == named
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if re.match(r"https?:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        file = page.parent / path if path else page
+        assert file.exists(), target
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.M)
+            assert anchor in {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}, target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_paths_exist(page):
+    named = [span for span in spans(page) if span.split("/")[0] in TOP and "/" in span and " " not in span]
+    named += [w for c in commands() if c.page == page for w in c.words if w.removeprefix("./").split("/")[0] in TOP]
+    for path in named:
+        path = path.removeprefix("./").partition("=")[0]
+        if not re.search(r"[<>*{]|N\b", path) and not MADE.search(path):
+            assert (ROOT / path).exists(), path
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_settings_that_are_named_are_keys(page):
+    base = configuration.leaves(configuration.load(DEFAULT_RECIPE, ROOT / "egs" / "kaldi_dir"))
+    for path in (ROOT / "egs").glob("*/corpus.yaml"):  # data.options of every corpus
+        base.update(configuration.leaves(configuration.load(DEFAULT_RECIPE, path.parent)))
+    groups = {key.rsplit(".", n)[0] for key in base for n in (1, 2)} | {"data.options"}
+    first = {key.split(".")[0] for key in base}
+    for span in spans(page):
+        for key in re.findall(r"(?<![\w./])([a-z_]+(?:\.[a-z_]+)+)(?==|$|[ ,])", span.replace("--set ", "")):
+            if key.split(".")[0] in first and not key.endswith(FILES):
+                assert key in base or key in groups or key in DROPPED, f"{page.name}: {key}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_bash_blocks_are_valid(page):
+    for block in fences(page, "bash"):
+        checked = subprocess.run(["bash", "-n"], input=block, text=True, capture_output=True)
+        assert checked.returncode == 0 and not checked.stderr, block
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_fence_says_what_it_holds(page):
+    opening = re.findall(r"^```(.*)$", page.read_text(encoding="utf-8"), re.M)[::2]
+    assert set(opening) <= {"bash", "text", "yaml", "python"}
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if c.words[0].endswith("/run.sh")], ids=str)
+def test_run_commands_would_start(command, tmp_path):
+    script, *arguments = command.words
+    if script.startswith("./tests/"):
+        return
+    options = parser(stages=True).parse_args([a for a in arguments if a != "--help"])
+    name = Path(script).parent.name
+    folder = ROOT / "egs" / ("kaldi_dir" if name == "mycorpus" else name)
+    assert (folder / "run.sh").exists()
+    configuration.load(options.recipe, folder, options.set)
+    for stage in (options.stage, options.stop_stage):
+        assert stage is None or stage in BY_NAME or stage.isdecimal() and int(stage) < len(BY_NAME)
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if module(c.words) not in ("", "pip")], ids=str)
+def test_module_commands_would_start(command, helps):
+    name = module(command.words)
+    assert (ROOT / (name.replace(".", "/") + ".py")).exists()
+    arguments = command.words[3:]
+    assert options("\n".join(a for a in arguments if a.startswith("--"))) <= options(helps.get(name, ""))
+    for flag, value in zip(arguments, arguments[1:]):
+        if flag == "--corpus":
+            assert (ROOT / "egs" / value).is_dir()
+        if flag in ("--recipe", "--baseline"):
+            assert value in configuration.recipe_names()
+
+
+def test_options_in_prose_exist(helps):
+    quick = (ROOT / "tests" / "run.sh").read_text(encoding="utf-8")
+    known = set().union(*map(options, helps.values())) | options(quick) | {"--check"}
+    for page in PAGES:
+        for span in spans(page):
+            assert options(span) <= known, f"{page.name}: {span}"
+
+
+def test_modules_in_prose_exist():
+    for page in PAGES:
+        for name in re.findall(r"\b((?:steps|tests\.bench)\.[a-z_]+)\b", prose(page)):
+            assert (ROOT / (name.replace(".", "/") + ".py")).exists(), f"{page.name}: {name}"
+
+
+def test_recipes_and_corpora_are_all_described():
+    recipes = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \|", recipes, re.M)) == set(configuration.recipe_names())
+    corpora = (ROOT / "docs" / "own-corpus.md").read_text(encoding="utf-8").partition("## The corpora")[2]
+    assert set(re.findall(r"^\| `(\w+)` \|", corpora, re.M)) == {p.parent.name for p in (ROOT / "egs").glob("*/corpus.yaml")}
+
+
+def test_stages_are_all_described():
+    table = (ROOT / "docs" / "stages.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| \d \| (\w+) \|", table, re.M) == list(BY_NAME)
+
+
+def test_rooms_are_all_described_in_the_order_of_the_import_contract():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").partition("## The rooms")[2]
+    file = configparser.ConfigParser()
+    file.read(ROOT / "setup.cfg")
+    contract = re.findall(r"^utils\.(\w+)$", file["importlinter:contract:rooms"]["layers"], re.M)
+    assert re.findall(r"^\| `(\w+)` \|", page, re.M) == contract[::-1]
+    assert set(contract) == {p.parent.name for p in (ROOT / "utils").glob("*/__init__.py")}
+
+
+def test_the_page_of_settings_is_up_to_date():
+    assert document_settings.main(["--check"]) == 0
+
+
+def test_a_page_of_settings_out_of_date_is_noticed(tmp_path):
+    old = tmp_path / "settings.md"
+    assert document_settings.main(["--check"], old) == 1 and not old.exists()
+    assert document_settings.main([], old) == 0
+    assert document_settings.main(["--check"], old) == 0
+    old.write_text(old.read_text(encoding="utf-8").replace("`train.epochs`", "`train.epoch`"), encoding="utf-8")
+    assert document_settings.main(["--check"], old) == 1
+
+
+def test_every_key_has_a_row_with_its_default_and_a_meaning():
+    text = (ROOT / "recipes" / "base.yaml").read_text(encoding="utf-8")
+    keys = [entry.key for entry in document_settings.entries(text) if not entry.group]
+    base = configuration.leaves(configuration.load(DEFAULT_RECIPE, ROOT / "egs" / "yesno"))
+    assert set(keys) == {k for k in base if not k.startswith("data.options.")} | {"data.options"}
+    rows = dict(re.findall(r"^\| `([\w.]+)` \|.*\| (.*) \|$", document_settings.page(text), re.M))
+    assert set(rows) == set(keys)
+    assert [key for key, meaning in rows.items() if not meaning.strip()] == []
+
+
+def test_a_line_that_is_neither_key_nor_comment_is_refused():
+    with pytest.raises(ValueError, match="line 2"):
+        document_settings.entries("a: 1  # first\n- item\n")
+    found = document_settings.entries("a:   # group\n  b: [1]  # one,\n          # two\n")
+    assert [(e.key, e.comment, e.group) for e in found] == [("a", "group", True), ("a.b", "one, two", False)]
+
+
+def test_no_page_names_a_registry():
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert not [host for host in REGISTRIES if host in text], page.name
+
+
+def test_every_page_begins_with_its_reader():
+    for page in PAGES[2:]:
+        first = page.read_text(encoding="utf-8").split("\n\n")[1]
+        assert re.match(r"You (want|have)|Something went wrong and you want", first), page.name
+
+
+def test_quick_commands_of_the_pages_run(tmp_path):
+    environment = {**os.environ, "NUPTSE_EXP": str(tmp_path / "exp")}
+    for words, statuses in (
+        (["-m", "steps.doctor"], (0, 1)),  # 1: something is wrong with this machine
+        (["-m", "steps.compare", "--corpus", "asterisk", "--baseline", "bpe_ctc", "--split", "dev"], (0,)),
+        (["-m", "steps.document_settings", "--check"], (0,)),
+        (["-m", "utils.pipeline.driver", "--help"], (0,)),
+    ):
+        done = subprocess.run([sys.executable, *words], cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode in statuses and done.stdout, (words, done.stderr)
