@@ -7,7 +7,7 @@ from safetensors.torch import save_file
 
 from utils.core.files import atomic_path
 from utils.core.parallel import in_fork, run_all
-from utils.decode.decoding import Decoder, first_pass_graph, unfinished, write_hypotheses
+from utils.decode.first_pass import FirstPassDecoder, first_pass_graph, unfinished, write_hypotheses
 from utils.lang.graphs import need_k2
 from utils.lang.lexicon import read_lexicon
 from utils.lang.packs import joined, read_pack
@@ -15,7 +15,7 @@ from utils.lang.vocabulary import make_lang, open_lexicon
 from utils.pipeline.contract import Job
 from utils.pipeline.stages import pack_path
 from utils.train.dataset import Features, ordered_batches, read_cuts
-from utils.train.trained import composed_table, trained_model, with_added
+from utils.train.models import composed_table, trained_model, with_added
 
 SPLITS = ("dev", "test")
 
@@ -32,7 +32,7 @@ def run(job: Job) -> None:
     write_hypotheses(job.out, SPLITS)
 
 
-def make_decoder(job: Job) -> Decoder:
+def make_decoder(job: Job) -> FirstPassDecoder:
     """Model, graphs and word-vector table, from the finished folders and packs; the table is written beside the lattices."""
     need_k2("lattices", "decode on a machine that has a wheel; training does not need k2 (loss.backend=torch)")
     lang, settings = job.inputs["lang"], job.config.decode
@@ -65,7 +65,7 @@ def make_decoder(job: Job) -> Decoder:
     whole = None
     if model.subword is not None and settings.first_pass_lm_order:
         whole = first_pass_graph(lang / "G.pt", settings.first_lm_scale, "cpu")
-    return Decoder(model, features, lexicon, graphs, vectors, bias, settings, job.device, whole)
+    return FirstPassDecoder(model, features, lexicon, graphs, vectors, bias, settings, job.device, whole)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from utils.baselines.gmm_decoding import Recogniser, errors
-from utils.baselines.gmm_training import Model
+from utils.baselines.gmm_decoding import GmmDecoder, errors
+from utils.baselines.gmm_training import GmmModel
 from utils.core.files import read_json, write_json
 from utils.core.parallel import run_all
-from utils.decode.decoding import in_order, unfinished, write_hypotheses
+from utils.decode.first_pass import in_order, unfinished, write_hypotheses
 from utils.lang.lexicon import read_lexicon
 from utils.pipeline.contract import Job
 from utils.train.dataset import Features, read_cuts
@@ -17,8 +17,8 @@ SPLITS = ("dev", "test")
 def run(job: Job) -> None:
     """Write hyps-lattice-<split>.jsonl, weights.json, timing.json."""
     features = Features(job.inputs["features"], cache_gb=0.0)
-    lang, model = job.inputs["lang"], Model.load(job.inputs["train"] / "model.safetensors")
-    recogniser = Recogniser(model, read_lexicon(lang), lang, features, job.config.decode)
+    lang, model = job.inputs["lang"], GmmModel.load(job.inputs["train"] / "model.safetensors")
+    recogniser = GmmDecoder(model, read_lexicon(lang), lang, features, job.config.decode)
     path = job.out / "weights.json"
     if not path.exists():
         wrong = {}
@@ -33,7 +33,7 @@ def run(job: Job) -> None:
     write_hypotheses(job.out, SPLITS)
 
 
-def decode(job: Job, recogniser: Recogniser, split: str, weight: float, folder: Path) -> None:
+def decode(job: Job, recogniser: GmmDecoder, split: str, weight: float, folder: Path) -> None:
     """Decode what is missing of a split with one LM weight."""
     batches = in_order(list(read_cuts(job.inputs["features"], split)))
     run_all(recogniser.decode, [(cuts, weight, out) for cuts, out in unfinished(batches, folder)], job.nj, f"decode {split}")

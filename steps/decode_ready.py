@@ -6,7 +6,7 @@ from utils.baselines.ready import SYSTEMS, recognise
 from utils.core.files import write_json
 from utils.core.memory import keep_freed
 from utils.core.parallel import run_all
-from utils.decode.decoding import in_order, unfinished, write_hypotheses
+from utils.decode.first_pass import in_order, unfinished, write_hypotheses
 from utils.pipeline.contract import Job
 
 SPLITS = ("dev", "test")

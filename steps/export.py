@@ -9,7 +9,7 @@ from utils.core.files import atomic_path, write_json
 from utils.lang.lexicon import read_lexicon
 from utils.pipeline.contract import Job
 from utils.train.dataset import read_cuts
-from utils.train.trained import trained_model
+from utils.train.models import trained_model
 
 COPIES = {
     "train": ("model.safetensors", "config.yaml", "summary.json"),
@@ -31,13 +31,13 @@ def run(job: Job) -> None:
     with atomic_path(bundle / "features.yaml") as temporary:
         shutil.copyfile(job.inputs["features"] / "config.yaml", temporary)
     lexicon = read_lexicon(job.inputs["lang"])
-    bins = next(iter(read_cuts(job.inputs["features"], "dev"))).num_features
+    feature_dim = next(iter(read_cuts(job.inputs["features"], "dev"))).num_features
     model = trained_model(job.inputs["train"], job.inputs, lexicon)
     if model.word is not None:
         save_word_vectors(model, lexicon.words, bundle / "word_vectors.safetensors")
-    manifest = {"num_mel_bins": bins, "corpus": job.corpus, "recipe": job.recipe, "train": job.inputs["train"].name}
+    manifest = {"feature_dim": feature_dim, "corpus": job.corpus, "recipe": job.recipe, "train": job.inputs["train"].name}
     if job.config.export.onnx:
-        manifest["onnx_difference"] = export_onnx(model, bins, bundle / "model.onnx")
+        manifest["onnx_difference"] = export_onnx(model, feature_dim, bundle / "model.onnx")
         job.log.info("model.onnx: within %.1g of torch", manifest["onnx_difference"])
     write_json(bundle / "bundle.json", manifest)
 

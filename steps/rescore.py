@@ -10,7 +10,7 @@ from utils.core.files import read_json, read_jsonl, write_json, write_jsonl
 from utils.core.memory import keep_freed
 from utils.core.parallel import run_all
 from utils.core.timing import sum_timing, timed
-from utils.decode.decoding import pieces
+from utils.decode.first_pass import pieces
 from utils.lang.lexicon import UNKNOWN
 from utils.pipeline.config import made_with
 from utils.pipeline.contract import Job

@@ -15,9 +15,9 @@ from utils.lang.lexicon import training_lexicon
 from utils.pipeline.contract import Job
 from utils.results.pictures import training_curves
 from utils.train.dataset import Features, read_cuts
-from utils.train.hidden_states import UpperLayers, load_pretrained
-from utils.train.trained import make_model
-from utils.train.training import Trainer
+from utils.train.models import make_model
+from utils.train.pretrained_layers import UpperLayers, load_pretrained
+from utils.train.trainer import Trainer
 
 WORKERS = 8  # at most, that make batches for a GPU
 

@@ -1,6 +1,6 @@
 """Stage 5 of the system gmm: monophone, then triphone models."""
 
-from utils.baselines.gmm_training import Trainer
+from utils.baselines.gmm_training import GmmTrainer
 from utils.lang.lexicon import read_lexicon
 from utils.pipeline.contract import Job
 from utils.train.dataset import Features, read_cuts
@@ -10,4 +10,4 @@ def run(job: Job) -> None:
     """Write model.safetensors, summary.json, curves.jsonl, unaligned.tsv."""
     lexicon, features = read_lexicon(job.inputs["lang"]), Features(job.inputs["features"], job.config.train.cache_gb)
     cuts = list(read_cuts(job.inputs["features"], "train"))
-    Trainer(lexicon, features, cuts, job.config, job.out, job.nj, job.log).run()
+    GmmTrainer(lexicon, features, cuts, job.config, job.out, job.nj, job.log).run()

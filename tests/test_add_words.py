@@ -13,7 +13,7 @@ from support.driving import drive
 from support.training import MEMORISING
 from utils.core.errors import UserError
 from utils.core.files import ROOT, digest, read_jsonl
-from utils.lang import linter, packs
+from utils.lang import confusable, packs
 from utils.lang.lexicon import Lexicon
 from utils.lang.ngram import read_arpa
 from utils.pipeline.config import load
@@ -55,7 +55,7 @@ def test_a_missing_or_damaged_pack_is_one_error(tmp_path):
         packs.read_pack(tmp_path / "cut.safetensors")
 
 
-def test_the_linter_lists_words_of_the_same_units_or_nearly_the_same_vector(tmp_path):
+def test_confusable_words_are_those_of_the_same_units_or_nearly_the_same_vector(tmp_path):
     known = torch.eye(4)[:3]
     near = torch.nn.functional.normalize(torch.tensor([0.0, 0.9, 0.0, 0.4359]), dim=0)  # cosine 0.9 with the second
     added = packs.Pack(
@@ -66,13 +66,13 @@ def test_the_linter_lists_words_of_the_same_units_or_nearly_the_same_vector(tmp_
         {},
     )
     lexicon = Lexicon(["two", "nearer", "other"], ["T", "UW", "N", "IH", "R", "F"], [("two", ("T", "UW"))], tmp_path)
-    lines = linter.close_pairs(added, lexicon, known, scale=20.0)
+    lines = confusable.close_pairs(added, lexicon, known, scale=20.0)
     assert lines[0].startswith("too sounds like two (T UW)") and lines[1] == "too is close to two: expected confusion 50%"
     assert lines[2] == "near is close to nearer: expected confusion 12%" and len(lines) == 3  # 1 / (1 + e^2)
 
 
-def test_two_word_softmax_is_what_the_linter_expects():
-    found = list(linter.confusions(torch.eye(2)[:1], torch.tensor([[0.95, 0.3122]]), 30.0))
+def test_expected_confusion_is_the_two_word_softmax():
+    found = list(confusable.confusions(torch.eye(2)[:1], torch.tensor([[0.95, 0.3122]]), 30.0))
     logits = torch.tensor([1.0, 0.95]) * 30
     assert found[0][2] == pytest.approx(logits.softmax(0)[1].item(), abs=1e-4)
 

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from utils.core.errors import UserError
 from utils.core.files import write_json
 from utils.features import front_end, front_ends, whisper_model
-from utils.train.hidden_states import load_pretrained, make_front
+from utils.train.pretrained_layers import load_pretrained, make_front
 
 ctranslate2 = pytest.importorskip("ctranslate2", reason="needs the package ctranslate2")
 

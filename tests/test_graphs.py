@@ -14,7 +14,7 @@ from support.corpora import SENTENCES
 from support.driving import drive
 from utils.core.errors import UserError
 from utils.core.files import ROOT, read_json, write_json
-from utils.decode import decoding, nbest
+from utils.decode import first_pass, nbest
 from utils.lang import graphs, lexicon, ngram, units, vocabulary
 from utils.pipeline import config as configuration
 from utils.pipeline import contract, stages
@@ -171,8 +171,8 @@ def test_a_search_among_the_words_within_reach_finds_what_one_among_all_does(lan
     lengths, padded = torch.tensor([14, 11]), scores.clone()
     padded[1, 11:, -1] = 90.0
     settings = SimpleNamespace(beam=beam, output_beam=0.6 * beam, max_active=100_000)
-    whole = decoding.lattices(scores.log_softmax(-1), lengths, graph, settings)
-    part = decoding.lattices_of_words(padded.log_softmax(-1), lengths, graph, settings)
+    whole = first_pass.lattices(scores.log_softmax(-1), lengths, graph, settings)
+    part = first_pass.lattices_of_words(padded.log_softmax(-1), lengths, graph, settings)
     assert torch.equal(whole.arcs.values()[:, :3], part.arcs.values()[:, :3])
     assert torch.allclose(whole.scores, part.scores, atol=1e-5) and torch.equal(whole.lm_scores, part.lm_scores)
     assert torch.equal(whole.aux_labels, part.aux_labels)
@@ -184,8 +184,8 @@ def test_an_utterance_whose_paths_are_all_lost_leaves_its_neighbours_theirs(lang
     log_probs = torch.full((3, 6, 1 + words), -20.0)
     log_probs[..., 0], log_probs[0, 2, 4], log_probs[1, 3, 6], log_probs[2] = -5.0, 0.0, 0.0, -torch.inf
     settings = SimpleNamespace(beam=13.0, output_beam=8.0, max_active=3000)
-    found = decoding.lattices_of_words(log_probs, torch.tensor([6, 6, 6]), graph, settings)
-    assert decoding.best_paths(found) == [[4], [6], []]
+    found = first_pass.lattices_of_words(log_probs, torch.tensor([6, 6, 6]), graph, settings)
+    assert first_pass.best_paths(found) == [[4], [6], []]
 
 
 def test_words_out_of_reach_are_left_out_of_the_search(lang):
@@ -193,7 +193,7 @@ def test_words_out_of_reach_are_left_out_of_the_search(lang):
     graph, words = graphs.load_fsa(lang.folder / "word_graph.pt"), len(lang.lexicon.words)
     log_probs = torch.full((1, 4, 1 + words), -30.0)
     log_probs[..., 0], log_probs[0, 1, 7], log_probs[0, 2, 3], log_probs[0, 3, 5] = 0.0, -1.0, -2.0, -1.0
-    part, ids = decoding.within_reach(log_probs, torch.zeros(1, 4), torch.tensor([3]), graph, 20.0)
+    part, ids = first_pass.within_reach(log_probs, torch.zeros(1, 4), torch.tensor([3]), graph, 20.0)
     assert ids.tolist() == [0, 3, 7]  # word 5 is near in padding alone
     labels = torch.cat((ids, torch.tensor([-1])))[part.labels.long()]
     kept = torch.isin(graph.labels, torch.tensor([-1, 0, 3, 7], dtype=torch.int32))
@@ -372,7 +372,7 @@ def test_whole_lattices_get_the_scores_of_the_whole_model(lang):
     acceptor = graphs.compile_acceptor(graphs.grammar(lang.folder / "lm.arpa", words), len(lang.lexicon.words))
     log_probs = (3 * torch.randn(1, 9, len(lang.lexicon.tokens) + 1, generator=torch.Generator().manual_seed(7))).log_softmax(-1)
     settings = SimpleNamespace(beam=60.0, output_beam=6.0, max_active=100_000)
-    first = decoding.lattices(log_probs, torch.tensor([9]), hlg, settings)
+    first = first_pass.lattices(log_probs, torch.tensor([9]), hlg, settings)
     acceptor.scores = 0.7 * acceptor.lm_scores
     second = graphs.rescored(first, acceptor, 1.0, 30.0)
     assert second.labels.min() == -1 and second.labels.max() <= len(lang.lexicon.tokens)

@@ -9,7 +9,7 @@ from utils.core.frames import output_frames
 from utils.nn.ctc import greedy
 from utils.nn.model import build
 from utils.train.optimiser import learning_rate
-from utils.train.training import choose_words
+from utils.train.trainer import choose_words
 from utils.vectors import table as vectors
 from utils.vectors.wordvec import WordVectors
 

@@ -11,7 +11,7 @@ from tests.bench.open_vocabulary import rates
 from tests.bench.open_vocabulary_page import beside_control, draw
 from utils.core.errors import UserError
 from utils.core.files import ROOT
-from utils.decode.decoding import BATCH_SECONDS, SCORES, WORD_FRAME, Decoder
+from utils.decode.first_pass import BATCH_SECONDS, SCORES, WORD_FRAME, FirstPassDecoder
 
 ROWS = [
     {"id": "a", "ref": ["call", "zermatt", "now"], "hyp": ["call", "zermatt", "now"]},
@@ -44,7 +44,7 @@ def test_homophones_that_are_taken_for_each_other():
 def test_batches_shrink_as_the_vocabulary_grows():
     def seconds(words):
         vectors = None if words is None else torch.zeros(words, 1)
-        return Decoder(None, None, None, {}, vectors, None, None, "cpu").batch_seconds()
+        return FirstPassDecoder(None, None, None, {}, vectors, None, None, "cpu").batch_seconds()
 
     assert seconds(None) == seconds(5_000) == BATCH_SECONDS
     assert seconds(200_000) * 200_000 / WORD_FRAME == pytest.approx(SCORES)

@@ -9,7 +9,7 @@ import torch
 
 from utils.core.files import write_json
 from utils.decode.candidates import Candidates
-from utils.decode.decoding import best_paths, lattices
+from utils.decode.first_pass import best_paths, lattices
 from utils.decode.nbest import nbest
 from utils.lang import graphs, lexicon, ngram
 from utils.lang.fsa import some

@@ -30,8 +30,8 @@ from utils.nn.wav2vec2 import Architecture, Wav2Vec2
 from utils.pipeline import config, stages
 from utils.pipeline.contract import Job
 from utils.train.dataset import Features, read_cuts
-from utils.train.hidden_states import LayerMix, UpperLayers
-from utils.train.training import Trainer
+from utils.train.pretrained_layers import LayerMix, UpperLayers
+from utils.train.trainer import Trainer
 
 TINY = Architecture(
     hidden_size=16,
@@ -344,8 +344,8 @@ def tuned(corpus):
 
 
 def trainer(tuned, out, **train):
-    from utils.train.hidden_states import load_pretrained
-    from utils.train.trained import make_model
+    from utils.train.models import make_model
+    from utils.train.pretrained_layers import load_pretrained
 
     torch.manual_seed(0)
     changed = SimpleNamespace(**{**vars(tuned.config), "train": SimpleNamespace(**{**vars(tuned.config.train), **train})})
@@ -484,7 +484,7 @@ def test_fine_tuning_that_cannot_be_is_refused_before_any_work(recipe, sets, sai
 
 @pytest.mark.parametrize("layer", [-1, 0])
 def test_fine_tuning_needs_a_layer_above(tuned, tmp_path, layer):
-    from utils.train.trained import make_model
+    from utils.train.models import make_model
 
     said = json.loads((tuned.inputs["features"] / "front_end.json").read_text())
     (tmp_path / "front_end.json").write_text(json.dumps({**said, "layers": [layer % 4]}))

@@ -10,7 +10,7 @@ import torch
 
 from utils.core.errors import UserError
 from utils.core.files import ROOT
-from utils.decode.decoding import lattices
+from utils.decode.first_pass import lattices
 from utils.decode.posteriors import extended, oracle, word_posteriors
 from utils.decode.word_lattice import WordLattice, word_lattices
 from utils.lang.fsa import arc_labels

@@ -31,7 +31,7 @@ from tests.bench.common import (
 from utils.pipeline import driver
 from utils.pipeline.stages import Plan
 from utils.results.tables import Table, as_text, grouped, number
-from utils.train.training import Trainer
+from utils.train.trainer import Trainer
 
 EPOCHS, ROUNDS = 2, 3
 

@@ -18,7 +18,7 @@ from utils.results.records import named_overrides
 from utils.results.store import locked
 from utils.results.tables import Table, as_markdown, number
 from utils.results.variants import display_name
-from utils.train.training import Trainer
+from utils.train.trainer import Trainer
 
 
 def of_model(options: Namespace) -> List[str]:

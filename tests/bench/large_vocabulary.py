@@ -22,7 +22,7 @@ from tests.bench.common import corpus_folder, described, records_of, what, write
 from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.core.versions import machine
-from utils.decode.decoding import Decoder, first_pass_graph, pieces
+from utils.decode.first_pass import FirstPassDecoder, first_pass_graph, pieces
 from utils.lang.lexicon import Lexicon, read_lexicon
 from utils.lang.packs import read_pack, write_pack
 from utils.lang.units import cmudict, pronounce
@@ -33,7 +33,7 @@ from utils.pipeline.stages import Plan
 from utils.rescore.adding import Adding
 from utils.results.tables import Table, as_text, grouped, number
 from utils.train.dataset import Features, ordered_batches, read_cuts
-from utils.train.trained import composed_table, trained_model, with_added
+from utils.train.models import composed_table, trained_model, with_added
 
 ENDINGS = ("", "'s", "ing", "ed", "ly", "ness")
 
@@ -112,7 +112,7 @@ def decode(plans: Dict[str, Plan], folder: Path, audio_seconds: float) -> Dict[s
     settings = view(plans["decode"].config).decode
     graphs = {"word_lattice": first_pass_graph(lang / "word_graph.pt", settings.first_lm_scale, "cpu")}
     features = Features(plans["features"].out, 0.0)
-    decoder = Decoder(model, features, open_lexicon(lang, False), graphs, vectors, bias, settings, "cpu")
+    decoder = FirstPassDecoder(model, features, open_lexicon(lang, False), graphs, vectors, bias, settings, "cpu")
     cuts: List[Any] = []
     for cut in read_cuts(plans["features"].out, "dev"):
         if sum(c.duration for c in cuts) < audio_seconds:

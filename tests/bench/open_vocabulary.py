@@ -26,8 +26,8 @@ from tests.bench.common import also, corpus_folder, described, must, of_model, o
 from tests.bench.open_vocabulary_page import draw
 from utils.core.files import ROOT, read_json, read_jsonl, write_lines
 from utils.core.versions import machine
+from utils.lang.confusable import confusion
 from utils.lang.lexicon import read_lexicon
-from utils.lang.linter import confusion
 from utils.lang.units import cmudict, pronounce, pronunciations
 from utils.lang.vocabulary import used_lang
 from utils.pipeline import driver

@@ -37,7 +37,7 @@ from utils.pipeline import driver
 from utils.pipeline.stages import Plan
 from utils.results.tables import Table, as_text, grouped, number
 from utils.train.dataset import collate
-from utils.train.training import Trainer
+from utils.train.trainer import Trainer
 
 PRECISIONS = ("fp32", "bf16", "fp16")
 BATCHES, ROUNDS = 8, 7

@@ -12,7 +12,7 @@ from utils.lang.lexicon import read_lexicon
 from utils.pipeline.config import load, view
 from utils.pipeline.stages import plan
 from utils.train.dataset import Features, read_cuts
-from utils.train.training import Trainer
+from utils.train.trainer import Trainer
 
 SMALL = [
     "data.module=kaldi_dir",
@@ -72,7 +72,7 @@ def planned(source: Path, exp: Path, *more: str) -> SimpleNamespace:
 
 
 def trainer(prepared, out: Path, device: str = "cpu", workers: int = 0, **train) -> Trainer:
-    from utils.train.trained import make_model
+    from utils.train.models import make_model
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

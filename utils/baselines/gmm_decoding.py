@@ -6,16 +6,16 @@ from typing import Any, Dict, List, Sequence
 
 import kaldialign
 
-from utils.baselines.gmm_training import Model, frames
+from utils.baselines.gmm_training import GmmModel, frames
 from utils.baselines.hmm import Hmm, libraries
 from utils.core.process import quiet
 from utils.core.timing import timed
-from utils.decode.decoding import pieces, write_piece
+from utils.decode.first_pass import pieces, write_piece
 from utils.lang.lexicon import Lexicon
 from utils.train.dataset import Features
 
 
-class Recogniser:
+class GmmDecoder:
     """A trained model with its graph.
 
     Args:
@@ -23,7 +23,7 @@ class Recogniser:
       config: the group decode.
     """
 
-    def __init__(self, model: Model, lexicon: Lexicon, lang: Path, features: Features, config: SimpleNamespace) -> None:
+    def __init__(self, model: GmmModel, lexicon: Lexicon, lang: Path, features: Features, config: SimpleNamespace) -> None:
         khg, _ = libraries()
         self.lexicon, self.features = lexicon, features
         self.hmm, self.mixtures = Hmm(lexicon, model.tree, model.counts), model.mixtures.to_kaldi()

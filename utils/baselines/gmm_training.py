@@ -31,7 +31,7 @@ PIECE = 100  # utterances
 
 
 @dataclass
-class Model:
+class GmmModel:
     """A GMM-HMM, and how its training went."""
 
     mixtures: Mixtures
@@ -45,7 +45,7 @@ class Model:
         write_bytes(path, save({**vars(self.mixtures), **rest}))
 
     @classmethod
-    def load(cls, path: Path) -> "Model":
+    def load(cls, path: Path) -> "GmmModel":
         """Read what `save` wrote."""
         tensors = load_file(path)
         tree, counts, curve = (tensors.pop(name) for name in ("tree", "counts", "curve"))
@@ -59,7 +59,7 @@ def frames(features: Features, cut: Any) -> np.ndarray:
     return torch.cat((x, first * DELTA, compute_deltas(first) * DELTA_DELTA)).T.contiguous().numpy()
 
 
-class Trainer:
+class GmmTrainer:
     """Trains on `cuts`; what a resumed run needs is in `out/passes.safetensors`.
 
     Args:
@@ -97,7 +97,7 @@ class Trainer:
     def run(self) -> None:
         """Train to the last pass; writes model.safetensors, curves.jsonl, unaligned.tsv, summary.json."""
         path = self.out / "passes.safetensors"
-        model = Model.load(path) if path.exists() else self._nothing()
+        model = GmmModel.load(path) if path.exists() else self._nothing()
         if len(model.curve):
             self.log.info("going on after pass %d of %d", len(model.curve), len(self.phases))
         for number in range(len(model.curve), len(self.phases)):
@@ -120,12 +120,12 @@ class Trainer:
         shutil.rmtree(self.out / "sums", ignore_errors=True)
         path.unlink()
 
-    def _nothing(self) -> Model:
+    def _nothing(self) -> GmmModel:
         dim, pdfs = frames(self.features, self.pieces[0][0]).shape[1], STATES * (len(self.lexicon.tokens) + 1)
         start = Mixtures(np.arange(pdfs), np.ones(pdfs), np.zeros((pdfs, dim)), np.ones((pdfs, dim)))
-        return Model(start, b"", np.zeros(0), np.zeros((0, 3)))
+        return GmmModel(start, b"", np.zeros(0), np.zeros((0, 3)))
 
-    def _pass(self, number: int, model: Model) -> Model:
+    def _pass(self, number: int, model: GmmModel) -> GmmModel:
         phase, folder = self.phases[number], self.out / "sums"
         shutil.rmtree(folder, ignore_errors=True)
         hmm = Hmm(self.lexicon, model.tree, model.counts)
@@ -150,7 +150,7 @@ class Trainer:
         count = sums.frames.sum()
         what = (number + 1, len(self.phases), phase, score / count, len(mixtures.pdf), mixtures.pdf[-1] + 1)
         self.log.info("pass %d of %d (%s): %.3f nats a frame; %d Gaussians of %d states", *what)
-        return Model(mixtures, tree, counts, np.concatenate((model.curve, [[count, score / count, len(lost)]])))
+        return GmmModel(mixtures, tree, counts, np.concatenate((model.curve, [[count, score / count, len(lost)]])))
 
     def _wanted(self, number: int) -> int:
         """Gaussians after a pass: in even steps to all of them in the first part of its phase."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from utils.core.errors import UserError
 from utils.core.files import atomic_path
-from utils.nn.model import Model
+from utils.nn.model import AcousticModel
 
 TOLERANCE = 1e-3  # between torch and ONNX Runtime, of log-probabilities
 
@@ -20,23 +20,23 @@ TOLERANCE = 1e-3  # between torch and ONNX Runtime, of log-probabilities
 class Flat(nn.Module):
     """The model with a tuple of tensors for an output, as ONNX wants it."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: AcousticModel) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tuple[Tensor, ...]:
-        """x: (N, T, num_mel_bins); lengths: (N,) -> the tensors that `output_names` names."""
+        """x: (N, T, feature_dim); lengths: (N,) -> the tensors that `output_names` names."""
         output = self.model(x, lengths)
         return tuple(getattr(output, name) for name in output_names(self.model))
 
 
-def output_names(model: Model) -> List[str]:
+def output_names(model: AcousticModel) -> List[str]:
     """Fields of utils.nn.model.Output that this model fills; the lengths always."""
     names = (["subword"] if model.subword is not None else []) + (["frames", "blank"] if model.word is not None else [])
     return names + ["subword_lengths", "word_lengths"]
 
 
-def export_onnx(model: Model, num_mel_bins: int, path: Path) -> float:
+def export_onnx(model: AcousticModel, feature_dim: int, path: Path) -> float:
     """Write the network as ONNX (any batch size and length) and check it against torch on other sizes than it was traced with.
 
     Returns:
@@ -45,7 +45,7 @@ def export_onnx(model: Model, num_mel_bins: int, path: Path) -> float:
       UserError: ONNX Runtime says something else than torch.
     """
     flat, names = Flat(model).eval(), output_names(model)  # eval: exporting restores the mode that it found
-    x, lengths = torch.randn(2, 96, num_mel_bins), torch.tensor([96, 80])
+    x, lengths = torch.randn(2, 96, feature_dim), torch.tensor([96, 80])
     old_exporter = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
     with atomic_path(path) as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -63,7 +63,7 @@ def export_onnx(model: Model, num_mel_bins: int, path: Path) -> float:
             },
             **old_exporter,
         )
-    worst = difference(flat, num_mel_bins, path)
+    worst = difference(flat, feature_dim, path)
     if worst > TOLERANCE:
         raise UserError(
             f"{path}: ONNX Runtime differs from torch by {worst:.2g}; export with --set export.onnx=false and report it"
@@ -71,7 +71,7 @@ def export_onnx(model: Model, num_mel_bins: int, path: Path) -> float:
     return worst
 
 
-def difference(flat: Flat, num_mel_bins: int, path: Path) -> float:
+def difference(flat: Flat, feature_dim: int, path: Path) -> float:
     """Largest difference between torch and ONNX Runtime on three utterances of unlike lengths."""
     import onnxruntime
 
@@ -79,7 +79,7 @@ def difference(flat: Flat, num_mel_bins: int, path: Path) -> float:
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     lengths = torch.tensor([231, 154, 9])
-    x = torch.randn(3, 231, num_mel_bins, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(3, 231, feature_dim, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = flat(x, lengths)
     got = session.run(None, {"x": x.numpy(), "lengths": lengths.numpy()})
@@ -95,7 +95,7 @@ def difference(flat: Flat, num_mel_bins: int, path: Path) -> float:
     return worst
 
 
-def save_word_vectors(model: Model, words: List[str], path: Path) -> None:
+def save_word_vectors(model: AcousticModel, words: List[str], path: Path) -> None:
     """Write the composed table: `vectors` (V, dim), `bias` (V,), the words in the metadata, one a line."""
     with torch.no_grad():
         vectors, bias = model.word.table(torch.arange(len(words)))

@@ -109,7 +109,7 @@ class WordLattice:
 
 
 def word_lattices(lattices: Any, lm_scale: float, beam: float) -> List[WordLattice]:
-    """Word lattices of k2 lattices whose paths have one arc a frame, as `utils.decode.decoding.lattices` makes them.
+    """Word lattices of k2 lattices whose paths have one arc a frame, as `utils.decode.first_pass.lattices` makes them.
 
     Paths that differ in the alignment alone are one, with the score of the best.
 

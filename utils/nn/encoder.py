@@ -24,7 +24,7 @@ class Encoder(nn.Module):
 
     def __init__(
         self,
-        num_mel_bins: int,
+        feature_dim: int,
         strides: Tuple[int, int],
         dim: int,
         fine_layers: int,
@@ -39,7 +39,7 @@ class Encoder(nn.Module):
         if coarse % fine:
             raise UserError(f"model.word_subsampling={coarse} must be a multiple of model.subword_subsampling={fine}")
         self.convolutions = nn.ModuleList(
-            [nn.Conv1d(num_mel_bins, dim, 5, stride=2, padding=2)]
+            [nn.Conv1d(feature_dim, dim, 5, stride=2, padding=2)]
             + [nn.Conv1d(dim, dim, 5, stride=2, padding=2) for _ in range(fine.bit_length() - 2)]
         )
         self.ratio = coarse // fine
@@ -56,7 +56,7 @@ class Encoder(nn.Module):
         """Encode a padded batch.
 
         Args:
-          x: (N, T, num_mel_bins), normalised features.
+          x: (N, T, feature_dim), normalised features.
           lengths: (N,), frames of each utterance.
         Returns:
           the fine stream (N, ceil(T / strides[0]), dim) and the frames of each utterance (N,); the coarse stream and its frames.

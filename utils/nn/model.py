@@ -25,7 +25,7 @@ class Output:
     word_lengths: Tensor  # (N,)
 
 
-class Model(nn.Module):
+class AcousticModel(nn.Module):
     """See `build`."""
 
     def __init__(
@@ -38,7 +38,7 @@ class Model(nn.Module):
         self.word = word
 
     def forward(self, x: Tensor, lengths: Tensor) -> Output:
-        """x: (N, T, num_mel_bins), normalised fbank, or hidden states as `front` takes them; lengths: (N,), frames."""
+        """x: (N, T, feature_dim), normalised fbank, or hidden states as `front` takes them; lengths: (N,), frames."""
         if self.front is not None:
             x = self.front(x, lengths)
         fine, fine_lengths, coarse, coarse_lengths = self.encoder(x, lengths)
@@ -59,26 +59,26 @@ class Model(nn.Module):
 
 def build(
     config: SimpleNamespace,
-    num_mel_bins: int,
+    feature_dim: int,
     units: int,
     words: int,
     table: Dict[str, Tensor],
     vector_dim: int,
     front: Optional[nn.Module] = None,
-) -> Model:
+) -> AcousticModel:
     """Make a model with fresh weights.
 
     Args:
       config: the group `model`.
-      num_mel_bins: of the features, or of what `front` makes of them.
+      feature_dim: of the features, or of what `front` makes of them.
       units: sub-word symbols, blank among them.
       words: rows of the word-vector table.
       table: the word-vector table's parts (stage vectors).
       vector_dim: width of the word-vector space.
-      front: stands before the encoder (utils.train.hidden_states).
+      front: stands before the encoder (utils.train.pretrained_layers).
     """
     encoder = Encoder(
-        num_mel_bins,
+        feature_dim,
         (config.subword_subsampling, config.word_subsampling),
         config.dim,
         config.fine_layers,
@@ -91,7 +91,7 @@ def build(
     if config.word_head != "none":
         vectors = WordVectors(table, vector_dim) if config.word_head == "vectors" else SoftmaxTable(words, vector_dim)
         word = WordHead(config.dim, vector_dim, vectors)
-    return Model(encoder, nn.Linear(config.dim, units) if config.subword_head else None, word, front)
+    return AcousticModel(encoder, nn.Linear(config.dim, units) if config.subword_head else None, word, front)
 
 
 def parameters(model: nn.Module) -> int:

@@ -14,17 +14,17 @@ from torch.nn import functional as F
 from utils.core.errors import UserError
 from utils.features.extraction import audio
 from utils.features.front_ends import make
+from utils.lang.confusable import close_pairs
 from utils.lang.lexicon import Lexicon, read_lexicon
-from utils.lang.linter import close_pairs
 from utils.lang.packs import Pack
 from utils.lang.units import cmudict, pronounce
 from utils.nn.ctc import greedy
-from utils.nn.model import Model
+from utils.nn.model import AcousticModel
 from utils.pipeline.config import made_with
 from utils.text.normalise import normaliser
 from utils.text.sentences import transcripts
 from utils.train.dataset import Features
-from utils.train.trained import composed_table, trained_model
+from utils.train.models import composed_table, trained_model
 from utils.vectors import table as vectors
 from utils.vectors.wordvec import WordVectors, word_scores
 
@@ -267,7 +267,7 @@ class Adding:
         torch.set_num_threads(1)
         self.folders = folders
         self.lexicon: Lexicon = read_lexicon(folders["lang"])
-        self.model: Model = trained_model(folders["train"], folders, self.lexicon)
+        self.model: AcousticModel = trained_model(folders["train"], folders, self.lexicon)
         self.composer: Optional[Composer] = None
         self.known = torch.zeros(0, 1)
         if self.model.word is not None and isinstance(self.model.word.words, WordVectors):

@@ -21,7 +21,7 @@ from utils.pipeline.config import made_with
 from utils.pipeline.contract import Job
 from utils.rescore.adding import Adding, spellings
 from utils.rescore.whole_lattice import WholeLattices
-from utils.train.trained import with_added
+from utils.train.models import with_added
 from utils.vectors.wordscore import sequence_scores, span_scores
 from utils.vectors.wordvec import word_scores
 
@@ -195,7 +195,7 @@ def _lattices(piece: Dict[str, Any], graph: str) -> Any:
 
 
 def _scores(piece: Dict[str, Any]) -> Dict[str, torch.Tensor]:
-    """What the heads said of a decoded piece (`Decoder._piece`)."""
+    """What the heads said of a decoded piece (`FirstPassDecoder._piece`)."""
     return load_file(str(piece["path"].with_name(piece["path"].name + "-scores.safetensors")))
 
 

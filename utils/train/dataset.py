@@ -29,7 +29,7 @@ class Batch:
     """Utterances padded with zeros behind their ends."""
 
     ids: List[str]
-    x: Tensor  # (N, T, num_mel_bins)
+    x: Tensor  # (N, T, feature_dim)
     lengths: Tensor  # (N,), frames
     subwords: List[List[int]]  # sub-word ids of each transcript; words outside the lexicon are left out
     words: List[List[int]]  # word ids likewise
@@ -67,7 +67,7 @@ class Features:
         self.room = cache_gb * 2**30
 
     def __call__(self, cut) -> Tensor:  # noqa: ANN001 - a Lhotse cut
-        """(T, num_mel_bins), float32. The same numbers whether they come from the disk or the cache."""
+        """(T, feature_dim), float32. The same numbers whether they come from the disk or the cache."""
         kept = self.cache.get(cut.id)
         if kept is None:
             kept = self.normalise(torch.from_numpy(cut.load_features()), cut.supervisions[0].speaker).half()
@@ -78,7 +78,7 @@ class Features:
         return kept.float()
 
     def normalise(self, x: Tensor, speaker: str) -> Tensor:
-        """x: (T, num_mel_bins) -> zero mean and unit variance by the statistics of stage 1."""
+        """x: (T, feature_dim) -> zero mean and unit variance by the statistics of stage 1."""
         for prefix in ("", f"{speaker}/"):
             if prefix + "mean" in self.stats:
                 return (x - self.stats[prefix + "mean"]) / self.stats[prefix + "std"]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class LetterEncoder(nn.Module):
+class SymbolEncoder(nn.Module):
     """Letters or phones of a word -> vector: embeddings of letter and place (from both ends), two convolutions, pooling."""
 
     places = 24  # beyond it letters share a place
@@ -62,17 +62,17 @@ class WordVectors(nn.Module):
 
     def __init__(self, table: Dict[str, Tensor], dim: int) -> None:
         super().__init__()
-        self.spelling: Optional[LetterEncoder] = None
-        self.pronunciation: Optional[LetterEncoder] = None
+        self.spelling: Optional[SymbolEncoder] = None
+        self.pronunciation: Optional[SymbolEncoder] = None
         self.meaning: Optional[nn.Linear] = None
         self.register_buffer("letters", table.get("letters"), persistent=False)
         self.register_buffer("phones", table.get("phones"), persistent=False)
         self.register_buffer("vectors", table.get("meaning"), persistent=False)
         self.register_buffer("known", table["known"].float() if "known" in table else None, persistent=False)
         if self.letters is not None:
-            self.spelling = LetterEncoder(int(self.letters.max()), dim)
+            self.spelling = SymbolEncoder(int(self.letters.max()), dim)
         if self.phones is not None:
-            self.pronunciation = LetterEncoder(int(self.phones.max()), dim)
+            self.pronunciation = SymbolEncoder(int(self.phones.max()), dim)
         if self.vectors is not None:
             self.meaning = nn.Linear(self.vectors.shape[1], dim, bias=False)
 

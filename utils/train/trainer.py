@@ -19,7 +19,7 @@ from utils.core.files import write_json, write_jsonl
 from utils.core.memory import Parts, in_parts
 from utils.lang.lexicon import Lexicon
 from utils.nn.ctc import Span, align, consistency, ctc, greedy, word_spans
-from utils.nn.model import Model, Output, average, parameters, save
+from utils.nn.model import AcousticModel, Output, average, parameters, save
 from utils.train import checkpoints
 from utils.train.dataset import Augment, Batch, Features, Step, collate, epoch_batches, ordered_batches, training_batches
 from utils.train.grounding import contrast, joined, segments, write_ctm
@@ -40,7 +40,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: Model,
+        model: AcousticModel,
         lexicon: Lexicon,
         features: Features,
         train_cuts: CutSet,

@@ -17,7 +17,7 @@ from utils.lang.fsa import arc_edges
 from utils.lang.graphs import load_fsa, need_k2, rescored
 from utils.lang.lexicon import Lexicon
 from utils.nn.ctc import greedy
-from utils.nn.model import Model
+from utils.nn.model import AcousticModel
 from utils.train.dataset import Features
 from utils.vectors.wordvec import word_scores
 
@@ -29,10 +29,10 @@ BATCH_CUTS = 25
 
 
 @dataclass
-class Decoder:
+class FirstPassDecoder:
     """What decoding a batch needs. `graphs` maps a decoding's name (lattice, word_lattice) to its k2 graph."""
 
-    model: Model
+    model: AcousticModel
     features: Features
     lexicon: Lexicon
     graphs: Dict[str, Any]

@@ -9,44 +9,46 @@ from safetensors.torch import load_file
 
 from utils.core.files import read_json
 from utils.lang.lexicon import Lexicon
-from utils.nn.model import Model, build, load
+from utils.nn.model import AcousticModel, build, load
 from utils.pipeline.config import made_with
 from utils.train.dataset import read_cuts
-from utils.train.hidden_states import make_front
+from utils.train.pretrained_layers import make_front
 from utils.vectors.wordvec import SoftmaxTable
 
 NEVER = -1e4  # a score, natural log
 
 
-def make_model(config: SimpleNamespace, lexicon: Lexicon, inputs: Mapping[str, Path], num_mel_bins: int) -> Model:
+def make_model(config: SimpleNamespace, lexicon: Lexicon, inputs: Mapping[str, Path], feature_dim: int) -> AcousticModel:
     """A fresh model for the word-vector table and the units in the folders `inputs`."""
     table = load_file(str(inputs["vectors"] / "table.safetensors"))
     dim = read_json(inputs["vectors"] / "provenance.json")["dim"]
-    front, width = make_front(inputs["features"], num_mel_bins, config.finetune, config.dropout)
+    front, width = make_front(inputs["features"], feature_dim, config.finetune, config.dropout)
     return build(config, width, len(lexicon.tokens) + 1, len(lexicon.words), table, dim, front)
 
 
-def trained_model(folder: Path, inputs: Dict[str, Path], lexicon: Lexicon) -> Model:
+def trained_model(folder: Path, inputs: Dict[str, Path], lexicon: Lexicon) -> AcousticModel:
     """The model of a finished training, to be used.
 
     Args:
       folder: of the stage train.
       inputs: the folders that it was made from, by stage.
     """
-    bins = next(iter(read_cuts(inputs["features"], "dev"))).num_features
-    model = make_model(made_with(folder).model, lexicon, inputs, bins)
+    feature_dim = next(iter(read_cuts(inputs["features"], "dev"))).num_features
+    model = make_model(made_with(folder).model, lexicon, inputs, feature_dim)
     load(model, folder / "model.safetensors")
     return model.eval()
 
 
-def with_added(model: Model, vectors: torch.Tensor, bias: torch.Tensor, added: torch.Tensor) -> Tuple[torch.Tensor, torch.Tensor]:
+def with_added(
+    model: AcousticModel, vectors: torch.Tensor, bias: torch.Tensor, added: torch.Tensor
+) -> Tuple[torch.Tensor, torch.Tensor]:
     """The table with words added: (n, dim). A learned softmax has no vectors for them: they never fire."""
     learned = isinstance(model.word.words, SoftmaxTable)
     rows = vectors.new_zeros(len(added), vectors.shape[1]) if learned else added.to(vectors)
     return torch.cat((vectors, rows)), torch.cat((bias, bias.new_full((len(added),), NEVER if learned else 0.0)))
 
 
-def composed_table(model: Model, words: int, device: str) -> Tuple[torch.Tensor, torch.Tensor]:
+def composed_table(model: AcousticModel, words: int, device: str) -> Tuple[torch.Tensor, torch.Tensor]:
     """Vectors (V, dim) and biases (V,) of all words, as the word head sees them."""
     with torch.no_grad():
         vectors, bias = model.word.table(torch.arange(words, device=device))
