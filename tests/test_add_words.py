@@ -109,6 +109,7 @@ def hits(folder, decoding):
     return {word: [word] in right for word in HELD_OUT}, len(right)
 
 
+@pytest.mark.slow
 def test_words_added_from_recordings_are_recognised_and_the_model_is_untouched(trained):
     before = trained.plans()
     model = before["train"].out / "model.safetensors"
@@ -132,6 +133,7 @@ def test_words_added_from_recordings_are_recognised_and_the_model_is_untouched(t
     assert len(vectors) == len(trained_on) + 2 and torch.allclose(vectors[:-2], trained_on)
 
 
+@pytest.mark.slow
 def test_lists_pronunciations_and_removal(trained, tmp_path):
     (tmp_path / "list.txt").write_text("kilometre\nzulus\n\n")
     said = trained.add("--pack", "list", "--file", str(tmp_path / "list.txt"), "alphas a l f a")
@@ -145,6 +147,7 @@ def test_lists_pronunciations_and_removal(trained, tmp_path):
     assert gone.returncode == 2 and "pack list has no zulus" in gone.stderr
 
 
+@pytest.mark.slow
 def test_a_long_list_can_go_without_what_cannot_be_added(trained, tmp_path):
     (tmp_path / "list.txt").write_text("alpha\nkilometre\n日本\nzurich z qq\nzulus\n")
     arguments = ("--pack", "long", "--file", str(tmp_path / "list.txt"))
@@ -161,6 +164,7 @@ def test_a_long_list_can_go_without_what_cannot_be_added(trained, tmp_path):
     assert sorted(word for word, _ in rows) == ["alpha", "zurich", "日本"] and all(reason for _, reason in rows)
 
 
+@pytest.mark.slow
 def test_frequent_words_of_the_language(trained):
     said = trained.add("--pack", "frequent", "--common", "50", "zermatt")
     assert said.returncode == 0 and "51 words in" in said.stdout, said.stderr
@@ -174,6 +178,7 @@ def test_frequent_words_of_the_language(trained):
     assert not heard & set(pack.words)
 
 
+@pytest.mark.slow
 def test_words_as_likely_as_in_the_language_at_large(trained):
     said = trained.add("--pack", "weighted", "--by-frequency", "the", "zermatt", "zyxzyx")
     assert said.returncode == 0, said.stderr
@@ -183,6 +188,7 @@ def test_words_as_likely_as_in_the_language_at_large(trained):
     assert set(pack.origin.values()) == {"text"}
 
 
+@pytest.mark.slow
 def test_words_that_occur_where_others_do(trained, tmp_path):
     (tmp_path / "vectors.txt").write_text("six 1 0\neight 0.8 0.6\nbravo 0 1\nseven 0.9 0.1\n")
     for arguments, pack in ((("--like", "six,eight"), "class"), (("--like-vectors", str(tmp_path / "vectors.txt")), "nearest")):
@@ -206,6 +212,7 @@ def test_words_that_occur_where_others_do(trained, tmp_path):
     assert lm.word(("<s>",), "seven") > lm.word(("bravo",), "seven")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments, message",
     [
@@ -233,6 +240,7 @@ def test_errors(trained, arguments, message):
     assert said.returncode == 2 and message in said.stderr and "Traceback" not in said.stderr
 
 
+@pytest.mark.slow
 def test_decoding_with_a_pack_that_is_not_there_is_an_error(trained):
     command = [sys.executable, "-m", "utils.pipeline.driver", *trained.base, "--set", "decode.packs=[nowhere]", "--stage", "6"]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

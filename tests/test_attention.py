@@ -54,6 +54,7 @@ def listed(decoder, utterance, *sentences):
     return decoder.score([{"id": utterance, "paths": [{"words": words} for words in sentences]}])
 
 
+@pytest.mark.slow
 def test_the_chain_ends_with_it_and_the_record_says_so(finished):
     every = read_all([finished.corpus])
     records = {r["decoding"]: r for r in every if r["split"] == "test"}
@@ -68,6 +69,7 @@ def test_the_chain_ends_with_it_and_the_record_says_so(finished):
     assert all(path["attention"] < 0 for row in rows for path in row["paths"])
 
 
+@pytest.mark.slow
 def test_hypotheses_of_its_own_join_the_lists_with_words_that_training_lacks(finished):
     assert drive(*finished.arguments, "--set", "rescore.attention.beam=4", "--stage", "rescore", "--stop-stage", "score") == 0
     of_recipe = [r for r in read_all([finished.corpus]) if r["recipe"] == "whisper_wordvec" and r["split"] == "test"]
@@ -102,6 +104,7 @@ def test_hypotheses_of_its_own_join_the_lists_with_words_that_training_lacks(fin
             assert all(words in read for words in proposed[row["id"]] if words in lists[row["id"]])
 
 
+@pytest.mark.slow
 def test_added_words_and_those_that_the_decoder_alone_wrote_have_weights_of_their_own(finished):
     """Half of what it wrote and training lacks is added; what is chosen from the lists is worked out again."""
     (lang,) = finished.exp.glob("lang-*")
@@ -140,6 +143,7 @@ def test_added_words_and_those_that_the_decoder_alone_wrote_have_weights_of_thei
     assert kinds["added"] > 5 and kinds["unknown"] > 5
 
 
+@pytest.mark.slow
 def test_a_recipe_without_word_vectors_takes_them_too_and_they_are_not_searched_again(finished):
     arguments = ["whisper_bpe_ctc" if word == "whisper_wordvec" else word for word in finished.arguments]
     settings = ["--set", "rescore.attention.beam=4", "--set", "train.epochs=2"]
@@ -150,6 +154,7 @@ def test_a_recipe_without_word_vectors_takes_them_too_and_they_are_not_searched_
     assert {"proposals", "attention"} <= set(record["rtf"]) and {"unknown", "attention"} <= set(record["weights"])
 
 
+@pytest.mark.slow
 def test_what_is_said_is_likelier_than_what_is_not(decoder):
     """More words, fewer and others: each is less likely than the transcript, in every long sentence."""
     long = [cut for cut in decoder.cuts.values() if len(cut.supervisions[0].text.split()) > 5]
@@ -161,6 +166,7 @@ def test_what_is_said_is_likelier_than_what_is_not(decoder):
         assert right > max(others), cut.supervisions[0].text
 
 
+@pytest.mark.slow
 def test_a_score_hardly_depends_on_the_other_paths(decoder):
     cut = max(decoder.cuts.values(), key=lambda cut: cut.duration)
     sentences = cut.supervisions[0].text.split(), ["thank", "you"], []
@@ -183,6 +189,7 @@ def test_words_are_written_as_whisper_would(words, language, sentence):
     assert written(words, language) == sentence
 
 
+@pytest.mark.slow
 def test_a_search_finds_what_is_said(decoder):
     cut = max(decoder.cuts.values(), key=lambda cut: cut.duration)
     found, said = decoder.propose([cut.id], 3)[cut.id], cut.supervisions[0].text.split()
@@ -191,6 +198,7 @@ def test_a_search_finds_what_is_said(decoder):
     assert all(word == word.lower() and word.replace("'", "").isalpha() for words in found for word in words)
 
 
+@pytest.mark.slow
 def test_a_search_says_an_utterance_once(decoder):
     """Whisper tends to say a short one again and again, to the end of the time."""
     every = [words for hyps in decoder.propose(sorted(decoder.cuts), 4).values() for words in hyps]
@@ -198,6 +206,7 @@ def test_a_search_says_an_utterance_once(decoder):
     assert len(again) < len(every) / 5  # a quarter where the mean over tokens ranks them
 
 
+@pytest.mark.slow
 def test_what_a_search_finds_does_not_depend_on_who_is_searched_beside(decoder):
     cuts = sorted(decoder.cuts.values(), key=lambda cut: cut.duration)[:24]
     lengths = Counter(-(-cut.num_frames // ALIKE) for cut in cuts)
@@ -208,6 +217,7 @@ def test_what_a_search_finds_does_not_depend_on_who_is_searched_beside(decoder):
     assert sum(one == together[cut.id] for one, cut in zip(alone, cuts)) >= len(cuts) - 2  # but for rounding, in int8
 
 
+@pytest.mark.slow
 def test_utterances_longer_than_the_window_are_searched_together_too(decoder):
     cuts = sorted(decoder.cuts.values(), key=lambda cut: cut.duration)[-12:]
     spoken = np.concatenate([cut.load_features() for cut in cuts] * 4)
@@ -220,6 +230,7 @@ def test_utterances_longer_than_the_window_are_searched_together_too(decoder):
     assert list(found) == ["longest", "long", "longer"] and all(len(hyps) == 1 and len(hyps[0]) > 5 for hyps in found.values())
 
 
+@pytest.mark.slow
 def test_what_it_needs_is_said_before_the_work(decoder, finished, tmp_path):
     with pytest.raises(UserError, match=r"rescore.attention.paths=4 needs features.front_end=whisper and features.layers=\[-1\]"):
         load("wordvec_hybrid", ROOT / "egs/asterisk", ["rescore.attention.paths=4"])

@@ -59,6 +59,7 @@ def call(command):
     return subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_killed_anywhere_and_started_again_all_stages_end_with_the_same_bytes(chain, exp, tmp_path):
     done = call(chain)
     assert done.returncode == 0, done.stderr
@@ -87,6 +88,7 @@ def test_killed_anywhere_and_started_again_all_stages_end_with_the_same_bytes(ch
     assert not list(exp.rglob("*.partial")) and not list(exp.rglob(".tmp-*"))
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_never_made_again_and_takes_no_time(chain, exp):
     assert call(chain).returncode == 0
     before = times(exp)
@@ -103,6 +105,7 @@ def test_planning_loads_nothing_heavy(exp):
     assert not {"torch", "lhotse", "numpy", "k2"} & {line.split("|")[-1].strip() for line in refused.stderr.splitlines()}
 
 
+@pytest.mark.slow
 def test_a_changed_setting_gets_a_new_folder_and_leaves_the_old_one_alone(chain, exp):
     assert call(chain).returncode == 0
     before = {p.name: (snapshot(p, skip=()), times(p)) for p in exp.glob("kaldi_dir/[!.]*")}
@@ -221,6 +224,7 @@ def small_disk(folder):
     return prefix
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_named_with_the_remedy_and_the_next_run_goes_on(chain, exp):
     said = call([*small_disk(exp), *chain])
     assert said.returncode == 1 and "Traceback" not in said.stderr, said.stderr

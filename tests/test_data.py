@@ -84,6 +84,7 @@ def test_a_prompt_is_in_the_same_split_in_every_language():
     assert 0.78 < share < 0.82
 
 
+@pytest.mark.slow
 def test_words_held_out_of_training_are_in_dev_and_test(run_stages, exp, debian_sounds):
     assert run_stages("--corpus", "asterisk", "--set", "data.options.split=words", "--stop-stage", "0") == 0
     folder = finished(exp)
@@ -134,6 +135,7 @@ def test_transcript_slips_are_mended(tmp_path):
     assert said == {"vm-a": ["Il", "messaggio", "non", "può", "essere", "così"], "vm-b": ["È", "in", "uso"], "vm-c": ["Chi", "?"]}
 
 
+@pytest.mark.slow
 def test_killed_data_stage_ends_with_the_same_bytes(run_stages, exp, debian_sounds):
     arguments = ("--corpus", "asterisk", "--stop-stage", "0", "--nj", "1")
 

@@ -92,6 +92,7 @@ def test_a_gpu_that_is_not_there_is_refused(kaldi_source, exp):
     assert not list(exp.glob("*/data-*"))
 
 
+@pytest.mark.slow
 def test_it_works_from_anywhere_with_spaces_and_the_named_command_makes_what_is_missing(clone, kaldi_source, tmp_path, speech):
     here = tmp_path / "where I stand"
     (here / "utils").mkdir(parents=True)
@@ -184,6 +185,7 @@ def words(cmdline):
         return []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number, everybody", [(signal.SIGINT, True), (signal.SIGTERM, False)])
 def test_stopped_it_ends_with_all_it_started_and_the_printed_command_goes_on(number, everybody, waiting, exp):
     process = begin(waiting, exp)
@@ -199,6 +201,7 @@ def test_stopped_it_ends_with_all_it_started_and_the_printed_command_goes_on(num
     assert len(list(exp.glob("*/data-????????"))) == 1
 
 
+@pytest.mark.slow
 def test_a_killed_driver_leaves_no_process_that_holds_the_lock(waiting, exp):
     process = begin(waiting, exp)
     os.kill(process.pid, signal.SIGKILL)
@@ -222,6 +225,7 @@ def test_of_two_runs_at_once_the_second_waits_and_does_nothing(waiting, exp):
     assert (folder / "log.txt").read_text().count(" train ") == 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_wait_for_another_run(waiting, exp):
     first = begin(waiting, exp)
     second = subprocess.Popen(waiting, cwd=ROOT, env=quiet(), stderr=subprocess.PIPE, text=True)

@@ -43,6 +43,7 @@ def finished(speech, tmp_path_factory):
         }
 
 
+@pytest.mark.slow
 def test_heard_words_are_recognised_by_every_decoding(finished):
     records = {r["decoding"]: r for r in read_all([finished["corpus"]]) if r["split"] == "test"}
     assert set(records) == {"greedy", "lattice", "word_lattice", "lm", "wordvec"}
@@ -51,6 +52,7 @@ def test_heard_words_are_recognised_by_every_decoding(finished):
     assert records["wordvec"]["oracle_wer"] <= records["wordvec"]["wer"]
 
 
+@pytest.mark.slow
 def test_records_say_what_a_reader_relies_on(finished):
     record = next(r for r in read_all([finished["corpus"]]) if r["decoding"] == "wordvec" and r["split"] == "test")
     assert record["words"] == sum(record["utterance_words"]) and record["utterances"] == len(record["utterance_words"]) > 30
@@ -63,6 +65,7 @@ def test_records_say_what_a_reader_relies_on(finished):
     )
 
 
+@pytest.mark.slow
 def test_a_second_run_does_nothing_and_ends_in_seconds(finished):
     before = {p: p.stat().st_mtime_ns for folder in finished["folders"].values() for p in folder.rglob("*")}
     started = sum(os.times()[:4])  # processor seconds, children's too: however busy the machine is
@@ -71,6 +74,7 @@ def test_a_second_run_does_nothing_and_ends_in_seconds(finished):
     assert before == {p: p.stat().st_mtime_ns for folder in finished["folders"].values() for p in folder.rglob("*")}
 
 
+@pytest.mark.slow
 def test_rescoring_needs_no_second_decode(finished):
     arguments = [*finished["arguments"], "--set", "rescore.paths=20", "--stage", "7", "--stop-stage", "7"]
     decoded = finished["folders"]["decode"].stat().st_mtime_ns
@@ -79,6 +83,7 @@ def test_rescoring_needs_no_second_decode(finished):
     assert len(list(finished["folders"]["rescore"].parent.glob("rescore-*"))) == 2
 
 
+@pytest.mark.slow
 def test_a_language_model_reads_the_best_paths(finished, tmp_path):
     path = write_decoder(tmp_path, "llama")
     arguments = [
@@ -104,6 +109,7 @@ def test_a_language_model_reads_the_best_paths(finished, tmp_path):
     assert all(p["llm"] < 0 for row in parts for p in row["paths"])
 
 
+@pytest.mark.slow
 def test_whole_lattices_are_rescored(finished):
     arguments = [*finished["arguments"], "--set", "rescore.whole_lattice=true", "--stage", "rescore", "--stop-stage", "score"]
     assert drive(*arguments) == 0
@@ -123,6 +129,7 @@ def test_whole_lattices_are_rescored(finished):
     assert sum(probable[name] == words for name, words in references.items()) >= 0.9 * len(references)
 
 
+@pytest.mark.slow
 def test_a_part_of_the_lm_finds_lattices_that_the_whole_one_rescores(finished):
     arguments = ["--set", "decode.first_pass_lm_order=1", "--set", "rescore.whole_lattice=true"]
     assert drive(*finished["arguments"], *arguments, "--stage", "decode", "--stop-stage", "score") == 0
@@ -135,6 +142,7 @@ def test_a_part_of_the_lm_finds_lattices_that_the_whole_one_rescores(finished):
     assert records["wordvec"]["wer"] <= 10 and "whole_lm" in records["wordvec"]["rtf"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["trained", "learned"])
 def test_a_word_lm_reads_before_the_language_model_does(finished, tmp_path, source):
     path = write_decoder(tmp_path, "llama")
@@ -171,18 +179,21 @@ def test_a_word_lm_reads_before_the_language_model_does(finished, tmp_path, sour
         assert all(p["word_lm"] < 0 and ("llm" in p) == (link == "llm") for row in parts for p in row["paths"])
 
 
+@pytest.mark.slow
 def test_vectors_that_are_not_there_are_said_at_once(finished, capfd):
     arguments = ["--set", "rescore.word_lm.source=file", "--set", "rescore.word_lm.path=/no/vectors", "--stage", "rescore"]
     assert drive(*finished["arguments"], *arguments, "--stop-stage", "rescore") == 2
     assert "rescore.word_lm.path=/no/vectors: there is no such file or folder" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_language_model_that_is_not_there_is_said_at_once(finished, capfd):
     arguments = ["--set", "rescore.llm.path=/no/model", "--stage", "rescore", "--stop-stage", "rescore"]
     assert drive(*finished["arguments"], *arguments) == 2
     assert "rescore.llm.path=/no/model: there is no such file or folder" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_every_folder_has_its_config_and_fingerprint(finished):
     for stage in STAGES:
         folder = finished["folders"][stage.name]
@@ -190,6 +201,7 @@ def test_every_folder_has_its_config_and_fingerprint(finished):
         assert (folder / "config.yaml").exists() and not list(folder.rglob(".tmp-*"))
 
 
+@pytest.mark.slow
 def test_the_bundle_decodes_like_the_recipe(finished):
     import onnxruntime
 

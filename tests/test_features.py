@@ -267,6 +267,7 @@ def wait_for_lock(folder):
     raise AssertionError("a worker outlived its stage and holds the lock")
 
 
+@pytest.mark.slow
 def test_killed_at_any_point_it_goes_on_and_ends_with_the_same_bytes(corpus, monkeypatch):
     monkeypatch.setattr(features, "CHUNK", 5)
     setting = "features.low_freq=30.0"
@@ -306,6 +307,7 @@ def test_killed_at_any_point_it_goes_on_and_ends_with_the_same_bytes(corpus, mon
     assert all((folder / "feats" / f"{name}.lca").stat().st_mtime_ns == made for name, made in standing.items())  # not made again
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_named_and_the_run_goes_on_afterwards(corpus):
     setting = "features.low_freq=60.0"
     folder = plan(corpus, setting)["features"].out

@@ -76,6 +76,7 @@ def test_the_last_hidden_state_is_what_ctranslate2_gives(whisper_model, speech):
         np.testing.assert_allclose(ours, theirs, atol=2e-3, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_upper_layers_go_on_where_the_stored_one_ends(whisper_model, speech, tmp_path):
     """What fine-tuning begins with: the pre-trained layers above the stored hidden state, in a padded batch."""
     wanted = settings(whisper_model, layers=[2, -1])
@@ -151,6 +152,7 @@ def test_a_size_that_cannot_be_downloaded_says_what_to_do(monkeypatch, tmp_path)
         whisper_model.whisper_folder("tiny", "features")
 
 
+@pytest.mark.slow
 def test_stage_1_with_whisper(kaldi_source, whisper_model, exp, run_stages):
     """All cuts come out with the encoder's width, normalised features are kept, and a second run does nothing."""
     command = [

@@ -35,6 +35,7 @@ def command(kaldi_source):
     return words
 
 
+@pytest.mark.slow
 def test_training_prompts_are_recognised(command, run_stages, exp):
     """What was heard in training is recognised; each phase's likelihood rises; nothing depends on the number of processes."""
     assert run_stages(*command, "--stop-stage", "6") == 0
@@ -60,6 +61,7 @@ def test_training_prompts_are_recognised(command, run_stages, exp):
     assert all(np.array_equal(again[name], tensors[name]) for name in tensors)
 
 
+@pytest.mark.slow
 def test_killed_training_goes_on_to_the_same_model(command, run_stages, exp):
     """Killed between two passes and started again, training ends with the same bytes."""
     assert run_stages(*command, "--stop-stage", "2") == 0

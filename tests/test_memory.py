@@ -69,6 +69,7 @@ def test_what_fits_in_no_part_is_an_error_with_a_remedy():
         in_parts(lambda parts: exec("raise RuntimeError('something else')"), IDS, "piece 7", "buy memory", LOG)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("views", [1, 2])
 def test_a_training_step_in_parts_has_the_gradients_of_the_whole(prepared, tmp_path, views, caplog, monkeypatch):
     """Too much is asked of torch with most of a step done: under a limit of the system libraries below torch may just crash."""

@@ -357,6 +357,7 @@ def trainer(tuned, out, **train):
     return Trainer(model, lexicon, loaded, *cuts, changed, out, "cpu", logging.getLogger("test"))
 
 
+@pytest.mark.slow
 def test_stage_1_stores_the_frozen_layer_as_it_is_and_goes_on_after_an_error(tuned, corpus, monkeypatch, tmp_path):
     from steps.features import run
 
@@ -388,6 +389,7 @@ def test_stage_1_stores_the_frozen_layer_as_it_is_and_goes_on_after_an_error(tun
         assert (tmp_path / path.relative_to(finished)).read_bytes() == path.read_bytes()
 
 
+@pytest.mark.slow
 def test_the_whole_encoder_is_what_the_layers_make_that_are_joined_again(tuned, tmp_path):
     model, samples = tuned.config.features.model, chirp(30000)
     front = trainer(tuned, tmp_path).model.front.eval()
@@ -399,6 +401,7 @@ def test_the_whole_encoder_is_what_the_layers_make_that_are_joined_again(tuned, 
     torch.testing.assert_close(padded[:, :93], whole, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_upper_layers_learn_slower_the_lower_they_are(tuned, tmp_path):
     made = trainer(tuned, tmp_path, layer_decay=0.5)
     names = {p: name for name, p in made.model.named_parameters()}
@@ -408,6 +411,7 @@ def test_upper_layers_learn_slower_the_lower_they_are(tuned, tmp_path):
     assert scales["front.encoder.layers.1.layer_norm.bias"] == scales["front.encoder.rel_attn_embed.weight"] == 0.25
 
 
+@pytest.mark.slow
 def test_fine_tuning_changes_the_upper_layers_and_loss_falls(tuned, tmp_path):
     made = trainer(tuned, tmp_path / "run", epochs=12, valid_every=12)
     before = {k: v.clone() for k, v in made.model.state_dict().items()}
@@ -423,6 +427,7 @@ def test_fine_tuning_changes_the_upper_layers_and_loss_falls(tuned, tmp_path):
     assert sum(losses[-3:]) < 0.7 * sum(losses[:3])
 
 
+@pytest.mark.slow
 def test_stopped_fine_tuning_resumes_to_the_same_weights(tuned, tmp_path):
     trainer(tuned, tmp_path / "whole", checkpoint_every=1, epochs=2).run()
     stopped = trainer(tuned, tmp_path / "stopped", checkpoint_every=1, epochs=2)
@@ -442,6 +447,7 @@ def test_stopped_fine_tuning_resumes_to_the_same_weights(tuned, tmp_path):
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
 
 
+@pytest.mark.slow
 def test_a_fine_tuned_model_decodes_and_its_bundle_says_the_same(tuned, corpus):
     rows = (tuned.inputs["decode"] / "hyps-lattice-test.jsonl").read_text().splitlines()
     assert len(rows) == 7 and "hyp" in json.loads(rows[0])
@@ -451,6 +457,7 @@ def test_a_fine_tuned_model_decodes_and_its_bundle_says_the_same(tuned, corpus):
     assert json.loads((bundle / "front_end.json").read_text())["layers"] == [1]
 
 
+@pytest.mark.slow
 def test_a_mix_of_all_layers_is_learned(corpus):
     sets = ["train.epochs=2", "train.valid_every=2"]
     assert corpus.run("ssl_wordvec", sets, "--stop-stage", "6") == 0
@@ -482,6 +489,7 @@ def test_fine_tuning_that_cannot_be_is_refused_before_any_work(recipe, sets, sai
         config.load(recipe, ROOT / "egs" / "kaldi_dir", ["model.finetune=true", *sets])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", [-1, 0])
 def test_fine_tuning_needs_a_layer_above(tuned, tmp_path, layer):
     from utils.train.models import make_model

@@ -80,6 +80,7 @@ def test_without_flite_and_apt_or_without_its_voices(tmp_path, monkeypatch):
         synthesis.Flite(tmp_path)
 
 
+@pytest.mark.slow
 def test_words_are_heard_in_training_and_unknown_to_decoding(kaldi_source, run_stages, exp, tmp_path, flite):
     assert run_stages(*options(kaldi_source, *MADE), "--stop-stage", "4") == 0
     prepared, without = planned(kaldi_source, exp, *MADE), planned(kaldi_source, exp).inputs
@@ -116,6 +117,7 @@ def test_words_are_heard_in_training_and_unknown_to_decoding(kaldi_source, run_s
     assert not {word for line in greedy.read_text().splitlines() for word in json.loads(line)["hyp"]} - set(lexicon.words)
 
 
+@pytest.mark.slow
 def test_what_can_not_be_aligned_is_left_out_of_training(kaldi_source, run_stages, exp, tmp_path, flite):
     coarse = [*MADE, "model.subword_subsampling=16", "model.word_subsampling=16"]  # 160 ms a letter
     assert run_stages(*options(kaldi_source, *coarse), "--stop-stage", "4") == 0
@@ -130,6 +132,7 @@ def test_what_can_not_be_aligned_is_left_out_of_training(kaldi_source, run_stage
     assert made & {cut.id for cut in ready.train_cuts} == made - lost
 
 
+@pytest.mark.slow
 def test_speech_that_can_not_be_used_is_listed_and_too_much_of_it_stops_the_stage(
     kaldi_source, run_stages, exp, monkeypatch, flite
 ):
@@ -160,6 +163,7 @@ def test_speech_that_can_not_be_used_is_listed_and_too_much_of_it_stops_the_stag
     assert len(list(CutSet.from_file(made / "cuts_train.jsonl.gz"))) == 5
 
 
+@pytest.mark.slow
 def test_a_killed_stage_ends_with_the_same_bytes(kaldi_source, run_stages, exp, flite):
     more = [*MADE, "features.normalise=speaker"]
     assert run_stages(*options(kaldi_source, *more), "--stop-stage", "2") == 0

@@ -30,6 +30,7 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kill_at, consistency, workers", [(2, 0.0, 0), (5, 0.0, 0), (5, 0.2, 2)])
 def test_stopped_training_resumes_to_the_same_weights(prepared, tmp_path, kill_at, consistency, workers):
     """Also where other processes make the batches ahead."""
@@ -89,6 +90,7 @@ def test_two_views_have_the_same_words_and_times_and_other_masks(prepared, tmp_p
         torch.testing.assert_close(alike[head], alike_alone[head])
 
 
+@pytest.mark.slow
 def test_words_of_no_utterance_are_told_from_those_said(kaldi_source, run_stages, exp, tmp_path):
     more = ["vectors.outside=cmudict", "vectors.pronunciation=true", "loss.outside=20", "loss.negatives=5"]
     assert run_stages(*options(kaldi_source, *more), "--stop-stage", "4") == 0
@@ -104,6 +106,7 @@ def test_words_of_no_utterance_are_told_from_those_said(kaldi_source, run_stages
     assert seen[1].tolist() == list(range(words))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_cut_short_is_passed_over(prepared, tmp_path, caplog):
     trainer(prepared, tmp_path / "whole").run()
     folder = tmp_path / "whole" / "checkpoints"
@@ -158,11 +161,13 @@ def learned(prepared, out: Path, precision: str, device: str = "cpu"):
     return losses[0], sum(losses[-3:]) / 3
 
 
+@pytest.mark.slow
 def test_half_precision_learns_as_single_precision_does(prepared, tmp_path):
     first = {precision: learned(prepared, tmp_path / precision, precision)[0] for precision in ("fp32", "bf16")}
     assert first["bf16"] != first["fp32"] and first["bf16"] == pytest.approx(first["fp32"], rel=0.02)
 
 
+@pytest.mark.slow
 def test_a_killed_training_stage_ends_with_the_same_model(prepared, tmp_path, run_stages):
     arguments = [sys.executable, "-m", "utils.pipeline.driver", *options(prepared.source), "--stage", "5", "--stop-stage", "5"]
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
