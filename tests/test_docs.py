@@ -177,6 +177,7 @@ def test_run_commands_would_start(command, tmp_path):
         assert stage is None or stage in BY_NAME or stage.isdecimal() and int(stage) < len(BY_NAME)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [c for c in commands() if module(c.words) not in ("", "pip")], ids=str)
 def test_module_commands_would_start(command, helps):
     name = module(command.words)
@@ -190,6 +191,7 @@ def test_module_commands_would_start(command, helps):
             assert value in configuration.recipe_names()
 
 
+@pytest.mark.slow
 def test_options_in_prose_exist(helps):
     quick = (ROOT / "tests" / "run.sh").read_text(encoding="utf-8")
     known = set().union(*map(options, helps.values())) | options(quick) | {"--check"}
@@ -267,6 +269,7 @@ def test_every_page_begins_with_its_reader():
         assert re.match(r"You (want|have)|Something went wrong and you want", first), page.name
 
 
+@pytest.mark.slow
 def test_quick_commands_of_the_pages_run(tmp_path):
     environment = {**os.environ, "NUPTSE_EXP": str(tmp_path / "exp")}
     for words, statuses in (
