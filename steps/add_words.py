@@ -12,9 +12,11 @@ from typing import Dict, List, Optional, Sequence, Tuple
 from utils.core.errors import UserError
 from utils.core.files import write_lines
 from utils.lang.packs import read_pack, write_pack
+from utils.lang.spelling import parse
 from utils.pipeline import driver
 from utils.pipeline.stages import Plan, pack_path
-from utils.rescore.adding import Adding, alike, parse
+from utils.rescore.adding import Adding
+from utils.rescore.similar_words import alike
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -86,7 +88,8 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         write_lines(listed, map("\t".join, left_out.items()))
         print(f"{len(left_out)} words left out, with the reasons: {listed}")
     print(f"decode with them: --stage decode --set 'decode.packs=[{options.pack}]'")
-    adding.lint(pack)
+    for line in adding.confusable(pack):
+        print(line)
 
 
 def _listed(path: Path) -> List[Tuple[str, Tuple[str, ...]]]:

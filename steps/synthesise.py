@@ -11,9 +11,10 @@ from utils.core.errors import UserError
 from utils.corpus.manifests import write_manifest
 from utils.features import extraction as features
 from utils.features.front_ends import make
+from utils.lang.frequent_words import common_words
 from utils.lang.lexicon import Lexicon, read_lexicon, write_entries
+from utils.lang.spelling import spellings
 from utils.pipeline.contract import Job
-from utils.rescore.adding import common_words, spellings
 from utils.text.normalise import normaliser
 from utils.text.sentences import held_out_words
 from utils.train import synthesis

@@ -14,11 +14,11 @@ from support.training import MEMORISING
 from utils.core.errors import UserError
 from utils.core.files import ROOT, digest, read_jsonl
 from utils.lang import confusable, packs
+from utils.lang.frequent_words import RAREST
 from utils.lang.lexicon import Lexicon
 from utils.lang.ngram import read_arpa
 from utils.pipeline.config import load
 from utils.pipeline.stages import plan
-from utils.rescore.adding import RAREST
 
 HELD_OUT = ("seven", "yankee")
 

@@ -17,6 +17,7 @@ from utils.core.files import ROOT
 from utils.lang.lexicon import read_lexicon
 from utils.pipeline.config import load
 from utils.rescore.attention import ALIKE, AttentionDecoder, written
+from utils.rescore.nbest_lists import NBestList, ScoredPath
 from utils.results.store import read_all
 
 pytest.importorskip("ctranslate2", reason="needs the package ctranslate2")
@@ -51,7 +52,7 @@ def decoder(finished):
 
 
 def listed(decoder, utterance, *sentences):
-    return decoder.score([{"id": utterance, "paths": [{"words": words} for words in sentences]}])
+    return decoder.score([NBestList(utterance, [], [ScoredPath(words, {}) for words in sentences])])
 
 
 @pytest.mark.slow
@@ -172,7 +173,7 @@ def test_a_score_hardly_depends_on_the_other_paths(decoder):
     sentences = cut.supervisions[0].text.split(), ["thank", "you"], []
     together = listed(decoder, cut.id, *sentences)
     assert together == pytest.approx([listed(decoder, cut.id, words)[0] for words in sentences], rel=0.02)
-    twice = decoder.score([{"id": cut.id, "paths": [{"words": words}]} for words in sentences])
+    twice = decoder.score([NBestList(cut.id, [], [ScoredPath(words, {})]) for words in sentences])
     assert twice == pytest.approx(together, rel=0.02)
 
 
@@ -252,5 +253,5 @@ def test_what_it_needs_is_said_before_the_work(decoder, finished, tmp_path):
         AttentionDecoder(data, tmp_path, ("test",), "cpu")
     cut = next(iter(decoder.cuts.values()))
     cut.supervisions[0].language = "fr"
-    with pytest.raises(UserError, match=rf"doesn't know the language 'fr' of {cut.id}: leave rescore.attention.paths and "):
+    with pytest.raises(UserError, match=rf"doesn't have the language 'fr' of {cut.id}: leave rescore.attention.paths and "):
         listed(decoder, cut.id, ["bonjour"])

@@ -10,8 +10,9 @@ from torch.nn import functional as F
 from support.corpora import SENTENCES
 from support.decoders import HEAD, HEADS, KINDS, KV, LAYERS, TOKENS, WIDTH, byte_level, settings, weights, write_decoder
 from utils.core.errors import UserError
-from utils.rescore import causal_lm
-from utils.rescore.causal_lm import SentenceScorer
+from utils.nn.causal_lm_files import FOLDER_NAMES
+from utils.rescore import sentence_scorer
+from utils.rescore.sentence_scorer import SentenceScorer, model_bytes
 from utils.vectors.embedding_table import open_embedding_table
 
 WORDS = sorted({word for sentence in SENTENCES for word in sentence})
@@ -33,7 +34,7 @@ def one_by_one(scorer, table, sentence, first, context):
     text = torch.tensor([*before, *line])
     embedded = torch.from_numpy(table.rows(text.numpy()))
     seen = torch.ones(len(text), len(text), dtype=torch.bool).tril()
-    hidden, _ = scorer.decoder(embedded, torch.arange(len(text)), seen, None)
+    hidden, _ = scorer.model(embedded, torch.arange(len(text)), seen, None)
     log_probs = F.log_softmax(hidden @ torch.from_numpy(table.rows(np.array(known))).T, -1)
     columns = [scorer.column[token] for token in [*line, scorer.newline]]
     return sum(float(log_probs[len(before) - 1 + n, column]) for n, column in enumerate(columns))
@@ -48,7 +49,7 @@ def test_a_tree_of_hypotheses_scores_as_each_alone(folders, kind, context, monke
     assert scorer(SAID) == pytest.approx(expected, rel=1e-4)
     assert len({round(score, 2) for score in expected}) > len(SAID) - 2  # the sentences do differ
     assert scorer([[]]) == pytest.approx([expected[SAID.index([])]], rel=1e-4) and scorer([]) == []
-    monkeypatch.setattr(causal_lm, "NODES", 12)  # several trees
+    monkeypatch.setattr(sentence_scorer, "NODES", 12)  # several trees
     assert scorer(SAID) == pytest.approx(expected, rel=1e-4)
 
 
@@ -99,7 +100,7 @@ def test_gguf_scores_as_the_folder(folders, tmp_path, kind):
     if "bos_token_id" in about:
         writer.add_bos_token_id(about["bos_token_id"])
         writer.add_add_bos_token(True)
-    layer = causal_lm.FOLDER_NAMES if name == "gemma3" else {**causal_lm.FOLDER_NAMES, "ffn_norm": "post_attention_layernorm"}
+    layer = FOLDER_NAMES if name == "gemma3" else {**FOLDER_NAMES, "ffn_norm": "post_attention_layernorm"}
     theirs = {"token_embd": "embed_tokens", "output_norm": "norm"}
     theirs.update({f"blk.{n}.{a}": f"layers.{n}.{b}" for n in range(LAYERS) for a, b in layer.items()})
     found = weights(kind)
@@ -117,7 +118,7 @@ def test_gguf_scores_as_the_folder(folders, tmp_path, kind):
     writer.close()
     scorer = SentenceScorer(tmp_path / "m.gguf", WORDS, CONTEXT)
     assert scorer(SAID) == pytest.approx(SentenceScorer(folders[kind], WORDS, CONTEXT)(SAID), rel=1e-4)
-    assert causal_lm.model_bytes(tmp_path / "m.gguf") == (tmp_path / "m.gguf").stat().st_size
+    assert model_bytes(tmp_path / "m.gguf") == (tmp_path / "m.gguf").stat().st_size
 
 
 @pytest.mark.parametrize(

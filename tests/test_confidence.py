@@ -1,19 +1,21 @@
-"""Confidences of words: posteriors among hypotheses, a calibration that recovers what made the data, measures of quality."""
+"""Word confidences: posteriors among hypotheses, a calibration that recovers what made the data, measures of quality."""
 
 import numpy as np
 import pytest
 
 from utils.rescore.confidence import Calibration, calibrate, correct, posteriors, quality, reliability
+from utils.rescore.nbest_lists import NBestList, ScoredPath
 
-ROW = {"paths": [{"words": w.split()} for w in ("press one now", "press won now", "press one", "dress one now")]}
+SAID = ("press one now", "press won now", "press one", "dress one now")
+NBEST = NBestList("a", ["press", "one", "now"], [ScoredPath(words.split(), {}) for words in SAID])
 
 
 def test_posteriors_sum_the_paths_that_have_the_word_at_its_place():
     totals = np.log([0.4, 0.3, 0.2, 0.1])
-    assert posteriors(ROW, totals, 0, 1.0) == pytest.approx([0.9, 0.7, 0.8])
-    assert posteriors(ROW, totals, 1, 1.0) == pytest.approx([0.9, 0.3, 0.8])
-    assert posteriors(ROW, totals, 2, 1.0) == pytest.approx([0.9, 0.7])
-    flat = posteriors(ROW, totals, 0, 1e-9)  # every path counts the same
+    assert posteriors(NBEST, totals, 0, 1.0) == pytest.approx([0.9, 0.7, 0.8])
+    assert posteriors(NBEST, totals, 1, 1.0) == pytest.approx([0.9, 0.3, 0.8])
+    assert posteriors(NBEST, totals, 2, 1.0) == pytest.approx([0.9, 0.7])
+    flat = posteriors(NBEST, totals, 0, 1e-9)  # every path counts the same
     assert flat == pytest.approx([0.75, 0.75, 0.75], abs=1e-6)
 
 
@@ -24,21 +26,21 @@ def test_a_word_is_right_where_the_reference_has_it():
 
 def made(n, seed):
     rng = np.random.default_rng(seed)
-    posterior, heard = rng.uniform(0.02, 0.98, n), rng.normal(-2, 1, n)
-    truth = Calibration(0.5, 1.0, 0.7, 0.8)(posterior, heard)
-    return posterior, heard, rng.random(n) < truth, truth
+    posterior, log_probs = rng.uniform(0.02, 0.98, n), rng.normal(-2, 1, n)
+    truth = Calibration(0.5, 1.0, 0.7, 0.8)(posterior, log_probs)
+    return posterior, log_probs, rng.random(n) < truth, truth
 
 
 def test_calibration_recovers_the_model_that_made_the_data_and_takes_the_better_scale():
-    posterior, heard, right, _ = made(20_000, 0)
+    posterior, log_probs, right, _ = made(20_000, 0)
     noise = np.random.default_rng(1).uniform(0.02, 0.98, len(right))
-    found = calibrate({0.5: (posterior, heard), 1.0: (noise, heard)}, right)
+    found = calibrate({0.5: (posterior, log_probs), 1.0: (noise, log_probs)}, right)
     assert found.scale == 0.5
-    assert (found.bias, found.posterior, found.heard) == pytest.approx((1.0, 0.7, 0.8), abs=0.08)
+    assert (found.bias, found.posterior, found.log_prob) == pytest.approx((1.0, 0.7, 0.8), abs=0.08)
 
 
 def test_quality_of_the_truth_of_the_base_rate_and_of_overconfidence():
-    posterior, heard, right, truth = made(20_000, 2)
+    posterior, log_probs, right, truth = made(20_000, 2)
     honest, base = quality(truth, right), quality(np.full(len(right), right.mean()), right)
     assert honest["ece"] < 1.5 and honest["nce"] > 0.1
     assert base["ece"] == pytest.approx(0, abs=0.01) and base["nce"] == pytest.approx(0, abs=1e-4)

@@ -14,7 +14,9 @@ from utils.decode.nbest import nbest
 from utils.lang import graphs, lexicon, ngram
 from utils.lang.fsa import some
 from utils.lang.hypothesis import Hypothesis
+from utils.rescore.nbest_lists import NBestList, ScoredPath, read_lists, write_lists
 from utils.rescore.rescoring import FEATURES, choose, flatten, pruned
+from utils.rescore.scores import Kinds
 from utils.vectors.wordscore import MARGIN, sequence_scores, span_scores
 
 k2 = pytest.importorskip("k2")
@@ -111,34 +113,40 @@ def test_sequence_score_equals_brute_force():
     assert np.isfinite(impossible) and impossible < score - 10
 
 
-ROWS = [
-    {
-        "id": "a",
-        "ref": ["press", "one"],
-        "paths": [
-            {"words": ["press", "won"], "am": -5.0, "lm": -9.0, "word": 1.0},
-            {"words": ["press", "one"], "am": -6.0, "lm": -4.0, "word": 6.0},
-        ],
-    },
-    {
-        "id": "b",
-        "ref": ["two"],
-        "paths": [
-            {"words": ["two"], "am": -1.0, "lm": -1.0, "word": 3.0},
-            {"words": ["too"], "am": -1.5, "lm": -3.0, "word": 1.0},
-        ],
-    },
-    {"id": "c", "ref": [], "paths": [{"words": [], "am": 0.0, "lm": 0.0, "word": 0.0}]},
+def nbest_list(ref, *paths, id="a"):
+    """An n-best list; paths: words, and scores by name."""
+    return NBestList(id, ref, [ScoredPath(words, {"am": 0.0, "lm": 0.0, **scores}) for words, scores in paths])
+
+
+LISTS = [
+    nbest_list(
+        ["press", "one"],
+        (["press", "won"], {"am": -5.0, "lm": -9.0, "word": 1.0}),
+        (["press", "one"], {"am": -6.0, "lm": -4.0, "word": 6.0}),
+    ),
+    nbest_list(
+        ["two"], (["two"], {"am": -1.0, "lm": -1.0, "word": 3.0}), (["too"], {"am": -1.5, "lm": -3.0, "word": 1.0}), id="b"
+    ),
+    nbest_list([], ([], {"word": 0.0}), id="c"),
 ]
 
 
+def test_lists_come_back_from_their_file(tmp_path):
+    LISTS[0].log_probs["press"] = -0.25
+    write_lists(tmp_path / "lists.jsonl", LISTS)
+    assert read_lists(tmp_path / "lists.jsonl") == LISTS
+    first = (tmp_path / "lists.jsonl").read_text().splitlines()[0]
+    assert first.startswith(
+        '{"id": "a", "ref": ["press", "one"], "paths": [{"words": ["press", "won"], "am": -5.0, "lm": -9.0, "word": 1.0}'
+    )
+    assert first.endswith('"heard": {"press": -0.25}}')
+
+
 def test_zero_weights_return_the_acoustic_order_and_first_pass_weights_the_first_pass():
-    lists = flatten(ROWS)
+    lists = flatten(LISTS)
     assert choose(lists, {"lm": 0.0}).tolist() == [0, 2, 4]
     assert lists.errors.tolist() == [1, 0, 0, 1, 0]
-    tied = flatten(
-        [{"id": "x", "ref": ["a"], "paths": [{"words": ["b"], "am": 0.0, "lm": 0.0}, {"words": ["a"], "am": 0.0, "lm": 0.0}]}]
-    )
+    tied = flatten([nbest_list(["a"], (["b"], {}), (["a"], {}))])
     assert choose(tied, {"lm": 1.0, "word": 1.0, "penalty": 1.0}).tolist() == [0]
 
 
@@ -197,36 +205,29 @@ def test_an_unknown_word_sums_over_all_sequences_of_units(joined):
 
 
 def test_added_words_are_weighed():
-    paths = [{"words": ["new"], "am": -1.0, "lm": 0.0}, {"words": ["press"], "am": -2.0, "lm": 0.0}]
-    rows = [{"id": "a", "ref": ["press"], "paths": paths}]
-    lists = flatten(rows, {"new"})
-    assert choose(lists, {}).tolist() == [0] and choose(lists, {"added": -2.0}).tolist() == [1]
-    assert choose(flatten(rows), {"added": -2.0}).tolist() == [0]
+    lists = [nbest_list(["press"], (["new"], {"am": -1.0}), (["press"], {"am": -2.0}))]
+    added = flatten(lists, Kinds(added={"new"}))
+    assert choose(added, {}).tolist() == [0] and choose(added, {"added": -2.0}).tolist() == [1]
+    assert choose(flatten(lists), {"added": -2.0}).tolist() == [0]
 
 
 def test_words_that_no_vocabulary_has_are_weighed_apart_from_those_of_a_pack():
-    rows = [
-        {"id": "a", "ref": ["b"], "paths": [{"words": [word], "am": 0.0, "lm": 0.0} for word in ("a", "b", "<unk>", "press")]}
-    ]
-    lists = flatten(rows, {"b"}, {"<unk>", "a"})
+    rows = [nbest_list(["b"], *(([word], {}) for word in ("a", "b", "<unk>", "press")))]
+    lists = flatten(rows, Kinds({"b"}, {"<unk>", "a"}))
     columns = [1 + FEATURES.index(name) for name in ("penalty", "unknown", "added")]
     assert lists.scores[:, columns].tolist() == [[1, 1, 0], [1, 0, 1], [1, 1, 0], [1, 0, 0]]
     assert choose(lists, {"unknown": -1.0, "added": 1.0}).tolist() == [1]
 
 
 def test_letters_and_proposals_are_weighed():
-    words = (["a", "to"], ["press"], ["<unk>", "b"])
-    rows = [{"id": "a", "ref": ["b"], "paths": [{"words": w, "am": 0.0, "lm": 0.0} for w in words]}]
-    rows[0]["paths"][2]["proposed"] = True
-    lists = flatten(rows)
+    lists = flatten([nbest_list(["b"], (["a", "to"], {}), (["press"], {}), (["<unk>", "b"], {"proposed": 1.0}))])
     assert lists.scores[:, 1 + FEATURES.index("letters")].tolist() == [3, 5, 1]  # <unk> is no spelling
     assert lists.scores[:, 1 + FEATURES.index("proposed")].tolist() == [0, 0, 1]
     assert [choose(lists, w).tolist() for w in ({}, {"letters": 0.1}, {"letters": 0.1, "proposed": 1.0})] == [[0], [1], [2]]
 
 
 def test_unknown_words_are_weighed_and_count_nothing_for_the_word_head():
-    paths = [{"words": ["<unk>"], "am": -1.0, "lm": 0.0}, {"words": ["press"], "am": -2.0, "lm": 0.0}]
-    lists = flatten([{"id": "a", "ref": ["press"], "paths": paths}])
+    lists = flatten([nbest_list(["press"], (["<unk>"], {"am": -1.0}), (["press"], {"am": -2.0}))])
     assert choose(lists, {}).tolist() == [0] and choose(lists, {"unknown": -2.0}).tolist() == [1]
     ratio = torch.randn(6, 1, generator=torch.Generator().manual_seed(1))
     with_unknown, without = Hypothesis((9, 1), 0.0, 0.0, (0, 3), 6), Hypothesis((1,), 0.0, 0.0, (3,), 6)
@@ -253,23 +254,17 @@ def test_hypotheses_of_both_lattices_are_scored_alike(joined):
 
 
 def test_pruned_lists_keep_what_other_weights_may_still_choose():
-    row = {
-        "id": "a",
-        "ref": ["x"],
-        "paths": [
-            {"words": [w], "am": am, "lm": lm}
-            for w, am, lm in (("x", -9.0, 0.0), ("y", -1.0, -3.0), ("z", -2.0, -1.0), ("v", -30.0, 0.0))
-        ],
-    }
-    rows = [row, {**row, "paths": row["paths"][:1]}]
+    scores = (("x", -9.0, 0.0), ("y", -1.0, -3.0), ("z", -2.0, -1.0), ("v", -30.0, 0.0))
+    long = nbest_list(["x"], *(([w], {"am": am, "lm": lm}) for w, am, lm in scores))
+    lists = [long, NBestList("b", ["x"], long.paths[:1])]
 
     def kept(count, margin):
-        return [[p["words"][0] for p in r["paths"]] for r in pruned(rows, flatten(rows), {"lm": 1.0}, count, margin)]
+        return [[p.words[0] for p in one.paths] for one in pruned(lists, flatten(lists), {"lm": 1.0}, count, margin)]
 
     assert kept(2, 100.0) == [["y", "z"], ["x"]] and kept(4, 6.0) == [["x", "y", "z"], ["x"]] and kept(4, 0.5) == [["z"], ["x"]]
-    row["paths"][3]["proposed"] = row["paths"][2]["proposed"] = True
-    assert kept(1, 6.0) == [["z", "v"], ["x"]]  # the decoder that proposed them has not read them yet
-    row["paths"][3]["attention"] = -1.0
+    long.paths[3].scores["proposed"] = long.paths[2].scores["proposed"] = 1.0
+    assert kept(1, 6.0) == [["z", "v"], ["x"]]  # the decoder that proposed them has not scored them yet
+    long.paths[3].scores["attention"] = -1.0
     assert kept(1, 6.0) == [["z"], ["x"]]
 
 

@@ -4,9 +4,12 @@ import numpy as np
 import pytest
 
 from utils.rescore.rescoring import FEATURES, Lists, choose
-from utils.rescore.tuning import SPREAD, USUAL, risk, tune
+from utils.rescore.scores import SCORES
+from utils.rescore.tuning import risk, tune
 
 NAMES = ("lm", "word", "penalty")
+USUAL = {score.name: score.usual for score in SCORES}
+SPREAD = {score.name: score.spread for score in SCORES}
 
 
 def made(utterances, weights, noise=0.0, paths=12, seed=0):

@@ -17,7 +17,17 @@ from utils.lang.fsa import arc_labels
 from utils.lang.hypothesis import Hypothesis
 from utils.lang.lexicon import Lexicon
 from utils.pipeline.config import load
-from utils.rescore.whole_lattice import WholeLattices, calibrated, errors, evidence
+from utils.rescore.nbest_lists import ScoredPath
+from utils.rescore.whole_lattice import (
+    AtScale,
+    RescoredLattice,
+    WholeLattices,
+    calibrated,
+    errors,
+    evidence,
+    read_lattices,
+    write_lattices,
+)
 from utils.vectors.wordscore import span_scores
 
 k2 = pytest.importorskip("k2")
@@ -190,8 +200,8 @@ def test_the_best_path_has_the_highest_sum_of_all_scores_and_zero_weights_leave_
     def view(n, words):
         return torch.cat((log_probs[n, :, :1], log_probs[n][:, words]), 1), {NAMES[w - 1]: -1.0 for w in words}
 
-    rows = reader.read(found, view, weights, (0.5, 1.0), {})
-    first = reader.read(found, view, {}, (1.0,), {})
+    rows = reader.read(found, ["u", "v"], [["a"], []], view, weights, (0.5, 1.0), {})
+    first = reader.read(found, ["u", "v"], [["a"], []], view, {}, (1.0,), {})
     for n, (row, plain) in enumerate(zip(rows, first)):
         best, totals = -np.inf, spoken(found[n])
         ratio = log_probs[n, :, 1:] - log_probs[n, :, :1]
@@ -202,12 +212,12 @@ def test_the_best_path_has_the_highest_sum_of_all_scores_and_zero_weights_leave_
             total += 0.2 * (len(words) + 2 * words.count(2))
             if total > best:
                 best, expected = total, ([NAMES[w - 1] for w in words], word)
-        assert row["path"]["words"] == expected[0] and row["path"]["word"] == pytest.approx(expected[1], abs=1e-3)
-        assert plain["path"]["words"] == [NAMES[w - 1] for w, _, _ in max(totals, key=totals.get)]
-        at = row["scales"]["0.5"]
-        assert len(at["posteriors"]) == len(row["path"]["words"])
-        assert all(0 <= first < last <= 0.04 * FRAMES and 0.05 < p <= 1 for _, first, last, p in at["occurrences"])
-        assert set(row["heard"]) == set(NAMES)
+        assert row.path.words == expected[0] and row.path.scores["word"] == pytest.approx(expected[1], abs=1e-3)
+        assert plain.path.words == [NAMES[w - 1] for w, _, _ in max(totals, key=totals.get)]
+        at = row.scales["0.5"]
+        assert len(at.posteriors) == len(row.path.words) and (row.id, row.ref) == [("u", ["a"]), ("v", [])][n]
+        assert all(0 <= first < last <= 0.04 * FRAMES and 0.05 < p <= 1 for _, first, last, p in at.occurrences)
+        assert set(row.log_probs) == set(NAMES)
 
 
 def test_an_empty_lattice_has_no_words():
@@ -218,23 +228,32 @@ def test_an_empty_lattice_has_no_words():
     settings = SimpleNamespace(beam=20.0, output_beam=8.0, max_active=1000)
     found = lattices(dead, torch.tensor([FRAMES, FRAMES]), k2.arc_sort(graph), settings)
     reader = WholeLattices(LEXICON, 3, 1.0, 0.04, (1.0, 8.0))
-    row = reader.read(found, None, {}, (1.0,), {})[1]
-    assert row["path"]["words"] == [] and row["scales"]["1"] == {"posteriors": [], "occurrences": []}
+    row = reader.read(found, ["u", "v"], [[], []], None, {}, (1.0,), {})[1]
+    assert row.path.words == [] and row.scales["1"] == AtScale([], [])
     assert reader.oracles(found, [["a"], ["a", "z"]]) == [0, 2]
 
 
 def test_calibration_and_its_scale_come_from_the_rows():
     def row(words, by_scale):
-        return {"ref": ["a", "b"], "path": {"words": words}, "heard": {"a": -1.0}, "scales": by_scale}
+        return RescoredLattice("u", ["a", "b"], ScoredPath(words, {}), {"a": -1.0}, by_scale)
 
-    alike, told_apart = {"posteriors": [0.55, 0.55], "occurrences": []}, {"posteriors": [0.8, 0.3], "occurrences": []}
+    alike, told_apart = AtScale([0.55, 0.55], []), AtScale([0.8, 0.3], [])
     rows = [row(["a", "c"], {"0.1": alike, "0.5": told_apart})]
-    posterior, heard = evidence(rows, 0.5)
-    assert posterior.tolist() == [0.8, 0.3] and heard.tolist() == [-1.0, 0.0] and errors(rows) == 1
+    posterior, log_probs = evidence(rows, 0.5)
+    assert posterior.tolist() == [0.8, 0.3] and log_probs.tolist() == [-1.0, 0.0] and errors(rows) == 1
     found = calibrated(rows, (0.1, 0.5))
-    assert found.scale == 0.5 and found(posterior, heard)[0] > found(posterior, heard)[1]
+    assert found.scale == 0.5 and found(posterior, log_probs)[0] > found(posterior, log_probs)[1]
     faultless = [row(["a", "b"], {"1": told_apart})]
-    assert calibrated(faultless, [1.0])(posterior, heard) == pytest.approx(posterior, abs=1e-3)  # all right: as they are
+    assert calibrated(faultless, [1.0])(posterior, log_probs) == pytest.approx(posterior, abs=1e-3)  # all right: as they are
+
+
+def test_rescored_lattices_come_back_from_their_file(tmp_path):
+    scales = {"0.5": AtScale([0.8], [("a", 0.0, 0.4, 0.8)])}
+    rows = [RescoredLattice("u", ["a"], ScoredPath(["a"], {"am": -1.0}), {"a": -0.5}, scales, oracle) for oracle in (None, 0)]
+    write_lattices(tmp_path / "lattices.jsonl", rows)
+    again = read_lattices(tmp_path / "lattices.jsonl")
+    assert [list(map(tuple, row.scales["0.5"].occurrences)) for row in again] == [[("a", 0.0, 0.4, 0.8)]] * 2
+    assert [(row.path, row.log_probs, row.oracle) for row in again] == [(row.path, row.log_probs, row.oracle) for row in rows]
 
 
 def test_a_recipe_without_sub_word_lattices_is_refused():

@@ -23,7 +23,7 @@ from utils.nn.model import parameters
 from utils.pipeline import driver
 from utils.pipeline.config import load, view
 from utils.pipeline.stages import Plan
-from utils.rescore.adding import alike
+from utils.rescore.similar_words import alike
 from utils.rescore.word_lm import LEARNED, VectorLM, word_vectors
 from utils.results.tables import Table, as_text, grouped
 from utils.text.sentences import transcripts

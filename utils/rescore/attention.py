@@ -1,5 +1,6 @@
-"""The attention decoder of the front end's Whisper model (Radford et al. 2022), which hears the frames that stage 1 stored: it
-scores hypotheses, and proposes some of its own.
+"""The attention decoder of the front end's Whisper model (Radford et al. 2022), on the encoder frames that stage 1 stored.
+
+It scores hypotheses, and proposes its own.
 """
 
 import math
@@ -12,29 +13,30 @@ from utils.core.errors import UserError
 from utils.features.whisper import RATE, WINDOW, Placement, load_whisper, mel_extractor, mel_windows
 from utils.features.whisper_model import whisper_folder
 from utils.pipeline.config import made_with
+from utils.rescore.nbest_lists import NBestList
 from utils.text.normalise import normaliser
 from utils.train.dataset import read_cuts
 
-LONGEST = 440  # tokens of a hypothesis that are read; the decoder has 448 places
-LEAST = 1e-30  # of a token's probability
-QUIET = 200  # frames of silence behind an utterance that is searched: without them the search often misses the end
-RATE_OF_TOKENS, MORE_TOKENS = 8, 8  # a hypothesis has so many a second, and more, at most
-ALIKE = 25  # frames: as long as the next multiple of it, utterances are searched together
-TOGETHER = 8  # utterances at most
-AGAIN = 1.1  # by which the logit of a token is made less that the hypothesis has already
+LONGEST = 440  # tokens of a hypothesis that are scored; the decoder has 448 positions
+LEAST = 1e-30  # lowest probability of a token
+QUIET = 200  # frames of silence after an utterance: without them the search often misses the end
+RATE_OF_TOKENS, MORE_TOKENS = 8, 8  # longest hypothesis: tokens a second of audio, plus a constant
+ALIKE = 25  # frames: utterances whose lengths round up to the same multiple are searched together
+TOGETHER = 8  # most utterances in a batch
+REPETITION_PENALTY = 1.1  # of CTranslate2, for tokens that the hypothesis already has
 
 
 class AttentionDecoder:
-    """The decoder, through CTranslate2. It is loaded at the first use, so after the fork of a worker process."""
+    """The decoder, through CTranslate2. It is loaded at the first use, so in the worker process, after the fork."""
 
     def __init__(self, data: Path, features: Path, splits: Sequence[str], device: str) -> None:
         """Find the model.
 
         Args:
           data, features: folders of the stages.
-          splits: whose utterances will be asked for.
+          splits: those whose utterances will be scored or searched.
         Raises:
-          UserError: a model without a tokenizer, or of a type that the device hasn't.
+          UserError: a model without a tokenizer, or of a compute type that the device doesn't have.
         """
         made = made_with(features).features
         self.folder, self.place = whisper_folder(made.model, "features"), Placement(made.compute_type, device, "features")
@@ -46,35 +48,35 @@ class AttentionDecoder:
         self.tokenizers: Dict[str, Any] = {}
         self.quiet = np.zeros((0, 0), np.float32)
 
-    def score(self, rows: Sequence[Dict[str, Any]]) -> List[float]:
+    def score(self, lists: Sequence[NBestList]) -> List[float]:
         """Natural log of p(words | speech) of all paths of n-best lists, in order.
 
-        The words are read as Whisper would write them, with a capital at the beginning and a full stop: CTranslate2 tells the
-        probabilities of tokens of text alone, so the full stop is what says that nothing follows.
+        The words are scored as Whisper would write them, with a capital letter first and a full stop last. CTranslate2 gives
+        probabilities only of text tokens, so the full stop stands for the end of the sentence.
 
         Raises:
-          UserError: the model doesn't know an utterance's language.
+          UserError: the model doesn't have an utterance's language.
         """
         scores: List[float] = []
-        for row in rows:
-            cut = self.cuts[row["id"]]
+        for one in lists:
+            cut = self.cuts[one.id]
             language, frames = cut.supervisions[0].language, cut.load_features()
             tokenizer = self._tokenizer(language, cut.id)
-            paths = [tokenizer.encode(written(path["words"], language))[:LONGEST] for path in row["paths"]]
-            heard = self._stored(np.repeat(frames[None], len(paths), 0))
-            for found in self.model.align(heard, tokenizer.sot_sequence, paths, len(frames)):
+            paths = [tokenizer.encode(written(path.words, language))[:LONGEST] for path in one.paths]
+            encoded = self._stored(np.repeat(frames[None], len(paths), 0))
+            for found in self.model.align(encoded, tokenizer.sot_sequence, paths, len(frames)):
                 scores.append(sum(math.log(max(p, LEAST)) for p in found.text_token_probs))
         return scores
 
     def propose(self, utterances: Sequence[str], beam: int) -> Dict[str, List[List[str]]]:
-        """Words of the best hypotheses of a beam search in each utterance, normalised as transcripts are; each once, the best first.
+        """The best hypotheses of a beam search in each utterance: normalised words, different ones, best first.
 
-        Whisper tends to say a short utterance again and again. So hypotheses are compared by their probability, not by its mean
-        over tokens, which a repetition raises, and what is repeated is held down a little (Keskar et al. 2019); the lists' own
-        scores, which choose among the hypotheses, know nothing of either.
+        Whisper tends to repeat a short utterance. So hypotheses are ranked by their probability, not by its mean over tokens, which
+        a repetition raises, and a small repetition penalty is applied (Keskar et al. 2019). Neither changes the scores that later
+        choose among the hypotheses.
 
-        Utterances of about one length are searched together. Silence behind makes them equal, so much of it as each would have alone:
-        what is found in one doesn't depend on the others.
+        Utterances of similar length are searched together, padded with silence to the length that each would have alone, so the
+        result for one doesn't depend on the others.
 
         Raises:
           UserError: as `score` does.
@@ -90,20 +92,20 @@ class AttentionDecoder:
         return {utterance: found[utterance] for utterance in utterances}
 
     def _search(self, utterances: Sequence[str], language: str, length: int, beam: int) -> Dict[str, List[List[str]]]:
-        """`propose` for utterances of one language, of at most `length` frames, which differ by less than ALIKE."""
+        """`propose` for utterances of one language, with lengths that round up to `length` frames."""
         tokenizer, normalise = self._tokenizer(language, utterances[0]), normaliser(self.normaliser, language)
         if not len(self.quiet):
             (silence,) = mel_windows(np.zeros(WINDOW * RATE // 100, np.float32), mel_extractor(self.model.n_mels))
             self.quiet = np.array(self.model.encode(self._stored(silence[None]), to_cpu=True))[0].astype(np.float32)
-        heard = [self.cuts[utterance].load_features() for utterance in utterances]
+        recorded = [self.cuts[utterance].load_features() for utterance in utterances]
         longest = max(length, min(length + QUIET, len(self.quiet)))
-        behind = (np.arange(len(frames), longest).clip(max=len(self.quiet) - 1) for frames in heard)  # of the silence's frames
-        padded = np.stack([np.concatenate((frames, self.quiet[places])) for frames, places in zip(heard, behind)])
+        behind = (np.arange(len(frames), longest).clip(max=len(self.quiet) - 1) for frames in recorded)  # frames of the silence
+        padded = np.stack([np.concatenate((frames, self.quiet[places])) for frames, places in zip(recorded, behind)])
         prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
         tokens = min(len(prompt) + MORE_TOKENS + int(RATE_OF_TOKENS * self.cuts[utterances[0]].frame_shift * length), LONGEST)
-        ranked = {"length_penalty": 0.0, "repetition_penalty": AGAIN}
+        ranked = {"length_penalty": 0.0, "repetition_penalty": REPETITION_PENALTY}
         searched = self.model.generate(
-            self._stored(padded), [prompt] * len(heard), beam_size=beam, num_hypotheses=beam, max_length=tokens, **ranked
+            self._stored(padded), [prompt] * len(recorded), beam_size=beam, num_hypotheses=beam, max_length=tokens, **ranked
         )
         words = ([tuple(normalise(tokenizer.decode(ids)).split()) for ids in one.sequences_ids] for one in searched)
         return {utterance: [list(hyp) for hyp in dict.fromkeys(hyps)] for utterance, hyps in zip(utterances, words)}
@@ -124,7 +126,7 @@ class AttentionDecoder:
             multilingual = self.model.is_multilingual
             if own.token_to_id(f"<|{language}|>") is None if multilingual else language != "en":
                 raise UserError(
-                    f"features.model={self.folder} doesn't know the language '{language}' of {utterance}: leave "
+                    f"features.model={self.folder} doesn't have the language '{language}' of {utterance}: leave "
                     f"rescore.attention.paths and rescore.attention.beam at 0"
                 )
             self.tokenizers[language] = Tokenizer(own, multilingual, "transcribe", language)
@@ -132,7 +134,7 @@ class AttentionDecoder:
 
 
 def written(words: Sequence[str], language: str) -> str:
-    """Normalised words as a sentence that Whisper might write."""
+    """Normalised words as the sentence that Whisper would write."""
     if language == "zh":
         return "".join(words) + "。"
     if language == "en":

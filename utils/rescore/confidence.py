@@ -1,42 +1,42 @@
-"""How sure a recognised word is: its posterior among the rescored hypotheses and the word head's score of it, calibrated on dev."""
+"""Word confidences: a word's posterior among the rescored hypotheses and the word head's score of it, calibrated on dev."""
 
-from dataclasses import asdict, dataclass
-from typing import Dict, List, Sequence, Tuple
+from dataclasses import dataclass
+from typing import Dict, List, Mapping, Sequence, Tuple
 
 import kaldialign
 import numpy as np
 from scipy.optimize import minimize
 
+from utils.rescore.nbest_lists import NBestList
 from utils.rescore.rescoring import Lists, best_words, choose, totals
 from utils.text.scoring import GAP
 
-SCALES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)  # of a path's total score where it becomes a probability
+SCALES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)  # by which a path's total score is multiplied to become a log-probability
 BINS = 10  # of the reliability curve
-FLOOR = 1e-4  # of probabilities
-RIDGE = 1e-2  # on the calibration's weights: dev sets are small
-Row = Dict  # of nbest-<split>.jsonl
+FLOOR = 1e-4  # least probability
+RIDGE = 1e-2  # L2 penalty on the calibration's weights: dev sets are small
 
 
-def posteriors(row: Row, scores: np.ndarray, chosen: int, scale: float) -> List[float]:
-    """Of each word of the chosen path: the share of the paths' probability that has the same word at its place.
+def posteriors(nbest: NBestList, scores: np.ndarray, chosen: int, scale: float) -> List[float]:
+    """Posterior of each word of the chosen path: the share of the paths' probability that has the same word at its place.
 
     Args:
-      scores: (P,), the paths' with the tuned weights, natural log.
-      chosen: index of the path that was taken.
-      scale: of the scores; paths' scores are sums over frames that aren't independent, hence too far apart.
+      scores: (P,), the paths' totals with the tuned weights, natural log.
+      chosen: index of the chosen path.
+      scale: multiplies the scores. They are sums over frames that are not independent, so their differences are too large.
     """
     weights = np.exp(scale * (scores - scores.max()))
     weights /= weights.sum()
-    words = row["paths"][chosen]["words"]
+    words = nbest.paths[chosen].words
     sums = np.zeros(len(words))
-    for path, weight in zip(row["paths"], weights):
+    for path, weight in zip(nbest.paths, weights):
         if weight < FLOOR / 10:
             continue
-        if path["words"] == words:
+        if path.words == words:
             sums += weight
             continue
         place = 0
-        for own, other in kaldialign.align(words, path["words"], GAP):
+        for own, other in kaldialign.align(words, path.words, GAP):
             if own != GAP:
                 sums[place] += weight * (own == other)
                 place += 1
@@ -44,40 +44,40 @@ def posteriors(row: Row, scores: np.ndarray, chosen: int, scale: float) -> List[
 
 
 def correct(reference: Sequence[str], hypothesis: Sequence[str]) -> List[bool]:
-    """Of each recognised word, whether it stands where the reference has it."""
+    """Whether each recognised word is right: aligned with the same word of the reference."""
     return [ref == hyp for ref, hyp in kaldialign.align(list(reference), list(hypothesis), GAP) if hyp != GAP]
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Logistic regression (Platt 1999) on the logit of a word's posterior and on the word head's score of it."""
+    """Logistic regression (Platt 1999) on the logit of a word's posterior and on the word head's log-probability."""
 
-    scale: float  # of `posteriors`
+    scale: float  # as in `posteriors`
     bias: float
     posterior: float
-    heard: float
+    log_prob: float
 
-    def __call__(self, posterior: np.ndarray, heard: np.ndarray) -> np.ndarray:
-        """Probability that the words are right: (n,) each."""
-        return 1 / (1 + np.exp(-_features(posterior, heard) @ np.array([self.bias, self.posterior, self.heard])))
+    def __call__(self, posterior: np.ndarray, log_prob: np.ndarray) -> np.ndarray:
+        """Probability that each word is right: (n,), from (n,) and (n,)."""
+        return 1 / (1 + np.exp(-_features(posterior, log_prob) @ np.array([self.bias, self.posterior, self.log_prob])))
 
     def weights(self) -> Dict[str, float]:
         """For the stage's weights.json."""
-        return asdict(self)
+        return {"scale": self.scale, "bias": self.bias, "posterior": self.posterior, "heard": self.log_prob}
 
 
 def calibrate(candidates: Dict[float, Tuple[np.ndarray, np.ndarray]], right: np.ndarray) -> Calibration:
     """Fit on dev.
 
     Args:
-      candidates: scale -> posterior and word-head score of all words, (n,) each; the scale with the highest likelihood is taken.
-      right: (n,), whether each word is; where all are, or none is, there is nothing to learn, and the posterior is taken as it is.
+      candidates: scale -> posteriors and log-probabilities of all words, (n,) each; the scale with the highest likelihood is taken.
+      right: (n,), whether each word is right. Where all or none are, nothing can be learned: the posterior is the confidence.
     """
     best, found = np.inf, Calibration(1.0, 0.0, 1.0, 0.0)
     if len(np.unique(right)) < 2:
         return found
-    for scale, (posterior, heard) in candidates.items():
-        x, y = _features(posterior, heard), np.where(right, 1.0, -1.0)
+    for scale, (posterior, log_prob) in candidates.items():
+        x, y = _features(posterior, log_prob), np.where(right, 1.0, -1.0)
 
         def loss(w: np.ndarray, x: np.ndarray = x, y: np.ndarray = y) -> Tuple[float, np.ndarray]:
             margin = y * (x @ w)
@@ -90,17 +90,18 @@ def calibrate(candidates: Dict[float, Tuple[np.ndarray, np.ndarray]], right: np.
     return found
 
 
-def _features(posterior: np.ndarray, heard: np.ndarray) -> np.ndarray:
+def _features(posterior: np.ndarray, log_prob: np.ndarray) -> np.ndarray:
     p = np.clip(posterior, FLOOR, 1 - FLOOR)
-    return np.stack((np.ones(len(p)), np.log(p / (1 - p)), heard), 1)
+    return np.stack((np.ones(len(p)), np.log(p / (1 - p)), log_prob), 1)
 
 
 def quality(confidence: np.ndarray, right: np.ndarray) -> Dict[str, float]:
-    """How good confidences are on words of which it is known whether they are right.
+    """How good confidences (n,) are, against whether each word is right (n,).
 
     Returns:
-      ece: expected calibration error over ten bins of equal width, percent (Naeini et al. 2015); nce: normalised cross entropy, 1
-      for certainty, 0 for what the share of right words alone says, less where it is worse (NIST; Siu et al. 1997).
+      ece: expected calibration error over ten bins of equal width, percent (Naeini et al. 2015).
+      nce: normalised cross entropy (NIST; Siu et al. 1997): 1 for perfect confidences, 0 for those that say no more than the share of
+      right words, negative for worse ones.
     """
     p, y = np.clip(confidence, FLOOR, 1 - FLOOR), np.asarray(right, dtype=float)
     ece = sum(share * abs(said - true) for said, true, share in reliability(confidence, right))
@@ -111,7 +112,7 @@ def quality(confidence: np.ndarray, right: np.ndarray) -> Dict[str, float]:
 
 
 def reliability(confidence: np.ndarray, right: np.ndarray) -> List[Tuple[float, float, float]]:
-    """Of each bin of confidences with words in it: mean confidence, share of right words, share of all words in it."""
+    """Mean confidence, share of right words, and share of all words, of each bin that has words."""
     number = np.minimum((np.asarray(confidence) * BINS).astype(int), BINS - 1)
     y = np.asarray(right, dtype=float)
     return [
@@ -122,31 +123,32 @@ def reliability(confidence: np.ndarray, right: np.ndarray) -> List[Tuple[float, 
 
 
 class Confidences:
-    """How sure the words are that some weights choose in each utterance of a split."""
+    """Confidences of the words that some weights choose in each utterance of a split."""
 
-    def __init__(self, rows: Sequence[Row], lists: Lists, weights: Dict[str, float]) -> None:
-        self.rows, self.splits = rows, lists.splits
-        self.chosen, self.totals = choose(lists, weights), totals(lists, weights)
+    def __init__(self, lists: Sequence[NBestList], flat: Lists, weights: Mapping[str, float]) -> None:
+        """flat: `lists`, flattened."""
+        self.lists, self.splits = lists, flat.splits
+        self.totals = totals(flat, weights)
+        self.rows = choose(flat, weights)
+        self.words = best_words(lists, self.rows, flat.splits)
 
     def calibrate(self) -> Calibration:
-        """On the references of these rows."""
-        words = best_words(self.rows, self.chosen, self.splits)
-        right = [hit for row, said in zip(self.rows, words) for hit in correct(row["ref"], said)]
+        """Fit on the references of these lists."""
+        right = [hit for one, said in zip(self.lists, self.words) for hit in correct(one.ref, said)]
         return calibrate({scale: self._evidence(scale) for scale in SCALES}, np.array(right))
 
     def of_words(self, calibration: Calibration) -> List[List[float]]:
-        """Of each utterance, each word's confidence from 0 to 1."""
+        """Confidence of each chosen word, from 0 to 1, one list an utterance."""
         flat = calibration(*self._evidence(calibration.scale)).round(4).tolist()
-        edges = np.cumsum([0] + [len(words) for words in best_words(self.rows, self.chosen, self.splits)])
+        edges = np.cumsum([0] + [len(words) for words in self.words])
         return [flat[a:b] for a, b in zip(edges, edges[1:])]
 
     def _evidence(self, scale: float) -> Tuple[np.ndarray, np.ndarray]:
-        """Posterior and the word head's score of all words."""
+        """Posteriors and the word head's log-probabilities of all chosen words, (n,) each."""
         posterior: List[float] = []
-        heard: List[float] = []
-        for n, row in enumerate(self.rows):
+        log_probs: List[float] = []
+        for n, one in enumerate(self.lists):
             first, last = self.splits[n], self.splits[n + 1]
-            path = int(self.chosen[n] - first)
-            posterior += posteriors(row, self.totals[first:last], path, scale)
-            heard += [row.get("heard", {}).get(word, 0.0) for word in row["paths"][path]["words"]]
-        return np.array(posterior), np.array(heard)
+            posterior += posteriors(one, self.totals[first:last], int(self.rows[n] - first), scale)
+            log_probs += [one.log_probs.get(word, 0.0) for word in self.words[n]]
+        return np.array(posterior), np.array(log_probs)

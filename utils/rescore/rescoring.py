@@ -1,89 +1,82 @@
-"""Log-linear rescoring of n-best lists; utils/rescore/tuning.py finds the weights."""
+"""Log-linear rescoring of n-best lists. utils/rescore/tuning.py finds the weights."""
 
-from dataclasses import dataclass
-from typing import Collection, Dict, List, Sequence
+from dataclasses import dataclass, replace
+from typing import List, Mapping, Sequence
 
 import kaldialign
 import numpy as np
 
-from utils.lang.lexicon import UNKNOWN
+from utils.rescore.nbest_lists import NBestList
+from utils.rescore.scores import SCORES, Kinds
 
-READERS = ("word_lm", "attention", "llm")  # models that score the best paths alone, in this order
-COUNTS = ("penalty", "letters", "unknown", "added", "proposed")  # no scores: their weights may be negative
-FEATURES = ("lm", "word", *COUNTS, *READERS)  # of a path beside the acoustic score
-Row = Dict  # of nbest-<split>.jsonl: id, ref, paths [{words, am, lm, word}]; behind READERS also theirs; `proposed` of some
+FEATURES = tuple(score.name for score in SCORES)  # what is weighed of a path, beside the acoustic score
 
 
 @dataclass
 class Lists:
-    """All paths of a split, flat."""
+    """The paths of all utterances of a split in one table."""
 
-    scores: np.ndarray  # (P, 1 + FEATURES): am, lm, word; numbers of words, of their letters, of words that no vocabulary has, of
-    # those that a pack has; (1 + 1 / r) / 2 where the path is the attention decoder's r-th best itself; READERS
+    scores: np.ndarray  # (P, 1 + FEATURES): the acoustic score, then FEATURES
     splits: np.ndarray  # (U + 1,): paths of utterance u are splits[u] .. splits[u + 1]
     errors: np.ndarray  # (P,): word errors against the reference
 
 
-def flatten(rows: Sequence[Row], added: Collection[str] = (), unknown: Collection[str] = (UNKNOWN,)) -> Lists:
-    """Count every path's errors and stack the scores.
-
-    Every unit that a hypothesis has costs it probability, in the acoustic models and in an attention decoder; the numbers of words
-    and of letters make up for that.
-
-    Args:
-      added: words that were added to the trained model.
-      unknown: those that neither it nor a pack has. That somebody added a word makes it likelier by far than that it was
-        proposed, so each kind has a weight of its own.
-    """
+def flatten(lists: Sequence[NBestList], kinds: Kinds = Kinds()) -> Lists:
+    """Count every path's errors and stack its scores. A score that a path lacks is 0."""
     scores, errors, splits = [], [], [0]
-    for row in rows:
-        for path in row["paths"]:
-            words = path["words"]
-            counts = [len(words), sum(len(word) for word in words if word != UNKNOWN)]
-            counts += [sum(word in kind for word in words) if kind else 0 for kind in (unknown, added)]
-            more = (path.get(key, 0.0) for key in ("proposed", *READERS))
-            scores.append((path["am"], path["lm"], path.get("word", 0.0), *counts, *more))
-            errors.append(kaldialign.edit_distance(row["ref"], path["words"])["total"])
+    for one in lists:
+        for path in one.paths:
+            row = [path.scores["am"]]
+            for score in SCORES:
+                if score.of_word is None:
+                    row.append(path.scores.get(score.name, 0.0))
+                else:
+                    row.append(sum(score.of_word(word, kinds) for word in path.words))
+            scores.append(row)
+            errors.append(kaldialign.edit_distance(one.ref, path.words)["total"])
         splits.append(len(scores))
-    return Lists(np.array(scores).reshape(-1, 1 + len(FEATURES)), np.array(splits), np.array(errors))
+    return Lists(np.array(scores, dtype=float).reshape(-1, 1 + len(FEATURES)), np.array(splits), np.array(errors))
 
 
-def pruned(rows: Sequence[Row], lists: Lists, weights: Dict[str, float], count: int, margin: float) -> List[Row]:
-    """The lists with their best paths under some weights alone, in the order that they have. What the attention decoder proposed
-    stays until it has been read by it: where its words are new, the scores so far say little of them.
+def pruned(lists: Sequence[NBestList], flat: Lists, weights: Mapping[str, float], count: int, margin: float) -> List[NBestList]:
+    """The lists with only their best paths, in their old order.
+
+    What the attention decoder proposed stays until that decoder has scored it: where its words are new, the other scores say little.
 
     Args:
-      count: how many at most.
-      margin: how far below the best one's their scores may be.
+      flat: `lists`, flattened.
+      weights: by which the paths are ranked.
+      count: how many paths to keep at most.
+      margin: how far below the best one's their total may be.
     """
-    total = totals(lists, weights)
+    total = totals(flat, weights)
     kept = []
-    for row, first, last in zip(rows, lists.splits, lists.splits[1:]):
+    for one, first, last in zip(lists, flat.splits, flat.splits[1:]):
         own = total[first:last]
         best = {n for n in np.argsort(-own, kind="stable")[:count].tolist() if own[n] >= own.max() - margin}
-        best |= {n for n, path in enumerate(row["paths"]) if path.get("proposed") and "attention" not in path}
-        kept.append({**row, "paths": [row["paths"][n] for n in sorted(best)]})
+        best |= {n for n, path in enumerate(one.paths) if path.scores.get("proposed") and "attention" not in path.scores}
+        kept.append(replace(one, paths=[one.paths[n] for n in sorted(best)]))
     return kept
 
 
-def totals(lists: Lists, weights: Dict[str, float]) -> np.ndarray:
-    """Every path's score with some weights: (P,), natural log."""
+def totals(lists: Lists, weights: Mapping[str, float]) -> np.ndarray:
+    """Every path's total score: (P,), natural log."""
     return lists.scores @ vector(weights)
 
 
-def vector(weights: Dict[str, float]) -> np.ndarray:
-    """Weights in the order of `Lists.scores`: (1 + FEATURES,). What is not among them has 0, but the LM 1."""
+def vector(weights: Mapping[str, float]) -> np.ndarray:
+    """Weights in the order of `Lists.scores`: (1 + FEATURES,). Missing weights are 0; that of `lm` is 1."""
     return np.array([1.0, *(weights.get(name, float(name == "lm")) for name in FEATURES)])
 
 
-def choose(lists: Lists, weights: Dict[str, float]) -> np.ndarray:
-    """Index of the best path of each utterance; the first among equals, which is the first pass's."""
+def choose(lists: Lists, weights: Mapping[str, float]) -> np.ndarray:
+    """Row of the best path of each utterance, (U,); among equals the first, which the first pass ranks highest."""
     total = totals(lists, weights)
     best = np.maximum.reduceat(total, lists.splits[:-1])
     hits = np.nonzero(total >= np.repeat(best, np.diff(lists.splits)))[0]
     return hits[np.unique(np.searchsorted(lists.splits, hits, side="right"), return_index=True)[1]]
 
 
-def best_words(rows: Sequence[Row], chosen: np.ndarray, splits: np.ndarray) -> List[List[str]]:
-    """The chosen paths' words, one list an utterance."""
-    return [row["paths"][c - s]["words"] for row, c, s in zip(rows, chosen, splits)]
+def best_words(lists: Sequence[NBestList], chosen: np.ndarray, splits: np.ndarray) -> List[List[str]]:
+    """The words of the chosen paths (U,), one list an utterance."""
+    return [one.paths[c - s].words for one, c, s in zip(lists, chosen, splits)]

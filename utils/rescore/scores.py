@@ -115,9 +115,11 @@ WHOLE_LATTICE = Decoding("whole_lattice", "whole lattice", ("whole_lattice",))  
 
 
 def decodings() -> List[Decoding]:
-    """Every decoding of rescoring, along the chain: of n-best lists, of whole lattices, of lists that further models scored."""
-    ends = [(Decoding(s.decoding, s.title, s.links), bool(s.rescorer)) for s in SCORES if s.decoding]
-    return [*(d for d, later in ends if not later), WHOLE_LATTICE, *(d for d, later in ends if later)]
+    """Every decoding of rescoring, along the chain: of n-best lists, of whole lattices, of lists that rescorers scored."""
+    ends = [s for s in _chain() if s.decoding]
+    found = [Decoding(s.decoding, s.title, s.links) for s in ends]
+    first = sum(not s.rescorer for s in ends)
+    return [*found[:first], WHOLE_LATTICE, *found[first:]]
 
 
 def links() -> Tuple[str, ...]:
@@ -127,19 +129,24 @@ def links() -> Tuple[str, ...]:
 
 def links_of(decoding: str) -> Tuple[str, ...]:
     """The timed links of one decoding of n-best lists: its own, and those of the decodings before it."""
-    names = [s.decoding for s in SCORES]
-    before = SCORES[: names.index(decoding) + 1]
+    chain = _chain()
+    before = chain[: [s.decoding for s in chain].index(decoding) + 1]
     return (*_shared_links(), *(link for s in before if s.decoding for link in s.links))
 
 
 def weighed(available: Available) -> Dict[str, Tuple[str, ...]]:
     """The decodings of n-best lists that a run has, along the chain, with the names of the scores that each weighs."""
-    there = [s for s in SCORES if s.there(available)]
+    there = [s for s in _chain() if s.there(available)]
     return {
         last.decoding: tuple(s.name for n, s in enumerate(there) if n <= end or not s.decoding)
         for end, last in enumerate(there)
         if last.decoding
     }
+
+
+def _chain() -> List[Score]:
+    """All scores; those of rescorers, which score the best paths of the others, last."""
+    return sorted(SCORES, key=lambda s: bool(s.rescorer))
 
 
 def _shared_links() -> Tuple[str, ...]:

@@ -1,6 +1,7 @@
-"""Weights of the log-linear model, tuned on dev by minimum risk annealing (Smith and Eisner 2006): the errors that are expected
-where each path is as probable as its score says are a smooth function of the weights (equation 3), which L-BFGS minimises, first for
-flat probabilities, then from there for sharper ones, whose own minima are many.
+"""Weights of the log-linear model, tuned on dev by minimum risk annealing (Smith and Eisner 2006).
+
+The expected errors, where each path is as probable as its score says, are a smooth function of the weights (equation 3). L-BFGS
+minimises it first for flat probabilities, then from there for sharper ones, which have many local minima.
 """
 
 from typing import Dict, List, Optional, Sequence, Tuple
@@ -8,31 +9,20 @@ from typing import Dict, List, Optional, Sequence, Tuple
 import numpy as np
 from scipy.optimize import minimize
 
-from utils.rescore.rescoring import COUNTS, FEATURES, Lists, choose, totals
+from utils.rescore.rescoring import FEATURES, Lists, choose, totals
+from utils.rescore.scores import SCORES
 
-# What the dev sets of speechocean762 and asterisk ask for, over recipes, seeds and links, and how far they are apart: a small dev set
-# begins with what others have found.
-USUAL = {
-    **{"lm": 1.5, "word": 1.5},
-    **{"penalty": 0.0, "letters": 0.8, "unknown": -2.0, "added": 3.0, "proposed": 8.0},
-    **{"word_lm": 1.0, "attention": 1.5, "llm": 1.5},
-}
-SPREAD = {
-    **{"lm": 0.7, "word": 1.0},
-    **{"penalty": 2.0, "letters": 0.6, "unknown": 6.0, "added": 4.0, "proposed": 8.0},
-    **{"word_lm": 0.5, "attention": 0.8, "llm": 0.7},
-}
-SHARPNESS = (0.25, 0.5, 1.0, 2.0)  # of the scores where they become probabilities
-TIES = (3.0, 1.0, 0.3, 0.1)  # errors that it costs to have one weight a spread away from the usual one
+BY_NAME = {score.name: score for score in SCORES}
+SHARPNESS = (0.25, 0.5, 1.0, 2.0)  # by which scores are multiplied to become log-probabilities
+TIES = (3.0, 1.0, 0.3, 0.1)  # errors that one weight costs when it is one spread away from its usual value
 FOLDS, REPEATS = 5, 3
 
 
 def tune(lists: Lists, names: Sequence[str]) -> Tuple[Dict[str, float], int]:
-    """The weights of `names`, keys of USUAL.
+    """The best weights of the scores `names`.
 
-    A small dev set is soon fitted by chance. So the weights are tied to usual ones, and how firmly, and how sharp the
-    probabilities are, is what makes the fewest errors in repeated cross-validation, on utterances that the weights were not
-    tuned on.
+    A small dev set is easily overfitted. So the weights are tied to their usual values. How firmly, and how sharp the probabilities
+    are, is chosen by repeated cross-validation: the fewest errors on utterances that the weights were not tuned on.
 
     Returns:
       the weights, and the errors on these lists with them.
@@ -47,18 +37,21 @@ def tune(lists: Lists, names: Sequence[str]) -> Tuple[Dict[str, float], int]:
     for n, tie in enumerate(TIES):
         for here, there in parts:
             held_out[n] += [_errors(there, weights) for weights in _annealed(here, names, tie)]
-    tie, sharpness = np.unravel_index(held_out.argmin(), held_out.shape)  # the firmest and flattest of the best
+    tie, sharpness = np.unravel_index(held_out.argmin(), held_out.shape)  # among equals the firmest and flattest
     found = _annealed(lists, names, TIES[tie])[sharpness]
     return found, _errors(lists, found)
 
 
 def risk(weights: np.ndarray, columns: np.ndarray, base: np.ndarray, lists: Lists, sharpness: float) -> Tuple[float, np.ndarray]:
-    """Expected errors of all utterances, and their gradient.
+    """Expected errors of all utterances (equation 3).
 
     Args:
-      weights: (K,); columns: (P, K), what they weigh of each path.
+      weights: (K,).
+      columns: (P, K), the scores that they weigh.
       base: (P,), the rest of each path's score, natural log.
-      sharpness: paths have probabilities that are as exp(sharpness * score).
+      sharpness: a path's probability is proportional to exp(sharpness * score).
+    Returns:
+      the risk, and its gradient (K,).
     """
     first, counts = lists.splits[:-1], np.diff(lists.splits)
     scores = sharpness * (base + columns @ weights)
@@ -72,14 +65,14 @@ def _annealed(lists: Lists, names: Sequence[str], tie: float) -> List[Dict[str, 
     """The best weights for each sharpness."""
     base = totals(lists, dict.fromkeys(names, 0.0))
     columns = lists.scores[:, [1 + FEATURES.index(name) for name in names]]
-    usual, spread = (np.array([table[name] for name in names]) for table in (USUAL, SPREAD))
+    usual, spread = (np.array([getattr(BY_NAME[name], key) for name in names]) for key in ("usual", "spread"))
 
     def cost(weights: np.ndarray, sharpness: float) -> Tuple[float, np.ndarray]:
         away = (weights - usual) / spread
         value, slope = risk(weights, columns, base, lists, sharpness)
         return value + tie * away @ away, slope + 2 * tie * away / spread
 
-    bounds: List[Tuple[Optional[float], None]] = [(None if name in COUNTS else 0.0, None) for name in names]
+    bounds: List[Tuple[Optional[float], None]] = [(None if BY_NAME[name].signed else 0.0, None) for name in names]
     found = [usual]
     for sharpness in SHARPNESS:
         found.append(minimize(cost, found[-1], (sharpness,), jac=True, method="L-BFGS-B", bounds=bounds).x)
@@ -91,7 +84,7 @@ def _errors(lists: Lists, weights: Dict[str, float]) -> int:
 
 
 def _some(lists: Lists, chosen: np.ndarray) -> Lists:
-    """The lists of the utterances that `chosen` (U,) names."""
+    """The lists of the utterances where `chosen`, (U,) bool, is true."""
     counts = np.diff(lists.splits)
     paths = np.repeat(chosen, counts)
     return Lists(lists.scores[paths], np.concatenate(([0], np.cumsum(counts[chosen]))), lists.errors[paths])

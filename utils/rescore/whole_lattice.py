@@ -1,73 +1,108 @@
-"""Rescoring of whole lattices: the word head's score of its span on every arc, hence posteriors and occurrences."""
+"""Rescoring of whole lattices: the word head scores every arc in its span, which gives the best path, posteriors and occurrences."""
 
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import kaldialign
 import numpy as np
 import torch
+from torch import Tensor
 
+from utils.core.files import read_jsonl, write_jsonl
 from utils.core.timing import timed
 from utils.decode.posteriors import oracle, word_posteriors
 from utils.decode.word_lattice import WordLattice, word_lattices
-from utils.lang.lexicon import Lexicon
+from utils.lang.lexicon import UNKNOWN, Lexicon
 from utils.rescore.confidence import Calibration, calibrate, correct
+from utils.rescore.nbest_lists import ScoredPath
 from utils.rescore.rescoring import FEATURES, vector
+from utils.rescore.scores import SCORES, Kinds
 from utils.vectors.wordscore import arc_scores
 
-PARTS = ("am", *FEATURES[:6])  # of an arc's score
-SCALES = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5)  # above 1 where paths that say the same are many
-FLOOR = 0.05  # posterior of an occurrence that is worth a line
-Row = Dict[str, Any]
-View = Callable[[int, List[int]], Tuple[torch.Tensor, Dict[str, float]]]  # utterance, words -> log-probabilities, heard
+OF_ARCS = [score for score in SCORES if score.of_arcs]
+COLUMNS = [0, *(1 + FEATURES.index(score.name) for score in OF_ARCS)]  # of the acoustic score and these among all weights
+SCALES = (0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5)  # above 1 where many paths have the same words
+FLOOR = 0.05  # occurrences with a lower posterior are dropped
+View = Callable[[int, List[int]], Tuple[Tensor, Dict[str, float]]]  # `Rescorer.view` of one batch
+Occurrence = Tuple[str, float, float, float]  # word, first and last second, posterior
+
+
+@dataclass
+class AtScale:
+    """What a lattice says with its scores multiplied by one scale."""
+
+    posteriors: List[float]  # of the best path's words
+    occurrences: List[Occurrence]
+
+
+@dataclass
+class RescoredLattice:
+    """The lattice of one utterance."""
+
+    id: str
+    ref: List[str]
+    path: ScoredPath  # the best one
+    log_probs: Dict[str, float]  # word -> the word head's highest log-probability in any frame
+    scales: Dict[str, AtScale]  # by the scale, written as by `scale_key`
+    oracle: Optional[int] = None  # fewest errors of any path, where it was asked for
+
+
+def scale_key(scale: float) -> str:
+    """A scale as a key."""
+    return f"{scale:g}"
 
 
 class WholeLattices:
-    """Reads the word lattices of a batch with some weights."""
+    """Rescores the word lattices of a batch."""
 
     def __init__(
-        self, lexicon: Lexicon, trained: int, frame_ratio: float, frame_seconds: float, settings: Sequence[float]
+        self, lexicon: Lexicon, trained: int, frame_ratio: float, frame_seconds: float, settings: Tuple[float, float]
     ) -> None:
         """
         Args:
-          trained: how many of the lexicon's words training knew; those behind were added.
+          trained: number of the lexicon's words that the trained model has; those after them were added.
           frame_ratio: frames of the word head a frame of the lattices.
-          frame_seconds: of the lattices.
-          settings: what the lattices were made with: the LM's scale, and the beam that they are held to.
+          frame_seconds: length of a frame of the lattices.
+          settings: what the lattices were made with: scale of the LM, output beam.
         """
-        self.lexicon, self.trained, self.frame_ratio, self.frame_seconds = lexicon, trained, frame_ratio, frame_seconds
-        self.settings = settings
-        self.letters = np.array([0, *map(len, lexicon.words), 0, 0])  # of each word id; #0 and <unk> have none
+        self.lexicon, self.frame_ratio, self.frame_seconds, self.settings = lexicon, frame_ratio, frame_seconds, settings
+        kinds = Kinds(added=frozenset(lexicon.words[trained:]))
+        names = [*lexicon.words, "", UNKNOWN]  # of word ids from 1; #0 is on no arc
+        self.counts = {s.name: np.array([0, *(s.of_word(word, kinds) for word in names)]) for s in OF_ARCS if s.of_word}
 
     def read(
         self,
         lattices: Any,
+        ids: Sequence[str],
+        refs: Sequence[List[str]],
         view: Optional[View],
-        weights: Dict[str, float],
+        weights: Mapping[str, float],
         scales: Sequence[float],
         seconds: Dict[str, float],
-    ) -> List[Row]:
-        """A row an utterance: `path`, the best one as in an n-best list; `heard`, as `view` gives it; `scales`, of each scale
-        `posteriors` of the best path's words, and `occurrences` of words: word, first and last second, posterior.
+    ) -> List[RescoredLattice]:
+        """Rescore each lattice.
 
         Args:
           lattices: k2.FsaVec.
-          view: the word head's; None without one.
-          weights: of `utils.rescore.rescoring.FEATURES`.
-          scales: of the scores where they become probabilities.
+          ids, refs: of the utterances.
+          view: the word head's log-probabilities; None without a word head.
+          weights: of the scores, by name.
+          scales: by which totals are multiplied to become log-probabilities.
           seconds: to which the time is added.
         """
-        rows, by_weight = [], vector(weights)[: len(PARTS)]
+        out, by_weight = [], vector(weights)[COLUMNS]
         with timed(seconds, "whole_lattice"):
             for n, lattice in enumerate(word_lattices(lattices, *self.settings)):
-                parts, heard = self._parts(lattice, view, n)
+                parts, log_probs = self._parts(lattice, view, n)
                 scores = parts @ by_weight
                 best = lattice.best(scores)
                 said = lattice.words[best]
-                words = self.lexicon.ids_to_words(said.tolist())
-                path = {"words": words, **{name: round(value, 4) for name, value in zip(PARTS[:3], parts[best].sum(0).tolist())}}
-                by_scale = {f"{scale:g}": self._at(lattice, scale * scores, said[said > 0].tolist()) for scale in scales}
-                rows.append({"path": path, "heard": heard, "scales": by_scale})
-        return rows
+                sums = zip(("am", "lm", "word"), parts[best].sum(0).tolist())
+                path = ScoredPath(self.lexicon.ids_to_words(said.tolist()), {name: round(value, 4) for name, value in sums})
+                by_scale = {scale_key(scale): self._at(lattice, scale * scores, said[said > 0].tolist()) for scale in scales}
+                out.append(RescoredLattice(ids[n], refs[n], path, log_probs, by_scale))
+        return out
 
     def oracles(self, lattices: Any, references: Sequence[Sequence[str]]) -> List[int]:
         """Fewest word errors of any path of each lattice."""
@@ -75,43 +110,55 @@ class WholeLattices:
         return [oracle(lattice, ref) for lattice, ref in zip(word_lattices(lattices, *self.settings), ids)]
 
     def _parts(self, lattice: WordLattice, view: Optional[View], n: int) -> Tuple[np.ndarray, Dict[str, float]]:
-        """What the arcs' scores are made of (A, PARTS), and the word head's highest score of each word there."""
-        ids, unknown, heard = lattice.words, self.lexicon.unknown_id if self.lexicon.unknown else -1, {}
-        counts = (ids > 0, self.letters[ids], ids == unknown, (ids > self.trained) & (ids != unknown))
-        parts = np.stack((lattice.am, lattice.lm, np.zeros(len(ids)), *counts), 1)
+        """The acoustic score and the scores OF_ARCS of each arc, (A, 1 + OF_ARCS), and the word head's highest log-probabilities."""
+        ids, unknown = lattice.words, self.lexicon.unknown_id if self.lexicon.unknown else -1
+        scores, log_probs = {"lm": lattice.lm, "word": np.zeros(len(ids))}, {}
+        scores.update({name: table[ids] for name, table in self.counts.items()})
         occurring = sorted(set(ids.tolist()) - {0, unknown})
         if view is not None and occurring:
-            log_probs, heard = view(n, occurring)
+            frames, log_probs = view(n, occurring)
             columns = np.where(np.isin(ids, occurring), np.searchsorted(occurring, ids), -1)
             spans = (torch.from_numpy(part) for part in (columns, *lattice.spans()))
-            parts[:, 2] = arc_scores(log_probs[:, 1:] - log_probs[:, :1], *spans, self.frame_ratio)
-        return parts, heard
+            scores["word"] = arc_scores(frames[:, 1:] - frames[:, :1], *spans, self.frame_ratio).numpy()
+        return np.stack((lattice.am, *(scores[score.name] for score in OF_ARCS)), 1), log_probs
 
-    def _at(self, lattice: WordLattice, scores: np.ndarray, best: Sequence[int]) -> Dict[str, Any]:
+    def _at(self, lattice: WordLattice, scores: np.ndarray, best: Sequence[int]) -> AtScale:
         hits = lattice.occurrences(lattice.posteriors(scores), FLOOR)
         names = self.lexicon.ids_to_words([hit[0] for hit in hits])
-        return {
-            "posteriors": [round(p, 4) for p in word_posteriors(lattice, scores, best)],
-            "occurrences": [
-                [name, round(first * self.frame_seconds, 3), round(last * self.frame_seconds, 3), round(p, 4)]
-                for name, (_, first, last, p) in zip(names, hits)
-            ],
-        }
+        found: List[Occurrence] = [
+            (name, round(first * self.frame_seconds, 3), round(last * self.frame_seconds, 3), round(p, 4))
+            for name, (_, first, last, p) in zip(names, hits)
+        ]
+        return AtScale([round(p, 4) for p in word_posteriors(lattice, scores, best)], found)
 
 
-def errors(rows: Sequence[Row]) -> int:
+def errors(lattices: Sequence[RescoredLattice]) -> int:
     """Word errors of the best paths."""
-    return sum(kaldialign.edit_distance(row["ref"], row["path"]["words"])["total"] for row in rows)
+    return sum(kaldialign.edit_distance(one.ref, one.path.words)["total"] for one in lattices)
 
 
-def calibrated(rows: Sequence[Row], scales: Sequence[float]) -> Calibration:
-    """Confidences of the best paths' words, fitted on dev, at the one of some scales that fits best."""
-    right = [hit for row in rows for hit in correct(row["ref"], row["path"]["words"])]
-    return calibrate({scale: evidence(rows, scale) for scale in scales}, np.array(right))
+def calibrated(lattices: Sequence[RescoredLattice], scales: Sequence[float]) -> Calibration:
+    """Confidences of the best paths' words, fitted on dev, at the scale that fits best."""
+    right = [hit for one in lattices for hit in correct(one.ref, one.path.words)]
+    return calibrate({scale: evidence(lattices, scale) for scale in scales}, np.array(right))
 
 
-def evidence(rows: Sequence[Row], scale: float) -> Tuple[np.ndarray, np.ndarray]:
-    """Posterior and the word head's highest score of all words of the best paths, what `Calibration` reads."""
-    posterior = [p for row in rows for p in row["scales"][f"{scale:g}"]["posteriors"]]
-    heard = [row["heard"].get(word, 0.0) for row in rows for word in row["path"]["words"]]
-    return np.array(posterior), np.array(heard)
+def evidence(lattices: Sequence[RescoredLattice], scale: float) -> Tuple[np.ndarray, np.ndarray]:
+    """Posteriors and log-probabilities of the best paths' words, (n,) each, as `Calibration` takes them."""
+    posterior = [p for one in lattices for p in one.scales[scale_key(scale)].posteriors]
+    log_probs = [one.log_probs.get(word, 0.0) for one in lattices for word in one.path.words]
+    return np.array(posterior), np.array(log_probs)
+
+
+def write_lattices(path: Path, lattices: Iterable[RescoredLattice]) -> None:
+    """Write a line an utterance, atomically."""
+    write_jsonl(path, map(asdict, lattices))
+
+
+def read_lattices(path: Path) -> List[RescoredLattice]:
+    """The reverse of `write_lattices`."""
+    rows = read_jsonl(path)
+    for row in rows:
+        row["path"] = ScoredPath(**row["path"])
+        row["scales"] = {key: AtScale(**at) for key, at in row["scales"].items()}
+    return [RescoredLattice(**row) for row in rows]

@@ -1,9 +1,9 @@
-"""A language model of word vectors: the rows of one frozen table come in, and of the same rows one comes next.
+"""A word LM over word vectors: its input and output tables are one frozen table.
 
     h_t = LSTM(A e_w1 ... A e_wt),    log P(w | w1 ... wt) = log softmax over w of (e_w . (B h_t + u))
 
-Input and output tables are tied (Press and Wolf 2017, Inan et al. 2017), and frozen: the model scores words that were added after
-its training by their vectors alone. The control has a learned table of the same shape, in which all such words are one, <unk>.
+Input and output tables are tied (Press and Wolf 2017, Inan et al. 2017) and frozen, so the model scores words that were added after
+its training by their vectors. The control has a learned table of the same shape, in which all such words are <unk>.
 """
 
 import math
@@ -28,11 +28,11 @@ CELLS = 2e7  # positions x words that are scored at once: 80 MB
 
 
 class WordLM(nn.Module):
-    """See above.
+    """The network.
 
     Args:
       dim: width of the vectors.
-      learned: words of a table of its own, beside <unk>; 0 for none.
+      learned: number of words of a learned table, beside <unk>; 0 for a given table.
     """
 
     def __init__(self, dim: int, learned: int = 0, hidden: int = 256, dropout: float = 0.5) -> None:
@@ -44,9 +44,13 @@ class WordLM(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, sentences: Tensor, table: Tensor) -> Tensor:
-        """Scores (N, T, 1 + W) of </s> and the words behind each of (N, T) symbols, where 0 is <s> and words count from 1.
+        """Scores of what follows each symbol.
 
-        table: (W, dim), their vectors.
+        Args:
+          sentences: (N, T), 0 for <s>, words from 1.
+          table: (W, dim), the words' vectors.
+        Returns:
+          (N, T, 1 + W), of </s> and the words, before the softmax.
         """
         x = torch.cat((self.ends[:1], table))[sentences]
         h, _ = self.lstm(self.dropout(F.silu(self.input(x))))
@@ -54,12 +58,12 @@ class WordLM(nn.Module):
 
 
 class VectorLM:
-    """A word LM with its words.
+    """A word LM and its vocabulary.
 
     Args:
-      words: all that it may score; the first `trained` of them are those of its training text.
-      vectors: (W, dim) of them, unless it learns its own.
-      dim: width of its own vectors, where it does.
+      words: all that it can score; the first `trained` of them are those of the training text.
+      vectors: (W, dim), the words' vectors; None to learn a table.
+      dim: width of a learned table; 0 for 128.
     """
 
     def __init__(self, words: Sequence[str], trained: int, vectors: Optional[Tensor], dim: int, seed: int) -> None:
@@ -67,16 +71,18 @@ class VectorLM:
         self.ids = {word: n for n, word in enumerate(words, 1)}
         self.trained, self.vectors, self.seed = trained, vectors, seed
         self.model = WordLM((dim or 128) if vectors is None else vectors.shape[1], trained if vectors is None else 0)
-        self.offset = 0.0  # added to the scores of words that are not of the training text
+        self.offset = 0.0  # added to the scores of words outside the training text
 
     def fit(self, train: Sequence[Sequence[str]], dev: Sequence[Sequence[str]], epochs: int) -> float:
-        """Train, and keep the epoch that is best on dev; returns its perplexity there.
+        """Train, and keep the epoch that is best on dev.
 
         Args:
-          train, dev: sentences; those of dev with other words don't count here.
+          train, dev: sentences; those of dev with words outside the training text are skipped.
+        Returns:
+          the best epoch's perplexity on dev.
         """
         text = [self.numbers(s) for s in sorted({tuple(s) for s in train})]
-        heard = self.heard(dev) or train
+        known = self.in_vocabulary(dev) or train
         often = torch.bincount(torch.tensor([w for s in text for w in s]), minlength=self.trained + 1)
         optimizer = torch.optim.AdamW(self.model.parameters(), lr=2e-3, weight_decay=0.01)
         batches = math.ceil(len(text) / 32)
@@ -88,7 +94,7 @@ class VectorLM:
             order = torch.randperm(len(text)).tolist()
             for n in range(batches):
                 chosen = [text[i] for i in order[n * 32 : n * 32 + 32]]
-                if self.vectors is None:  # half of what occurs once trains <unk>
+                if self.vectors is None:  # half of the words that occur once train <unk>
                     chosen = [[self.trained + 1 if often[w] == 1 and torch.rand(()) < 0.5 else w for w in s] for s in chosen]
                 before, behind = padded(chosen)
                 scores = self.model(before, self.table()[: self.trained + (self.vectors is None)])
@@ -98,22 +104,22 @@ class VectorLM:
                 nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
                 optimizer.step()
                 schedule.step()
-            found = self.perplexity(heard, closed=True)
+            found = self.perplexity(known, closed=True)
             if found < best[0]:
                 best = (found, {key: value.clone() for key, value in self.model.state_dict().items()})
         self.model.load_state_dict(best[1])
         return best[0]
 
-    def heard(self, sentences: Sequence[Sequence[str]]) -> List[Sequence[str]]:
-        """Those of words of the training text alone."""
+    def in_vocabulary(self, sentences: Sequence[Sequence[str]]) -> List[Sequence[str]]:
+        """The sentences whose words are all in the training text."""
         return [s for s in sentences if all(self.ids.get(word, math.inf) <= self.trained for word in s)]
 
     def table(self) -> Tensor:
-        """Vectors of all words, (W, dim); of a learned table with <unk> behind those of training, (trained + 1, dim)."""
+        """Vectors of all words, (W, dim); a learned table, (trained + 1, dim), ends with <unk>."""
         return self.model.table if self.vectors is None else self.vectors
 
     def numbers(self, sentence: Sequence[str]) -> List[int]:
-        """Numbers of the words, from 1; one that the model has no way to score (<unk> of the recogniser) is passed over."""
+        """Numbers of the words, from 1; a word outside its vocabulary (<unk> of the recogniser) is skipped."""
         last = self.trained + 1 if self.vectors is None else math.inf
         return [min(self.ids[word], last) for word in sentence if word in self.ids]
 
@@ -122,7 +128,7 @@ class VectorLM:
         """log P(words </s> | <s>) of each sentence, natural log.
 
         Args:
-          closed: among the words of training alone.
+          closed: whether only words of the training text are possible.
         """
         self.model.eval()
         numbered = [self.numbers(s) for s in sentences]
@@ -138,20 +144,20 @@ class VectorLM:
             before, behind = padded([numbered[n] for n in now])
             log_probs = (self.model(before, table) + offsets).log_softmax(-1)
             if self.vectors is None and added:
-                log_probs[..., -1] -= math.log(added)  # <unk> is any of them
+                log_probs[..., -1] -= math.log(added)  # <unk> is each of them with the same probability
             there = behind >= 0
             for n, total in zip(now, (log_probs.gather(2, behind.clamp(min=0)[..., None])[..., 0] * there).sum(1).tolist()):
                 out[n] = total
         return out
 
     def perplexity(self, sentences: Sequence[Sequence[str]], closed: bool = False) -> float:
-        """Perplexity a word, </s> counted."""
+        """Perplexity per word, </s> included."""
         return math.exp(-sum(self(sentences, closed)) / sum(len(self.numbers(s)) + 1 for s in sentences))
 
     @torch.no_grad()
     def level(self, sentences: Sequence[Sequence[str]], share: float) -> None:
-        """Set `offset` so that behind the words of some text added words together are as likely as `share`, on average: where they
-        are likely, their vectors say.
+        """Set `offset` so that the added words together have the mean probability `share` after the words of some text. In which
+        contexts they are likely depends on their vectors.
         """
         added = len(self.ids) - self.trained
         if self.vectors is None or not added:
@@ -171,11 +177,11 @@ class VectorLM:
             low, high = (low, self.offset) if (flat + self.offset).sigmoid().mean() > share else (self.offset, high)
 
     def table_bytes(self) -> int:
-        """Size of the vectors that are not saved with the weights."""
+        """Size in bytes of the vectors, which are not saved with the weights."""
         return 0 if self.vectors is None else self.vectors.numel() * 4
 
     def save(self, path: Path) -> None:
-        """Write the weights, atomically; the vectors are not among them."""
+        """Write the weights without the vectors, atomically."""
         with atomic_path(path) as temporary:
             save_file(self.model.state_dict(), str(temporary))
 
@@ -185,7 +191,7 @@ class VectorLM:
 
 
 def padded(sentences: Sequence[Sequence[int]]) -> Tuple[Tensor, Tensor]:
-    """(N, T) symbols with <s>, 0, before them and padding behind, and (N, T) with </s>, 0, behind them and then -1."""
+    """Input and target symbols, (N, T) each: inputs start with <s>, 0; targets end with </s>, 0, then -1."""
     longest = max(map(len, sentences)) + 1
     before, behind = np.zeros((len(sentences), longest), np.int64), np.full((len(sentences), longest), -1)
     for n, sentence in enumerate(sentences):
@@ -194,11 +200,13 @@ def padded(sentences: Sequence[Sequence[int]]) -> Tuple[Tensor, Tensor]:
 
 
 def word_vectors(config: SimpleNamespace, words: Sequence[str], trained: int, own: Optional[Tensor]) -> Optional[Tensor]:
-    """The vectors that the group `rescore.word_lm` names, of unit mean square length and (W, width) at most; None for learned ones.
+    """The vectors that the group `rescore.word_lm` names.
 
     Args:
-      trained: how many of the words, the first ones, the training text has: what is done to the vectors is learned from these.
-      own: the acoustic model's vectors, (W, dim), where it has some.
+      trained: how many of the words, from the first, the training text has; centring, PCA and scaling are fitted on these.
+      own: (W, dim), the acoustic model's vectors, where it has some.
+    Returns:
+      (W, up to `width`), of unit mean square length; None for learned vectors.
     Raises:
       UserError: a source that is missing, damaged or has none of the words.
     """

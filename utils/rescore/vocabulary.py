@@ -1,0 +1,63 @@
+"""The words that hypotheses may have: those of decoding, and those that only the attention decoder proposes."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Dict, FrozenSet, List, Optional, Tuple
+
+from torch import Tensor
+
+from utils.lang.lexicon import UNKNOWN, Lexicon
+from utils.lang.spelling import spellings
+from utils.rescore.adding import Adding
+from utils.rescore.scores import Kinds
+from utils.train.models import with_added
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Words, their units, and the word head's table of them."""
+
+    lexicon: Lexicon
+    trained: int  # the first so many words of the lexicon are those of the trained model
+    added: FrozenSet[str]  # words of packs
+    vectors: Optional[Tensor]  # (W, dim), where the recipe has a word head
+    bias: Optional[Tensor]  # (W,)
+    proposed: Tuple[str, ...] = ()  # words of proposals that decoding lacked
+
+    @property
+    def kinds(self) -> Kinds:
+        """Words that are counted apart."""
+        return Kinds(self.added, frozenset((UNKNOWN, *self.proposed)))
+
+
+def with_proposals(
+    vocabulary: Vocabulary, proposals: Dict[str, List[List[str]]], inputs: Dict[str, Path]
+) -> Tuple[Vocabulary, Dict[str, List[Tuple[int, ...]]]]:
+    """Add the words that proposals have and decoding lacked, each by its spelling and its vector.
+
+    A proposal with a word that can't be spelled is left out. The new words share the n-gram model's probability of unseen words
+    equally. How much that leaves for one word depends on how many there are; the weight of the score `unknown` makes up for it.
+
+    Args:
+      proposals: utterance id -> hypotheses.
+      inputs: folders of finished stages, by name.
+    Returns:
+      the vocabulary, and the proposals as word ids.
+    """
+    lexicon, vectors, bias = vocabulary.lexicon, vocabulary.vectors, vocabulary.bias
+    known = lexicon.word_id
+    letters = {letter for word in known for letter in word}
+    new = {word for hyps in proposals.values() for words in hyps for word in words if word not in known}
+    more = sorted(spellings(sorted(word for word in new if letters.issuperset(word)), lexicon))
+    if more:
+        adding = Adding(inputs)
+        pack = adding.pack([(word, ()) for word in more])
+        lexicon = Lexicon([*lexicon.words, *more], lexicon.tokens, [*lexicon.entries, *pack.entries], lexicon.folder)
+        if vectors is not None and bias is not None:
+            vectors, bias = with_added(adding.model, vectors, bias, pack.vectors)
+    ids = lexicon.word_id
+    numbered = {
+        utterance: [tuple(ids[word] for word in words) for words in hyps if all(word in ids for word in words)]
+        for utterance, hyps in proposals.items()
+    }
+    return replace(vocabulary, lexicon=lexicon, vectors=vectors, bias=bias, proposed=tuple(more)), numbered

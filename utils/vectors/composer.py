@@ -1,0 +1,75 @@
+"""Word vectors of words outside the training vocabulary, composed by a trained model."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Callable, List, Mapping, Optional, Sequence, Tuple
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from utils.vectors import table as vectors
+from utils.vectors.wordvec import WordVectors
+
+BATCH = 2048  # words
+Spoken = Mapping[str, Sequence[Tuple[str, ...]]]  # word -> its sequences of phones
+
+
+class Composer:
+    """Composes vectors of any words with a trained model's letter and phone encoders and its projection of meaning.
+
+    Args:
+      model: the trained model's composition of vectors.
+      folder: the word-vector table's, made by stage 3.
+      config: the group `vectors.meaning`, as its sources take it.
+      sentences: the training text, which some sources of meaning need.
+    """
+
+    def __init__(
+        self, model: WordVectors, folder: Path, config: SimpleNamespace, sentences: Callable[[], Sequence[List[str]]]
+    ) -> None:
+        self.model, self.config, self.sentences = model.eval(), config, sentences
+        files = {name: folder / f"{name}.txt" for name in ("letters", "phones")}
+        self.alphabets = {name: path.read_text(encoding="utf-8").split() for name, path in files.items() if path.exists()}
+        processing = folder / "processing.safetensors"
+        self.processing = vectors.Processing(**load_file(str(processing))) if processing.exists() else None
+
+    @torch.no_grad()
+    def __call__(self, words: Sequence[str], spoken: Spoken) -> Tensor:
+        """Vectors of the words.
+
+        Args:
+          spoken: word -> its phones, for a model that has the part `pronunciation`.
+        Returns:
+          (n, dim), of unit length; zeros for a word that no part of the vector can be made for.
+        """
+        letters = self._letters(words) if "letters" in self.alphabets else None
+        phones = self._phones(words, spoken) if "phones" in self.alphabets else None
+        meaning, known = self._meaning(words)
+        out = []
+        for start in range(0, len(words), BATCH):
+            part = slice(start, start + BATCH)
+            out.append(self.model.compose(*(None if x is None else x[part] for x in (letters, phones, meaning, known))))
+        return torch.cat(out)
+
+    def letterless(self, words: Sequence[str]) -> List[str]:
+        """The words that have no letter of the letter encoder; none without a letter encoder."""
+        known = set(self.alphabets.get("letters", ()))
+        return [word for word in words if known and known.isdisjoint(word)]
+
+    def _letters(self, words: Sequence[str]) -> Tensor:
+        """Letters that no training word has are skipped."""
+        known = set(self.alphabets["letters"])
+        spelled = ["".join(letter for letter in word if letter in known) for word in words]
+        return vectors.numbered(spelled, self.alphabets["letters"])
+
+    def _phones(self, words: Sequence[str], spoken: Spoken) -> Tensor:
+        known = set(self.alphabets["phones"])
+        kept = [[variant for variant in spoken.get(word, ()) if known.issuperset(variant)] for word in words]
+        return vectors.numbered_pronunciations(kept, self.alphabets["phones"])
+
+    def _meaning(self, words: Sequence[str]) -> Tuple[Optional[Tensor], Optional[Tensor]]:
+        if self.processing is None:
+            return None, None
+        found, known, _ = vectors.SOURCES[self.config.source](words, self.sentences(), self.config)
+        return self.processing.of(found, known), torch.from_numpy(known).float()
