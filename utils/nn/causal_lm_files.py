@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Any, Optional, Tuple
+from typing import Any, Optional, Tuple, Union
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from utils.vectors import gguf_file
 from utils.vectors.checkpoint_files import StoredTensor
 from utils.vectors.embedding_table import EmbeddingTable, checkpoint, read_settings
 
+Table = Union[StoredTensor, gguf_file.GgufTensor]  # a tensor whose rows are read one by one
 ARCHITECTURES = ("llama", "mistral", "qwen2", "qwen3", "gemma3")
 LLAMA3 = ("factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings")  # settings of its scaled positions
 FOLDER_NAMES = {  # GGUF's names of a layer's tensors -> Hugging Face's
@@ -33,7 +34,7 @@ FOLDER_NAMES = {  # GGUF's names of a layer's tensors -> Hugging Face's
 }
 
 
-def load(model: EmbeddingTable) -> Tuple[CausalLM, Any, Optional[int]]:
+def load(model: EmbeddingTable) -> Tuple[CausalLM, Table, Optional[int]]:
     """Read the network.
 
     Args:
@@ -43,7 +44,7 @@ def load(model: EmbeddingTable) -> Tuple[CausalLM, Any, Optional[int]]:
     Raises:
       UserError: an unknown architecture, unknown scaling of positions, or missing weights.
     """
-    return _gguf(model) if model.gguf else _folder(model.path, model.table)
+    return _folder(model) if model.gguf is None else _gguf(model, model.gguf)
 
 
 def _known(path: Path, architecture: str) -> None:
@@ -51,9 +52,9 @@ def _known(path: Path, architecture: str) -> None:
         raise UserError(f"{path} is a model of the kind {architecture}; known are {', '.join(ARCHITECTURES)}")
 
 
-def _gguf(model: EmbeddingTable) -> Tuple[CausalLM, gguf_file.GgufTensor, Optional[int]]:
+def _gguf(model: EmbeddingTable, stored: gguf_file.GgufFile) -> Tuple[CausalLM, Table, Optional[int]]:
     """`load` from GGUF."""
-    stored, path, about = model.gguf, model.path, model.gguf.metadata
+    path, about = model.path, stored.metadata
     kind = about.get("general.architecture", "?")
     _known(path, kind)
 
@@ -82,7 +83,8 @@ def _gguf(model: EmbeddingTable) -> Tuple[CausalLM, gguf_file.GgufTensor, Option
         frequency_divisors=read("rope_freqs.weight"),
     )
     first = about.get("tokenizer.ggml.bos_token_id") if about.get("tokenizer.ggml.add_bos_token", kind != "qwen2") else None
-    return CausalLM(shape, read), stored.tensors.get("output.weight", model.table), first
+    output: Table = stored.tensors["output.weight"] if "output.weight" in stored.tensors else model.table
+    return CausalLM(shape, read), output, first
 
 
 def _bases(kind: str, layers: int, base: float, local: float, every: int) -> Tuple[float, ...]:
@@ -99,8 +101,9 @@ def _frequency_divisors(
     return 1 / (fast + (1 - fast) / factor)
 
 
-def _folder(path: Path, table: StoredTensor) -> Tuple[CausalLM, StoredTensor, Optional[int]]:
+def _folder(model: EmbeddingTable) -> Tuple[CausalLM, Table, Optional[int]]:
     """`load` from a folder."""
+    path = model.path
     settings = read_settings(path / "config.json")
     kind = str(settings.get("model_type")).replace("_text", "")
     _known(path, kind)
@@ -136,4 +139,4 @@ def _folder(path: Path, table: StoredTensor) -> Tuple[CausalLM, StoredTensor, Op
         return values + shift if "norm" in name else values
 
     begins = kind not in ("qwen2", "qwen3")
-    return CausalLM(shape, read), found.get("lm_head.weight", table), settings.get("bos_token_id") if begins else None
+    return CausalLM(shape, read), found.get("lm_head.weight", model.table), settings.get("bos_token_id") if begins else None

@@ -35,11 +35,8 @@ class Rescorer:
 
     def __init__(self, job: Job) -> None:
         """Read the vocabulary and the word head's table; job: of the stage."""
-        decoded, decode, model = (
-            job.inputs["decode"],
-            made_with(job.inputs["decode"]).decode,
-            made_with(job.inputs["train"]).model,
-        )
+        decoded, model = job.inputs["decode"], made_with(job.inputs["train"]).model
+        decode = made_with(decoded).decode
         self.config, self.log, self.first_lm_scale = job.config.rescore, job.log, decode.first_lm_scale
         found = [graph for graph in ("lattice", "word_lattice") if (decoded / f"hyps-{graph}-dev.jsonl").exists()]
         self.graphs = found if self.config.candidates == "both" else found[:1]  # whose paths the lists have
@@ -105,12 +102,13 @@ class Rescorer:
                 lists = [self.join(kept, n, piece["ids"][n], *two) for n, two in enumerate(zip(lists, others))]
         rows = []
         for n, (utterance, reference, paths) in enumerate(zip(piece["ids"], piece["refs"], lists)):
-            listed, log_probs = self.scored(paths), {}
+            listed = self.scored(paths)
+            log_probs: Dict[str, float] = {}
             if self.vocabulary.vectors is not None and paths:
                 with timed(seconds, "word_score"):
                     found, log_probs = self.score(kept, n, paths, word_score)
-                for path, score in zip(listed, found):
-                    path.scores["word"] = round(score, 4)
+                for scored, score in zip(listed, found):
+                    scored.scores["word"] = round(score, 4)
             ranks = {words: rank for rank, words in enumerate(self.proposals.get(utterance, ()), 1)} if joining else {}
             for scored, path in zip(listed, paths):
                 if path.words in ranks:

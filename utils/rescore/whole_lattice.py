@@ -112,14 +112,14 @@ class WholeLattices:
     def _parts(self, lattice: WordLattice, view: Optional[View], n: int) -> Tuple[np.ndarray, Dict[str, float]]:
         """The acoustic score and the scores OF_ARCS of each arc, (A, 1 + OF_ARCS), and the word head's highest log-probabilities."""
         ids, unknown = lattice.words, self.lexicon.unknown_id if self.lexicon.unknown else -1
-        scores, log_probs = {"lm": lattice.lm, "word": np.zeros(len(ids))}, {}
-        scores.update({name: table[ids] for name, table in self.counts.items()})
+        scores = {"lm": lattice.lm, "word": np.zeros(len(ids)), **{name: table[ids] for name, table in self.counts.items()}}
+        log_probs: Dict[str, float] = {}
         occurring = sorted(set(ids.tolist()) - {0, unknown})
         if view is not None and occurring:
             frames, log_probs = view(n, occurring)
             columns = np.where(np.isin(ids, occurring), np.searchsorted(occurring, ids), -1)
-            spans = (torch.from_numpy(part) for part in (columns, *lattice.spans()))
-            scores["word"] = arc_scores(frames[:, 1:] - frames[:, :1], *spans, self.frame_ratio).numpy()
+            column, start, end = (torch.from_numpy(part) for part in (columns, *lattice.spans()))
+            scores["word"] = arc_scores(frames[:, 1:] - frames[:, :1], column, start, end, self.frame_ratio).numpy()
         return np.stack((lattice.am, *(scores[score.name] for score in OF_ARCS)), 1), log_probs
 
     def _at(self, lattice: WordLattice, scores: np.ndarray, best: Sequence[int]) -> AtScale:

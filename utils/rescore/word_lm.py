@@ -120,7 +120,7 @@ class VectorLM:
 
     def numbers(self, sentence: Sequence[str]) -> List[int]:
         """Numbers of the words, from 1; a word outside its vocabulary (<unk> of the recogniser) is skipped."""
-        last = self.trained + 1 if self.vectors is None else math.inf
+        last = self.trained + 1 if self.vectors is None else len(self.ids)
         return [min(self.ids[word], last) for word in sentence if word in self.ids]
 
     @torch.no_grad()
