@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from utils.core.errors import UserError
+from utils.lang.confusable import close_pairs
 from utils.lang.frequent_words import common_words, frequencies
 from utils.lang.lexicon import Lexicon, read_lexicon
 from utils.lang.packs import Pack
