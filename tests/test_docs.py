@@ -11,8 +11,8 @@ from typing import Dict, Iterator, List, NamedTuple, Set
 
 import pytest
 
-from conftest import ROOT
 from steps import document_settings
+from utils.core.files import ROOT
 from utils.pipeline import config as configuration
 from utils.pipeline.driver import DEFAULT_RECIPE, parser
 from utils.pipeline.old_keys import DROPPED

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from utils.bundle.export import TOLERANCE, Flat, difference, export_onnx
 from utils.core.frames import output_frames
 from utils.nn.ctc import greedy
 from utils.nn.model import build
@@ -172,3 +173,12 @@ def test_learning_rate_rises_and_falls():
     rates = [learning_rate(settings, p / 100) for p in range(100)]
     assert max(rates) == pytest.approx(1e-3) and rates.index(max(rates)) == 10
     assert rates[0] < 2e-5 and rates[99] < 2e-5
+
+
+@pytest.mark.parametrize("word_head, subword_head", [("vectors", True), ("none", True), ("vectors", False)])
+def test_the_exported_network_gives_the_same_output_and_another_network_does_not(word_head, subword_head, tmp_path):
+    model, path = make(word_head=word_head, subword_head=subword_head).eval(), tmp_path / "model.onnx"
+    assert export_onnx(model, 80, path) <= TOLERANCE
+    with torch.no_grad():
+        next(p for p in model.parameters() if p.dim() > 1).mul_(1.1)
+    assert difference(Flat(model), 80, path) > TOLERANCE

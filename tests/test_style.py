@@ -85,6 +85,22 @@ def test_tests_import_no_other_test():
             assert not name.startswith(("tests.support", "..")), f"{path.name} imports {name}: write support.*"
 
 
+def is_quick_test(node: ast.stmt) -> bool:
+    """Whether a statement of a test file is a test that --quick runs."""
+    if not isinstance(node, ast.FunctionDef) or not node.name.startswith("test_"):
+        return False
+    return "pytest.mark.slow" not in {ast.unparse(decorator) for decorator in node.decorator_list}
+
+
+def test_quick_tests_cover_every_room():
+    """Each room is imported by a file that has a test without the mark `slow`."""
+    covered: Set[str] = set()
+    for path in (ROOT / "tests").glob("test_*.py"):
+        if any(map(is_quick_test, ast.parse(path.read_text(encoding="utf-8")).body)):
+            covered.update(name.split(".")[1] for name in imported(path) if name.startswith("utils."))
+    assert {path.parent.name for path in (ROOT / "utils").glob("*/__init__.py")} <= covered
+
+
 def test_types_agree(tmp_path):
     done = run("mypy", "--config-file", "setup.cfg", "--cache-dir", str(tmp_path), "--no-error-summary")
     assert done.returncode in (0, 1), done.stdout + done.stderr  # 2: it could not run
