@@ -13,20 +13,20 @@ from lhotse import CutSet
 
 from utils.core.errors import UserError
 from utils.core.files import ROOT, read_json, read_jsonl, write_lines, write_text
+from utils.core.tables import as_text
 from utils.core.versions import git_state
 from utils.features import front_end, front_ends
 from utils.pipeline.config import made_with
 from utils.pipeline.contract import Job
+from utils.pipeline.provenance import describe, dirty_stages, real_time_factors, stages_behind
 from utils.rescore.confidence import correct, quality, reliability
 from utils.results import pictures
-from utils.text.listing import listing
 from utils.results.measure import Cut, lattice_oracle, measure, oracle_rate
-from utils.results.provenance import describe, dirty_stages, real_time_factors, stages_behind
 from utils.results.records import Record, decoding_rank, links, named_overrides, result_decoding, write
 from utils.results.report import corpus_page
 from utils.results.result_tables import run_table
 from utils.results.store import locked, publish
-from utils.results.tables import as_text
+from utils.text.listing import listing
 
 SPLITS = ("dev", "test")
 

@@ -14,14 +14,14 @@ from steps.compare import main
 from support.fabricate import finished, record, run_score
 from utils.core.errors import UserError
 from utils.core.files import ROOT
+from utils.core.tables import Table, as_html, as_markdown, as_text, grouped, probability
+from utils.pipeline.variants import display_name, variants
 from utils.results import pictures
 from utils.results.comparison import against, cells, results
-from utils.results.overview import PAGES, PICTURE, block, picture, replaced, shown_cells
+from utils.results.overview import PAGES, PICTURE, block, overview, picture, replaced, shown_cells
 from utils.results.page import html_page
 from utils.results.report import corpus_page, report
 from utils.results.store import CLEAN, DIRTY, publish, read_all, read_file
-from utils.results.tables import Table, as_html, as_markdown, as_text, grouped, probability
-from utils.results.variants import display_name, overview, variants
 
 
 def hybrid(**changes):
@@ -51,7 +51,7 @@ def repository(made, tmp_path):
 
 
 def table(page, title):
-    return next(t for t in [*page.errors, *page.costs] if t.title.startswith(title))
+    return next(t for t in page.tables if t.title.startswith(title))
 
 
 def test_numbers_of_the_tables_are_those_of_the_records(repository):
@@ -167,7 +167,7 @@ def test_recipes_that_differ_in_their_vectors_alone_have_a_table_beside_random_o
     assert rows[0]["Δ greedy"] == "–" and rows[1]["greedy"] == "–"  # random vectors have no record of greedy words
     systems = [row[1] for row in table(page, "Recipes").rows]
     assert systems.count("wordvec_hybrid") == 1 and not any("random" in system for system in systems)
-    assert not any(t.title.startswith("What") for t in report([record(), hybrid()], "test").errors)
+    assert not any(t.title.startswith("What") for t in report([record(), hybrid()], "test").tables)
 
 
 def test_each_link_says_how_much_of_the_way_to_the_oracle_it_goes():
@@ -200,7 +200,7 @@ def test_each_link_says_how_much_of_the_way_to_the_oracle_it_goes():
     before = hybrid(decoding="first_pass", utterance_errors=[4, 1, 1, 0])
     (row,) = table(report([before, *records], "test"), "Links").rows  # a part of the LM alone found the lattices
     assert row[3:8] == ["lattice", "31.2", "30.00", "20.00 (50%)", "15.00 (75%)"]
-    assert not any(t.title.startswith("Links") for t in report([record(decoding="greedy")], "test").errors)
+    assert not any(t.title.startswith("Links") for t in report([record(decoding="greedy")], "test").tables)
 
 
 def test_pooled_languages_stand_beside_one_language_alone_on_the_same_utterances():

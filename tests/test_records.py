@@ -13,11 +13,11 @@ from support.fabricate import DECODINGS, HEARD, SENTENCES, finished, record, run
 from utils.core.errors import UserError
 from utils.core.files import ROOT, read_json, read_jsonl, write_json, write_jsonl
 from utils.core.versions import git_state
+from utils.pipeline.variants import split_settings
 from utils.results.comparison import headlines
 from utils.results.records import DECODINGS as CHAIN
 from utils.results.records import check, decoding_rank, identity, links, named_overrides, read, result_decoding, set_digest, write
 from utils.results.store import CLEAN, DIRTY, decoded, encoded, publish, read_all, read_file
-from utils.results.variants import split_settings
 
 
 def git_in(folder, *arguments):

@@ -28,9 +28,9 @@ from tests.bench.common import (
     write_page,
     write_record,
 )
+from utils.core.tables import Table, as_text, grouped, number
 from utils.pipeline import driver
 from utils.pipeline.stages import Plan
-from utils.results.tables import Table, as_text, grouped, number
 from utils.train.trainer import Trainer
 
 EPOCHS, ROUNDS = 2, 3

@@ -10,14 +10,14 @@ import torch
 
 from steps.train import make_trainer
 from utils.core.files import ROOT, read_json, read_jsonl, write_jsonl, write_text
+from utils.core.tables import Table, as_markdown, number
 from utils.core.versions import git_state, machine
 from utils.pipeline import driver
 from utils.pipeline.config import load, view
 from utils.pipeline.stages import Plan
+from utils.pipeline.variants import display_name
 from utils.results.records import named_overrides
 from utils.results.store import locked
-from utils.results.tables import Table, as_markdown, number
-from utils.results.variants import display_name
 from utils.train.trainer import Trainer
 
 

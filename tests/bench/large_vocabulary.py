@@ -21,6 +21,7 @@ import torch
 from tests.bench.common import corpus_folder, described, records_of, what, write_page, write_record
 from utils.core.errors import UserError
 from utils.core.files import ROOT
+from utils.core.tables import Table, as_text, grouped, number
 from utils.core.versions import machine
 from utils.decode.first_pass import FirstPassDecoder, first_pass_graph, pieces
 from utils.lang.lexicon import Lexicon, read_lexicon
@@ -31,7 +32,6 @@ from utils.pipeline import driver
 from utils.pipeline.config import view
 from utils.pipeline.stages import Plan
 from utils.rescore.adding import Adding
-from utils.results.tables import Table, as_text, grouped, number
 from utils.train.dataset import Features, ordered_batches, read_cuts
 from utils.train.models import composed_table, trained_model, with_added
 

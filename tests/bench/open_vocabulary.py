@@ -25,6 +25,7 @@ from steps import add_words
 from tests.bench.common import also, corpus_folder, described, must, of_model, of_run, stages_until, write_record
 from tests.bench.open_vocabulary_page import draw
 from utils.core.files import ROOT, read_json, read_jsonl, write_lines
+from utils.core.tables import as_text
 from utils.core.versions import machine
 from utils.lang.confusable import confusion
 from utils.lang.lexicon import read_lexicon
@@ -34,7 +35,6 @@ from utils.pipeline import driver
 from utils.pipeline.config import made_with
 from utils.pipeline.stages import Plan
 from utils.results.records import DECODINGS, result_decoding
-from utils.results.tables import as_text
 from utils.text.scoring import GAP, error_rate, interval, score
 from utils.text.sentences import held_out_words
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from tests.bench.common import records_of, spread, write_page
 from utils.core.errors import UserError
+from utils.core.tables import ABSENT, Table, grouped, number, probability, signed, span
+from utils.pipeline.variants import display_name
 from utils.results.records import result_decoding
-from utils.results.tables import ABSENT, Table, grouped, number, probability, signed, span
-from utils.results.variants import display_name
 from utils.text.scoring import difference, error_rate
 
 CONTROLS = {"whisper_wordvec": "whisper_bpe_ctc", "wordvec_hybrid": "bpe_ctc"}

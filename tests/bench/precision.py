@@ -32,10 +32,10 @@ from tests.bench.common import (
 )
 from utils.core.files import ROOT, read_json, read_jsonl
 from utils.core.memory import gpu_peak
+from utils.core.tables import Table, as_text, grouped, number
 from utils.nn.model import parameters
 from utils.pipeline import driver
 from utils.pipeline.stages import Plan
-from utils.results.tables import Table, as_text, grouped, number
 from utils.train.dataset import collate
 from utils.train.trainer import Trainer
 

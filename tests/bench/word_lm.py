@@ -16,6 +16,7 @@ from typing import Any, Dict, List, Optional, Sequence
 from tests.bench.common import corpus_folder, described, records_of, spread, stages_until, write_page, write_record
 from utils.core.errors import UserError
 from utils.core.files import ROOT
+from utils.core.tables import Table, as_text, grouped
 from utils.lang.lexicon import read_lexicon
 from utils.lang.ngram import read_arpa
 from utils.lang.vocabulary import unseen
@@ -25,7 +26,6 @@ from utils.pipeline.config import load, view
 from utils.pipeline.stages import Plan
 from utils.rescore.similar_words import alike
 from utils.rescore.word_lm import LEARNED, VectorLM, word_vectors
-from utils.results.tables import Table, as_text, grouped
 from utils.text.sentences import transcripts
 
 SEEDS = (0, 1, 2)

@@ -1,3 +1,3 @@
 """What every other room stands on: errors, whole-or-absent files, processes and their signals, parallel work, timing, memory,
-devices, downloads and versions. Paths, callables and bytes enter; nothing here knows of speech.
+devices, downloads, tables of text and versions. Paths, callables and bytes enter; nothing here knows of speech.
 """

@@ -11,8 +11,8 @@ from typing import Dict, Iterable, List, Optional, Sequence, Tuple
 import numpy as np
 
 from utils.core.errors import UserError
+from utils.pipeline.variants import display_name
 from utils.results.records import Record, decoding_rank, result_decoding
-from utils.results.variants import display_name
 from utils.text.scoring import Difference, difference, interval
 
 

@@ -6,11 +6,11 @@ from html import escape
 from pathlib import Path
 from typing import Dict, List, Mapping, Sequence, Tuple
 
+from utils.core.tables import number
 from utils.results.details import Clip, Run, find, speech, worst
-from utils.text.listing import confusions, runs
 from utils.results.pictures import training_curves
 from utils.results.report import Report
-from utils.results.tables import number
+from utils.text.listing import confusions, runs
 from utils.text.scoring import GAP
 
 WORST = 5  # utterances of each system

@@ -1,34 +1,39 @@
 """The overview of results in README.md and README.zh-CN.md: a table of at most eight systems, and one picture."""
 
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
+
+import yaml
 
 from utils.core.errors import UserError
 from utils.core.files import write_text
+from utils.core.tables import ABSENT, Table, as_markdown, number, span
+from utils.pipeline.variants import FILE
 from utils.results.comparison import Cell, cells, results
 from utils.results.pictures import Point, wer_against_rtf
 from utils.results.records import Record
-from utils.results.tables import ABSENT, Table, as_markdown, number, span
-from utils.results.variants import Shown, overview
 
 CORPORA = ("asterisk-en", "speechocean762")
 PICTURE = Path("docs") / "pictures" / "results.svg"
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 PAGES = {"README.md": "en", "README.zh-CN.md": "zh"}
-WORDS: Dict[str, Dict[str, Any]] = {
-    "en": {
-        "header": ["recipe", "what it is", *(f"WER, {corpus}" for corpus in CORPORA), "real-time factor", "download"],
-        "caption": "Mean word error rate (%) on test over the seeds, with its 95% interval; real-time factor on one CPU core, on "
-        "{corpus} where there is a result. Drawn from the records by `python -m steps.compare --readme`.",
-        "alt": "Word error rate against real-time factor, one panel per corpus",
-    },
-    "zh": {
-        "header": ["配方", "说明", *(f"{corpus} 词错误率" for corpus in CORPORA), "实时率", "需要下载"],
-        "caption": "测试集上各随机种子的平均词错误率（%）及其 95% 置信区间；实时率在单个 CPU 核上测得，优先取 {corpus} 上的值。"
-        "由 `python -m steps.compare --readme` 根据结果记录生成。",
-        "alt": "各语料上的词错误率与实时率",
-    },
-}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A row of the overview."""
+
+    name: str
+    what: Dict[str, str]  # by language of the page: en, zh
+    download: Dict[str, str]
+
+
+@lru_cache(maxsize=None)
+def overview() -> Tuple[Shown, ...]:
+    """The rows of the overview, in the order of egs/variants.yaml."""
+    return tuple(Shown(entry["recipe"], entry["what"], entry["download"]) for entry in _file()["overview"])
 
 
 def redraw(root: Path, records: Sequence[Record]) -> List[Path]:
@@ -62,9 +67,9 @@ def shown_cells(records: Sequence[Record]) -> Dict[str, Dict[str, Cell]]:
 
 def block(found: Dict[str, Dict[str, Cell]], language: str) -> str:
     """The picture and the table, as Markdown."""
-    words = WORDS[language]
+    words = _file()["words"][language]
     rows = [row for shown in overview() if (row := _row(shown, found, language))]
-    table = as_markdown(Table("", words["caption"].format(corpus=CORPORA[-1]), words["header"], rows, 2))
+    table = as_markdown(Table("", words["caption"], [h.format(*CORPORA) for h in words["header"]], rows, 2))
     return f"![{words['alt']}]({PICTURE.as_posix()})\n\n" + table.partition("\n\n")[2]
 
 
@@ -98,5 +103,9 @@ def _row(shown: Shown, found: Dict[str, Dict[str, Cell]], language: str) -> Opti
     if not any(here):
         return None
     rates = [f"{number(c.wer)} {span(*c.interval)}" if c else ABSENT for c in here]
-    timed = next(c for c in reversed(here) if c)
+    timed = next(c for c in here if c)
     return [f"`{shown.name}`", shown.what[language], *rates, "≥" * timed.untimed + number(timed.rtf, 3), shown.download[language]]
+
+
+def _file() -> Dict[str, Any]:
+    return yaml.safe_load(FILE.read_text(encoding="utf-8"))

@@ -56,8 +56,12 @@ function drawTable(rows) {
     }
     const name = element("td", "", { class: "name" }), more = document.createElement("details");
     more.append(element("summary", row.name + (several ? ", " + row.corpus : "") + (find("decodings").checked ? ", " + row.decoding : "")));
+    const stages = row.stages.map(([stage, seconds, mb]) => `${stage} ${seconds}, ${mb} MB`).join("; ");
+    const links = row.links.map(([link, factor]) => `${link} ${factor}`).join("; ");
     const settings = row.settings.length ? " Settings: " + row.settings.join(" ") + "." : "";
     more.append(element("div", (row.what || "default settings") + ". Decoding: " + row.decoding + "." + settings, { class: "settings" }));
+    more.append(element("div", `Wall time and peak memory of the stages: ${stages}. Real-time factor of the links: ${links || "–"}.`,
+      { class: "settings" }));
     name.append(more);
     tr.append(name);
     return tr;

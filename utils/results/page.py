@@ -1,7 +1,7 @@
 """The results page: one HTML file that needs no network.
 
 It begins with a picture, WER against real-time factor, and a table of all systems that can be sorted and filtered. Plotly draws
-the picture; its minified script is inlined from the pip package. page.css and page.js are the rest.
+the picture; its minified script is inlined from the pip package. page.html, page.css and page.js are the rest.
 """
 
 import importlib.util
@@ -11,27 +11,18 @@ from pathlib import Path
 from typing import Any, Dict, List
 
 from utils.core.errors import UserError
+from utils.core.tables import as_html, duration, number, probability, signed, span
+from utils.pipeline.provenance import MEASURED
+from utils.pipeline.variants import split_settings
 from utils.results.comparison import Cell, against
+from utils.results.overview import overview
 from utils.results.pictures import COLOURS
+from utils.results.records import LINKS
 from utils.results.report import Report
-from utils.results.tables import as_html, duration, number, probability, signed, span
-from utils.results.variants import overview, split_settings
 
 HERE = Path(__file__).parent
 NAMED = 8  # points with a name; the others tell theirs on hover
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; media-src data:"
-SHELL = """<section id="overview">
-<div id="plot" role="img" aria-label="Word error rate against real-time factor"></div>
-<form class="filters">
-<label>corpus <select id="corpus"></select></label>
-<label>recipe <select id="recipe"></select></label>
-<label>setting <input id="setting" type="search" placeholder="decoder, vectors, llm ..."></label>
-<label>sort by <select id="sort"></select></label>
-<label><input id="decodings" type="checkbox"> all decodings</label>
-</form>
-<p id="count" class="soft" aria-live="polite"></p>
-<table id="systems"><thead></thead><tbody></tbody></table>
-</section>"""
 
 
 def html_page(page: Report, title: str, details: str = "") -> str:
@@ -42,7 +33,7 @@ def html_page(page: Report, title: str, details: str = "") -> str:
     """
     tables = "\n".join(
         f"<details><summary>{escape(table.title)}</summary>{as_html(table)}</details>"
-        for table in [*page.errors, *page.costs]
+        for table in page.tables
         if not table.title.startswith("All decodings")  # the table of systems has them
     )
     data = json.dumps(contents(page), ensure_ascii=False).replace("</", "<\\/").replace("<!--", "<\\u0021--")
@@ -51,17 +42,17 @@ def html_page(page: Report, title: str, details: str = "") -> str:
             "<!doctype html>",
             '<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">',
             f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-            f"<title>{escape(title)}</title><style>{(HERE / 'page.css').read_text(encoding='utf-8')}</style></head>",
+            f"<title>{escape(title)}</title><style>{_asset('page.css')}</style></head>",
             f"<body><h1>{escape(title)}</h1>",
-            '<p class="soft">The last decoding of each system, means over seeds. Hover a point or open a row for more; differences '
+            '<p class="soft">Last decoding of each system, means over seeds. Hover a point or open a row for more; differences '
             f"are to {escape(page.baseline)}, by the paired bootstrap.</p>",
-            SHELL,
+            _asset("page.html"),
             f"<h2>More tables</h2>\n{tables}" if tables else "",
             details,
             "<h2>Conditions</h2><ul>" + "".join(f"<li>{escape(n)}</li>" for n in page.notes) + "</ul>",
             f'<script type="application/json" id="data">{data}</script>',
             f"<script>{plotly()}</script>",
-            f"<script>{(HERE / 'page.js').read_text(encoding='utf-8')}</script>",
+            f"<script>{_asset('page.js')}</script>",
             "</body></html>\n",
         ]
     )
@@ -107,11 +98,26 @@ def _row(cell: Cell, page: Report) -> Dict[str, Any]:
             "training": duration(training),
             "mb": number(cell.recognising_mb, 0),
         },
+        "stages": [
+            [s, duration(cell.mean_of("seconds", s)), number(cell.mean_of("peak_memory_mb", s), 0)]
+            for s in _known(cell, "seconds")
+        ],
+        "links": [[link, number(cell.mean_of("rtf", link), 4)] for link in _known(cell, "rtf")],
         "delta": apart.value if apart else None,
         "oov": recall,
         "training": training,
         "mb": cell.recognising_mb,
     }
+
+
+def _known(cell: Cell, key: str) -> List[str]:
+    """The items of a mapping that a record has: stages by `seconds`, in the order of the run, or links by `rtf`."""
+    order = {"seconds": MEASURED, "rtf": LINKS}[key]
+    return [item for item in order if any(item in r[key] for r in cell.records)]
+
+
+def _asset(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
 
 
 def plotly() -> str:

@@ -102,7 +102,7 @@ def reliability(title: str, points: Sequence[Tuple[float, float, float]]) -> str
 
 
 def wer_against_rtf(panels: Mapping[str, Sequence[Point]]) -> str:
-    """Error rate against real-time factor (logarithmic), one panel per corpus; a system has one colour and number in all panels."""
+    """Error rate against real-time factor (logarithmic), one panel per corpus; colours and numbers name systems."""
     labels = list(dict.fromkeys(point.label for points in panels.values() for point in points))
     with _figure(9, 4.2) as (figure, out):
         for axes, (corpus, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):

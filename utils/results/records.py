@@ -22,8 +22,6 @@ from utils.rescore import scores
 DECODINGS = (*("beam", "greedy", "word_lattice", "first_pass", "lattice"), *(d.name for d in scores.decodings()))
 # timed on one core
 LINKS = (*("front_end", "encoder", "greedy", "word_lattice", "lattice", "whole_lm"), *scores.links(), *("gmm", "beam"))
-# stages with seconds and memory
-MEASURED = ("data", "features", "lang", "synthesise", "vectors", "audit", "train", "decode", "propose", "rescore")
 
 NULL = type(None)
 # A type; several of which one fits; [of the items]; {str: of the values}; or {} for any mapping.

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import List, Sequence
 
+from utils.core.tables import Table, as_markdown, as_text
 from utils.results.comparison import Cell, cells, headlines, notes, results
 from utils.results.records import Record
-from utils.results.result_tables import comparison, cost, cost_tables, error_tables, parts
+from utils.results.result_tables import all_tables, comparison, cost, parts
 from utils.results.store import read_all
-from utils.results.tables import Table, as_markdown, as_text
 
 BASELINE = "bpe_ctc"
 MADE_BY = "Drawn from the records by `python -m steps.compare`; do not edit."
@@ -20,8 +20,7 @@ class Report:
 
     split: str
     baseline: str
-    errors: List[Table]
-    costs: List[Table]
+    tables: List[Table]
     notes: List[str]
     every: List[Cell]
     final: List[Cell]  # the last decoding of each system
@@ -32,20 +31,17 @@ def report(records: Sequence[Record], split: str, baseline: str = BASELINE) -> R
     records = [r for r in records if r["split"] == split]
     every = cells(records)
     final = results(every)
-    errors = error_tables(every, final, split, baseline)
-    return Report(split, baseline, errors, cost_tables(final, split), notes(every, records), every, final)
+    return Report(split, baseline, all_tables(every, final, split, baseline), notes(every, records), every, final)
 
 
 def terminal(page: Report) -> str:
-    """The tables of error rates and the cost as text; time and memory by stage are left to the HTML page."""
-    return "\n\n".join([*map(as_text, [*page.errors, page.costs[0]]), "\n".join(page.notes)])
+    """The tables as text."""
+    return "\n\n".join([*map(as_text, page.tables), "\n".join(page.notes)])
 
 
 def markdown(page: Report, title: str) -> str:
-    """All tables as Markdown."""
-    return "\n".join(
-        [f"# {title}", "", MADE_BY, "", *map(as_markdown, [*page.errors, *page.costs]), *(f"- {n}" for n in page.notes), ""]
-    )
+    """The tables as Markdown."""
+    return "\n".join([f"# {title}", "", MADE_BY, "", *map(as_markdown, page.tables), *(f"- {n}" for n in page.notes), ""])
 
 
 def corpus_page(corpus_dir: Path) -> str:

@@ -2,11 +2,11 @@
 
 from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
+from utils.core.tables import ABSENT, Table, grouped, number, probability, signed, span
+from utils.pipeline.variants import display_name
 from utils.rescore import scores
 from utils.results.comparison import Cell, against, cells
-from utils.results.records import LINKS, MEASURED, Record
-from utils.results.tables import ABSENT, Table, duration, grouped, number, probability, signed, span
-from utils.results.variants import display_name
+from utils.results.records import Record
 
 RATES = ("WER", "95% interval", "ins", "del", "sub", "OOV recall", "IV recall", "oracle", "ECE", "NCE", "RTF")
 REREAD = {d.name: d.title for d in scores.decodings()}  # the decodings behind the first pass: name -> column
@@ -19,8 +19,8 @@ RATES_CAPTION = (
 BOUND = " ≥: the front end was not timed, so the factor is a lower bound."
 
 
-def error_tables(every: Sequence[Cell], final: Sequence[Cell], split: str, baseline: str) -> List[Table]:
-    """The tables of error rates.
+def all_tables(every: Sequence[Cell], final: Sequence[Cell], split: str, baseline: str) -> List[Table]:
+    """The tables of a split.
 
     Args:
       every: all cells.
@@ -35,15 +35,11 @@ def error_tables(every: Sequence[Cell], final: Sequence[Cell], split: str, basel
         comparison(systems, split, baseline),
         parts(every, final, split),
         chain(every, split),
+        cost(final, split),
         decodings(every, split),
         languages(final, split),
     ]
     return [t for t in tables if t]
-
-
-def cost_tables(final: Sequence[Cell], split: str) -> List[Table]:
-    """The tables of time and memory."""
-    return [cost(final, split), *stages(final)]
 
 
 def run_table(records: Sequence[Record]) -> Table:
@@ -286,25 +282,6 @@ def cost(final: Sequence[Cell], split: str) -> Table:
         f"that recognising loads. {ABSENT}: not part of the system, or not in the record." + _bound(final)
     )
     return Table(f"Cost on {split}", caption, header, grouped(rows, 1), 3)
-
-
-def stages(final: Sequence[Cell]) -> List[Table]:
-    """Time and memory by stage, real-time factor by link."""
-    links = [link for link in LINKS if any(link in r["rtf"] for c in final for r in c.records)]
-    seconds, memory, factors = [], [], []
-    for c in final:
-        spent = [c.mean_of("seconds", stage) for stage in MEASURED]
-        seconds.append([*_name(c), *map(number, spent), duration(sum(s or 0 for s in spent))])
-        memory.append([*_name(c), *(number(c.mean_of("peak_memory_mb", stage), 0) for stage in MEASURED)])
-        factors.append([*_name(c), *(number(c.mean_of("rtf", link), 4) for link in links)])
-    shared = "Wall time, mean over seeds; a stage that recipes share counts for each of them."
-    last = "Last decoding of each system: processing seconds per second of audio on one core."
-    head = ["corpus", "recipe"]
-    return [
-        Table("Seconds by stage", shared, [*head, *MEASURED, "all"], grouped(seconds, 1), 2),
-        Table("Peak memory by stage, MB", "Of the largest process, mean over seeds.", [*head, *MEASURED], grouped(memory, 1), 2),
-        Table("Real-time factor by link", last, [*head, *links], grouped(factors, 1), 2),
-    ]
 
 
 def _language(parts: Sequence[Record]) -> List[str]:

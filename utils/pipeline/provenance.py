@@ -6,7 +6,9 @@ from typing import Any, Dict, List, Mapping
 from utils.core.errors import UserError
 from utils.core.files import read_json
 from utils.pipeline.contract import stage_record
-from utils.results.records import MEASURED
+
+# stages with seconds and memory
+MEASURED = ("data", "features", "lang", "synthesise", "vectors", "audit", "train", "decode", "propose", "rescore")
 
 
 def stages_behind(inputs: Mapping[str, Path]) -> Dict[str, Dict[str, Any]]:

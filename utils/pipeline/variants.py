@@ -1,12 +1,9 @@
-"""Names of recipes with settings, from egs/variants.yaml: `whisper_wordvec+decoder` for two keys of `rescore.attention`.
-
-Also what the overview of results shows: at most eight systems by these names.
-"""
+"""Names of recipes with settings, from egs/variants.yaml: `whisper_wordvec+decoder` for two keys of `rescore.attention`."""
 
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Dict, FrozenSet, List, Sequence, Tuple
+from typing import FrozenSet, List, Sequence, Tuple
 
 import yaml
 
@@ -25,15 +22,6 @@ class Variant:
     settings: FrozenSet[str]
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A row of the overview."""
-
-    name: str
-    what: Dict[str, str]  # by language of the page: en, zh
-    download: Dict[str, str]
-
-
 @lru_cache(maxsize=None)
 def variants(path: Path = FILE) -> Tuple[Variant, ...]:
     """The variants of the file, in its order.
@@ -46,13 +34,6 @@ def variants(path: Path = FILE) -> Tuple[Variant, ...]:
         if not isinstance(entry, dict) or entry.keys() != {"what", "set"} or not entry["set"]:
             raise UserError(f"{path}: {name} needs the keys 'what' and 'set', and no other")
     return tuple(Variant(name, entry["what"], frozenset(entry["set"])) for name, entry in found.items())
-
-
-@lru_cache(maxsize=None)
-def overview(path: Path = FILE) -> Tuple[Shown, ...]:
-    """The rows of the overview, in the order of the file."""
-    found = yaml.safe_load(path.read_text(encoding="utf-8"))["overview"]
-    return tuple(Shown(entry["recipe"], entry["what"], entry["download"]) for entry in found)
 
 
 def split_settings(settings: Sequence[str]) -> Tuple[List[Variant], List[str]]:
