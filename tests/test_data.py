@@ -390,6 +390,7 @@ BREAKS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken,message", BREAKS)
 def test_an_unreadable_table_stops_with_the_place_and_the_remedy(broken, message, kaldi_source, run_stages, exp):
     broken(kaldi_source / "train")

@@ -87,6 +87,7 @@ def test_settings_that_no_model_can_have_are_refused(command, run_stages, exp):
     assert "gmm.leaves=10 must be at least" in log.read_text()
 
 
+@pytest.mark.slow
 def test_utterances_that_cannot_be_aligned_stop_the_training(command, kaldi_source, run_stages, exp):
     """A text far longer than its audio."""
     path = kaldi_source / "train" / "text"

@@ -362,6 +362,7 @@ def every_path(fsa):
     return found
 
 
+@pytest.mark.slow
 def test_whole_lattices_get_the_scores_of_the_whole_model(lang):
     """Each list of words has its best acoustic score, as before, and now the trigram's at its scale; a path an arc a frame."""
     arpa, words = lang.folder / "first.arpa", lang.folder / "words.txt"

@@ -83,6 +83,7 @@ def test_a_joined_word_is_the_word_of_both_spellings():
     torch.testing.assert_close(found, space.compose(*whole, torch.zeros(2, 3), torch.zeros(2)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["wordvec_hybrid", "wordvec_ctc"])
 def test_spans_of_real_speech_are_in_order_and_kept_as_ctm(prepared, tmp_path, recipe):
     prepared.config.loss.grounding.weight, prepared.config.loss.grounding.joined = 0.5, 1.0

@@ -106,6 +106,7 @@ def test_a_training_step_in_parts_has_the_gradients_of_the_whole(prepared, tmp_p
         torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
 
 
+@pytest.mark.slow
 def test_decoding_in_parts_gives_the_same_words(prepared, tmp_path, caplog):
     made = trainer(prepared, tmp_path / "model")
     made.model.eval()

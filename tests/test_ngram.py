@@ -197,6 +197,7 @@ def test_the_weight_of_a_mixture_makes_the_text_likeliest():
     assert perplexity(found) < min(perplexity(found - 0.02), perplexity(found + 0.02))
 
 
+@pytest.mark.slow
 def test_more_text_for_the_language_models_of_a_corpus(kaldi_source, run_stages, exp, tmp_path, caplog, capfd):
     more = tmp_path / "more"
     more.mkdir()

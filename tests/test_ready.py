@@ -32,6 +32,7 @@ def settings(recipe, *changes):
     return view(load(recipe, ROOT / "egs/kaldi_dir", changes)).ready
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe, most", [("whisper_zero", 25.0), ("pocketsphinx", 60.0)])
 def test_from_data_to_records(recipe, most, sentences, whisper_model, exp, run_stages):
     """Studio speech is recognised, and the record says what applies; stages that the system doesn't have are not run."""
@@ -61,6 +62,7 @@ def test_a_system_has_its_stages_alone():
     assert [n for n in plans if larger[n].fingerprint != plans[n].fingerprint] == ["decode", "score"]
 
 
+@pytest.mark.slow
 def test_pocketsphinx_hears_an_utterance_apart_from_those_before_it(speech):
     """So neither the order nor the number of processes matters."""
     prompts = [u for key, u in sorted(speech.items()) if key.startswith("conf-")][:3]

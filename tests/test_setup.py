@@ -298,6 +298,7 @@ def test_a_page_of_wheels_out_of_reach_leaves_the_present_environment_alone(copy
     assert f"{nowhere}, is out of reach; .venv stays as it was" in said and setup("--check").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_page_of_wheels_out_of_reach_is_said(setup, nowhere):
     done = setup("--modern", "cpu", NUPTSE_PYTHON=sys.executable)
     assert done.returncode == 1 and f"k2's wheel could not be had (is {nowhere} within reach?)" in done.stderr, done.stderr

@@ -191,6 +191,7 @@ def test_what_does_not_go_with_it_is_said_before_anything_runs(kaldi_source, set
         load("wordvec_hybrid", ROOT / "egs" / "kaldi_dir", [*SMALL, f"data.source={kaldi_source}", *MADE, setting])
 
 
+@pytest.mark.slow
 def test_more_words_than_there_are(kaldi_source, run_stages, exp, flite):
     assert run_stages(*options(kaldi_source, *MADE, "synthesis.words=99999999"), "--stop-stage", "2") == 1
     (partial,) = exp.glob("kaldi_dir/synthesise-*.partial")
