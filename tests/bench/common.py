@@ -99,11 +99,11 @@ def corpus_folder(plans: Mapping[str, Plan]) -> Path:
 
 
 def spread(values: Sequence[Optional[float]], digits: int = 1) -> str:
-    """Mean over the seeds that have a value, with its range where there are several."""
+    """Mean over the seeds that have a value, with the range where they differ."""
     had = [value for value in values if value is not None]
     if not had:
         return number(None)
-    ends = f" ({number(min(had), digits)} to {number(max(had), digits)})" if len(had) > 1 else ""
+    ends = f" ({number(min(had), digits)} to {number(max(had), digits)})" if min(had) < max(had) else ""
     return number(sum(had) / len(had), digits) + ends
 
 

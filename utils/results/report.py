@@ -57,10 +57,11 @@ def corpus_page(corpus_dir: Path) -> str:
         records = [r for r in every if r["split"] == split]
         if not records:
             continue
-        final = results(cells(headlines(records, dev)))
+        shown = headlines(records, dev)
+        final = results(cells(shown))
         tables = [comparison(final, split, BASELINE)]
         if split == "test":
             all_cells = cells(records)
             tables += [t for t in (parts(all_cells, results(all_cells), split), cost(final, split)) if t]
-        blocks += [*map(as_markdown, tables), *(f"- {n}" for n in notes(final, headlines(records, dev))), ""]
+        blocks += [*map(as_markdown, tables), *(f"- {n}" for n in notes(cells(shown), shown)), ""]
     return "\n".join(blocks)

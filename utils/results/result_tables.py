@@ -29,7 +29,7 @@ def all_tables(every: Sequence[Cell], final: Sequence[Cell], split: str, baselin
       baseline: the system that the others are tested against.
     """
     apart = vector_variants(every)
-    systems = [c for c in final if (c.corpus, c.system) not in apart or c.plain]
+    systems = [c for c in final if not apart.get((c.corpus, c.system), ("", []))[1]]  # the others have a table of their own
     tables = [
         matrix(final, split, baseline),
         comparison(systems, split, baseline),
