@@ -1,4 +1,4 @@
-"""Add words to a trained model, without training: a vocabulary pack of vectors and units, that decoding takes by decode.packs.
+"""Add words to a trained model without training: a vocabulary pack of vectors and units, which decode.packs names.
 
 python -m steps.add_words --corpus asterisk --recipe wordvec_hybrid --pack names zermatt 'nuptse N AH P T S IY' --file more.txt
 ./egs/asterisk/run.sh --set 'decode.packs=[names]' --stage decode
@@ -23,25 +23,29 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run the command line; returns the exit status."""
     p = driver.parser(stages=False)
     p.add_argument("words", nargs="*", metavar="WORD", help="a word, or 'WORD UNIT UNIT ...' with its pronunciation")
-    p.add_argument("--pack", default="added", metavar="NAME", help="the pack that they go to (default added)")
+    p.add_argument("--pack", default="added", metavar="NAME", help="the pack to add them to (default added)")
     p.add_argument("--file", metavar="LIST", help="a file with one word a line, each with or without its pronunciation")
-    p.add_argument("--common", type=int, default=0, metavar="N", help="the N most frequent words of the language that it lacks")
-    p.add_argument("--by-frequency", action="store_true", help="words named and listed are as likely as in the language at large")
+    p.add_argument(
+        "--common", type=int, default=0, metavar="N", help="add the N most frequent words of the language that the model lacks"
+    )
+    p.add_argument("--by-frequency", action="store_true", help="named and listed words are as likely as in the language at large")
     like = p.add_mutually_exclusive_group()
-    like.add_argument("--like", default="", metavar="WORD,...", help="they occur where these words of the training text do")
+    like.add_argument("--like", default="", metavar="WORD,...", help="the words occur where these words of the training text do")
     like.add_argument(
         "--like-vectors",
         default="",
         metavar="PATH",
-        help="they occur where the words with the nearest vectors do: "
-        "of a language model (its folder, a GGUF file) or a vectors file",
+        help="the words occur where the words with the nearest vectors do; "
+        "PATH: a language model (its folder, or a GGUF file) or a vectors file",
     )
     p.add_argument(
         "--audio", action="append", default=[], metavar="WORD=FILE", help="a recording of a word alone; may be repeated"
     )
-    p.add_argument("--leave-out", action="store_true", help="add those that can be added, and list the others beside the pack")
-    p.add_argument("--remove", action="store_true", help="take the words out of the pack")
-    p.add_argument("--list", action="store_true", help="print words of the pack, units, origin, what they are like")
+    p.add_argument(
+        "--leave-out", action="store_true", help="add the words that can be added, and list the others beside the pack"
+    )
+    p.add_argument("--remove", action="store_true", help="remove the words from the pack")
+    p.add_argument("--list", action="store_true", help="print the pack: words, units, origin, and words that they occur like")
     return driver.with_plans(p, arguments, _run)
 
 
@@ -82,7 +86,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
     seconds = time.perf_counter() - started
     old = read_pack(path) if path.exists() else None
     write_pack(old.with_words(pack) if old else pack, path)
-    print(f"{len(pack.words)} words in {seconds:.2f} s ({path}); the model is as it was")
+    print(f"{len(pack.words)} words in {seconds:.2f} s ({path}); the model is unchanged")
     if left_out:
         listed = path.with_suffix(".left_out.tsv")
         write_lines(listed, map("\t".join, left_out.items()))

@@ -1,4 +1,4 @@
-"""First part of stage 7, where `rescore.attention.beam` asks for it: what the front end's own decoder finds in each utterance."""
+"""First part of stage 7 with `rescore.attention.beam`: hypotheses of the front end's attention decoder for each utterance."""
 
 from pathlib import Path
 from typing import Sequence
@@ -6,10 +6,10 @@ from typing import Sequence
 from utils.core.files import read_json, read_jsonl, write_json, write_jsonl
 from utils.core.parallel import run_all
 from utils.core.timing import sum_timing, timed
+from utils.decode.attention import AttentionDecoder
 from utils.pipeline.contract import Job
-from utils.rescore.attention import AttentionDecoder
 
-CHUNK = 64  # utterances of about one length, which are whole on disk or absent
+CHUNK = 64  # utterances of similar length that are written together
 
 
 def run(job: Job) -> None:

@@ -18,7 +18,9 @@ from utils.rescore.scores import SCORES, weighed
 
 
 def run(job: Job) -> None:
-    """Write nbest-<split>.jsonl, hyps-<decoding>-<split>.jsonl, weights.json, timing.json; for whole lattices occurrences-<split>.jsonl."""
+    """Write nbest-<split>.jsonl, hyps-<decoding>-<split>.jsonl, weights.json and timing.json; with rescore.whole_lattice also
+    occurrences-<split>.jsonl.
+    """
     torch.set_num_threads(1)
     rescorer, parts = Rescorer(job), job.out / "parts"
     available, kinds = rescorer.available(), rescorer.vocabulary.kinds

@@ -118,7 +118,7 @@ def test_words_added_from_recordings_are_recognised_and_the_model_is_untouched(t
         assert not any(hits(before["decode"].out, decoding)[0].values())
     said = trained.add("--pack", "two", *(w for h in HELD_OUT for w in ("--audio", f"{h}={trained.recordings[h]}")))
     assert said.returncode == 0, said.stderr
-    assert "2 words in" in said.stdout and "the model is as it was" in said.stdout
+    assert "2 words in" in said.stdout and "the model is unchanged" in said.stdout
     after = trained.plans("decode.packs=[two]")
     assert (
         after["train"].fingerprint == before["train"].fingerprint and after["decode"].fingerprint != before["decode"].fingerprint

@@ -14,10 +14,9 @@ from support.corpora import write_kaldi
 from support.driving import drive
 from utils.core.errors import UserError
 from utils.core.files import ROOT
+from utils.decode.attention import ALIKE, AttentionDecoder, written
 from utils.lang.lexicon import read_lexicon
 from utils.pipeline.config import load
-from utils.rescore.attention import ALIKE, AttentionDecoder, written
-from utils.rescore.nbest_lists import NBestList, ScoredPath
 from utils.results.store import read_all
 
 pytest.importorskip("ctranslate2", reason="needs the package ctranslate2")
@@ -52,7 +51,7 @@ def decoder(finished):
 
 
 def listed(decoder, utterance, *sentences):
-    return decoder.score([NBestList(utterance, [], [ScoredPath(words, {}) for words in sentences])])
+    return decoder.score(utterance, sentences)
 
 
 @pytest.mark.slow
@@ -173,7 +172,7 @@ def test_a_score_hardly_depends_on_the_other_paths(decoder):
     sentences = cut.supervisions[0].text.split(), ["thank", "you"], []
     together = listed(decoder, cut.id, *sentences)
     assert together == pytest.approx([listed(decoder, cut.id, words)[0] for words in sentences], rel=0.02)
-    twice = decoder.score([NBestList(cut.id, [], [ScoredPath(words, {})]) for words in sentences])
+    twice = [score for words in sentences for score in decoder.score(cut.id, [words])]
     assert twice == pytest.approx(together, rel=0.02)
 
 

@@ -10,9 +10,9 @@ from torch.nn import functional as F
 from support.corpora import SENTENCES
 from support.decoders import HEAD, HEADS, KINDS, KV, LAYERS, TOKENS, WIDTH, byte_level, settings, weights, write_decoder
 from utils.core.errors import UserError
+from utils.nn import sentence_scorer
 from utils.nn.causal_lm_files import FOLDER_NAMES
-from utils.rescore import sentence_scorer
-from utils.rescore.sentence_scorer import SentenceScorer, model_bytes
+from utils.nn.sentence_scorer import SentenceScorer, model_bytes
 from utils.vectors.embedding_table import open_embedding_table
 
 WORDS = sorted({word for sentence in SENTENCES for word in sentence})

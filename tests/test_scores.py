@@ -42,7 +42,10 @@ from types import SimpleNamespace
 from utils.rescore import scores
 
 scores.SCORES.append(scores.Score("prosody", 0.5, 1.0, decoding="prosody", title="prosody of the speech", links=("pitch",)))
-scores.SCORES.insert(3, scores.Score("vowels", 0.0, 1.0, of_word=lambda w, kinds: sum(map(w.count, "aeiou")), signed=True, of_arcs=True))
+def vowels(word, kinds):
+    return sum(map(word.count, "aeiou"))
+
+scores.SCORES.insert(3, scores.Score("vowels", 0.0, 1.0, of_word=vowels, signed=True, of_arcs=True))
 
 from utils.rescore import rescoring, tuning, whole_lattice
 from utils.rescore.nbest_lists import NBestList, ScoredPath

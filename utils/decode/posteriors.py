@@ -12,8 +12,8 @@ NEGLIGIBLE = 1e-4  # arcs whose best path is less probable than this share of th
 def word_posteriors(lattice: WordLattice, scores: np.ndarray, words: Sequence[int]) -> List[float]:
     """Posterior of each word of a hypothesis: the probability that the lattice has the same word at its place.
 
-    All paths are aligned with the hypothesis at once, by the recursion of Xu, Povey, Mangu and Zhu 2011 ("Minimum Bayes risk decoding
-    and system combination based on a recursion for edit distance", figures 2 and 3).
+    All paths are aligned with the hypothesis at once, by the recursion of Xu, Povey, Mangu and Zhu 2011 ("Minimum Bayes risk
+    decoding and system combination based on a recursion for edit distance").
 
     Args:
       lattice: with at least one arc.

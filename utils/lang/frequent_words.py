@@ -52,7 +52,8 @@ def common_words(count: int, lexicon: Lexicon, language: str, normalise: Callabl
     out = {word: wordfreq.word_frequency(word, language) for word in islice(spelled, count)}
     if len(out) < count:
         raise UserError(
-            f"{count} frequent words are wanted, and wordfreq has {len(out)} words of the language {language} that this model can spell"
+            f"{count} frequent words are wanted, and wordfreq has {len(out)} words of the language {language} "
+            "that this model can spell"
         )
     return out
 

@@ -1,4 +1,4 @@
-"""Sub-word units of words that a lexicon lacks: given pronunciations, cmudict's or guessed phones, or the SentencePiece model's units."""
+"""Sub-word units of words that a lexicon lacks: given ones, cmudict's or guessed phones, or the SentencePiece model's units."""
 
 from typing import Dict, List, Sequence, Tuple
 
@@ -43,7 +43,7 @@ def spell(words: Sequence[str], given: Spoken, lexicon: Lexicon, language: str) 
 
 
 def spellings(words: Sequence[str], lexicon: Lexicon) -> Spoken:
-    """Units of the words that the lexicon's units can spell: English phones by cmudict or a guess, or the SentencePiece model's units."""
+    """Units of the words that can be spelled: English phones by cmudict or a guess, or the SentencePiece model's units."""
     if lexicon.of_phones:
         units = set(lexicon.tokens)
         spoken = {word: [v for v in variants if units.issuperset(v)] for word, variants in pronounce(words)[0].items()}

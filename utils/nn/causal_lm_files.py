@@ -95,7 +95,7 @@ def _bases(kind: str, layers: int, base: float, local: float, every: int) -> Tup
 def _frequency_divisors(
     base: float, width: int, factor: float, low_freq_factor: float, high_freq_factor: float, original_max_position_embeddings: int
 ) -> Tensor:
-    """Llama 3.1's divisors of the rotary frequencies: 1 for high ones, `factor` for low ones, interpolated inversely in between."""
+    """Llama 3.1's divisors of the rotary frequencies: 1 for high ones, `factor` for low ones, interpolated in between."""
     turns = original_max_position_embeddings * base ** (-torch.arange(0, width, 2) / width) / (2 * math.pi)
     fast = ((turns - low_freq_factor) / (high_freq_factor - low_freq_factor)).clamp(0, 1)
     return 1 / (fast + (1 - fast) / factor)

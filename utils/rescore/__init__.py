@@ -1,3 +1,3 @@
-"""Hypotheses scored again. Lattices and n-best lists enter; scores of every link of the chain, weights tuned on dev, confidences
-and the words chosen leave. Also the words that are added to a trained model.
+"""Lattices, n-best lists and models that score them enter; every score of a hypothesis, weights tuned on dev, confidences and the
+chosen words leave. Also words added to a trained model, as vocabulary packs.
 """

@@ -70,8 +70,8 @@ def calibrate(candidates: Dict[float, Tuple[np.ndarray, np.ndarray]], right: np.
     """Fit on dev.
 
     Args:
-      candidates: scale -> posteriors and log-probabilities of all words, (n,) each; the scale with the highest likelihood is taken.
-      right: (n,), whether each word is right. Where all or none are, nothing can be learned: the posterior is the confidence.
+      candidates: scale -> posteriors and log-probabilities of all words, (n,) each; the scale of the highest likelihood is taken.
+      right: (n,), whether each word is right. Where all or none are, nothing can be learned; the posterior is the confidence.
     """
     best, found = np.inf, Calibration(1.0, 0.0, 1.0, 0.0)
     if len(np.unique(right)) < 2:
@@ -100,8 +100,8 @@ def quality(confidence: np.ndarray, right: np.ndarray) -> Dict[str, float]:
 
     Returns:
       ece: expected calibration error over ten bins of equal width, percent (Naeini et al. 2015).
-      nce: normalised cross entropy (NIST; Siu et al. 1997): 1 for perfect confidences, 0 for those that say no more than the share of
-      right words, negative for worse ones.
+      nce: normalised cross entropy (NIST; Siu et al. 1997): 1 for perfect confidences, 0 for those that say no more than the
+      share of right words, negative for worse ones.
     """
     p, y = np.clip(confidence, FLOOR, 1 - FLOOR), np.asarray(right, dtype=float)
     ece = sum(share * abs(said - true) for said, true, share in reliability(confidence, right))

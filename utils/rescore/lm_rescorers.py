@@ -15,16 +15,16 @@ from utils.core.files import read_json, write_json
 from utils.core.memory import keep_freed
 from utils.core.parallel import run_all
 from utils.core.timing import timed
+from utils.decode.attention import AttentionDecoder
 from utils.lang.lexicon import read_lexicon
 from utils.lang.ngram import read_arpa
 from utils.lang.vocabulary import unseen
+from utils.nn.sentence_scorer import SentenceScorer, model_bytes
 from utils.pipeline.contract import Job
-from utils.rescore.attention import AttentionDecoder
 from utils.rescore.nbest_lists import NBestList, read_lists, write_lists
 from utils.rescore.rescorer import Work
 from utils.rescore.rescoring import flatten, pruned
 from utils.rescore.scores import SCORES, Available, Kinds
-from utils.rescore.sentence_scorer import SentenceScorer, model_bytes
 from utils.rescore.vocabulary import Vocabulary
 from utils.rescore.word_lm import VectorLM, word_vectors
 from utils.text.sentences import transcripts
@@ -116,7 +116,7 @@ class AttentionRescorer:
 
     def scorer(self) -> Scorer:
         """The model is loaded at the first use."""
-        return self.decoder.score
+        return lambda lists: [score for one in lists for score in self.decoder.score(one.id, [path.words for path in one.paths])]
 
     def about(self) -> Dict[str, Any]:
         """Nothing."""

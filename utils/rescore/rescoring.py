@@ -9,6 +9,7 @@ import numpy as np
 from utils.rescore.nbest_lists import NBestList
 from utils.rescore.scores import SCORES, Kinds
 
+NO_KINDS = Kinds()
 FEATURES = tuple(score.name for score in SCORES)  # what is weighed of a path, beside the acoustic score
 
 
@@ -21,7 +22,7 @@ class Lists:
     errors: np.ndarray  # (P,): word errors against the reference
 
 
-def flatten(lists: Sequence[NBestList], kinds: Kinds = Kinds()) -> Lists:
+def flatten(lists: Sequence[NBestList], kinds: Kinds = NO_KINDS) -> Lists:
     """Count every path's errors and stack its scores. A score that a path lacks is 0."""
     scores, errors, splits = [], [], [0]
     for one in lists:
@@ -41,7 +42,7 @@ def flatten(lists: Sequence[NBestList], kinds: Kinds = Kinds()) -> Lists:
 def pruned(lists: Sequence[NBestList], flat: Lists, weights: Mapping[str, float], count: int, margin: float) -> List[NBestList]:
     """The lists with only their best paths, in their old order.
 
-    What the attention decoder proposed stays until that decoder has scored it: where its words are new, the other scores say little.
+    What the attention decoder proposed stays until that decoder has scored it: of new words the other scores say little.
 
     Args:
       flat: `lists`, flattened.

@@ -1,7 +1,7 @@
 """The registry of what scores a hypothesis. A new score is one entry of SCORES, and what computes it.
 
-A hypothesis's total is its acoustic score plus the weighted sum of its scores, natural log. The weights are tuned on dev. Rescoring is
-a chain of decodings: each has the scores of the decodings before it, its own, and those that belong to all.
+A hypothesis's total is its acoustic score plus the weighted sum of its scores, natural log. The weights are tuned on dev.
+Rescoring is a chain of decodings: each has the scores of the decodings before it, its own, and those that belong to all.
 """
 
 from dataclasses import dataclass
@@ -39,18 +39,20 @@ class Score:
     of_word: Optional[Callable[[str, Kinds], float]] = None  # for counts: the score is the sum over the words
     signed: bool = False  # whether the weight may be negative
     of_arcs: bool = False  # whether the arcs of a word lattice have it too
-    decoding: str = ""  # the decoding that it is the last score of; "" for a score that all decodings have
+    decoding: str = ""  # the decoding that it completes; "" for a score that all decodings have
     title: str = ""  # the decoding's column in tables
     links: Tuple[str, ...] = ()  # the timed links that it takes
-    rescorer: str = ""  # module:function that makes the model which scores the best paths (utils/rescore/lm_rescorers.py)
+    # module:function that makes a model which scores only the best paths; its settings are the group rescore.<name>
+    rescorer: str = ""
 
 
 def _with(kind: str) -> Callable[[Available], bool]:
     return lambda available: kind in available.kinds
 
 
-# `usual` and `spread`: from the dev sets of speechocean762 and asterisk, over recipes, seeds and links. Every unit of a hypothesis costs
-# it probability, in the acoustic models and in an attention decoder; the numbers of words and of letters make up for that.
+# `usual` and `spread` come from the dev sets of speechocean762 and asterisk, over recipes, seeds and links. Every unit of a
+# hypothesis costs it probability, in the acoustic models and in an attention decoder; the numbers of words and of letters make up
+# for that.
 SCORES: List[Score] = [
     Score("lm", 1.5, 0.7, of_arcs=True, decoding="lm", title="n-gram LM", links=("nbest",)),
     Score(

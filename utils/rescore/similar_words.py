@@ -12,17 +12,15 @@ from utils.lang.lexicon import Lexicon
 from utils.vectors import table as vectors
 
 MOST = 3000  # words that get n-grams
-NEIGHBOURS, SPREAD = (
-    10,
-    0.1,
-)  # nearest words, and temperature of their weights; perplexity on speechocean762's dev set is flat around
+# nearest words, and temperature of their weights; dev perplexity hardly depends on them
+NEIGHBOURS, SPREAD = 10, 0.1
 
 
 def alike(words: Sequence[str], named: Sequence[str], path: str, lexicon: Lexicon) -> Dict[str, Dict[str, float]]:
     """Which words of the model each added word occurs like, for NGram.with_words.
 
     Args:
-      named: these words, for all added ones alike. Else the `NEIGHBOURS` words with the nearest vectors are taken, weighted by the
+      named: these words, for all added ones alike. If empty, the `NEIGHBOURS` words with the nearest vectors, weighted by the
         softmax of their cosines over `SPREAD`; an added word without a vector is left out.
       path: of the vectors: a vectors file, a language model's folder, or a GGUF file.
     Returns:

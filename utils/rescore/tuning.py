@@ -21,8 +21,8 @@ FOLDS, REPEATS = 5, 3
 def tune(lists: Lists, names: Sequence[str]) -> Tuple[Dict[str, float], int]:
     """The best weights of the scores `names`.
 
-    A small dev set is easily overfitted. So the weights are tied to their usual values. How firmly, and how sharp the probabilities
-    are, is chosen by repeated cross-validation: the fewest errors on utterances that the weights were not tuned on.
+    A small dev set is easily overfitted. So the weights are tied to their usual values. How firmly, and how sharp the
+    probabilities are, is chosen by repeated cross-validation: the fewest errors on utterances that the weights were not tuned on.
 
     Returns:
       the weights, and the errors on these lists with them.

@@ -1,4 +1,4 @@
-"""Rescoring of whole lattices: the word head scores every arc in its span, which gives the best path, posteriors and occurrences."""
+"""Rescoring of whole lattices: the word head scores every arc in its span. Hence best path, posteriors and occurrences."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -110,7 +110,7 @@ class WholeLattices:
         return [oracle(lattice, ref) for lattice, ref in zip(word_lattices(lattices, *self.settings), ids)]
 
     def _parts(self, lattice: WordLattice, view: Optional[View], n: int) -> Tuple[np.ndarray, Dict[str, float]]:
-        """The acoustic score and the scores OF_ARCS of each arc, (A, 1 + OF_ARCS), and the word head's highest log-probabilities."""
+        """The acoustic score and OF_ARCS of each arc, (A, 1 + OF_ARCS), and the word head's highest log-probabilities."""
         ids, unknown = lattice.words, self.lexicon.unknown_id if self.lexicon.unknown else -1
         scores = {"lm": lattice.lm, "word": np.zeros(len(ids)), **{name: table[ids] for name, table in self.counts.items()}}
         log_probs: Dict[str, float] = {}

@@ -2,8 +2,8 @@
 
     h_t = LSTM(A e_w1 ... A e_wt),    log P(w | w1 ... wt) = log softmax over w of (e_w . (B h_t + u))
 
-Input and output tables are tied (Press and Wolf 2017, Inan et al. 2017) and frozen, so the model scores words that were added after
-its training by their vectors. The control has a learned table of the same shape, in which all such words are <unk>.
+Input and output tables are tied (Press and Wolf 2017, Inan et al. 2017) and frozen, so the model scores words that were added
+after its training by their vectors. The control has a learned table of the same shape, in which all such words are <unk>.
 """
 
 import math

@@ -13,7 +13,6 @@ from utils.core.errors import UserError
 from utils.features.whisper import RATE, WINDOW, Placement, load_whisper, mel_extractor, mel_windows
 from utils.features.whisper_model import whisper_folder
 from utils.pipeline.config import made_with
-from utils.rescore.nbest_lists import NBestList
 from utils.text.normalise import normaliser
 from utils.train.dataset import read_cuts
 
@@ -48,32 +47,29 @@ class AttentionDecoder:
         self.tokenizers: Dict[str, Any] = {}
         self.quiet = np.zeros((0, 0), np.float32)
 
-    def score(self, lists: Sequence[NBestList]) -> List[float]:
-        """Natural log of p(words | speech) of all paths of n-best lists, in order.
+    def score(self, utterance: str, hypotheses: Sequence[Sequence[str]]) -> List[float]:
+        """Natural log of p(words | speech) of some hypotheses of an utterance.
 
         The words are scored as Whisper would write them, with a capital letter first and a full stop last. CTranslate2 gives
         probabilities only of text tokens, so the full stop stands for the end of the sentence.
 
         Raises:
-          UserError: the model doesn't have an utterance's language.
+          UserError: the model doesn't have the utterance's language.
         """
-        scores: List[float] = []
-        for one in lists:
-            cut = self.cuts[one.id]
-            language, frames = cut.supervisions[0].language, cut.load_features()
-            tokenizer = self._tokenizer(language, cut.id)
-            paths = [tokenizer.encode(written(path.words, language))[:LONGEST] for path in one.paths]
-            encoded = self._stored(np.repeat(frames[None], len(paths), 0))
-            for found in self.model.align(encoded, tokenizer.sot_sequence, paths, len(frames)):
-                scores.append(sum(math.log(max(p, LEAST)) for p in found.text_token_probs))
-        return scores
+        cut = self.cuts[utterance]
+        language, frames = cut.supervisions[0].language, cut.load_features()
+        tokenizer = self._tokenizer(language, cut.id)
+        paths = [tokenizer.encode(written(words, language))[:LONGEST] for words in hypotheses]
+        encoded = self._stored(np.repeat(frames[None], len(paths), 0))
+        found = self.model.align(encoded, tokenizer.sot_sequence, paths, len(frames))
+        return [sum(math.log(max(p, LEAST)) for p in one.text_token_probs) for one in found]
 
     def propose(self, utterances: Sequence[str], beam: int) -> Dict[str, List[List[str]]]:
-        """The best hypotheses of a beam search in each utterance: normalised words, different ones, best first.
+        """The best hypotheses of a beam search in each utterance: normalised words, no list twice, best first.
 
-        Whisper tends to repeat a short utterance. So hypotheses are ranked by their probability, not by its mean over tokens, which
-        a repetition raises, and a small repetition penalty is applied (Keskar et al. 2019). Neither changes the scores that later
-        choose among the hypotheses.
+        Whisper tends to repeat a short utterance. So hypotheses are ranked by their probability, not by its mean over tokens,
+        which a repetition raises, and a small repetition penalty is applied (Keskar et al. 2019). Neither changes the scores that
+        later choose among the hypotheses.
 
         Utterances of similar length are searched together, padded with silence to the length that each would have alone, so the
         result for one doesn't depend on the others.
