@@ -246,6 +246,14 @@ def test_a_damaged_file_of_records_is_refused(tmp_path, damage, message):
         read_all([tmp_path])
 
 
+def test_few_files_are_committed_under_egs():
+    listed = subprocess.run(["git", "ls-files", "egs"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    files = listed.stdout.splitlines()
+    assert 10 < len(files) <= 60 and not [name for name in files if ".dirty." in name]
+
+
 def test_committed_records_are_defaults_or_have_a_name():
     """Others are kept only where they are the best of their recipe on dev."""
     for folder in sorted((ROOT / "egs").glob("*/")):

@@ -1,4 +1,4 @@
-"""What the benchmarks share: stages run by the driver; records, a line each in egs/<corpus>/<benchmark>.jsonl; the page of them."""
+"""What the benchmarks share: stages run by the driver; records, a line each in egs/<corpus>/<benchmark>.jsonl; their page."""
 
 import logging
 import sys
