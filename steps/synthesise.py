@@ -9,7 +9,7 @@ from lhotse import CutSet
 from utils.core import download
 from utils.core.errors import UserError
 from utils.corpus.manifests import write_manifest
-from utils.features import extraction as features
+from utils.features import extraction
 from utils.features.front_ends import make
 from utils.lang.frequent_words import common_words
 from utils.lang.lexicon import Lexicon, read_lexicon, write_entries
@@ -40,26 +40,26 @@ def _make(job: Job) -> None:
     new = sorted({word for utterance in work for word in utterance[1]} - set(lexicon.words))
     units = spellings(new, lexicon)
     write_entries(job.out / "lexicon.txt", ((word, variant) for word in new for variant in units[word]))
-    groups = [work[start : start + features.CHUNK] for start in range(0, len(work), features.CHUNK)]
-    chunks = [features.Chunk(f"train-{n:05d}", "train", 1.0, []) for n in range(len(groups))]
+    groups = [work[start : start + extraction.CHUNK] for start in range(0, len(work), extraction.CHUNK)]
+    chunks = [extraction.Chunk(f"train-{n:05d}", "train", 1.0, []) for n in range(len(groups))]
 
     def speak(n: int) -> None:
         audio = job.out / "audio" / chunks[n].name
         audio.mkdir(parents=True, exist_ok=True)
         said = replace(chunks[n], cuts=[synthesis.spoken(flite, utterance, audio) for utterance in groups[n]])
-        features.compute(said, job.config.features, front_end, job.out, job.plan.out)
+        extraction.compute(said, job.config.features, front_end, job.out, job.plan.out)
         shutil.rmtree(audio)
 
-    features.make_missing(speak, chunks, front_end, job, "speech")
-    records = features.account(job, chunks, len(work)).values()
+    extraction.make_missing(speak, chunks, front_end, job, "speech")
+    records = extraction.account(job, chunks, len(work)).values()
     if job.config.features.normalise == "speaker":
-        sums = features.total([record["sums"] for record in records])
-        features.write_cmvn(sums, True, job.out / "cmvn.safetensors", front_end.smallest_std)
+        sums = extraction.total([record.sums for record in records])
+        extraction.write_cmvn(sums, True, job.out / "cmvn.safetensors", front_end.smallest_std)
     parts = (CutSet.from_file(job.out / "parts" / f"{chunk.name}.jsonl.gz") for chunk in chunks)
     write_manifest(job.out / "cuts_train.jsonl.gz", (cut.drop_recording() for cuts in parts for cut in cuts))
     shutil.rmtree(job.out / "audio", ignore_errors=True)
-    hours = sum(record["audio_seconds"] for record in records) / 3600
-    kept = sum(record["kept"] for record in records)
+    hours = sum(record.audio_seconds for record in records) / 3600
+    kept = sum(record.kept for record in records)
     job.log.info("%d utterances, %.3f hours, %d words that the training text lacks", kept, hours, len(new))
 
 

@@ -22,8 +22,7 @@ from support.driving import drive
 from utils.core.errors import UserError
 from utils.core.files import ROOT, digest
 from utils.corpus.manifests import SPLITS, write_manifest
-from utils.features import extraction as features
-from utils.features import front_ends
+from utils.features import extraction, front_ends
 from utils.pipeline import config as configuration
 from utils.pipeline import contract, stages
 
@@ -177,7 +176,7 @@ def test_denoising_lowers_the_pauses_more_than_the_speech(corpus):
     pytest.importorskip("noisereduce")
     fbank = front_ends.make(configuration.view(corpus.plan.config).features, 16000)
     for cut in cuts(corpus.data, "dev")[:3]:
-        x, y = (fbank.extract([features.audio(cut, 16000, denoise)])[0].mean(1) for denoise in ("none", "noisereduce"))
+        x, y = (fbank.extract([extraction.audio(cut, 16000, denoise)])[0].mean(1) for denoise in ("none", "noisereduce"))
         assert np.quantile(x, 0.05) - np.quantile(y, 0.05) > max(0.0, x.max() - y.max())
 
 
@@ -269,7 +268,7 @@ def wait_for_lock(folder):
 
 @pytest.mark.slow
 def test_killed_at_any_point_it_goes_on_and_ends_with_the_same_bytes(corpus, monkeypatch):
-    monkeypatch.setattr(features, "CHUNK", 5)
+    monkeypatch.setattr(extraction, "CHUNK", 5)
     setting = "features.low_freq=30.0"
     folder = plan(corpus, setting)["features"].out
     partial = folder.with_name(folder.name + ".partial")

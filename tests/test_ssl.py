@@ -22,8 +22,7 @@ from support.corpora import write_kaldi
 from support.driving import drive
 from utils.core.errors import UserError
 from utils.core.files import ROOT
-from utils.features import extraction as features
-from utils.features import front_ends
+from utils.features import extraction, front_ends
 from utils.features.ssl_model import _renamed, bundles
 from utils.lang.lexicon import read_lexicon
 from utils.nn.wav2vec2 import Architecture, Wav2Vec2
@@ -371,7 +370,7 @@ def test_stage_1_stores_the_frozen_layer_as_it_is_and_goes_on_after_an_error(tun
     np.testing.assert_allclose(cuts[0].load_features(), expected, atol=2**-9 + 1e-6)  # lilcom's ticks
     plan = tuned.plans["features"]
     job = Job(config.view(plan.config), tmp_path, plan.inputs, "c", ROOT, "r", (), 1, 1, "cpu", plan)
-    compute, made = features.compute, []
+    compute, made = extraction.compute, []
 
     def failing(chunk, *rest):
         if len(made) == 2:
@@ -379,11 +378,11 @@ def test_stage_1_stores_the_frozen_layer_as_it_is_and_goes_on_after_an_error(tun
         made.append(chunk.name)
         compute(chunk, *rest)
 
-    monkeypatch.setattr(features, "compute", failing)
+    monkeypatch.setattr(extraction, "compute", failing)
     with pytest.raises(KeyboardInterrupt):
         run(job)
     assert not (tmp_path / "cmvn.safetensors").exists()
-    monkeypatch.setattr(features, "compute", compute)
+    monkeypatch.setattr(extraction, "compute", compute)
     run(job)
     for path in [p for p in finished.rglob("*") if p.suffix in (".lca", ".safetensors") or p.name == "front_end.json"]:
         assert (tmp_path / path.relative_to(finished)).read_bytes() == path.read_bytes()

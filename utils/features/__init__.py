@@ -1,1 +1,1 @@
-"""Front ends. Waveforms enter; filter banks or the frames of a frozen encoder leave, stored by stage 1."""
+"""Front ends: waveforms in, features out (filter banks, or hidden states of a frozen encoder), as stage 1 stores them."""

@@ -1,11 +1,11 @@
-"""Features of cuts by a front end, in chunks that several processes make, and normalisation statistics."""
+"""Stage 1's work: features of all cuts, in chunks that several processes make, and statistics for normalisation."""
 
 import errno
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import torch
@@ -19,15 +19,17 @@ from utils.core.files import atomic_path, read_json, relative, write_bytes, writ
 from utils.core.parallel import run_all
 from utils.core.timing import timed
 from utils.corpus.manifests import write_manifest
+from utils.features.front_end import FrontEnd
+from utils.pipeline.contract import Job
 
-CHUNK = 200  # cuts a chunk
+CHUNK = 200  # cuts
 GROUP = 300.0  # seconds of audio that the front end gets at once
 Sums = Dict[str, List[Any]]  # speaker -> [frames, sum (C,), sum of squares (C,)]
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Cuts that share one storage file: `cuts` of one split, at one speed."""
+    """Cuts of one split, at one speed, whose features share a file."""
 
     name: str
     split: str
@@ -35,8 +37,29 @@ class Chunk:
     cuts: List[MonoCut]
 
 
+@dataclass
+class ChunkRecord:
+    """What `compute` notes of a chunk, in `parts/NAME.json`."""
+
+    kept: int = 0  # cuts with features
+    left_out: List[Tuple[str, str]] = field(default_factory=list)  # id and reason of the others
+    seconds: Dict[str, float] = field(default_factory=dict)  # of work, by link of the chain
+    audio_seconds: float = 0.0
+    sums: Sums = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A cut on its way through the front end."""
+
+    original: MonoCut
+    cut: MonoCut  # at the chunk's speed
+    samples: np.ndarray  # (1, S) float32
+    problem: str  # why it can't have features; '' if it can
+
+
 def audio(cut: MonoCut, rate: int, denoise: str) -> np.ndarray:
-    """Samples of a cut, (1, T) float32 in [-1, 1], resampled to `rate` and, where asked, denoised."""
+    """Samples of a cut, (1, S) float32 in [-1, 1], at `rate` Hz; denoise: none or noisereduce."""
     if cut.sampling_rate != rate:
         cut = cut.resample(rate)
     samples = cut.load_audio()
@@ -46,9 +69,10 @@ def audio(cut: MonoCut, rate: int, denoise: str) -> np.ndarray:
 
 
 def chunks(splits: Mapping[str, Sequence[MonoCut]], speeds: Sequence[float]) -> List[Chunk]:
-    """All the work: every split as it is, and the training set once more at each of `speeds`.
+    """All chunks: of every split as it is, and of the training set at each of `speeds`.
 
-    Raises UserError for a speed that occurs twice, is 1, or is none.
+    Raises:
+      UserError: a speed is 1, not positive, or given twice.
     """
     if len({1.0, *speeds}) != len(speeds) + 1 or min(speeds, default=1.0) <= 0:
         raise UserError(f"features.speed_perturb={list(speeds)}: give positive factors other than 1, each once")
@@ -61,25 +85,28 @@ def chunks(splits: Mapping[str, Sequence[MonoCut]], speeds: Sequence[float]) -> 
     return out
 
 
-def compute(chunk: Chunk, config: SimpleNamespace, front_end: Any, out: Path, final: Path) -> None:
-    """Make one chunk: `feats/NAME.lca`, `parts/NAME.jsonl.gz` (its cuts), and last `parts/NAME.json`: left out, sums, time.
+def compute(chunk: Chunk, config: SimpleNamespace, front_end: FrontEnd, out: Path, final: Path) -> None:
+    """Make one chunk: `feats/NAME.lca`, `parts/NAME.jsonl.gz` (its cuts), and last `parts/NAME.json` (its ChunkRecord).
 
-    The features are lilcom's (1/64 off at most, a natural log's in fbank; less where the front end asks for finer ticks): a third
-    of the size of float32, and read 4000 times faster than real time, where a file an utterance is only twice as fast to read.
+    Features are stored by lilcom, which rounds them (by 1/64 at most for filter banks, in natural log; less for front ends with
+    finer ticks): a third of the size of float32, and read 4000 times faster than real time. A file for each utterance would be
+    twice as fast to read.
+
+    Args:
+      config: the group `features`.
+      out: folder to write to.
+      final: the name that `out` gets when the stage is finished; the cuts refer to it.
     """
-    torch.set_num_threads(1)  # threads could change the last bit
-    rate = front_end.sampling_rate
-    kept: List[MonoCut] = []
-    left_out: List[Tuple[str, str]] = []
-    sums: Sums = {}
-    seconds: Dict[str, float] = {}
+    torch.set_num_threads(1)  # the number of threads could change the last bit
+    record, kept = ChunkRecord(), []
     path = out / "feats" / f"{chunk.name}.lca"
     with atomic_path(path) as temporary, LilcomChunkyWriter(temporary, tick_power=front_end.tick_power) as storage:
-        for original, cut, features, problem in _features(chunk, front_end, config.denoise, seconds):
-            if problem:
-                left_out.append((_name(original, chunk.speed), problem))
+        for prepared, features in _features(chunk, front_end, config.denoise, record.seconds):
+            if isinstance(features, str):
+                record.left_out.append((_name(prepared.original, chunk.speed), features))
                 continue
-            _add(sums, cut.supervisions[0].speaker, features)
+            cut = prepared.cut
+            _add(record.sums, cut.supervisions[0].speaker, features)
             kept.append(
                 fastcopy(
                     cut,
@@ -88,7 +115,7 @@ def compute(chunk: Chunk, config: SimpleNamespace, front_end: Any, out: Path, fi
                         num_frames=features.shape[0],
                         num_features=features.shape[1],
                         frame_shift=front_end.frame_shift,
-                        sampling_rate=rate,
+                        sampling_rate=front_end.sampling_rate,
                         start=cut.start,
                         duration=cut.duration,
                         channels=cut.channel,
@@ -98,49 +125,46 @@ def compute(chunk: Chunk, config: SimpleNamespace, front_end: Any, out: Path, fi
                     ),
                 )
             )
+    record.kept, record.audio_seconds = len(kept), sum(cut.duration for cut in kept)
+    record.sums = {speaker: [n, first.tolist(), second.tolist()] for speaker, (n, first, second) in record.sums.items()}
     write_manifest(out / "parts" / f"{chunk.name}.jsonl.gz", kept)
-    write_json(
-        out / "parts" / f"{chunk.name}.json",
-        {
-            "kept": len(kept),
-            "left_out": left_out,
-            "seconds": seconds,
-            "audio_seconds": sum(cut.duration for cut in kept),
-            "sums": {speaker: [frames, first.tolist(), second.tolist()] for speaker, (frames, first, second) in sums.items()},
-        },
-    )
+    write_json(out / "parts" / f"{chunk.name}.json", asdict(record))
 
 
-def make_missing(work: Callable[[int], None], chunks: Sequence[Chunk], front_end: Any, job: Any, what: str) -> None:
-    """Call `work(n)`, which computes chunk n, for those that an interrupted run has not left; in one process where a GPU encodes.
+def make_missing(work: Callable[[int], None], chunks: Sequence[Chunk], front_end: FrontEnd, job: Job, what: str) -> None:
+    """Call `work(n)`, which computes chunk n, for all chunks that an interrupted run has not finished.
+
+    Several processes share the work; a front end on a GPU gets one.
 
     Args:
-      job: of the stage, whose folder they lie in.
       what: is made, for the progress bar.
     """
     missing = [(n,) for n, chunk in enumerate(chunks) if done(chunk, job.out) is None]
     if len(missing) < len(chunks):
-        job.log.info("going on: %d of %d chunks stand", len(chunks) - len(missing), len(chunks))
+        job.log.info("resuming: %d of %d chunks are finished", len(chunks) - len(missing), len(chunks))
     run_all(work, missing, 1 if job.device.startswith("cuda") and front_end.encoder else job.nj, what)
 
 
-def done(chunk: Chunk, out: Path) -> Optional[Dict[str, Any]]:
-    """What `compute` noted of a chunk, or None where it is still to be made."""
+def done(chunk: Chunk, out: Path) -> Optional[ChunkRecord]:
+    """What `compute` noted of a chunk; None if it is not finished."""
     path = out / "parts" / f"{chunk.name}.json"
-    return read_json(path) if path.exists() else None
+    return ChunkRecord(**read_json(path)) if path.exists() else None
 
 
-def account(job: Any, chunks: Sequence[Chunk], asked: int) -> Dict[str, Any]:
-    """List in left_out.tsv of a stage's folder which of the `asked` cuts of its finished chunks have no features, and why.
+def account(job: Job, chunks: Sequence[Chunk], asked: int) -> Dict[str, ChunkRecord]:
+    """Count the cuts of the finished chunks, and list those without features, with reasons, in the stage's left_out.tsv.
 
+    Args:
+      asked: cuts that went in.
     Returns:
       what `compute` noted of each chunk, by its name.
     Raises:
-      UserError: they are more than `data.max_left_out` allows, or a cut is neither here nor there.
+      UserError: more cuts were left out than `data.max_left_out` allows, or some are neither kept nor left out.
     """
-    records = {chunk.name: done(chunk, job.out) for chunk in chunks}
-    lost = [(name, chunk.split, reason) for chunk in chunks for name, reason in records[chunk.name]["left_out"]]
-    kept = sum(record["kept"] for record in records.values())
+    found = {chunk.name: done(chunk, job.out) for chunk in chunks}
+    records = {name: record for name, record in found.items() if record is not None}
+    lost = [(name, chunk.split, reason) for chunk in chunks for name, reason in records[chunk.name].left_out]
+    kept = sum(record.kept for record in records.values())
     if kept + len(lost) != asked:
         raise UserError(f"{asked} cuts went in, {kept} came out and {len(lost)} were left out: remove {job.out} and run again")
     path = job.out / "left_out.tsv"
@@ -148,13 +172,13 @@ def account(job: Any, chunks: Sequence[Chunk], asked: int) -> Dict[str, Any]:
     first = "".join(f"\n  {name}: {reason}" for name, _, reason in lost[:5])
     allowed = job.config.data.max_left_out
     if len(lost) > allowed * asked:
-        for chunk in chunks:
-            if records[chunk.name]["left_out"]:  # looked at again in the next run: somebody may mend the audio
-                (job.out / "parts" / f"{chunk.name}.json").unlink()
+        for name, record in records.items():
+            if record.left_out:  # the next run makes it again, in case the audio was repaired
+                (job.out / "parts" / f"{name}.json").unlink()
         share = len(lost) / asked
         raise UserError(
             f"{len(lost)} of {asked} cuts have no features ({share:.1%}; data.max_left_out allows {allowed:.1%}). "
-            f"All are listed in {path}; the first:{first}\nmend them, or allow it with "
+            f"All are listed in {path}; the first:{first}\nrepair them, or allow it with "
             f"--set data.max_left_out={min(1.0, round(share + 0.005, 2)):g}"
         )
     if lost:
@@ -163,7 +187,7 @@ def account(job: Any, chunks: Sequence[Chunk], asked: int) -> Dict[str, Any]:
 
 
 def total(records: Sequence[Sums]) -> Sums:
-    """Sums of several chunks, speaker by speaker, in their order: the same bits however many processes made them."""
+    """Sums of several chunks, added by speaker in the order of the chunks: the same bits for any number of processes."""
     out: Sums = {}
     for record in records:
         for speaker, (frames, first, second) in record.items():
@@ -173,9 +197,10 @@ def total(records: Sequence[Sums]) -> Sums:
 
 
 def write_cmvn(sums: Sums, per_speaker: bool, path: Path, smallest: float) -> None:
-    """Write mean and standard deviation, (C,) float32 each: of everything in `sums`, or `<speaker>/mean` of each speaker.
+    """Write mean and standard deviation, (C,) float32 each: of everything in `sums`, or `<speaker>/mean` ... of each speaker.
 
-    No deviation is below `smallest`.
+    Args:
+      smallest: floor of the standard deviations.
     """
     table: Dict[str, np.ndarray] = {}
     if not per_speaker and sums:
@@ -189,59 +214,58 @@ def write_cmvn(sums: Sums, per_speaker: bool, path: Path, smallest: float) -> No
 
 
 def _features(
-    chunk: Chunk, front_end: Any, denoise: str, seconds: Dict[str, float]
-) -> Iterator[Tuple[MonoCut, MonoCut, Any, str]]:
-    """Every cut of a chunk: as it was, at the chunk's speed, its features (T, C) float32, and why it has none ('' where it has).
+    chunk: Chunk, front_end: FrontEnd, denoise: str, seconds: Dict[str, float]
+) -> Iterator[Tuple[_Prepared, Union[np.ndarray, str]]]:
+    """Every cut of a chunk with its features (T, C) float32, or with the reason why it has none.
 
-    What the front end takes is added to `seconds`.
+    The front end's time is added to `seconds`.
     """
-    group: List[Tuple[MonoCut, MonoCut, Any, str]] = []
+    group: List[_Prepared] = []
     for n, original in enumerate(chunk.cuts, 1):
-        group.append((original, *_samples(original, chunk.speed, front_end.sampling_rate, denoise)))
-        if n == len(chunk.cuts) or sum(samples.shape[1] for _, _, samples, _ in group) >= GROUP * front_end.sampling_rate:
+        group.append(_prepare(original, chunk.speed, front_end.sampling_rate, denoise))
+        if n == len(chunk.cuts) or sum(one.samples.shape[1] for one in group) >= GROUP * front_end.sampling_rate:
             with timed(seconds, "front_end"):
-                extracted = iter(front_end.extract([samples for _, _, samples, problem in group if not problem]))
-            for before, cut, _, problem in group:
-                features = None if problem else next(extracted)
-                yield before, cut, features, problem or _unfit(cut, features, front_end)
+                extracted = iter(front_end.extract([one.samples for one in group if not one.problem]))
+            for one in group:
+                yield one, one.problem or _checked(one.cut, next(extracted), front_end)
             group = []
 
 
-def _samples(original: MonoCut, speed: float, rate: int, denoise: str) -> Tuple[MonoCut, np.ndarray, str]:
-    """The cut at `speed`, its samples (1, S), and why they can't be used ('' where they can)."""
+def _prepare(original: MonoCut, speed: float, rate: int, denoise: str) -> _Prepared:
+    """Load a cut's audio at `speed`."""
     none = np.zeros((1, 0), np.float32)
     missing = [s.source for s in original.recording.sources if s.type == "file" and not Path(s.source).is_file()]
     if missing:
-        return original, none, f"no audio file {missing[0]}"
+        return _Prepared(original, original, none, f"no audio file {missing[0]}")
     if original.duration <= 0:
-        return original, none, f"zero length ({original.duration:g} s)"
+        return _Prepared(original, original, none, f"zero length ({original.duration:g} s)")
     try:
         cut = original if speed == 1.0 else original.perturb_speed(speed)
         samples = audio(cut, rate, denoise)
     except (MemoryError, UserError):
         raise
-    except Exception as error:  # whatever a decoder throws at bad audio: the cut is left out and listed with it
+    except Exception as error:  # decoders raise errors of many types at bad audio: the cut is left out
         if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
             raise
-        return original, none, _said(error)
+        return _Prepared(original, original, none, _one_line(error))
     if not np.isfinite(samples).all():
-        return cut, none, "samples that are not numbers (NaN or infinite)"
-    return cut, samples, ""
+        return _Prepared(original, cut, none, "samples that are not numbers (NaN or infinite)")
+    return _Prepared(original, cut, samples, "")
 
 
-def _unfit(cut: MonoCut, features: Any, front_end: Any) -> str:
-    """Why what the front end made of a cut can't be used, or ''."""
+def _checked(cut: MonoCut, features: Union[np.ndarray, Exception], front_end: FrontEnd) -> Union[np.ndarray, str]:
+    """The front end's features of a cut, or why they can't be used."""
     if isinstance(features, Exception):
-        return _said(features)
+        return _one_line(features)
     if not np.isfinite(features).all():
         return "features that are not numbers (NaN or infinite)"
     expected = compute_num_frames(cut.duration, front_end.frame_shift, front_end.sampling_rate)
     if features.shape[0] == 0 or abs(features.shape[0] - expected) > 1:
         return f"{features.shape[0]} frames instead of {expected}"
-    return ""
+    return features
 
 
-def _said(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 

@@ -1,7 +1,7 @@
-"""Log-mel filter banks, or MFCC, through Lhotse."""
+"""Log-mel filter banks and MFCC, through Lhotse."""
 
 from types import SimpleNamespace
-from typing import Sequence
+from typing import Any, Dict, Sequence
 
 import numpy as np
 from lhotse import Fbank, FbankConfig, Mfcc, MfccConfig
@@ -9,21 +9,21 @@ from lhotse import Fbank, FbankConfig, Mfcc, MfccConfig
 from utils.core.errors import UserError
 from utils.features.front_end import Extracted, FrontEnd
 
-CEPSTRA = 13  # of MFCC, the 0th among them, as Kaldi's defaults
+CEPSTRA = 13  # of MFCC, with the 0th, as in Kaldi's defaults
 
 
 class FbankFrontEnd(FrontEnd):
-    """Lhotse's fbank, or MFCC of it, as the group `features` says; without dither, so that the same audio gives the same numbers.
+    """Lhotse's fbank or MFCC. Without dither, so that the same audio gives the same numbers.
 
-    Energies are floored at float32's epsilon for audio in [-1, 1].
+    Energies are floored at float32's epsilon, for audio in [-1, 1].
     """
 
     def __init__(self, config: SimpleNamespace, rate: int) -> None:
-        """Raises UserError where no such filter bank can be made."""
+        """Args: config: the group `features`; rate: sampling rate, Hz. Raises UserError for settings that make no filter bank."""
         if config.frame_length <= 0 or config.frame_shift <= 0:
             raise UserError("features.frame_length and features.frame_shift are seconds above 0")
         self.name, self.sampling_rate, self.frame_shift = config.front_end, rate, config.frame_shift
-        settings = dict(
+        settings: Dict[str, Any] = dict(
             sampling_rate=rate,
             num_mel_bins=config.num_mel_bins,
             frame_length=config.frame_length,
@@ -43,7 +43,7 @@ class FbankFrontEnd(FrontEnd):
             ) from None
 
     def extract(self, samples: Sequence[np.ndarray]) -> Extracted:
-        """samples: (1, S) float32 in [-1, 1] of each utterance -> features (T, num_mel_bins), or (T, CEPSTRA)."""
+        """As FrontEnd's: (T, num_mel_bins) of each utterance, or (T, CEPSTRA)."""
         out: Extracted = []
         for one in samples:
             try:

@@ -1,37 +1,41 @@
-"""What stage 1 asks of a front end: samples -> features."""
+"""What every front end has, and how an encoder with a longest input encodes recordings of any length."""
 
 from typing import Any, Dict, List, Sequence, Union
 
 import numpy as np
 from lhotse.utils import compute_num_frames
 
-DESCRIPTION = "front_end.json"  # beside hidden states: their layers, the shape and the size of the model that made them
-Extracted = List[Union[np.ndarray, Exception]]  # features (T, C) float32 of each utterance, or why it has none
+DESCRIPTION = "front_end.json"  # file of stage 1: layers, architecture and size of the model that made hidden states
+Extracted = List[Union[np.ndarray, Exception]]  # of each utterance: features (T, C) float32, or why it has none
 
 
 class FrontEnd:
-    """What stage 1 asks of a front end beside `extract`."""
+    """Samples -> features."""
 
-    encoder = False  # whether it is a network, one process of which a GPU takes
-    tick_power = -5  # the cache rounds to two to the power of it
-    smallest_std = (
-        0.1  # normalisation divides by no less: a filter that stays on the floor (8 kHz audio at 16 kHz) isn't blown up
-    )
-    description: Dict[str, Any] = {}  # for later stages; written as DESCRIPTION where there is any
+    name: str
+    sampling_rate: int  # of the samples that it takes, Hz
+    frame_shift: float  # of its features, seconds
+    encoder = False  # whether it is a neural network; one process runs it where a GPU is used
+    tick_power = -5  # stored features are rounded to multiples of two to this power
+    smallest_std = 0.1  # floor of the standard deviations: a filter without energy (8 kHz audio at 16 kHz) isn't amplified
+    description: Dict[str, Any] = {}  # what later stages need to know; written as DESCRIPTION unless empty
+
+    def extract(self, samples: Sequence[np.ndarray]) -> Extracted:
+        """samples: (1, S) float32 in [-1, 1] at `sampling_rate` of each utterance -> features (T, C) of each."""
+        raise NotImplementedError
 
 
-class Windowed(FrontEnd):
-    """Frames of recordings of any length, by an encoder that takes only so much at once: in windows that overlap, each used up
-    to the middle of what it shares with its neighbours. Windows of one length share a batch.
+class WindowedFrontEnd(FrontEnd):
+    """An encoder with a longest input: longer recordings are encoded in windows, which are joined in the middle of each overlap.
+
+    Only windows of the same length share a batch, so features do not depend on the other recordings.
     """
 
     encoder = True
-    sampling_rate: int
-    frame_shift: float
     overlap: int  # frames that two windows share
 
     def extract(self, samples: Sequence[np.ndarray]) -> Extracted:
-        """samples: (1, S) float32 in [-1, 1] at `sampling_rate` of each utterance -> features (T, C), as many as Lhotse counts."""
+        """As FrontEnd's, with as many frames as Lhotse counts: frames at the end are cut off, or the last one is repeated."""
         self._load()
         windows = [self._windows(one[0]) for one in samples]
         by_length: Dict[int, List[np.ndarray]] = {}
@@ -47,14 +51,26 @@ class Windowed(FrontEnd):
             out.append(np.concatenate((joined, joined[-1:].repeat(short, 0))) if short else np.ascontiguousarray(joined[:frames]))
         return out
 
+    def _load(self) -> None:
+        """Load the model, unless it is loaded."""
+        raise NotImplementedError
+
+    def _windows(self, samples: np.ndarray) -> List[np.ndarray]:
+        """samples: (S,) of one recording -> the encoder's inputs (..., L), in order."""
+        raise NotImplementedError
+
+    def _encode(self, windows: Sequence[np.ndarray]) -> List[np.ndarray]:
+        """Inputs of one length -> frames (T, C) float32 of each."""
+        raise NotImplementedError
+
 
 def window_starts(length: int, window: int, overlap: int) -> range:
-    """Where windows of a recording begin, each but the last `window` long."""
+    """Where the windows of a recording begin; all but the last are `window` long."""
     return range(0, max(length - overlap, 1), window - overlap)
 
 
 def _join(windows: List[np.ndarray], half: int) -> np.ndarray:
-    """Frames (T, C) of overlapping windows, without the `half` of what two share that is the other's."""
+    """Frames (T, C) of overlapping windows; of an overlap each window gives the `half` that is on its side."""
     parts = []
     for n, window in enumerate(windows):
         parts.append(window[half if n else 0 : len(window) - half if n + 1 < len(windows) else None])

@@ -1,29 +1,40 @@
-"""The front ends by name."""
+"""The front ends by name. Each is imported only where it is wanted: filter banks need neither CTranslate2 nor torchaudio."""
 
 from types import SimpleNamespace
-from typing import Union
 
-from utils.features.fbank import FbankFrontEnd
-from utils.features.front_end import Windowed
-from utils.features.ssl_front_end import SslFrontEnd
-from utils.features.whisper import WhisperFrontEnd
-from utils.features.whisper_hidden_states import WhisperHiddenStates
-from utils.features.whisper_model import whisper_folder
+from utils.features.front_end import FrontEnd
 
 
-def make(config: SimpleNamespace, rate: int, device: str = "cpu") -> Union[FbankFrontEnd, Windowed]:
-    """The front end that the group `features` names; its `sampling_rate` is that of the samples it takes.
+def make(config: SimpleNamespace, rate: int, device: str = "cpu") -> FrontEnd:
+    """Make the front end that the group `features` names.
 
+    Args:
+      config: the group `features`.
+      rate: sampling rate of the corpus, Hz; encoders take 16 kHz, whatever it is.
     Raises:
-      UserError: settings that it can't work with.
+      UserError: settings that the front end can't work with.
     """
     if config.front_end == "ssl":
+        from utils.features.ssl_front_end import SslFrontEnd
+
         return SslFrontEnd(config, device)
     if config.front_end == "whisper" and config.layers != [-1]:
+        from utils.features.whisper_hidden_states import WhisperHiddenStates
+
         return WhisperHiddenStates(config, device)
-    return WhisperFrontEnd(config, device) if config.front_end == "whisper" else FbankFrontEnd(config, rate)
+    if config.front_end == "whisper":
+        from utils.features.whisper_front_end import WhisperFrontEnd
+
+        return WhisperFrontEnd(config, device)
+    from utils.features.fbank import FbankFrontEnd
+
+    return FbankFrontEnd(config, rate)
 
 
 def model_bytes(config: SimpleNamespace) -> int:
-    """Size of the model that the group `features` names; 0 for filter banks."""
-    return (whisper_folder(config.model, "features") / "model.bin").stat().st_size if config.front_end == "whisper" else 0
+    """Size of the file of the Whisper model that the group `features` names; 0 for filter banks."""
+    if config.front_end != "whisper":
+        return 0
+    from utils.features.whisper_model import whisper_folder
+
+    return (whisper_folder(config.model, "features") / "model.bin").stat().st_size

@@ -1,4 +1,4 @@
-"""The front end ssl: frozen hidden states of wav2vec 2.0, HuBERT or WavLM."""
+"""The front end ssl: frozen hidden states of wav2vec 2.0, HuBERT or WavLM. Untested on real weights (see ssl_model.py)."""
 
 from types import SimpleNamespace
 from typing import Dict, List, Sequence, Tuple
@@ -7,23 +7,25 @@ import numpy as np
 from torch import Tensor, nn
 
 from utils.features.front_end import window_starts
-from utils.features.hidden_states import HiddenStates
-from utils.features.ssl_model import FRAME, RATE, fill, read
+from utils.features.hidden_states import HiddenStates, fill
+from utils.features.ssl_model import FRAME, RATE, read
 from utils.nn.wav2vec2 import Architecture, Wav2Vec2
 
-WINDOW = 1500  # frames of 20 ms that are encoded at once: attention costs their square
+WINDOW = 1500  # frames of 20 ms that are encoded at once, as the cost of attention grows with their square
+OVERLAP = 100  # frames that two windows of a longer recording share
 
 
 class SslFrontEnd(HiddenStates):
-    """A frame spans 25 ms, so the encoder makes one less than there are steps of 20 ms in most recordings: the last is repeated.
-    A recording longer than 30 s is encoded in windows that overlap, its waveform normalised as a whole.
+    """A frame spans 25 ms, so most recordings have one frame less than steps of 20 ms: the last frame is repeated.
+
+    A recording longer than 30 s is encoded in windows; its waveform is normalised as a whole.
     """
 
     name = "ssl"
-    sampling_rate, frame_shift, overlap, minute = RATE, FRAME / RATE, 100, 2 * WINDOW * FRAME
+    sampling_rate, frame_shift, overlap, minute = RATE, FRAME / RATE, OVERLAP, 2 * WINDOW * FRAME
 
     def __init__(self, config: SimpleNamespace, device: str) -> None:
-        """Raises UserError as HiddenStates does."""
+        """Args and errors as HiddenStates has them."""
         super().__init__(config, device)
         self.span = _span(self.architecture.conv_kernel, self.architecture.conv_stride)
 

@@ -1,4 +1,8 @@
-"""Self-supervised speech encoders from where they lie: a folder of transformers, or a bundle of torchaudio -> weights by name."""
+"""Self-supervised speech encoders: architecture and weights of a folder of transformers, or of a bundle of torchaudio.
+
+Untested on real weights: tests compare this code with transformers and torchaudio on random weights, and no record has been made
+with a published checkpoint.
+"""
 
 import json
 import re
@@ -10,7 +14,7 @@ from typing import Any, Dict, List, Tuple
 import torch
 import torchaudio
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from utils.core import download
 from utils.core.errors import UserError
@@ -21,24 +25,24 @@ FRAME = 320  # samples a frame: 20 ms
 KINDS = ("wav2vec2", "hubert", "wavlm")
 SETTINGS, PREPARATION = "config.json", "preprocessor_config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-# Keys of config.json that would need another network, with the values that ours has.
+# Keys of config.json that would need another network, with the only values that are supported.
 FIXED = {"hidden_act": "gelu", "feat_extract_activation": "gelu", "conv_pos_batch_norm": False, "adapter_attn_dim": None}
 RENAMED = (
-    (r"^(wav2vec2|hubert|wavlm)\.", ""),  # of a model with a head
-    (r"^encoder\.feature_projection\.", "feature_projection."),  # of torchaudio
+    (r"^(wav2vec2|hubert|wavlm)\.", ""),  # transformers' models with a head
+    (r"^encoder\.feature_projection\.", "feature_projection."),  # torchaudio
     (r"^encoder\.transformer\.", "encoder."),
     (r"\.attention\.attention\.", ".attention."),
-    (r"\.layers\.0\.attention\.rel_attn_embed\.", ".rel_attn_embed."),  # all layers use the first one's
-    (r"\.parametrizations\.weight\.original0$", ".weight_g"),  # of torch 2.1 and later
+    (r"\.layers\.0\.attention\.rel_attn_embed\.", ".rel_attn_embed."),  # all layers share the first one's
+    (r"\.parametrizations\.weight\.original0$", ".weight_g"),  # torch 2.1 and later
     (r"\.parametrizations\.weight\.original1$", ".weight_v"),
 )
 
 
 def read(model: str) -> Tuple[Architecture, Dict[str, Tensor]]:
-    """What `features.model` names: its shape, and its weights by the names that utils.nn.wav2vec2.Wav2Vec2 has.
+    """Architecture and weights of the encoder that `features.model` names, by the names of utils.nn.wav2vec2.Wav2Vec2.
 
     Raises:
-      UserError: neither a folder nor a bundle, files missing or damaged, a model of another kind, or it can't be downloaded.
+      UserError: neither a folder nor a bundle, files are missing or damaged, a model of another kind, or the download failed.
     """
     if model and Path(model).is_dir():
         architecture, weights = _from_folder(Path(model))
@@ -55,21 +59,9 @@ def read(model: str) -> Tuple[Architecture, Dict[str, Tensor]]:
 
 
 def bundles() -> List[str]:
-    """Names of torchaudio's bundles of such models; those of WavLM came with torchaudio 2."""
+    """Names of torchaudio's bundles of such models; those of WavLM are in torchaudio 2."""
     kind = torchaudio.pipelines.Wav2Vec2Bundle
     return sorted(name for name, value in vars(torchaudio.pipelines).items() if isinstance(value, kind))
-
-
-def fill(module: nn.Module, weights: Dict[str, Tensor], model: str) -> None:
-    """Give `module` all its weights; raises UserError where some are not there or have another shape."""
-    wanted = module.state_dict()
-    wrong = [name for name, value in wanted.items() if name not in weights or weights[name].shape != value.shape]
-    if wrong:
-        raise UserError(
-            f"features.model={model}: {len(wrong)} of {len(wanted)} weights are missing or not of the shape that {SETTINGS} says, "
-            f"{wrong[0]} the first: the folder is damaged, or of another kind of model"
-        )
-    module.load_state_dict({name: weights[name] for name in wanted})
 
 
 def _from_folder(folder: Path) -> Tuple[Architecture, Dict[str, Tensor]]:
@@ -77,7 +69,7 @@ def _from_folder(folder: Path) -> Tuple[Architecture, Dict[str, Tensor]]:
     missing = [name for name in (SETTINGS, PREPARATION) if not (folder / name).is_file()]
     missing += [] if found else [" or ".join(WEIGHTS)]
     if missing:
-        raise UserError(f"features.model={folder} has no {' and no '.join(missing)}: it is no speech encoder of transformers")
+        raise UserError(f"features.model={folder} has no {' and no '.join(missing)}: it is not a speech encoder of transformers")
     settings, preparation = (_json(folder / name) for name in (SETTINGS, PREPARATION))
     if settings.get("model_type") not in KINDS:
         raise UserError(f"features.model={folder} is of the type {settings.get('model_type')}; there are {', '.join(KINDS)}")
@@ -88,7 +80,7 @@ def _from_folder(folder: Path) -> Tuple[Architecture, Dict[str, Tensor]]:
         raise UserError(f"features.model={folder} is for audio at {preparation['sampling_rate']} Hz; it must be {RATE}")
     try:
         weights = load_file(str(found[0])) if found[0].name == WEIGHTS[0] else _unpickled(found[0])
-    except Exception as error:  # whatever the two readers throw
+    except Exception as error:  # the two readers raise errors of many types
         raise UserError(f"{found[0]} can't be read ({type(error).__name__}: {str(error)[:200]}): get it again") from None
     known = {field.name for field in fields(Architecture)}
     chosen = {key: value for key, value in settings.items() if key in known}
@@ -96,7 +88,7 @@ def _from_folder(folder: Path) -> Tuple[Architecture, Dict[str, Tensor]]:
 
 
 def _unpickled(path: Path) -> Dict[str, Tensor]:
-    return torch.load(path, map_location="cpu", weights_only=True)  # a pickle could run code: tensors alone
+    return torch.load(path, map_location="cpu", weights_only=True)  # a pickle could run code
 
 
 def _json(path: Path) -> Dict[str, Any]:
@@ -110,10 +102,10 @@ def _from_bundle(name: str) -> Tuple[Architecture, Dict[str, Tensor]]:
     bundle, folder = getattr(torchaudio.pipelines, name), download.folder("torchaudio")
     try:
         weights = bundle._get_state_dict({"model_dir": str(folder)})
-    except Exception as error:  # whatever torch.hub throws
+    except Exception as error:  # torch.hub raises errors of many types
         raise UserError(
-            f"torchaudio's bundle {name} can't be downloaded to {folder} ({type(error).__name__}: {str(error)[:200]}); run again, "
-            f"copy the file there, or name a folder of transformers by --set features.model=FOLDER"
+            f"torchaudio's bundle {name} can't be downloaded to {folder} ({type(error).__name__}: {str(error)[:200]}); run "
+            f"again, copy the file there, or name a folder of transformers by --set features.model=FOLDER"
         ) from None
     p = bundle._params
     dim, kernel, stride = zip(*p["extractor_conv_layer_config"])
@@ -132,27 +124,27 @@ def _from_bundle(name: str) -> Tuple[Architecture, Dict[str, Tensor]]:
         do_stable_layer_norm=p["encoder_layer_norm_first"],
         num_conv_pos_embeddings=p["encoder_pos_conv_kernel"],
         num_conv_pos_embedding_groups=p["encoder_pos_conv_groups"],
-        do_normalize=p["extractor_mode"] == "layer_norm",  # as torchaudio 2 has it; 0.13 leaves it to the caller
+        do_normalize=p["extractor_mode"] == "layer_norm",  # as in torchaudio 2; 0.13 leaves it to the caller
         num_buckets=p["encoder_num_buckets"] if wavlm else 320,
         max_bucket_distance=p["encoder_max_distance"] if wavlm else 800,
     ), weights
 
 
 def _renamed(weights: Dict[str, Tensor]) -> Dict[str, Tensor]:
-    """Names of utils.nn.wav2vec2; stacked projections taken apart, and the positional convolution's weight norm multiplied out."""
+    """Weights by the names of utils.nn.wav2vec2: stacked projections are split, weight norm is multiplied out."""
     out: Dict[str, Tensor] = {}
     for name, value in weights.items():
         for pattern, new in RENAMED:
             name = re.sub(pattern, new, name)
         stacked = re.match(r"(.*\.attention\.)in_proj_(weight|bias)$", name)
         if not name.startswith(("feature_extractor.", "feature_projection.", "encoder.")):
-            continue  # heads, and what only pre-training needs
+            continue  # heads, and parts that only pre-training uses
         if stacked:
             out.update({f"{stacked[1]}{part}_proj.{stacked[2]}": third for part, third in zip("qkv", value.chunk(3))})
         else:
             out[name] = value
     conv = "encoder.pos_conv_embed.conv.weight"
-    if f"{conv}_g" in out and f"{conv}_v" in out:  # w = g v / |v| (Salimans and Kingma 2016), for each position of the kernel
+    if f"{conv}_g" in out and f"{conv}_v" in out:  # w = g v / |v| at each position of the kernel (Salimans and Kingma 2016)
         g, v = out.pop(f"{conv}_g").float(), out.pop(f"{conv}_v").float()
         out[conv] = v * (g / v.norm(dim=(0, 1), keepdim=True))
     return out

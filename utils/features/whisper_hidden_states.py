@@ -1,4 +1,4 @@
-"""The front end whisper, where `features.layers` names others than the last: frozen hidden states of its encoder, in torch."""
+"""The front end whisper where `features.layers` is not [-1]: hidden states of the frozen encoder, in torch."""
 
 from types import SimpleNamespace
 from typing import Any, Dict, List, Tuple
@@ -6,22 +6,21 @@ from typing import Any, Dict, List, Tuple
 import numpy as np
 from torch import Tensor, nn
 
-from utils.features.hidden_states import HiddenStates
-from utils.features.ssl_model import fill
-from utils.features.whisper import OVERLAP, RATE, WINDOW, mel_extractor, mel_windows
+from utils.features.hidden_states import HiddenStates, fill
+from utils.features.whisper import FRAME_SHIFT, OVERLAP, RATE, WINDOW, mel_extractor, mel_windows
 from utils.features.whisper_model import whisper_folder
 from utils.nn.wav2vec2 import Architecture
 from utils.nn.whisper_encoder import WhisperEncoder, read
 
 
 class WhisperHiddenStates(HiddenStates):
-    """Of the same windows as WhisperFrontEnd; in float32, whatever `features.compute_type` says."""
+    """From the same windows as WhisperFrontEnd, but always in float32: `features.compute_type` is not used."""
 
     name = "whisper"
-    sampling_rate, frame_shift, overlap, minute = RATE, 0.02, OVERLAP // 2, 2 * WINDOW
+    sampling_rate, frame_shift, overlap, minute = RATE, FRAME_SHIFT, OVERLAP // 2, 2 * WINDOW
 
     def __init__(self, config: SimpleNamespace, device: str) -> None:
-        """Raises UserError as HiddenStates does."""
+        """Args and errors as HiddenStates has them."""
         super().__init__(config, device)
         self.mels = self.weights["conv1.weight"].shape[1]
         self.mel: Any = None

