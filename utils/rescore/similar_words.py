@@ -1,7 +1,6 @@
 """Words of the model that occur like an added one: named ones, or those with the nearest vectors."""
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Dict, Sequence
 
 import torch
@@ -9,7 +8,8 @@ from torch.nn import functional as F
 
 from utils.core.errors import UserError
 from utils.lang.lexicon import Lexicon
-from utils.vectors import table as vectors
+from utils.vectors.meaning import stored_vectors
+from utils.vectors.processing import of_trained
 
 MOST = 3000  # words that get n-grams
 # nearest words, and temperature of their weights; dev perplexity hardly depends on them
@@ -39,8 +39,9 @@ def alike(words: Sequence[str], named: Sequence[str], path: str, lexicon: Lexico
     if len(words) > MOST:
         raise UserError(f"--like-vectors makes n-grams for {MOST} words at most, not {len(words)}; leave it out")
     source = "llm" if file.is_dir() or file.suffix == ".gguf" else "file"
-    rows, known, _ = vectors.SOURCES[source](every, [], SimpleNamespace(path=path, mode="table", pooling="mean"))
-    found = F.normalize(vectors.of_trained(rows, known, trained, 0, f"--like-vectors {path}"), dim=-1)
+    stored = stored_vectors(source, every, path)
+    known, found = stored.known, of_trained(stored.vectors, stored.known, trained, 0, f"--like-vectors {path}")
+    found = F.normalize(found, dim=-1)
     own = torch.from_numpy(known[:trained]).nonzero()[:, 0]
     known_vectors, out = found[own], {}
     for n, word in enumerate(words, trained):

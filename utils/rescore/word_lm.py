@@ -21,7 +21,8 @@ from tqdm import tqdm
 
 from utils.core.errors import UserError
 from utils.core.files import atomic_path
-from utils.vectors.table import SOURCES, of_trained
+from utils.vectors.meaning import stored_vectors
+from utils.vectors.processing import of_trained
 
 LEARNED = "learned"
 CELLS = 2e7  # positions x words that are scored at once: 80 MB
@@ -219,6 +220,6 @@ def word_vectors(config: SimpleNamespace, words: Sequence[str], trained: int, ow
     else:
         if not config.path:
             raise UserError(f"rescore.word_lm.source={config.source} needs --set rescore.word_lm.path=PATH, a file or folder")
-        wanted = SimpleNamespace(path=config.path, mode="table", pooling="mean")
-        vectors, known, _ = SOURCES[config.source](words, [], wanted)
+        stored = stored_vectors(config.source, words, config.path)
+        vectors, known = stored.vectors, stored.known
     return of_trained(vectors, known, trained, config.width, f"rescore.word_lm.path={config.path}")

@@ -1,3 +1,4 @@
-"""The word-vector table. Words, vectors files, language models and text enter; the parts of each word's vector leave, the modules
-that compose them, and the score of speech frames against the table.
+"""The word-vector table: words, vectors files, language models and text in; the parts of each word's vector out.
+
+Also the modules that compose the parts, and the score of speech frames against the table.
 """

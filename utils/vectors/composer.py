@@ -8,7 +8,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from utils.vectors import table as vectors
+from utils.vectors.meaning import SOURCES
+from utils.vectors.processing import Processing
+from utils.vectors.table import numbered, numbered_pronunciations
 from utils.vectors.wordvec import WordVectors
 
 BATCH = 2048  # words
@@ -32,7 +34,7 @@ class Composer:
         files = {name: folder / f"{name}.txt" for name in ("letters", "phones")}
         self.alphabets = {name: path.read_text(encoding="utf-8").split() for name, path in files.items() if path.exists()}
         processing = folder / "processing.safetensors"
-        self.processing = vectors.Processing(**load_file(str(processing))) if processing.exists() else None
+        self.processing = Processing(**load_file(str(processing))) if processing.exists() else None
 
     @torch.no_grad()
     def __call__(self, words: Sequence[str], spoken: Spoken) -> Tensor:
@@ -61,15 +63,15 @@ class Composer:
         """Letters that no training word has are skipped."""
         known = set(self.alphabets["letters"])
         spelled = ["".join(letter for letter in word if letter in known) for word in words]
-        return vectors.numbered(spelled, self.alphabets["letters"])
+        return numbered(spelled, self.alphabets["letters"])
 
     def _phones(self, words: Sequence[str], spoken: Spoken) -> Tensor:
         known = set(self.alphabets["phones"])
         kept = [[variant for variant in spoken.get(word, ()) if known.issuperset(variant)] for word in words]
-        return vectors.numbered_pronunciations(kept, self.alphabets["phones"])
+        return numbered_pronunciations(kept, self.alphabets["phones"])
 
     def _meaning(self, words: Sequence[str]) -> Tuple[Optional[Tensor], Optional[Tensor]]:
         if self.processing is None:
             return None, None
-        found, known, _ = vectors.SOURCES[self.config.source](words, self.sentences(), self.config)
-        return self.processing.of(found, known), torch.from_numpy(known).float()
+        found = SOURCES[self.config.source](words, self.sentences(), self.config)
+        return self.processing.of(found.vectors, found.known), torch.from_numpy(found.known).float()

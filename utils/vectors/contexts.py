@@ -1,6 +1,6 @@
 """Word vectors from a language model that runs over text: a word's vector is the mean of its hidden states in its sentences.
 
-Through the library `transformers`, an optional extra; the model comes from a folder, and no code that lies there is run.
+This needs the library transformers, an optional extra. The model comes from a folder; code in that folder is not run.
 """
 
 import time
@@ -17,8 +17,8 @@ from utils.core.errors import UserError
 from utils.core.files import atomic_path
 
 BATCH_TOKENS = 2000
-KEEP_EVERY = 60.0  # seconds between what an interrupted run goes on from
-MOST_SENTENCES = 50  # of one word: more hardly move the mean
+KEEP_EVERY = 60.0  # seconds between checkpoints
+MOST_SENTENCES = 50  # of a word: more barely change the mean
 
 
 def context_vectors(
@@ -26,14 +26,14 @@ def context_vectors(
 ) -> Tuple[np.ndarray, np.ndarray]:
     """Mean hidden states of every word: (V, D) float32, and which words have one: (V,) bool.
 
-    A word is looked at in the sentences that it occurs in, at most `MOST_SENTENCES`; one that no sentence has stands alone.
+    A word's mean is taken over at most `MOST_SENTENCES` of its sentences; a word that no sentence has is encoded alone.
 
     Args:
       folder: a Hugging Face folder with tokenizer and model.
-      layer: of the hidden states; 0 the embeddings, -1 the last.
-      kept: file that an interrupted run goes on from.
+      layer: of the hidden states; 0 is the embeddings, -1 the last.
+      kept: file that an interrupted run resumes from.
     Raises:
-      UserError: transformers is not there, or can't read the folder; a layer that the model doesn't have.
+      UserError: transformers is not installed or can't read the folder, or the model has no such layer.
     """
     tokenizer, model = _load(folder)
     states = model.config.num_hidden_layers + 1
@@ -64,7 +64,7 @@ def _load(folder: str) -> Tuple[Any, Any]:
     except ImportError as error:
         raise UserError(
             f"vectors.meaning.mode=context needs the library transformers ({error}): .venv/bin/python -m pip install "
-            "-r utils/requirements/transformers.txt; mode=table does without"
+            "-r utils/requirements/transformers.txt; mode=table does not need it"
         ) from None
     if not Path(folder).is_dir():
         raise UserError(
@@ -74,13 +74,13 @@ def _load(folder: str) -> Tuple[Any, Any]:
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         model = transformers.AutoModel.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except Exception as error:  # whatever the library throws; also where the folder's own code would have to run
+    except Exception as error:  # the library raises errors of many types, also if the folder's own code would have to run
         raise UserError(
             f"transformers {transformers.__version__} can't read {folder} ({type(error).__name__}: "
             f"{' '.join(str(error).split())[:300]}); vectors.meaning.mode=table reads its embeddings alone"
         ) from None
     if not tokenizer.is_fast:
-        raise UserError(f"{folder}: its tokenizer doesn't tell where tokens lie in the text (no tokenizer.json); take mode=table")
+        raise UserError(f"{folder}: its tokenizer doesn't tell where tokens are in the text (no tokenizer.json); use mode=table")
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.convert_ids_to_tokens(0)
     tokenizer.padding_side = "right"
@@ -88,16 +88,16 @@ def _load(folder: str) -> Tuple[Any, Any]:
 
 
 def _chosen(number: Dict[str, int], sentences: Sequence[List[str]]) -> List[List[str]]:
-    """Sentences that show a word which has been shown less than `MOST_SENTENCES` times, each once; then the words none has."""
-    shown = dict.fromkeys(number, 0)
+    """Each sentence with a word that has fewer than `MOST_SENTENCES` so far, once; then the words that no sentence has, alone."""
+    counts = dict.fromkeys(number, 0)
     chosen: Dict[Tuple[str, ...], None] = {}
     for sentence in map(tuple, sentences):
-        wanted = [word for word in set(sentence) if shown.get(word, MOST_SENTENCES) < MOST_SENTENCES]
+        wanted = [word for word in set(sentence) if counts.get(word, MOST_SENTENCES) < MOST_SENTENCES]
         if wanted and sentence not in chosen:
             chosen[sentence] = None
             for word in wanted:
-                shown[word] += 1
-    return [list(sentence) for sentence in chosen] + [[word] for word, times in shown.items() if not times]
+                counts[word] += 1
+    return [list(sentence) for sentence in chosen] + [[word] for word, count in counts.items() if not count]
 
 
 def _batches(sentences: List[List[str]], tokenizer: Any) -> List[List[List[str]]]:
@@ -116,16 +116,16 @@ def _batches(sentences: List[List[str]], tokenizer: Any) -> List[List[List[str]]
 def _add(
     sums: Tensor, counts: Tensor, number: Dict[str, int], batch: List[List[str]], tokenizer: Any, model: Any, layer: int
 ) -> None:
-    """Add the mean over its tokens of each word in a batch of sentences to the word's row."""
+    """Add each word's mean hidden state over its tokens to its row of `sums`, for all words in a batch of sentences."""
     encoded = tokenizer([" ".join(s) for s in batch], padding=True, return_tensors="pt", return_offsets_mapping=True)
     offsets = encoded.pop("offset_mapping")
     ids, mask = encoded["input_ids"], encoded["attention_mask"]
     hidden = model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states[layer].float()
-    for sentence, spans, states, there in zip(batch, offsets.tolist(), hidden, mask.tolist()):
-        owner = [n for i, word in enumerate(sentence) for n in [i] * len(word) + [-1]]  # of each character; spaces are nobody's
+    for sentence, spans, states, real in zip(batch, offsets.tolist(), hidden, mask.tolist()):
+        owner = [n for i, word in enumerate(sentence) for n in [i] * len(word) + [-1]]  # word of each character; -1 for spaces
         tokens: Dict[int, List[int]] = {}
-        for token, ((start, end), real) in enumerate(zip(spans, there)):
-            if real and end > start and owner[end - 1] >= 0:  # special tokens are nowhere
+        for token, ((start, end), in_text) in enumerate(zip(spans, real)):
+            if in_text and end > start and owner[end - 1] >= 0:  # special tokens span no text
                 tokens.setdefault(owner[end - 1], []).append(token)
         for n, own in tokens.items():
             if sentence[n] in number:

@@ -18,8 +18,8 @@ from support.decoders import byte_level
 from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.vectors import checkpoint_files, gguf_file
-from utils.vectors import table as vectors
 from utils.vectors.embedding_table import open_embedding_table
+from utils.vectors.meaning import meaning
 
 WORDS = ["conference", "password", "press", "unheard"]
 KEY = "transformer.embedding.word_embeddings.weight"  # of ChatGLM2
@@ -95,8 +95,8 @@ def test_poolings(tmp_path, table, sentencepiece_model):
 def test_a_word_that_the_tokenizer_does_not_know_has_no_vector(tmp_path, table, sentencepiece_model):
     folder = chatglm2(tmp_path / "m", table, sentencepiece_model)
     config = SimpleNamespace(source="llm", path=str(folder), pooling="mean", mode="table", remove=0, width=0)
-    rows, known, _, _ = vectors.meaning([*WORDS, "日本"], SENTENCES, config)
-    assert known.tolist() == [True] * 4 + [False] and not rows[4].any() and rows[0].any()
+    found = meaning([*WORDS, "日本"], SENTENCES, config)
+    assert found.known.tolist() == [True] * 4 + [False] and not found.vectors[4].any() and found.vectors[0].any()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
@@ -192,7 +192,7 @@ def test_a_tensor_that_shares_its_storage_is_read_at_its_place(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["safetensors", "bin"])
 def test_a_large_table_is_not_loaded(tmp_path, suffix):
-    """Half a gigabyte as ChatGLM2-6B has it: memory grows by less than a tenth of the table (torch, which reads it, is loaded before)."""
+    """Half a gigabyte as ChatGLM2-6B has it: memory grows by less than a tenth of the table, beside torch."""
     path, rows, dim = tmp_path / f"m.{suffix}", 65024, 4096
     if suffix == "safetensors":
         header = json.dumps({KEY: {"dtype": "F16", "shape": [rows, dim], "data_offsets": [0, rows * dim * 2]}}).encode()

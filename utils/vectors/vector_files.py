@@ -1,0 +1,72 @@
+"""Vectors files of GloVe, word2vec and fastText, of which only the wanted words are kept."""
+
+from pathlib import Path
+from typing import Dict, Sequence
+
+import numpy as np
+
+from utils.core.errors import UserError
+from utils.text.sentences import lines
+
+FASTTEXT_MAGIC = (793712314).to_bytes(4, "little")  # what fastText's own binary files begin with
+
+
+def read_vectors(path: Path, words: Sequence[str]) -> Dict[str, np.ndarray]:
+    """Vectors (D,) of those of the words that the file has.
+
+    Args:
+      path: text (`.gz` too), or binary (`.bin`: word2vec's format, or fastText's own, which composes unknown words from letters).
+    Raises:
+      UserError: the file is missing, cut short or damaged.
+    """
+    return _binary(path, words) if path.suffix == ".bin" else _text(path, words)
+
+
+def _text(path: Path, words: Sequence[str]) -> Dict[str, np.ndarray]:
+    """A word a line with its numbers, separated by spaces; the first line of word2vec and fastText (count, D) is skipped."""
+    wanted, dim = set(words), 0
+    found: Dict[str, np.ndarray] = {}
+    for number, line in enumerate(lines(path), 1):
+        parts = line.rstrip().split(" ")
+        if number == 1 and len(parts) == 2 and parts[0].isdigit() and parts[1].isdigit():
+            dim = int(parts[1])
+            continue
+        dim = dim or len(parts) - 1
+        if len(parts) < dim + 1 or dim < 1:
+            raise UserError(
+                f"{path}, line {number}: {len(parts) - 1} numbers after the word, {dim} expected; the file is ragged "
+                "or cut short: download it again"
+            )
+        word = " ".join(parts[:-dim])  # GloVe 840B has words with spaces
+        if len(parts) > dim + 1 and _is_number(parts[-dim - 1]) and _is_number(parts[1]):
+            raise UserError(f"{path}, line {number}: {len(parts) - 1} numbers after the word, {dim} expected; the file is ragged")
+        if word in wanted and word not in found:
+            try:
+                vector = np.array(parts[-dim:], dtype=np.float32)
+            except ValueError:
+                raise UserError(f"{path}, line {number}: '{word}' has something that is not a number") from None
+            if not np.isfinite(vector).all():
+                raise UserError(f"{path}, line {number}: '{word}' has a number that is not finite")
+            found[word] = vector
+    return found
+
+
+def _binary(path: Path, words: Sequence[str]) -> Dict[str, np.ndarray]:
+    from gensim.models import KeyedVectors
+    from gensim.models.fasttext import load_facebook_vectors
+
+    with open(path, "rb") as stream:
+        is_fasttext = stream.read(4) == FASTTEXT_MAGIC
+    try:
+        vectors = load_facebook_vectors(str(path)) if is_fasttext else KeyedVectors.load_word2vec_format(str(path), binary=True)
+    except (EOFError, ValueError, UnicodeDecodeError, NotImplementedError, AssertionError) as error:
+        raise UserError(f"{path} is not a complete word2vec or fastText binary file ({error}); download it again") from None
+    return {word: vectors[word] for word in words if is_fasttext or word in vectors}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+        return True
+    except ValueError:
+        return False
