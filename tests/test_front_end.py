@@ -78,7 +78,7 @@ def test_the_last_hidden_state_is_what_ctranslate2_gives(whisper_model, speech):
 
 @pytest.mark.slow
 def test_upper_layers_go_on_where_the_stored_one_ends(whisper_model, speech, tmp_path):
-    """What fine-tuning begins with: the pre-trained layers above the stored hidden state, in a padded batch."""
+    """What fine-tuning starts from: the pre-trained layers above the stored hidden state, in a padded batch."""
     wanted = settings(whisper_model, layers=[2, -1])
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"features": {**vars(wanted), "layers": [2]}}))
     several = [samples(u) for _, u in sorted(speech.items())[:4]]
@@ -103,7 +103,7 @@ def test_upper_layers_go_on_where_the_stored_one_ends(whisper_model, speech, tmp
 @pytest.mark.parametrize("damage", ["cut", "version", "quantised"])
 def test_a_model_whose_weights_cannot_be_read_for_its_hidden_states(whisper_model, tmp_path, damage):
     whole = (whisper_model / "model.bin").read_bytes()
-    place = whole.index(b"encoder/conv2/weight") + 21 + 1 + 12  # behind the name's zero, the rank, three dimensions
+    place = whole.index(b"encoder/conv2/weight") + 21 + 1 + 12  # after the name's zero, the rank, three dimensions
     quantised = whole[:place] + b"\1" + whole[place + 1 :]
     changed = {"cut": whole[: len(whole) // 2], "version": b"\x63" + whole[1:], "quantised": quantised}
     (tmp_path / "model.bin").write_bytes(changed[damage])
@@ -154,7 +154,7 @@ def test_a_size_that_cannot_be_downloaded_says_what_to_do(monkeypatch, tmp_path)
 
 @pytest.mark.slow
 def test_stage_1_with_whisper(kaldi_source, whisper_model, exp, run_stages):
-    """All cuts come out with the encoder's width, normalised features are kept, and a second run does nothing."""
+    """All cuts have features of the encoder's width, statistics are written, and a second run does nothing."""
     command = [
         "--corpus",
         "kaldi_dir",

@@ -1,6 +1,6 @@
-"""Self-supervised encoders: numbers of the libraries they come from, long recordings, refusals, fine-tuning on real speech.
+"""Self-supervised encoders: the same numbers as the libraries, long recordings, refusals, fine-tuning on real speech.
 
-Their weights are random, in folders as transformers writes them: nothing here says how well a real encoder does.
+Their weights are random, in folders as transformers writes them: nothing here shows how well a real encoder works.
 """
 
 import json
@@ -129,7 +129,7 @@ def parameters(a):
 
 @torch.no_grad()
 def by_torchaudio(a, samples):
-    """Hidden states 1 to the last, side by side; the last behind the final norm."""
+    """Hidden states 1 to the last, side by side; the last after the final norm."""
     x = torch.from_numpy(samples)
     x = (x - x.mean()) / (x.var(unbiased=False) + 1e-7).sqrt() if a.do_normalize else x
     model = torchaudio_model(a)

@@ -1,5 +1,5 @@
 """The encoder of Whisper (Radford et al. 2022) in torch, with the weights of a model in CTranslate2's format: for its lower layers,
-and for training its upper ones. As a whole and frozen, CTranslate2 runs it faster (utils/features/front_end.py).
+and for training its upper ones. As a whole and frozen, CTranslate2 runs it faster (utils/features/whisper_front_end.py).
 """
 
 import struct
