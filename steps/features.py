@@ -9,7 +9,7 @@ from utils.core.errors import UserError
 from utils.core.files import atomic_path, write_json
 from utils.core.timing import sum_timing
 from utils.corpus.manifests import SPLITS
-from utils.features import extraction
+from utils.features import cmvn, extraction
 from utils.features.front_end import DESCRIPTION
 from utils.features.front_ends import make
 from utils.pipeline.contract import Job
@@ -49,8 +49,8 @@ def _finish(job: Job, chunks: List[extraction.Chunk], smallest: float) -> None:
     kind = job.config.features.normalise
     # global: all that the model is trained on. speaker: all audio of a speaker, in any split, at its own speed.
     used = [c for c in chunks if (c.split == "train" if kind == "global" else c.speed == 1.0) and kind != "none"]
-    sums = extraction.total([records[chunk.name].sums for chunk in used])
-    extraction.write_cmvn(sums, kind == "speaker", job.out / "cmvn.safetensors", smallest)
+    sums = cmvn.total([records[chunk.name].sums for chunk in used])
+    cmvn.write_cmvn(sums, kind == "speaker", job.out / "cmvn.safetensors", smallest)
 
 
 if __name__ == "__main__":

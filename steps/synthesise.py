@@ -9,7 +9,7 @@ from lhotse import CutSet
 from utils.core import download
 from utils.core.errors import UserError
 from utils.corpus.manifests import write_manifest
-from utils.features import extraction
+from utils.features import cmvn, extraction
 from utils.features.front_ends import make
 from utils.lang.frequent_words import common_words
 from utils.lang.lexicon import Lexicon, read_lexicon, write_entries
@@ -53,8 +53,8 @@ def _make(job: Job) -> None:
     extraction.make_missing(speak, chunks, front_end, job, "speech")
     records = extraction.account(job, chunks, len(work)).values()
     if job.config.features.normalise == "speaker":
-        sums = extraction.total([record.sums for record in records])
-        extraction.write_cmvn(sums, True, job.out / "cmvn.safetensors", front_end.smallest_std)
+        sums = cmvn.total([record.sums for record in records])
+        cmvn.write_cmvn(sums, True, job.out / "cmvn.safetensors", front_end.smallest_std)
     parts = (CutSet.from_file(job.out / "parts" / f"{chunk.name}.jsonl.gz") for chunk in chunks)
     write_manifest(job.out / "cuts_train.jsonl.gz", (cut.drop_recording() for cuts in parts for cut in cuts))
     shutil.rmtree(job.out / "audio", ignore_errors=True)

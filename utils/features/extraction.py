@@ -1,4 +1,4 @@
-"""Stage 1's work: features of all cuts, in chunks that several processes make, and statistics for normalisation."""
+"""Stage 1's work: features of all cuts, in chunks that several processes make."""
 
 import errno
 from dataclasses import asdict, dataclass, field
@@ -12,19 +12,18 @@ import torch
 from lhotse import Features, LilcomChunkyWriter
 from lhotse.cut import MonoCut
 from lhotse.utils import compute_num_frames, fastcopy
-from safetensors.numpy import save
 
 from utils.core.errors import UserError
-from utils.core.files import atomic_path, read_json, relative, write_bytes, write_json, write_lines
+from utils.core.files import atomic_path, read_json, relative, write_json, write_lines
 from utils.core.parallel import run_all
 from utils.core.timing import timed
 from utils.corpus.manifests import write_manifest
+from utils.features.cmvn import Sums, add
 from utils.features.front_end import FrontEnd
 from utils.pipeline.contract import Job
 
 CHUNK = 200  # cuts
 GROUP = 300.0  # seconds of audio that the front end gets at once
-Sums = Dict[str, List[Any]]  # speaker -> [frames, sum (C,), sum of squares (C,)]
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def compute(chunk: Chunk, config: SimpleNamespace, front_end: FrontEnd, out: Pat
                 record.left_out.append((_name(prepared.original, chunk.speed), features))
                 continue
             cut = prepared.cut
-            _add(record.sums, cut.supervisions[0].speaker, features)
+            add(record.sums, cut.supervisions[0].speaker, features)
             kept.append(
                 fastcopy(
                     cut,
@@ -186,33 +185,6 @@ def account(job: Job, chunks: Sequence[Chunk], asked: int) -> Dict[str, ChunkRec
     return records
 
 
-def total(records: Sequence[Sums]) -> Sums:
-    """Sums of several chunks, added by speaker in the order of the chunks: the same bits for any number of processes."""
-    out: Sums = {}
-    for record in records:
-        for speaker, (frames, first, second) in record.items():
-            sofar = out.setdefault(speaker, [0, np.zeros(len(first)), np.zeros(len(first))])
-            out[speaker] = [sofar[0] + frames, sofar[1] + np.array(first), sofar[2] + np.array(second)]
-    return out
-
-
-def write_cmvn(sums: Sums, per_speaker: bool, path: Path, smallest: float) -> None:
-    """Write mean and standard deviation, (C,) float32 each: of everything in `sums`, or `<speaker>/mean` ... of each speaker.
-
-    Args:
-      smallest: floor of the standard deviations.
-    """
-    table: Dict[str, np.ndarray] = {}
-    if not per_speaker and sums:
-        sums = total([{"": value} for value in sums.values()])
-    for speaker, (frames, first, second) in sums.items():
-        mean = first / frames
-        std = np.sqrt(np.maximum(second / frames - mean**2, smallest**2))
-        prefix = f"{speaker}/" if per_speaker else ""
-        table[prefix + "mean"], table[prefix + "std"] = mean.astype(np.float32), std.astype(np.float32)
-    write_bytes(path, save(table))
-
-
 def _features(
     chunk: Chunk, front_end: FrontEnd, denoise: str, seconds: Dict[str, float]
 ) -> Iterator[Tuple[_Prepared, Union[np.ndarray, str]]]:
@@ -267,12 +239,6 @@ def _checked(cut: MonoCut, features: Union[np.ndarray, Exception], front_end: Fr
 
 def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-
-
-def _add(sums: Sums, speaker: str, features: np.ndarray) -> None:
-    x = features.astype(np.float64)
-    frames, first, second = sums.get(speaker, (0, 0.0, 0.0))
-    sums[speaker] = [frames + len(x), first + x.sum(0), second + np.einsum("tc,tc->c", x, x)]
 
 
 def _name(cut: MonoCut, speed: float) -> str:
