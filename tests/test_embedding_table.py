@@ -191,6 +191,14 @@ def test_a_tensor_that_shares_its_storage_is_read_at_its_place(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["safetensors", "bin"])
+def test_a_table_of_integers_is_refused(tmp_path, suffix):
+    path, parts = tmp_path / f"m.{suffix}", {KEY: torch.ones(ROWS, DIM, dtype=torch.int8)}
+    save_file(parts, str(path)) if suffix == "safetensors" else torch.save(parts, path)
+    with pytest.raises(UserError, match="the tensor's type is (I8|CharStorage); F64, F32, F16, BF16 can be read"):
+        checkpoint_files.tensors(path)[KEY].rows(np.array([0]))
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "bin"])
 def test_a_large_table_is_not_loaded(tmp_path, suffix):
     """Half a gigabyte as ChatGLM2-6B has it: memory grows by less than a tenth of the table, beside torch."""
     path, rows, dim = tmp_path / f"m.{suffix}", 65024, 4096

@@ -235,6 +235,17 @@ def test_settings_that_make_no_features_are_refused(corpus, setting, said):
         make(corpus, setting)
 
 
+def test_filter_banks_load_neither_ctranslate2_nor_torchaudio(corpus):
+    settings = {**corpus.plan.config["features"], "front_end": "fbank"}
+    code = f"""
+import sys
+from types import SimpleNamespace
+from utils.features.front_ends import make
+make(SimpleNamespace(**{settings!r}), 16000)
+print(sorted({{"ctranslate2", "faster_whisper", "torchaudio"}} & set(sys.modules)))"""
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
 def start(corpus, setting, command=()):
     """Stage 1 on two processes, in chunks of 5 cuts, in a process group of its own."""
     arguments = [*corpus.arguments, "--set", setting, "--stage", "1", "--stop-stage", "1", "--nj", "2"]
