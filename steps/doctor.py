@@ -94,7 +94,10 @@ def environment() -> Iterator[Finding]:
 
 def packages() -> Iterator[Finding]:
     """Installed versions against utils/requirements/."""
-    wanted = dict(re.findall(r"^([A-Za-z0-9_.-]+)==([^\s]+)", (LISTS / "common.txt").read_text(), re.M))
+    new = sys.version_info >= (3, 13)
+    pattern = r'^([\w.-]+)==([^\s]+)(?: ; python_version (>=|<) "3.13")?'
+    found = re.findall(pattern, (LISTS / "common.txt").read_text(), re.M)
+    wanted = {name: version for name, version, condition in found if not condition or (condition == ">=") == new}
     differ = [
         f"{name} {_installed(name) or 'missing'} (tested: {version})"
         for name, version in wanted.items()

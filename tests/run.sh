@@ -1,4 +1,10 @@
 #!/usr/bin/env bash
-# Runs the tests, after setting up what is missing. With --quick: those that take less than two minutes and need no network.
-# Other arguments go to pytest; paths are relative to the root of the repository.
+# Runs the tests, and sets up .venv first if it is missing.
+#   ./tests/run.sh                          all tests, about 10 minutes
+#   ./tests/run.sh --quick                  those that take little time and no network, under two minutes
+#   ./tests/run.sh tests/test_text.py -x    any options of pytest; paths are relative to the root of the repository
+if [[ "${1:-}" == --help || "${1:-}" == -h ]]; then
+    sed -n '2,/^if/{/^#/s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]}"
+    exit 0
+fi
 exec "$(dirname "${BASH_SOURCE[0]}")/../utils/run.sh" -m pytest "$@"
