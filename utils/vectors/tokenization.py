@@ -86,7 +86,7 @@ def _sentencepiece(path: Path) -> WordTokenizer:
 
 
 def _of_library(tokenizer: Any, size: Optional[int] = None) -> WordTokenizer:
-    """A tokenizer of the library `tokenizers`; size: its number of tokens, where the library would not count equal pieces twice."""
+    """A tokenizer of the library `tokenizers`; size: its number of tokens, if equal pieces count twice."""
     unknown = {tokenizer.token_to_id(name) for name in ("[UNK]", "<unk>", getattr(tokenizer.model, "unk_token", None)) if name}
 
     def encode(texts: Sequence[str]) -> List[List[int]]:
