@@ -56,7 +56,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
     path = pack_path(train.out.parent, train.fingerprint, options.pack)
     asked = [parse(line, "the command line") for line in options.words]
     if options.file:
-        asked += _listed(Path(options.file))
+        asked += _listed(options.here / options.file)
     if options.list:
         pack = read_pack(path)
         for word in pack.words:
@@ -80,9 +80,10 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
     adding = Adding({name: plan.out for name, plan in plans.items()})
     started = time.perf_counter()
     left_out: Optional[Dict[str, str]] = {} if options.leave_out else None
-    pack = adding.pack(asked, _recordings(options.audio), options.common, options.by_frequency, left_out)
+    pack = adding.pack(asked, _recordings(options.audio, options.here), options.common, options.by_frequency, left_out)
     if options.like or options.like_vectors:
-        pack.like = alike(pack.words, [word for word in options.like.split(",") if word], options.like_vectors, adding.lexicon)
+        named = [word for word in options.like.split(",") if word]
+        pack.like = alike(pack.words, named, options.here / options.like_vectors, adding.lexicon)
     seconds = time.perf_counter() - started
     old = read_pack(path) if path.exists() else None
     write_pack(old.with_words(pack) if old else pack, path)
@@ -97,6 +98,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
 
 
 def _listed(path: Path) -> List[Tuple[str, Tuple[str, ...]]]:
+    """The words of a file, each with its units or none."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -104,13 +106,14 @@ def _listed(path: Path) -> List[Tuple[str, Tuple[str, ...]]]:
     return [parse(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
 
 
-def _recordings(pairs: Sequence[str]) -> Dict[str, List[Path]]:
+def _recordings(pairs: Sequence[str], here: Path) -> Dict[str, List[Path]]:
+    """Word -> its recordings, from WORD=FILE with paths from the folder `here`."""
     out: Dict[str, List[Path]] = {}
     for pair in pairs:
         word, equals, file = pair.partition("=")
-        if not equals or not Path(file).is_file():
-            raise UserError(f"--audio {pair}: expected WORD=FILE with a file that is there")
-        out.setdefault(word, []).append(Path(file))
+        if not equals or not (here / file).is_file():
+            raise UserError(f"--audio {pair}: expected WORD=FILE with a file that exists")
+        out.setdefault(word, []).append(here / file)
     return out
 
 

@@ -229,7 +229,7 @@ def test_words_that_occur_where_others_do(trained, tmp_path):
         ),
         (["zurich z qq"], "1 with units that the model doesn't have (qq); it has "),
         (["alpha", "日本", "--leave-out"], "1 that the model's units can't spell; give their pronunciation: 日本"),
-        (["--audio", "zurich=nowhere.wav"], "expected WORD=FILE with a file that is there"),
+        (["--audio", "zurich=nowhere.wav"], "expected WORD=FILE with a file that exists"),
         (["--file", "nowhere.txt"], "nowhere.txt can't be read"),
         (["--pack", "none", "--list"], "no vocabulary pack 'none' for this model"),
         (["--recipe", "bpe_ctc", "zurich"], "recipe bpe_ctc has no trained model here: run its stages 0 to 5 first"),

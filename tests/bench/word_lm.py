@@ -57,7 +57,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
             lm.level(text["train"], share)
             about = {"model": source, "seed": seed, "parameters": parameters(lm.model), "seconds": round(seconds, 1)}
             rows.append({**about, **measured(lm, text, partial(lm.perplexity, closed=True), lm.perplexity)})
-    for name, like in (("like", alike(added, [], config.path, lexicon)), ("", {})):
+    for name, like in (("like", alike(added, [], Path(config.path), lexicon)), ("", {})):
         larger = ngram.with_words(added, share, {}, like)
         about = {"model": f"{ngram.order}-gram {name}".strip(), "seed": None}
         rows.insert(0, {**about, **measured(lm, text, ngram.perplexity, larger.perplexity)})

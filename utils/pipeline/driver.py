@@ -111,17 +111,14 @@ def main(arguments: Optional[Sequence[str]] = None, only: Optional[str] = None) 
 
 
 def with_plans(p: Parser, arguments: Optional[Sequence[str]], work: Callable[[argparse.Namespace, Dict[str, Plan]], None]) -> int:
-    """Run `work` with a parser's options and the planned stages, which need not be complete; returns the exit status."""
+    """Run `work` with a parser's options and the planned stages, which need not be complete; returns the exit status.
+
+    `options.here` is the folder that the command was started in: relative paths in its own options start there.
+    """
     options = p.parse_args(arguments)
-    here = _settle(options)
-    for name in ("file", "audio"):  # paths as the user means them, from where he stands
-        value = getattr(options, name, None)
-        if isinstance(value, str):
-            setattr(options, name, str(here / value))
-        elif value:
-            setattr(options, name, [f"{word}={here / file}" for word, _, file in (item.partition("=") for item in value)])
+    options.here = _settle(options)
     try:
-        work(options, planned_stages(options, here)[1])
+        work(options, planned_stages(options, options.here)[1])
     except UserError as error:
         log.error("error: %s", error)
         return 2

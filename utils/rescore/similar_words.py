@@ -16,7 +16,7 @@ MOST = 3000  # words that get n-grams
 NEIGHBOURS, SPREAD = 10, 0.1
 
 
-def alike(words: Sequence[str], named: Sequence[str], path: str, lexicon: Lexicon) -> Dict[str, Dict[str, float]]:
+def alike(words: Sequence[str], named: Sequence[str], path: Path, lexicon: Lexicon) -> Dict[str, Dict[str, float]]:
     """Which words of the model each added word occurs like, for NGram.with_words.
 
     Args:
@@ -33,13 +33,13 @@ def alike(words: Sequence[str], named: Sequence[str], path: str, lexicon: Lexico
         raise UserError(f"--like: the model itself doesn't have {', '.join(lost)}; name words of its training text")
     if named:
         return {word: {other: 1 / len(set(named)) for other in named} for word in words}
-    file, every, trained = Path(path), [*lexicon.words, *words], len(lexicon.words)
-    if not file.exists():
+    every, trained = [*lexicon.words, *words], len(lexicon.words)
+    if not path.exists():
         raise UserError(f"--like-vectors {path}: there is no such file or folder")
     if len(words) > MOST:
         raise UserError(f"--like-vectors makes n-grams for {MOST} words at most, not {len(words)}; leave it out")
-    source = "llm" if file.is_dir() or file.suffix == ".gguf" else "file"
-    stored = stored_vectors(source, every, path)
+    source = "llm" if path.is_dir() or path.suffix == ".gguf" else "file"
+    stored = stored_vectors(source, every, str(path))
     known, found = stored.known, of_trained(stored.vectors, stored.known, trained, 0, f"--like-vectors {path}")
     found = F.normalize(found, dim=-1)
     own = torch.from_numpy(known[:trained]).nonzero()[:, 0]
