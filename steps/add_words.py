@@ -14,7 +14,8 @@ from utils.core.files import write_lines
 from utils.lang.packs import read_pack, write_pack
 from utils.lang.spelling import parse
 from utils.pipeline import driver
-from utils.pipeline.stages import Plan, pack_path
+from utils.pipeline.outside import pack_path
+from utils.pipeline.stages import Plan
 from utils.rescore.adding import Adding
 from utils.rescore.similar_words import alike
 

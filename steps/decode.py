@@ -13,7 +13,7 @@ from utils.lang.lexicon import read_lexicon
 from utils.lang.packs import joined, read_pack
 from utils.lang.vocabulary import make_lang, open_lexicon
 from utils.pipeline.contract import Job
-from utils.pipeline.stages import pack_path
+from utils.pipeline.outside import pack_path
 from utils.train.dataset import Features, ordered_batches, read_cuts
 from utils.train.models import composed_table, trained_model, with_added
 

@@ -12,8 +12,9 @@ from typing import Any, Dict, List, Optional, Sequence
 import yaml
 
 from utils.core.files import ROOT, write_text
-from utils.pipeline.config import CHOICES, OPEN, leaves
+from utils.pipeline.config import OPEN, leaves
 from utils.pipeline.driver import Parser
+from utils.pipeline.schema import SCHEMA
 from utils.pipeline.stages import PROPOSE, STAGES, SYNTHESISE, SYSTEMS, Stage
 
 PAGE = ROOT / "docs" / "settings.md"
@@ -97,9 +98,7 @@ def _table(rows: Sequence[Entry], defaults: Dict[str, Any]) -> List[str]:
 
 def allowed(key: str, default: Any) -> str:
     """What a key may be, in words."""
-    if key in CHOICES:
-        return ", ".join(f"`{choice}`" for choice in CHOICES[key])
-    return TYPES[type(default)]
+    return SCHEMA[key].allowed() if key in SCHEMA else TYPES[type(default)]
 
 
 def first_stage(key: str) -> str:

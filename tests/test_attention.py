@@ -238,7 +238,6 @@ def test_what_it_needs_is_said_before_the_work(decoder, finished, tmp_path):
         load("whisper_wordvec", ROOT / "egs/asterisk", ["rescore.attention.beam=4", "features.layers=[3]"])
     for setting, said in (
         ("rescore.word_score=span", "needs rescore.word_score=sequence"),
-        ("decode.unknown=true", "and decode.unknown=false"),
         ("model.subword_head=false", "needs model.subword_head=true"),
     ):
         with pytest.raises(UserError, match=said):

@@ -2,12 +2,17 @@
 
 import pytest
 
+from utils.core.allowed import NAMES, accepted
 from utils.core.errors import UserError
 from utils.core.files import ROOT
-from utils.pipeline import config
+from utils.pipeline import config, rules
 from utils.pipeline.old_keys import DROPPED, RENAMED, as_fingerprinted
+from utils.pipeline.schema import SCHEMA, rows
+from utils.pipeline.yaml_files import read_mapping
+from utils.text import normalise
 
 YESNO = ROOT / "egs" / "yesno"
+BASE = config.leaves(read_mapping(ROOT / "recipes" / "base.yaml"))
 
 
 @pytest.fixture
@@ -22,14 +27,14 @@ def corpus(tmp_path):
 
 
 def test_later_layers_win(corpus):
-    folder = corpus("data: {module: yesno, options: {a: 1}}\ntrain: {epochs: 7}\nlang: {size: 55}\n")
+    folder = corpus("data: {module: yesno, options: {a: 1}}\ntrain: {epochs: 7, average: 2}\nlang: {size: 55}\n")
     resolved = config.load("wordvec_hybrid", folder, ["train.epochs=3", "train.epochs=4", "data.options.a=2"])
     assert (resolved["train"]["epochs"], resolved["lang"]["size"], resolved["data"]["options"]) == (4, 55, {"a": 2})
     assert resolved["model"]["word_head"] == "vectors"
 
 
 def test_a_corpus_may_say_something_of_one_recipe(corpus):
-    folder = corpus("data: {module: yesno}\ntrain: {epochs: 7}\nrecipes: {bpe_ctc: {train: {epochs: 9}}}\n")
+    folder = corpus("data: {module: yesno}\ntrain: {epochs: 7, average: 2}\nrecipes: {bpe_ctc: {train: {epochs: 9}}}\n")
     assert config.load("bpe_ctc", folder)["train"]["epochs"] == 9 and config.load("word_ctc", folder)["train"]["epochs"] == 7
     assert config.load("bpe_ctc", folder, ["train.epochs=2"])["train"]["epochs"] == 2
     for wrong in ("recipes: {bpe_ct: {train: {epochs: 9}}}", "recipes: {bpe_ctc: 5}", "recipes: [bpe_ctc]"):
@@ -41,11 +46,11 @@ def test_a_corpus_may_say_something_of_one_recipe(corpus):
 
 @pytest.mark.parametrize("recipe", config.recipe_names())
 @pytest.mark.parametrize("folder", sorted(p.parent for p in (ROOT / "egs").glob("*/corpus.yaml")), ids=lambda p: p.name)
-def test_every_recipe_resolves_with_every_corpus_to_the_types_of_the_defaults(recipe, folder):
-    base, resolved = (config.leaves(c) for c in (config._read(ROOT / "recipes" / "base.yaml"), config.load(recipe, folder)))
-    for key, value in resolved.items():
-        if not key.startswith(config.OPEN + "."):
-            assert type(value) in (type(base[key]), float), key
+def test_every_recipe_resolves_with_every_corpus_to_allowed_values(recipe, folder):
+    resolved = config.leaves(config.load(recipe, folder))
+    assert resolved.keys() >= BASE.keys()
+    for key in SCHEMA:
+        assert type(resolved[key]) is SCHEMA[key].kind and SCHEMA[key].fits(resolved[key]), key
 
 
 @pytest.mark.parametrize(
@@ -70,11 +75,15 @@ def test_an_unknown_key_is_refused_with_the_nearest(key, near):
         ("train.epochs=1.5", "train.epochs must be a whole number"),
         ("train.epochs=true", "train.epochs must be a whole number"),
         ("vectors.spelling=1", "vectors.spelling must be true or false"),
-        ("train.learning_rate=.nan", "train.learning_rate must be a finite number"),
-        ("train.learning_rate=inf", "train.learning_rate must be a finite number"),
-        ("features.speed_perturb=[0.9, fast]", "features.speed_perturb must be a finite number"),
+        ("train.learning_rate=.nan", "train.learning_rate must be a number, greater than 0 and at most 1, not nan"),
+        ("train.learning_rate=inf", "train.learning_rate must be a number, .* not inf"),
+        (
+            "features.speed_perturb=[0.9, fast]",
+            r"features.speed_perturb must be a list, each item a number.* not \[0.9, 'fast'\]",
+        ),
         ("features.speed_perturb=0.9", "features.speed_perturb must be a list"),
-        ("lang.units=unigrams", r"did you mean 'unigram'\?\): it takes one of unigram, bpe"),
+        ("lang.units=unigrams", "it must be one of unigram, bpe, char, phone; the nearest allowed value is lang.units=unigram"),
+        ("data.language=no", "data.language=no is not allowed: it must be one of en, "),
         ("train=5", "'train' is a group of keys: train.epochs"),
         ("train.epochs", "write KEY=VALUE"),
         ("train.epochs=[1", "the value is not YAML"),
@@ -87,14 +96,14 @@ def test_a_wrong_value_is_refused_and_says_what_fits(setting, said):
 
 
 def test_numbers_are_read_as_people_write_them():
-    resolved = config.load("wordvec_hybrid", YESNO, ["train.learning_rate=2e-3", "train.clip=3", "features.speed_perturb=[1]"])
+    resolved = config.load("wordvec_hybrid", YESNO, ["train.learning_rate=2e-3", "train.clip=3", "features.speed_perturb=[2]"])
     assert resolved["train"]["learning_rate"] == 0.002 and resolved["train"]["clip"] == 3.0
-    assert resolved["features"]["speed_perturb"] == [1.0] and type(resolved["features"]["speed_perturb"][0]) is float
+    assert resolved["features"]["speed_perturb"] == [2.0] and type(resolved["features"]["speed_perturb"][0]) is float
 
 
 def test_text_given_by_set_needs_no_quotes():
-    resolved = config.load("wordvec_hybrid", YESNO, ["data.language=no", "data.source=", "vectors.meaning.path=123"])
-    assert (resolved["data"]["language"], resolved["data"]["source"], resolved["vectors"]["meaning"]["path"]) == ("no", "", "123")
+    resolved = config.load("wordvec_hybrid", YESNO, ["data.source=", "vectors.meaning.path=123"])
+    assert (resolved["data"]["source"], resolved["vectors"]["meaning"]["path"]) == ("", "123")
 
 
 @pytest.mark.parametrize(
@@ -104,8 +113,8 @@ def test_text_given_by_set_needs_no_quotes():
         ("daat: {}", r"unknown key 'daat'"),
         ("data: 5", "'data' is a group of keys"),
         ("data: {options: 5}", "data.options must hold a mapping"),
-        ("data: {language: no}", "data.language must be text .* put it in quotes"),
-        ("train: {epochs: 1}\ntrain: {epochs: 2}", "key 'train' stands twice"),
+        ("data: {language: no}", "data.language must be one of en, .* not False; put it in quotes"),
+        ("train: {epochs: 1}\ntrain: {epochs: 2}", "key 'train' occurs twice"),
         ("data: [1, 2", "not valid YAML"),
         ("- 1", "must hold a mapping"),
         ("on: 1", "unknown key 'True'"),
@@ -143,8 +152,61 @@ def test_a_stage_sees_only_the_keys_it_declares():
     "recipe, settings, said",
     [
         ("wordvec_hybrid", ["decode.first_pass_lm_order=3"], "decode.first_pass_lm_order=3 must be below lang.lm_order=3"),
-        ("wordvec_hybrid", ["decode.first_pass_lm_order=-1"], "and at least 1"),
-        ("wordvec_hybrid", ["decode.first_pass_lm_order=2", "decode.unknown=true"], "needs decode.unknown=false"),
+        ("wordvec_ctc", ["decode.first_pass_lm_order=2"], "set decode.first_pass_lm_order=0"),
+        ("wordvec_hybrid", ["train.average=10"], "train.epochs=9 with train.valid_every=1 give 9; set train.average=9"),
+        ("wordvec_hybrid", ["train.valid_every=4", "train.average=4"], "set train.average=3"),
+        ("wordvec_hybrid", ["model.heads=5"], "model.heads=5 must divide model.dim=144 .* set model.heads=4 or model.dim=140"),
+        ("wordvec_hybrid", ["model.dim=20", "model.heads=4"], "set model.heads=5 or model.dim=16"),
+        (
+            "wordvec_hybrid",
+            ["model.word_subsampling=6"],
+            "a multiple of model.subword_subsampling=4; set model.word_subsampling=8",
+        ),
+        ("wordvec_hybrid", ["model.word_head=none", "model.subword_head=false"], "no output; set model.subword_head=true"),
+        ("bpe_ctc", ["model.subword_head=false"], "no output; set model.subword_head=true"),
+        ("wordvec_hybrid", ["loss.subword=0"], "loss.subword=0 leaves the sub-word head untrained; set loss.subword=0.5"),
+        ("wordvec_hybrid", ["loss.word=0"], "loss.word=0 leaves the word head untrained; set loss.word=0.5"),
+        ("bpe_ctc", ["loss.grounding.weight=0.3"], "needs word vectors .* set loss.grounding.weight=0"),
+        ("wordvec_hybrid", ["loss.grounding.joined=1"], "relative to loss.grounding.weight=0"),
+        ("wordvec_hybrid", ["vectors.spelling=false"], "needs a part that word vectors are made of: set vectors.spelling=true"),
+        ("wordvec_hybrid", ["vectors.meaning.source=llm"], "needs --set vectors.meaning.path=PATH"),
+        ("wordvec_hybrid", ["vectors.meaning.source=file"], "needs --set vectors.meaning.path=FILE"),
+        ("wordvec_hybrid", ["vectors.meaning.mode=context"], "needs vectors.meaning.source=llm and a folder"),
+        ("wordvec_hybrid", ["vectors.meaning.source=random", "vectors.meaning.width=65"], "set vectors.meaning.dim=65"),
+        (
+            "wordvec_hybrid",
+            ["features.low_freq=7601"],
+            "from 7601 to 7600 Hz; at data.sampling_rate=16000 .* Nyquist frequency, 8000",
+        ),
+        (
+            "wordvec_hybrid",
+            ["features.high_freq=8001"],
+            "from 20 to 8001 Hz.* set features.low_freq=20 and features.high_freq=-400",
+        ),
+        ("wordvec_hybrid", ["features.frame_shift=0.03"], "set features.frame_shift=0.025 or less"),
+        ("wordvec_hybrid", ["features.layers=[6]"], r"features.front_end=fbank has no hidden states; set features.layers=\[-1\]"),
+        (
+            "wordvec_hybrid",
+            ["train.freq_width=81"],
+            "81 is more than the 80 columns of features.front_end=fbank; set train.freq_width=20",
+        ),
+        ("gmm_hmm", ["features.num_mel_bins=12"], "set features.num_mel_bins=13"),
+        ("wordvec_hybrid", ["features.speed_perturb=[0.9, 1.0]"], r"other than 1.* set features.speed_perturb=\[0.9\]"),
+        ("whisper_wordvec", ["features.frame_shift=0.01"], "set features.frame_shift=0.02, not 0.01"),
+        ("whisper_wordvec", ["features.model="], r"features.model=\(empty\) is neither a folder with a Whisper model"),
+        ("ssl_wordvec", ["features.model=/no/such"], "features.model=/no/such is neither a folder of transformers"),
+        ("whisper_zero", ["ready.model=/no/such"], "ready.model=/no/such is neither a folder"),
+        ("ssl_finetune", ["features.layers=[-1]"], r"set features.layers=\[N\] instead of \[-1\]"),
+        ("wordvec_hybrid", ["data.min_duration=35"], "must be less than data.max_duration=35"),
+        ("wordvec_hybrid", ["data.module=asterix"], r"local/ has asterisk, .*did you mean 'asterisk'"),
+        ("wordvec_hybrid", ["data.language=fr"], "lang.units=phone takes English .* set lang.units=unigram"),
+        (
+            "wordvec_hybrid",
+            ["data.language=fr", "lang.units=char", "vectors.pronunciation=true"],
+            "set vectors.pronunciation=false",
+        ),
+        ("bpe_ctc", ["rescore.word_lm.source=trained"], "no word vectors .*set llm, file or learned"),
+        ("bpe_ctc", ["rescore.word_lm.source=file"], "needs --set rescore.word_lm.path=PATH"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused_before_the_work(recipe, settings, said):
@@ -152,17 +214,17 @@ def test_settings_that_do_not_go_together_are_refused_before_the_work(recipe, se
         config.load(recipe, ROOT / "egs" / "asterisk", settings)
 
 
-@pytest.mark.parametrize("old, new", RENAMED.items())
-def test_an_old_name_of_a_key_loads_under_the_new_one_with_one_log_line(old, new, corpus, caplog):
+@pytest.mark.parametrize("old, value", [("model.subword_stride", 2), ("model.word_stride", 16), ("decode.first_order", 1)])
+def test_an_old_name_of_a_key_loads_under_the_new_one_with_one_log_line(old, value, corpus, caplog):
     caplog.set_level("INFO", "nuptse")
-    value = 2 * config.leaves(config.load("wordvec_hybrid", YESNO))[new] or 2
-    settings = [f"{old}={value}", "model.word_subsampling=16", "lang.lm_order=3"]
-    resolved = config.leaves(config.load("wordvec_hybrid", YESNO, settings if "word_" not in old else [f"{old}={value}"]))
-    assert resolved[new] == value and old not in resolved
-    assert [r.getMessage() for r in caplog.records] == [f"--set: '{old}' is called '{new}' now"]
     group, _, name = old.rpartition(".")
-    folder = corpus(f"data: {{module: yesno}}\n{group}: {{{name}: {resolved[new]}}}\nlang: {{lm_order: 3}}\n")
-    assert config.leaves(config.load("bpe_ctc", folder))[new] == value
+    folder = corpus(f"data: {{module: yesno}}\n{group}: {{{name}: {value}}}\n")
+    for resolved in (config.load("wordvec_hybrid", ROOT / "egs/kaldi_dir", [f"{old}={value}"]), config.load("bpe_ctc", folder)):
+        found = config.leaves(resolved)
+        assert found[RENAMED[old]] == value and old not in found
+    assert [r.getMessage() for r in caplog.records] == [
+        f"{where}: '{old}' is called '{RENAMED[old]}' now" for where in ("--set", folder / "corpus.yaml")
+    ]
 
 
 def test_stored_configurations_and_overrides_take_the_names_of_today(tmp_path):
@@ -193,3 +255,78 @@ def test_names_of_today_leave_fingerprints_as_they_were():
         "decode": {"beam": 8.0, "unknown": False},
     }
     assert as_fingerprinted({"decode": {"beam": 8.0}}, ("decode.beam",)) == {"decode": {"beam": 8.0}}
+
+
+def test_contradictions_of_the_network_do_not_stop_other_systems():
+    for recipe in ("gmm_hmm", "pocketsphinx"):
+        config.load(recipe, ROOT / "egs" / "asterisk", ["train.average=99", "model.heads=5", "loss.subword=0"])
+
+
+def test_every_rule_is_asked():
+    written = {
+        name for name, value in vars(rules).items() if callable(value) and getattr(value, "__module__", "") == rules.__name__
+    }
+    asked = {rule.__name__ for rule in (*rules.EVERY_SYSTEM, *rules.FEATURES, *rules.NETWORK)}
+    assert asked == {name for name in written if not name.startswith("_")} - {"check"}
+
+
+def test_the_schema_has_the_keys_of_base_yaml_and_allows_every_default():
+    assert list(SCHEMA) == [key for key in BASE if key not in DROPPED]
+    for key, known in SCHEMA.items():
+        assert type(BASE[key]) is known.kind and known.fits(BASE[key]), key
+    assert SCHEMA["data.normaliser"].choices == normalise.NAMES
+    assert SCHEMA["data.language"].choices == tuple(sorted(normalise.VERSIONS))
+    page = {key: (default, kind, allowed) for key, default, kind, allowed in rows(BASE)}
+    assert page["model.kernel"] == (15, "a whole number", "an odd whole number, at least 1") and page.keys() == SCHEMA.keys()
+    assert page["train.precision"] == ("fp32", NAMES[str], "one of fp32, bf16, fp16")
+
+
+def ends_of_ranges():
+    """Key, a value just outside an end of its range, and one just inside, for every numeric key and both ends that it has."""
+    for key, known in SCHEMA.items():
+        number = known.item if known.kind is list else known
+        if number is None or number.kind not in (int, float) or number.choices:
+            continue
+        step = {int: 2 if number.odd else 1, float: 1e-6}[number.kind]
+        for end, is_open, sign in ((number.low, number.open_low, 1), (number.high, number.open_high, -1)):
+            if end is not None:
+                outside, inside = (end, end + sign * step) if is_open else (end - sign * step, end)
+                yield pytest.param(key, number.kind(outside), number.kind(inside), id=f"{key}-{'low' if sign == 1 else 'high'}")
+
+
+@pytest.mark.parametrize("key, outside, inside", list(ends_of_ranges()))
+def test_a_number_just_outside_its_range_is_refused_and_one_just_inside_is_accepted(key, outside, inside):
+    known = SCHEMA[key]
+    wrong, right = ([outside], [inside]) if known.kind is list else (outside, inside)
+    with pytest.raises(
+        UserError, match=rf"^here: {key}=.* is not allowed: it must be .*; the nearest allowed value is {key}="
+    ) as error:
+        accepted(key, known, wrong, "here")
+    assert accepted(key, known, right, "here") == right and known.fits(known.nearest(wrong))
+    assert f"{key}={known.nearest(wrong)}" in str(error.value)
+
+
+def test_every_numeric_key_has_a_lower_end_or_a_reason():
+    numeric = {key for key, known in SCHEMA.items() if known.kind in (int, float) and not known.choices and known.low is None}
+    assert numeric == {"features.high_freq"}  # relative to the Nyquist frequency where it is not positive
+
+
+@pytest.mark.parametrize(
+    "setting, near",
+    [
+        ("train.epochs=0", "1"),
+        ("train.average=0", "1"),
+        ("model.kernel=4", "5"),
+        ("model.dropout=7.5", "0.99"),
+        ("decode.beam=-3", "0.01"),
+        ("rescore.attention.beam=-1", "0"),
+        ("model.subword_subsampling=5", "4"),
+        ("train.time_masks=0", "1"),
+        ("decode.packs=[a, b, a]", "['a', 'b']"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_with_the_nearest_right_one(setting, near):
+    key = setting.partition("=")[0]
+    with pytest.raises(UserError) as error:
+        config.load("wordvec_hybrid", YESNO, [setting])
+    assert f"--set: {key}=" in str(error.value) and str(error.value).endswith(f"the nearest allowed value is {key}={near}")

@@ -46,7 +46,7 @@ def test_a_wrong_option_is_refused_with_those_that_exist(arguments, said, capsys
         (["--stage", "10"], "no stage '10': there are 0 data, 1 features"),
         (["--stage", "-1"], "no stage '-1'"),
         (["--stop-stage", "lange"], "no stage 'lange' (did you mean 'lang'?)"),
-        (["--stage", "train", "--stop-stage", "lang"], "--stop-stage 2 lies before --stage 5"),
+        (["--stage", "train", "--stop-stage", "lang"], "--stop-stage 2 comes before --stage 5"),
         (["--recipe", "worvec_hybrid"], "no recipe 'worvec_hybrid' (did you mean 'wordvec_hybrid'?)"),
         (["--corpus", "yes-no"], "no corpus 'yes-no' (did you mean 'yesno'?): egs/ has asterisk"),
         (["--corpus", "egs"], "no corpus 'egs'"),

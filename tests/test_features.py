@@ -226,8 +226,8 @@ def test_mended_audio_is_looked_at_again(corpus, tmp_path):
     [
         ("features.speed_perturb=[1.0]", "other than 1"),
         ("features.speed_perturb=[0.9, 0.9]", "once"),
-        ("features.high_freq=9000.0", "nyquist"),
-        ("features.frame_shift=0.0", "above 0"),
+        ("features.high_freq=9000.0", "Nyquist frequency, 8000 Hz"),
+        ("features.frame_shift=0.0", "must be a number, at least 0.001"),
     ],
 )
 def test_settings_that_make_no_features_are_refused(corpus, setting, said):

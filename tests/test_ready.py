@@ -96,8 +96,8 @@ def test_what_they_refuse(whisper_model, tmp_path):
         ready.Whisper(settings("whisper_zero", f"ready.model={whisper_model}"), "cpu", {"fr"}).words(SECOND, "fr", {})
     with pytest.raises(UserError, match=r"ready.model=/no/such is neither a folder"):
         ready.Whisper(settings("whisper_zero", "ready.model=/no/such"), "cpu", {"en"})
-    with pytest.raises(UserError, match=r"ready.compute_type=int7: on cpu there are"):
-        ready.Whisper(settings("whisper_zero", f"ready.model={whisper_model}", "ready.compute_type=int7"), "cpu", {"en"})
+    with pytest.raises(UserError, match=r"ready.compute_type=float16: on cpu there are"):
+        ready.Whisper(settings("whisper_zero", f"ready.model={whisper_model}", "ready.compute_type=float16"), "cpu", {"en"})
     for name in ("model.bin", "config.json"):
         (tmp_path / name).write_bytes((whisper_model / name).read_bytes() if name.endswith("json") else b"nothing")
     with pytest.raises(UserError, match=r"has no tokenizer.json"):

@@ -258,5 +258,5 @@ def test_rescored_lattices_come_back_from_their_file(tmp_path):
 
 def test_a_recipe_without_sub_word_lattices_is_refused():
     load("bpe_ctc", ROOT / "egs" / "yesno", ["rescore.whole_lattice=true"])
-    with pytest.raises(UserError, match="rescore.whole_lattice needs model.subword_head=true"):
+    with pytest.raises(UserError, match="rescore.whole_lattice=true needs model.subword_head=true"):
         load("wordvec_ctc", ROOT / "egs" / "yesno", ["rescore.whole_lattice=true"])

@@ -27,6 +27,7 @@ SMALL = [
     "train.batch_seconds=15",
     "train.checkpoint_every=1",
     "train.epochs=3",
+    "train.average=3",
     "audit.max_infeasible=1.0",
 ]
 if importlib.util.find_spec("k2") is None:  # training can do without

@@ -26,11 +26,11 @@ from lhotse import (
 from lhotse import validate as lhotse_validate
 from lhotse.audio import AudioSource
 
+from utils.core.allowed import nearest
 from utils.core.errors import UserError
 from utils.core.files import atomic_path, relative, write_json, write_lines
 from utils.core.parallel import threaded
 from utils.corpus import audio
-from utils.pipeline.config import nearest
 from utils.text.normalise import normaliser, normaliser_id
 
 SPLITS = ("train", "dev", "test")

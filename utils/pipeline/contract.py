@@ -99,7 +99,7 @@ def make(plan: Plan, **run: Any) -> bool:
 
 
 def stage_record(folder: Path) -> Dict[str, Any]:
-    """What `make` noted of a finished stage: fingerprint, seconds, peak_memory_mb (and peak_gpu_memory_mb), versions, git state."""
+    """What `make` wrote of a finished stage: fingerprint, seconds, peak memory in MB, versions, git state."""
     return json.loads((folder / "stage.json").read_text(encoding="utf-8"))
 
 

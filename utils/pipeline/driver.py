@@ -1,4 +1,8 @@
-"""The driver: options, the chain of stages, and what to type when one fails. Runs as `python -m utils.pipeline.driver`."""
+"""The driver: options, the chain of stages, and what to type when one fails. Runs as `python -m utils.pipeline.driver`.
+
+Help and refused options need the standard library alone, so that a fresh clone answers before anything is installed. With
+NUPTSE_CHECK_OPTIONS=1 it only checks what can be checked that way: status 0 after help, 2 after a refusal, 3 otherwise.
+"""
 
 import argparse
 import difflib
@@ -18,7 +22,7 @@ from utils.core.errors import UserError
 from utils.core.files import ROOT, disk_full, relative
 from utils.core.process import apart
 from utils.pipeline import config as configuration
-from utils.pipeline import contract
+from utils.pipeline.machine import check_machine
 from utils.pipeline.stages import BY_NAME, PROPOSE, STAGES, SYNTHESISE, Plan, plan
 
 DEFAULT_RECIPE = "wordvec_hybrid"
@@ -79,16 +83,22 @@ def main(arguments: Optional[Sequence[str]] = None, only: Optional[str] = None) 
     options = parser(stages=only is None).parse_args(arguments)
     here = _settle(options)
     try:
-        corpus_dir, plans = planned_stages(options, here)
         first = _number(only or getattr(options, "stage", None), 0)
         last = first if only else _number(options.stop_stage, STAGES[-1].number)
         if last < first:
-            raise UserError(f"--stop-stage {last} lies before --stage {first}")
+            raise UserError(f"--stop-stage {last} comes before --stage {first}")
+        if os.environ.get("NUPTSE_CHECK_OPTIONS"):
+            _check_names(options, here)
+            return 3
+        corpus_dir, plans = planned_stages(options, here)
 
         def command(begin: int, end: int) -> str:
             return _command(options, ROOT / corpus_dir, here, begin, end)
 
         _need_earlier(plans, first, last, command)
+        for planned in plans.values():
+            if first <= planned.stage.number <= last and not planned.complete:
+                check_machine(planned, options.device)
     except UserError as error:
         log.error("error: %s", error)
         return 2
@@ -141,10 +151,18 @@ def _settle(options: argparse.Namespace) -> Path:
 
 def planned_stages(options: argparse.Namespace, here: Path) -> Tuple[Path, Dict[str, Plan]]:
     """The corpus's folder, and its stages as these options configure them. Raises UserError for what doesn't exist."""
-    corpus_dir = _corpus_dir(options.corpus, here)
+    corpus_dir = _check_names(options, here)
     config = configuration.load(options.recipe, corpus_dir, options.set)
     exp = Path(relative(Path(os.environ.get("NUPTSE_EXP") or "exp"))) / corpus_dir.name
     return corpus_dir, plan(config, exp)
+
+
+def _check_names(options: argparse.Namespace, here: Path) -> Path:
+    """The corpus's folder; raises UserError for an unknown corpus, recipe or key, without reading a configuration."""
+    corpus_dir = _corpus_dir(options.corpus, here)
+    configuration.recipe_file(options.recipe)
+    configuration.check_overrides(options.set)
+    return corpus_dir
 
 
 def _run_stage(planned: Plan, options: argparse.Namespace, corpus_dir: Path) -> int:
@@ -175,6 +193,8 @@ def _run_stage(planned: Plan, options: argparse.Namespace, corpus_dir: Path) -> 
 
 def _work(planned: Plan, options: argparse.Namespace, corpus_dir: Path) -> int:
     """In the stage's own process: make the stage; whatever goes wrong, say it and return a status other than 0."""
+    from utils.pipeline import contract
+
     title, started = _title(planned), time.perf_counter()
     try:
         check_device(options.device)

@@ -13,8 +13,8 @@ import unicodedata
 from functools import lru_cache
 from typing import Callable, Dict, Iterable
 
+from utils.core.allowed import nearest
 from utils.core.errors import UserError
-from utils.pipeline.config import nearest
 
 NAMES = ("basic",)
 VERSIONS: Dict[str, int] = {"en": 1, "es": 1, "fr": 1, "he": 1, "it": 1, "ru": 1, "zh": 1}
