@@ -68,6 +68,27 @@ def test_help_names_every_stage_and_recipe(capsys):
         assert re.search(rf"^ +{stage.number} +{stage.name} ", printed, re.M)
 
 
+@pytest.mark.parametrize(
+    "arguments, status, said",
+    [
+        (["--help"], 0, "wordvec_hybrid"),
+        (["--corpus", "yesno", "--stop_stage", "3"], 2, "(did you mean --stop-stage?)"),
+        (["--corpus", "yes-no"], 2, "(did you mean 'yesno'?)"),
+        (["--corpus", "yesno", "--recipe", "hybrid"], 2, "no recipe 'hybrid'"),
+        (["--corpus", "yesno", "--stage", "trian"], 2, "(did you mean 'train'?)"),
+        (["--corpus", "yesno", "--set", "trian.epochs=1"], 2, "(did you mean 'train.epochs'?)"),
+        (["--corpus", "yesno", "--set", "train.epochs=0"], 2, "the nearest allowed value is train.epochs=1"),
+        (["--corpus", "yesno", "--set", "model.word_stride=16", "--set", "data.options.dev=5", "--stage", "train"], 3, ""),
+    ],
+)
+def test_help_and_refused_options_need_the_standard_library_alone(arguments, status, said):
+    script = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from utils.pipeline.driver import main; sys.exit(main({arguments}))"
+    environment = {"PATH": os.environ["PATH"], "NUPTSE_CHECK_OPTIONS": "1"}
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", script], cwd="/", env=environment, capture_output=True, text=True)
+    assert done.returncode == status and said in done.stdout + done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_gpu_that_is_not_there_is_refused(kaldi_source, exp):
     done = subprocess.run(
         [

@@ -5,6 +5,8 @@ keys in utils/pipeline/old_keys.py.
 """
 
 import copy
+import json
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Dict, Iterable, List, Mapping, Sequence
@@ -79,11 +81,20 @@ def split_override(item: str) -> List[str]:
 
 
 def check_overrides(items: Sequence[str]) -> None:
-    """Raise UserError for an unknown key in `KEY=VALUE` items; options of corpora are left to `load`, which reads corpus.yaml."""
+    """Raise UserError for an unknown key, or a number out of its range, in `KEY=VALUE` items; reads no file.
+
+    The rest is left to `load`: it reads corpus.yaml, which defines options of corpora, and values in YAML.
+    """
     for item in items:
-        key, _ = split_override(item)
-        if key not in RENAMED and key not in DROPPED and not key.startswith(f"{OPEN}."):
-            _check_known(key, SCHEMA, "--set")
+        key, text = split_override(item)
+        key = RENAMED.get(key, key)
+        if key in DROPPED or key.startswith(f"{OPEN}."):
+            continue
+        _check_known(key, SCHEMA, "--set")
+        with suppress(ValueError):
+            value = json.loads(text)
+            if SCHEMA[key].kind in (int, float) and type(value) in (int, float):
+                accepted(key, SCHEMA[key], value, "--set")
 
 
 def recipe_names() -> List[str]:
