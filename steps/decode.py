@@ -11,7 +11,7 @@ from utils.decode.first_pass import FirstPassDecoder, first_pass_graph, unfinish
 from utils.lang.graphs import need_k2
 from utils.lang.lexicon import read_lexicon
 from utils.lang.packs import joined, read_pack
-from utils.lang.vocabulary import make_lang, open_lexicon
+from utils.lang.vocabulary import make_lang
 from utils.pipeline.contract import Job
 from utils.pipeline.outside import pack_path
 from utils.train.dataset import Features, ordered_batches, read_cuts
@@ -42,14 +42,12 @@ def make_decoder(job: Job) -> FirstPassDecoder:
     if settings.packs:
         fingerprint, exp = job.inputs["train"].name.rpartition("-")[2], job.inputs["train"].parent
         added = joined([read_pack(pack_path(exp, fingerprint, name)) for name in settings.packs], trained.words)
-    if added or settings.unknown or settings.first_pass_lm_order:
+    if added or settings.first_pass_lm_order:
         entries = added.entries if added else []
         heads = (model.subword is not None, model.word is not None)
         how = (added.frequency, added.like) if added else ({}, {})
-        lang = in_fork(
-            "graphs", make_lang, lang, entries, settings.unknown, heads, job.out / "lang", *how, settings.first_pass_lm_order
-        )
-    lexicon = open_lexicon(lang, settings.unknown)
+        lang = in_fork("graphs", make_lang, lang, entries, heads, job.out / "lang", *how, settings.first_pass_lm_order)
+    lexicon = read_lexicon(lang)
     vectors = bias = None
     graphs: Dict[str, Any] = {}
     if model.subword is not None:

@@ -13,7 +13,7 @@ from utils.lang.units import pronunciations
 from utils.pipeline.contract import Job
 from utils.text.sentences import transcripts
 from utils.vectors.meaning import meaning, source_config
-from utils.vectors.table import outside, pronunciation, spelling
+from utils.vectors.table import pronunciation, spelling
 
 
 def run(job: Job) -> None:
@@ -24,12 +24,11 @@ def run(job: Job) -> None:
     config = job.config.vectors
     lexicon = training_lexicon(job.inputs)
     listed, synthesised = lexicon.words[: lexicon.vocabulary], lexicon.words[lexicon.vocabulary :]
-    others = synthesised + (outside(config.outside, lexicon.words) if config.outside else [])
-    words = listed + others
+    words = lexicon.words
     table: Dict[str, Tensor] = {}
     provenance: Dict[str, Any] = {
         "words": len(listed),
-        "outside": len(others),
+        "synthesised": len(synthesised),
         "dim": config.dim,
         "spelling": config.spelling,
         "pronunciation": config.pronunciation,
@@ -53,7 +52,9 @@ def run(job: Job) -> None:
         provenance.update(known=known, gensim=tool_version("gensim"), licence=found.licence.split("\n")[0])
         job.log.info("vectors: %d of %d words have a meaning vector (%s)", known, len(words), config.meaning.source)
     with atomic_path(job.out / "table.safetensors") as temporary:
-        about = json.dumps({"words": listed, "outside": others, "provenance": provenance}, ensure_ascii=False, sort_keys=True)
+        about = json.dumps(
+            {"words": listed, "synthesised": synthesised, "provenance": provenance}, ensure_ascii=False, sort_keys=True
+        )
         save_file(table, str(temporary), metadata={"about": about})  # one entry: safetensors writes several in a random order
     write_json(job.out / "provenance.json", provenance)
 

@@ -108,8 +108,8 @@ def test_an_added_word_is_found_among_the_others_by_both_graphs(lang, tmp_path):
     """At the price of an unseen word, a share of Good and Turing's; sentences without it cost what the shrunken LM says."""
     spelled = lang.lexicon.words_to_token_ids(["press", "number"]) if lang.units == "phone" else lang.lexicon.spell("presser")
     entry = ("presser", tuple(lang.lexicon.tokens[i - 1] for i in spelled))
-    made = vocabulary.make_lang(lang.folder, [entry], False, (True, True), tmp_path)
-    lex, lm = vocabulary.open_lexicon(made, False), vocabulary.language_model(made, False)
+    made = vocabulary.make_lang(lang.folder, [entry], (True, True), tmp_path)
+    lex, lm = lexicon.read_lexicon(made), ngram.read_arpa(made / "lm.arpa")
     assert lex.words[:-1] == lang.lexicon.words and lex.words[-1] == "presser"
     counts = [1 + n % 2 for n in range(len(lang.lexicon.words))]
     assert 10 ** lm.logp[("presser",)] == pytest.approx(counts.count(1) / (sum(counts) + 1), rel=1e-5)
@@ -122,26 +122,6 @@ def test_an_added_word_is_found_among_the_others_by_both_graphs(lang, tmp_path):
     assert words_of(path, lex) == sentence
     bigram = ngram.read_arpa(made / "g.arpa")
     assert path.lm_scores.sum().item() == pytest.approx(bigram.sentence(sentence), abs=1e-3)
-
-
-def test_an_unknown_word_spares_its_neighbours(lang, tmp_path):
-    """Units that no word has give <unk> between the words around it, at the price of the LM and of the units; others don't."""
-    made = vocabulary.make_lang(lang.folder, [], True, (True, False), tmp_path)
-    lex, lm, hlg = vocabulary.open_lexicon(made, True), vocabulary.language_model(made, True), graphs.load_fsa(made / "HLG.pt")
-    classes = len(lex.tokens) + 1
-    assert hlg.labels.max() < classes and set(hlg.aux_labels.values.tolist()) == {*range(1, len(lex.words) + 1), lex.unknown_id}
-    units, end = lex.unit_model
-    whole = {lex.token_id[u[0]] for _, u in lex.entries if len(u) == 1}  # units that are words
-    strange = sorted((u for u in units if u not in whole), key=units.get)[:3] * 2
-    before, behind = "please enter".split(), "the pound key".split()
-    path = best_path(hlg, [*lex.words_to_token_ids(before), *strange, *lex.words_to_token_ids(behind)], classes)
-    heard = words_of(path, lex)
-    assert heard == [*before, lexicon.UNKNOWN, *behind]
-    spelled = sum(units[unit] for unit in strange) + 5 * math.log1p(-math.exp(end)) + end
-    assert path.lm_scores.sum().item() == pytest.approx(lm.sentence(heard) + spelled, abs=1e-3)
-    for words in sentences():
-        assert lexicon.UNKNOWN not in words_of(best_path(hlg, lex.words_to_token_ids(words), classes), lex)
-    assert math.exp(end) + sum(math.exp(p) for p in units.values()) * (1 - math.exp(end)) == pytest.approx(1.0)
 
 
 def test_word_graph_gives_the_sentence_back_at_the_price_of_the_bigram(lang):

@@ -187,23 +187,6 @@ def test_totals_sum_over_alignments_and_pronunciations(joined):
     assert candidates.totals(log_probs[:2], [(3, 3)]) == [-np.inf]  # four units, two frames
 
 
-def test_an_unknown_word_sums_over_all_sequences_of_units(joined):
-    """Each with the probability that the model of units gives it, between the words around."""
-    _, known = joined
-    lex = lexicon.Lexicon(known.words, known.tokens, known.entries, known.folder, unknown=True)
-    units, end = lex.unit_model
-    log_probs = torch.randn(4, 6, generator=torch.Generator().manual_seed(5)).log_softmax(-1)
-    total = -np.inf
-    for length in (1, 2, 3):
-        for spelled in itertools.product(units, repeat=length):
-            target = torch.tensor([[*spelled, lex.token_id["A"], lex.token_id["N"]]])
-            spoken = -torch.nn.functional.ctc_loss(log_probs[:, None], target, torch.tensor([4]), torch.tensor([length + 2]))
-            price = sum(units[u] for u in spelled) + (length - 1) * np.log1p(-np.exp(end)) + end
-            total = np.logaddexp(total, spoken.item() * (length + 2) + price)
-    found = Candidates(known.folder, lex).totals(log_probs, [(lex.unknown_id, lex.word_id["an"])])[0]
-    assert found == pytest.approx(total, abs=1e-4)
-
-
 def test_added_words_are_weighed():
     lists = [nbest_list(["press"], (["new"], {"am": -1.0}), (["press"], {"am": -2.0}))]
     added = flatten(lists, Kinds(added={"new"}))

@@ -101,7 +101,7 @@ def test_words_are_heard_in_training_and_unknown_to_decoding(kaldi_source, run_s
     assert both.words[: both.vocabulary] == lexicon.words and set(both.words[both.vocabulary :]) == new
     with safe_open(str(inputs["vectors"] / "table.safetensors"), "pt") as table:
         about = json.loads(table.metadata()["about"])
-        assert [*about["words"], *about["outside"]] == both.words and len(table.get_tensor("letters")) == len(both.words)
+        assert [*about["words"], *about["synthesised"]] == both.words and len(table.get_tensor("letters")) == len(both.words)
 
     ready = trainer(prepared, tmp_path / "out")
     assert {cut.id for cut in cuts} <= {cut.id for cut in ready.train_cuts}

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ import torch
 from lhotse.utils import fix_random_seed
 from safetensors.torch import load_file
 
-from support.training import options, planned, trainer
+from support.training import options, trainer
 from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.train import checkpoints
@@ -31,10 +30,9 @@ class Killed(Exception):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kill_at, consistency, workers", [(2, 0.0, 0), (5, 0.0, 0), (5, 0.2, 2)])
-def test_stopped_training_resumes_to_the_same_weights(prepared, tmp_path, kill_at, consistency, workers):
+@pytest.mark.parametrize("kill_at, workers", [(2, 0), (5, 0), (5, 2)])
+def test_stopped_training_resumes_to_the_same_weights(prepared, tmp_path, kill_at, workers):
     """Also where other processes make the batches ahead."""
-    prepared.config.loss.consistency = consistency
     trainer(prepared, tmp_path / "whole").run()
     stopped = trainer(prepared, tmp_path / "stopped", workers=workers)
     losses, seen = stopped.losses, []
@@ -67,43 +65,6 @@ def test_errors_of_processes_that_make_batches_are_clear(prepared, tmp_path):
         made.features.normalise = act
         with pytest.raises(UserError, match=said):
             made.run()
-
-
-def test_two_views_have_the_same_words_and_times_and_other_masks(prepared, tmp_path):
-    prepared.config.loss.consistency = 0.2
-    made = trainer(prepared, tmp_path / "views", mask_fraction=0.5)
-    cuts = list(made.train_cuts)[:3]
-    fix_random_seed(1)
-    batch = collate(cuts, made.features, made.lexicon, made.augment, made.views)
-    assert batch.ids == 2 * [cut.id for cut in cuts] and batch.words[:3] == batch.words[3:]
-    assert torch.equal(batch.lengths[:3], batch.lengths[3:]) and not torch.equal(batch.x[:3], batch.x[3:])
-    made.model.eval()  # no dropout: masks alone tell the views apart
-    made.config.loss.consistency = 0.0
-    alone = made.losses(batch)[1]
-    made.config.loss.consistency = 10.0
-    with_it = made.losses(batch)[1]
-    alike = made.losses(replace(batch, x=batch.x[:3].repeat(2, 1, 1)))[1]
-    made.config.loss.consistency = 0.0
-    alike_alone = made.losses(replace(batch, x=batch.x[:3].repeat(2, 1, 1)))[1]
-    for head in ("subword", "word"):
-        assert with_it[head] > alone[head]
-        torch.testing.assert_close(alike[head], alike_alone[head])
-
-
-@pytest.mark.slow
-def test_words_of_no_utterance_are_told_from_those_said(kaldi_source, run_stages, exp, tmp_path):
-    more = ["vectors.outside=cmudict", "vectors.pronunciation=true", "loss.outside=20", "loss.negatives=5"]
-    assert run_stages(*options(kaldi_source, *more), "--stop-stage", "4") == 0
-    made = trainer(planned(kaldi_source, exp, *more), tmp_path / "out")
-    words, seen = len(made.lexicon.words), []
-    score = made.model.word_log_probs
-    made.model.word_log_probs = lambda output, rows, *rest: seen.append(rows) or score(output, rows, *rest)
-    batch = collate(list(made.train_cuts)[:3], made.features, made.lexicon)
-    made.losses(batch)
-    made.model.eval()
-    made.losses(batch)
-    assert 15 <= (seen[0] >= words).sum() <= 20 and len(seen[0].unique()) == len(seen[0])  # a draw may hit one word twice
-    assert seen[1].tolist() == list(range(words))
 
 
 @pytest.mark.slow

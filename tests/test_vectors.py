@@ -35,13 +35,6 @@ def test_pronunciations_are_padded_with_zero_and_the_first_four_count():
     assert phones[0].tolist() == [[1, 0], [3, 0], [0, 0], [0, 0]] and not phones[1].any() and phones[2, 0].tolist() == [2, 4]
 
 
-def test_outside_words_are_new_and_of_the_same_letters(tmp_path):
-    (tmp_path / "list.txt").write_text("call\ngen\n\nnaïve\ntag\ngen\n")
-    assert table.outside(str(tmp_path / "list.txt"), ["agent", "call"]) == ["gen", "tag"]
-    known = table.outside("cmudict", ["agent", "call"])
-    assert "gentle" in known and "agent" not in known and "zebra" not in known
-
-
 @pytest.mark.parametrize("source", ["random", "fasttext"])
 def test_made_vectors_are_the_same_each_time_and_change_with_the_seed(source):
     first, again, other = (meaning(WORDS, SENTENCES, config(source=source, seed=seed)) for seed in (0, 0, 1))

@@ -27,7 +27,7 @@ from utils.decode.first_pass import FirstPassDecoder, first_pass_graph, pieces
 from utils.lang.lexicon import Lexicon, read_lexicon
 from utils.lang.packs import read_pack, write_pack
 from utils.lang.units import cmudict, pronounce
-from utils.lang.vocabulary import make_lang, open_lexicon
+from utils.lang.vocabulary import make_lang
 from utils.pipeline import driver
 from utils.pipeline.config import view
 from utils.pipeline.stages import Plan
@@ -107,12 +107,12 @@ def decode(plans: Dict[str, Plan], folder: Path, audio_seconds: float) -> Dict[s
     model = trained_model(plans["train"].out, plans["train"].inputs, lexicon)
     added = read_pack(folder / "pack.safetensors")
     vectors, bias = with_added(model, *composed_table(model, len(lexicon.words), "cpu"), added.vectors)
-    lang = make_lang(plans["lang"].out, added.entries, False, (False, True), folder / "lang")
+    lang = make_lang(plans["lang"].out, added.entries, (False, True), folder / "lang")
     del added
     settings = view(plans["decode"].config).decode
     graphs = {"word_lattice": first_pass_graph(lang / "word_graph.pt", settings.first_lm_scale, "cpu")}
     features = Features(plans["features"].out, 0.0)
-    decoder = FirstPassDecoder(model, features, open_lexicon(lang, False), graphs, vectors, bias, settings, "cpu")
+    decoder = FirstPassDecoder(model, features, read_lexicon(lang), graphs, vectors, bias, settings, "cpu")
     cuts: List[Any] = []
     for cut in read_cuts(plans["features"].out, "dev"):
         if sum(c.duration for c in cuts) < audio_seconds:

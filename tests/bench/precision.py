@@ -84,7 +84,7 @@ def _steps(options, train: Plan, precisions: Sequence[str]) -> Dict[str, Dict[st
         groups = one.epoch_batches(0)
         groups = sorted(groups, key=lambda cuts: -sum(cut.duration for cut in cuts))[:BATCHES]
         speech = sum(cut.duration for cuts in groups for cut in cuts)
-        batches = [collate(cuts, one.features, one.lexicon, one.augment, one.views) for cuts in groups]
+        batches = [collate(cuts, one.features, one.lexicon, one.augment) for cuts in groups]
         seconds: Dict[str, List[List[float]]] = {name: [] for name in precisions}
         for turn in range(ROUNDS + 1):
             for name, made in trainers.items():

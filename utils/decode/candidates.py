@@ -15,9 +15,10 @@ from torch import Tensor
 
 from utils.lang.hypothesis import Hypothesis
 from utils.lang.lexicon import Lexicon
-from utils.lang.vocabulary import language_model, unseen
+from utils.lang.ngram import read_arpa
+from utils.lang.vocabulary import unseen
 
-Ends = List[Tuple[int, int, float]]  # CTC states in which a hypothesis may end, their labels, the probability of ending there
+Ends = List[Tuple[int, int]]  # CTC states in which a hypothesis may end, and their labels
 Block = Tuple[np.ndarray, np.ndarray, np.ndarray]  # states in a row: labels, whether one before leads here, or two before
 SCALED_EVERY = 8  # frames; with the two bounds below, no number gets so small that arithmetic on it is slow
 FLOOR = -40.0  # of a frame's log-probabilities
@@ -31,7 +32,7 @@ class Candidates:
     def __init__(self, lang: Path, lexicon: Lexicon, more: Sequence[str] = ()) -> None:
         """lang: the folder of stage 2; more: words of `lexicon` that it lacks."""
         self.lexicon = lexicon
-        self.lm = language_model(lang, lexicon.unknown).with_words(more, unseen(lang))
+        self.lm = read_arpa(lang / "lm.arpa").with_words(more, unseen(lang))
         self.blocks: Dict[int, List[Block]] = {}
 
     def join(
@@ -92,7 +93,7 @@ class Candidates:
                 alpha /= mass
                 alpha[alpha < NEGLIGIBLE] = 0.0
                 scale += math.log(mass)
-        shares = (sum(alpha[state] * share for state, _, share in found) for found in ends)
+        shares = (sum(alpha[state] for state, _ in found) for found in ends)
         return [float(scale + math.log(share)) if share > 0 else -np.inf for share in shares]
 
 
@@ -105,29 +106,25 @@ class Trie:
         self.pronunciations = spoken
         self.blocks: List[Block] = [BLANK]
         self.size = 1
-        self.arcs: List[Tuple[int, int, float]] = []  # between blocks: to, from, probability
-        self.nodes: Dict[Tuple[int, ...], Ends] = {(): [(0, 0, 1.0)]}
+        self.arcs: List[Tuple[int, int]] = []  # between blocks: to, from
+        self.nodes: Dict[Tuple[int, ...], Ends] = {(): [(0, 0)]}
 
     def ends(self, words: Tuple[int, ...]) -> Ends:
         """Where these words have been said: in the blank behind them, or in the last unit of one of the pronunciations."""
         if words not in self.nodes:
             before = self.ends(words[:-1])
-            if words[-1] == self.lexicon.unknown_id:
-                last = self._unknown(before)
-            else:
-                last = [self._add(block, before) for block in self._spoken(words[-1])]
+            last = [self._add(block, before) for block in self._spoken(words[-1])]
             self.nodes[words] = [self._add(BLANK, last), *last]
         return self.nodes[words]
 
     def steps(self) -> Tuple[np.ndarray, csr_matrix]:
-        """All states' labels, and with which probability the second state may be followed by the first: (states, states)."""
+        """All states' labels, and a matrix (states, states) that is 1 where the first state may follow the second."""
         labels, one, two = (np.concatenate(part) for part in zip(*self.blocks))
         every, ones, twos = np.arange(self.size), np.nonzero(one)[0], np.nonzero(two)[0]
-        to, source, shares = np.array(self.arcs, dtype=np.float64).reshape(-1, 3).T
-        rows = np.concatenate((every, ones, twos, to.astype(np.int64)))
-        columns = np.concatenate((every, ones - 1, twos - 2, source.astype(np.int64)))
-        values = np.concatenate((np.ones(len(rows) - len(shares)), shares))
-        return labels, csr_matrix((values, (rows, columns)), (self.size,) * 2)
+        to, source = np.array(self.arcs, dtype=np.int64).reshape(-1, 2).T
+        rows = np.concatenate((every, ones, twos, to))
+        columns = np.concatenate((every, ones - 1, twos - 2, source))
+        return labels, csr_matrix((np.ones(len(rows)), (rows, columns)), (self.size,) * 2)
 
     def _spoken(self, word: int) -> List[Block]:
         """The word's pronunciations: units with a blank between any two."""
@@ -136,28 +133,14 @@ class Trie:
             self.pronunciations[word] = [_block(units) for units in dict.fromkeys(map(tuple, spoken))]
         return self.pronunciations[word]
 
-    def _unknown(self, before: Ends) -> Ends:
-        """States of any sequence of units, as `Lexicon.unit_model` has it: one a unit, and a blank between any two."""
-        units, end = self.lexicon.unit_model
-        stop = math.exp(end)
-        states = [
-            self._add(_block((unit,)), [(state, label, share * math.exp(score)) for state, label, share in before])
-            for unit, score in units.items()
-        ]
-        blank = self._add(BLANK, states)
-        for state, unit, _ in states:
-            others = (other for other, label, _ in (*states, blank) if label != unit)
-            self.arcs += [(state, other, math.exp(units[unit]) * (1 - stop)) for other in others]
-        return [(state, unit, stop) for state, unit, _ in states]
-
-    def _add(self, block: Block, before: Ends) -> Tuple[int, int, float]:
+    def _add(self, block: Block, before: Ends) -> Tuple[int, int]:
         """New states, the first of which may follow those of `before` that are of another label; returns the last one."""
         labels = block[0]
         first, last = int(labels[0]), int(labels[-1])
-        self.arcs += [(self.size, state, share) for state, label, share in before if label != first]
+        self.arcs += [(self.size, state) for state, label in before if label != first]
         self.blocks.append(block)
         self.size += len(labels)
-        return self.size - 1, last, 1.0
+        return self.size - 1, last
 
 
 def _block(units: Sequence[int]) -> Block:

@@ -61,11 +61,10 @@ def lexicon_fst(lexicon: Lexicon, disambiguation: bool) -> Fsa:
     """L: token sequences in, words out, any number of words.
 
     Args:
-      disambiguation: with #1, #2, ... on the input side, a loop that lets G's #0 through, and, where the lexicon has it, <unk>
-        as any sequence of units between two symbols of its own; token ids as in `lexicon_symbols`.
+      disambiguation: with #1, #2, ... on the input side and a loop that lets G's #0 through; token ids as in `lexicon_symbols`.
     """
     k2 = need_k2()
-    entries, marks = disambiguate(lexicon.entries) if disambiguation else (lexicon.entries, 0)
+    entries = disambiguate(lexicon.entries)[0] if disambiguation else lexicon.entries
     first = len(lexicon.tokens) + 1
     rows: List[Tuple[int, int, int, int]] = []  # source, destination, token, word
     state = 1
@@ -79,22 +78,13 @@ def lexicon_fst(lexicon: Lexicon, disambiguation: bool) -> Fsa:
             state += destination > 0
     if disambiguation:
         rows.append((0, 0, first, len(lexicon.words) + 1))
-    weights = [0.0] * len(rows)
-    if disambiguation and lexicon.unknown:
-        (units, end), loop = lexicon.unit_model, state + 1
-        rows += [(0, state, first + marks + 1, lexicon.unknown_id), (loop, 0, first + marks + 2, 0)]
-        weights += [0.0, end]
-        for unit, score in units.items():
-            rows += [(state, loop, unit, 0), (loop, loop, unit, 0)]
-            weights += [score, score + math.log1p(-math.exp(end))]
-        state += 2
     rows.append((0, state, -1, -1))
-    return _fsa(k2, rows, [*weights, 0.0])
+    return _fsa(k2, rows)
 
 
 def lexicon_symbols(lexicon: Lexicon) -> List[str]:
     """tokens.txt: `<blk>`, the units, then `#0`, `#1`, ... as `lexicon_fst` numbers them."""
-    marks = disambiguate(lexicon.entries)[1] + 2 * lexicon.unknown
+    marks = disambiguate(lexicon.entries)[1]
     return ["<blk>", *lexicon.tokens, *(f"#{i}" for i in range(marks + 1))]
 
 
@@ -102,7 +92,7 @@ def compile_hlg(lexicon: Lexicon, g: Fsa) -> Fsa:
     """HLG: frames of the sub-word head to words, as icefall's compile_hlg.py.
 
     Labels are token ids (0 blank; -1 on final arcs), `aux_labels` word ids, ragged: an arc may carry none or several words.
-    `lm_scores` holds G's part of the scores (and that of an unknown word's units), which at first is all of them:
+    `lm_scores` holds G's part of the scores, which at first is all of them:
     `hlg.scores = scale * hlg.lm_scores` rescales the LM.
     No disambiguation symbol and no epsilon is left: label 0 is always a frame of blank.
     """

@@ -1,7 +1,5 @@
 """Words, sub-word units, and which units spell or pronounce which word."""
 
-import math
-from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,20 +16,14 @@ Entry = Tuple[str, Tuple[str, ...]]  # a word and one of its unit sequences
 class Lexicon:
     """The lang folder's tables. Word ids are 1..V, token ids 1..M; 0 is epsilon for words, the CTC blank for tokens.
 
-    V + 1 is #0; V + 2 is <unk>, where unknown words are modelled: any units, as likely as in the lexicon (see `unit_model`).
+    V + 1 is #0.
     """
 
     words: List[str]  # words[i] has id i + 1
     tokens: List[str]  # tokens[i] has id i + 1
     entries: List[Entry]
     folder: Path
-    unknown: bool = False  # whether <unk> is a word too
     training_only: int = 0  # words at the end of the list that training alone knows
-
-    @property
-    def unknown_id(self) -> int:
-        """Word id of <unk>."""
-        return len(self.words) + 2
 
     @property
     def vocabulary(self) -> int:
@@ -42,13 +34,6 @@ class Lexicon:
     def of_phones(self) -> bool:
         """Whether the units are phones: else there is a SentencePiece model."""
         return not (self.folder / "sp.model").exists()
-
-    @cached_property
-    def unit_model(self) -> Tuple[Dict[int, float], float]:
-        """What an unknown word is made of: natural log-probability of each token id, and that of a word's end behind a unit."""
-        counts = Counter(self.token_id[unit] for _, units in self.entries for unit in units)
-        total = sum(counts.values())
-        return {unit: math.log(n / total) for unit, n in sorted(counts.items())}, math.log(len(self.entries) / total)
 
     @cached_property
     def word_id(self) -> Dict[str, int]:
@@ -93,7 +78,7 @@ class Lexicon:
 
     def ids_to_words(self, ids: Iterable[int]) -> List[str]:
         """Words of ids, epsilons (0) skipped."""
-        return [UNKNOWN if i == self.unknown_id else self.words[i - 1] for i in ids if i > 0]
+        return [self.words[i - 1] for i in ids if i > 0]
 
     @cached_property
     def _sentencepiece(self) -> Any:

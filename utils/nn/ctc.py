@@ -55,22 +55,6 @@ def _torch_ctc(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[in
     )
 
 
-def consistency(log_probs: Tensor, lengths: Tensor) -> Tensor:
-    """How far the two views of each utterance are from saying the same (CR-CTC: Yao et al. 2024, equation 3), in nats.
-
-    Args:
-      log_probs: (2N, T, V), the first views of N utterances, then their second views.
-      lengths: (2N,), frames of each.
-    Returns:
-      (N,): half the sum over frames of the Kullback-Leibler divergences both ways; each pulls one view to the other, which stands
-      still.
-    """
-    one, two = log_probs.float().chunk(2)
-    frames = (torch.arange(log_probs.shape[1], device=log_probs.device) < lengths[: len(one), None])[..., None]
-    toward = (F.kl_div(a, b.detach(), reduction="none", log_target=True) for a, b in ((one, two), (two, one)))
-    return sum((part * frames).sum((1, 2)) for part in toward) / 2
-
-
 def greedy(log_probs: Tensor, lengths: Tensor) -> List[List[int]]:
     """Best symbol a frame, repeats joined, blanks (0) removed. log_probs: (N, T, V)."""
     best = log_probs.argmax(-1).cpu()

@@ -25,7 +25,6 @@ PATHS = (
     "features.model",
     "ready.model",
     "vectors.meaning.path",
-    "vectors.outside",
     "rescore.llm.path",
     "rescore.word_lm.path",
     "lang.text",

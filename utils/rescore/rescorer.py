@@ -17,7 +17,7 @@ from utils.lang.fsa import some
 from utils.lang.graphs import load_fsa
 from utils.lang.hypothesis import Hypothesis
 from utils.lang.lexicon import read_lexicon
-from utils.lang.vocabulary import open_lexicon, used_lang
+from utils.lang.vocabulary import used_lang
 from utils.pipeline.config import made_with
 from utils.pipeline.contract import Job
 from utils.rescore.nbest_lists import NBestList, ScoredPath, write_lists
@@ -43,7 +43,7 @@ class Rescorer:
         # frames of the word head a frame of the first graph's lattices
         self.frame_ratio = model.subword_subsampling / model.word_subsampling if self.graphs[0] == "lattice" else 1.0
         self.lang = used_lang(job.inputs["lang"], decoded)
-        lexicon, trained = open_lexicon(self.lang, decode.unknown), len(read_lexicon(job.inputs["lang"]).words)
+        lexicon, trained = read_lexicon(self.lang), len(read_lexicon(job.inputs["lang"]).words)
         table = load_file(str(decoded / "words.safetensors")) if (decoded / "words.safetensors").exists() else {}
         self.vocabulary = Vocabulary(
             lexicon, trained, frozenset(lexicon.words[trained:]), table.get("vectors"), table.get("bias")
@@ -60,8 +60,7 @@ class Rescorer:
     def available(self) -> Available:
         """What hypotheses are scored with."""
         vocabulary, subword = self.vocabulary, self.graphs[0] == "lattice"
-        unknown = bool(vocabulary.proposed) or (vocabulary.lexicon.unknown and subword)
-        kinds = {"proposed": bool(self.proposals), "unknown": unknown, "added": bool(vocabulary.added)}
+        kinds = {"proposed": bool(self.proposals), "unknown": bool(vocabulary.proposed), "added": bool(vocabulary.added)}
         word_head = vocabulary.vectors is not None and subword
         return Available(self.config, word_head, frozenset(kind for kind, there in kinds.items() if there))
 
@@ -154,7 +153,7 @@ class Rescorer:
         Args:
           word_score: span or sequence.
         """
-        occurring = sorted({w for path in paths for w in path.words} - {self.vocabulary.lexicon.unknown_id})
+        occurring = sorted({w for path in paths for w in path.words})
         columns = {word: column for column, word in enumerate(occurring)}
         log_probs, highest = self.view(kept, n, occurring)
         if word_score == "span":
@@ -184,5 +183,5 @@ def _lattices(piece: Dict[str, Any], graph: str) -> Any:
 
 
 def _head_outputs(piece: Dict[str, Any]) -> Dict[str, Tensor]:
-    """What decoding kept of the heads' outputs for a piece (`Decoder._piece`)."""
+    """What decoding kept of the heads' outputs for a piece (`FirstPassDecoder._piece`)."""
     return load_file(str(piece["path"].with_name(piece["path"].name + "-scores.safetensors")))

@@ -13,7 +13,7 @@ from utils.core.files import read_jsonl, write_jsonl
 from utils.core.timing import timed
 from utils.decode.posteriors import oracle, word_posteriors
 from utils.decode.word_lattice import WordLattice, word_lattices
-from utils.lang.lexicon import UNKNOWN, Lexicon
+from utils.lang.lexicon import Lexicon
 from utils.rescore.confidence import Calibration, calibrate, correct
 from utils.rescore.nbest_lists import ScoredPath
 from utils.rescore.rescoring import FEATURES, vector
@@ -68,8 +68,7 @@ class WholeLattices:
         """
         self.lexicon, self.frame_ratio, self.frame_seconds, self.settings = lexicon, frame_ratio, frame_seconds, settings
         kinds = Kinds(added=frozenset(lexicon.words[trained:]))
-        names = [*lexicon.words, "", UNKNOWN]  # of word ids from 1; #0 is on no arc
-        self.counts = {s.name: np.array([0, *(s.of_word(word, kinds) for word in names)]) for s in OF_ARCS if s.of_word}
+        self.counts = {s.name: np.array([0, *(s.of_word(word, kinds) for word in lexicon.words)]) for s in OF_ARCS if s.of_word}
 
     def read(
         self,
@@ -111,10 +110,10 @@ class WholeLattices:
 
     def _parts(self, lattice: WordLattice, view: Optional[View], n: int) -> Tuple[np.ndarray, Dict[str, float]]:
         """The acoustic score and OF_ARCS of each arc, (A, 1 + OF_ARCS), and the word head's highest log-probabilities."""
-        ids, unknown = lattice.words, self.lexicon.unknown_id if self.lexicon.unknown else -1
+        ids = lattice.words
         scores = {"lm": lattice.lm, "word": np.zeros(len(ids)), **{name: table[ids] for name, table in self.counts.items()}}
         log_probs: Dict[str, float] = {}
-        occurring = sorted(set(ids.tolist()) - {0, unknown})
+        occurring = sorted(set(ids.tolist()) - {0})
         if view is not None and occurring:
             frames, log_probs = view(n, occurring)
             columns = np.where(np.isin(ids, occurring), np.searchsorted(occurring, ids), -1)

@@ -34,13 +34,11 @@ class Batch:
     subwords: List[List[int]]  # sub-word ids of each transcript; words outside the lexicon are left out
     words: List[List[int]]  # word ids likewise
 
-    def part(self, first: int, last: int, views: int) -> "Batch":
-        """Utterances `first` to `last`, not included, in all of their views."""
-        own = len(self.ids) // views
-        rows = [view * own + n for view in range(views) for n in range(first, last)]
+    def part(self, first: int, last: int) -> "Batch":
+        """Utterances `first` to `last`, not included."""
+        rows = slice(first, last)
         lengths = self.lengths[rows]
-        ids, subwords, words = ([kept[row] for row in rows] for kept in (self.ids, self.subwords, self.words))
-        return Batch(ids, self.x[rows, : int(lengths.max())], lengths, subwords, words)
+        return Batch(self.ids[rows], self.x[rows, : int(lengths.max())], lengths, self.subwords[rows], self.words[rows])
 
     def pin_memory(self) -> "Batch":
         """The same in memory that a GPU reads by itself; DataLoader calls it."""
@@ -138,14 +136,12 @@ class Augment:
         )
 
 
-def collate(cuts: Sequence, features: Features, lexicon: Lexicon, augment: Optional[Augment] = None, views: int = 1) -> Batch:
-    """Load, augment and pad a batch; with several views, all utterances once more for each, in the same order, masked anew."""
-    cuts = list(cuts)
+def collate(cuts: Sequence, features: Features, lexicon: Lexicon, augment: Optional[Augment] = None) -> Batch:
+    """Load, augment and pad a batch."""
     loaded = [features(cut) for cut in cuts]
     if augment is not None:  # each utterance alone: masks are a share of its own length
         loaded = [augment.warp(x[None])[0] for x in loaded]
-        loaded = [augment.mask(x[None])[0] for _ in range(views) for x in loaded]
-        cuts *= views
+        loaded = [augment.mask(x[None])[0] for x in loaded]
     words = [[w for w in cut.supervisions[0].text.split() if w in lexicon.word_id] for cut in cuts]
     return Batch(
         [cut.id for cut in cuts],
@@ -159,8 +155,8 @@ def collate(cuts: Sequence, features: Features, lexicon: Lexicon, augment: Optio
 class _Collated(Dataset):
     """By a seed and cuts: their batch, and what the random number generators hold behind it; or the error that it met."""
 
-    def __init__(self, features: Features, lexicon: Lexicon, augment: Augment, views: int) -> None:
-        self.features, self.rest = features, (lexicon, augment, views)
+    def __init__(self, features: Features, lexicon: Lexicon, augment: Augment) -> None:
+        self.features, self.rest = features, (lexicon, augment)
 
     def __getitem__(self, step: Step) -> Union[Tuple[int, Batch, bytes], UserError]:
         seed, cuts = step
@@ -173,7 +169,7 @@ class _Collated(Dataset):
 
 
 def training_batches(
-    steps: Iterable[Step], features: Features, lexicon: Lexicon, augment: Augment, views: int, workers: int, pin: bool
+    steps: Iterable[Step], features: Features, lexicon: Lexicon, augment: Augment, workers: int, pin: bool
 ) -> Iterator[Batch]:
     """The batch of each step, in order. All random numbers of a step, the dropout of the model that gets the batch among them,
     follow from its seed alone: a resumed run draws what an uninterrupted one would have drawn, and so does one with other `workers`.
@@ -187,7 +183,7 @@ def training_batches(
       UserError: what `collate` raises; a worker that is killed.
     """
     loader = DataLoader(
-        _Collated(features, lexicon, augment, views),
+        _Collated(features, lexicon, augment),
         batch_size=None,
         sampler=steps,
         num_workers=workers,

@@ -18,7 +18,7 @@ from utils.core.errors import UserError
 from utils.core.files import write_json, write_jsonl
 from utils.core.memory import Parts, in_parts
 from utils.lang.lexicon import Lexicon
-from utils.nn.ctc import Span, align, consistency, ctc, greedy, word_spans
+from utils.nn.ctc import Span, align, ctc, greedy, word_spans
 from utils.nn.model import AcousticModel, Output, average, parameters, save
 from utils.train import checkpoints
 from utils.train.dataset import Augment, Batch, Features, Step, collate, epoch_batches, ordered_batches, training_batches
@@ -56,7 +56,6 @@ class Trainer:
         self.config, self.out, self.device, self.log = config, out, torch.device(device), log
         self.workers = workers
         self.augment = Augment(config.train)
-        self.views = 2 if config.loss.consistency else 1
         self.optimizer = torch.optim.AdamW(
             parameter_groups(model, config.train), lr=config.train.learning_rate, betas=(0.9, 0.98), foreach=True
         )
@@ -68,9 +67,7 @@ class Trainer:
         self.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
         self.scaler = grad_scaler(precision == "fp16")
         self.epoch, self.batch, self.step = 0, 0, 0  # the next batch of the epoch, and steps done
-        self.epoch_batches = lru_cache(2)(
-            lambda epoch: epoch_batches(train_cuts, config.train.batch_seconds / self.views, config.seed, epoch)
-        )
+        self.epoch_batches = lru_cache(2)(lambda epoch: epoch_batches(train_cuts, config.train.batch_seconds, config.seed, epoch))
         self.progress = 0.0  # share of the training that is done
         self.best: List[Tuple[float, str]] = []  # (error on dev, file), best first
         self.curve: List[Dict[str, float]] = []
@@ -111,9 +108,7 @@ class Trainer:
     def batches(self) -> Iterator[Batch]:
         """The batches of all steps that are left of the training."""
         pin = self.device.type == "cuda"
-        return training_batches(
-            self._steps(self.epoch, self.batch), self.features, self.lexicon, self.augment, self.views, self.workers, pin
-        )
+        return training_batches(self._steps(self.epoch, self.batch), self.features, self.lexicon, self.augment, self.workers, pin)
 
     def _steps(self, epoch: int, batch: int) -> Iterator[Step]:
         for epoch in range(epoch, self.config.train.epochs):
@@ -125,10 +120,8 @@ class Trainer:
 
     def dry_run(self) -> None:
         """Forward and backward over the batch with the longest utterances: what can't fit in memory fails now, not in hours."""
-        longest = ordered_batches(self.train_cuts, self.config.train.batch_seconds / self.views)[0]
-        self.backward(
-            collate(longest, self.features, self.lexicon, self.augment, self.views), "the longest batch, before training"
-        )
+        longest = ordered_batches(self.train_cuts, self.config.train.batch_seconds)[0]
+        self.backward(collate(longest, self.features, self.lexicon, self.augment), "the longest batch, before training")
 
     def backward(self, batch: Batch, what: str) -> Tuple[float, Dict[str, float]]:
         """Make the gradients of a batch's loss, of its parts one by one where memory does not suffice for the whole.
@@ -138,13 +131,12 @@ class Trainer:
         Returns:
           as `losses`, in numbers.
         """
-        ids = batch.ids[: len(batch.ids) // self.views]
 
         def work(parts: Parts) -> Tuple[float, Dict[str, float]]:
             self.optimizer.zero_grad(set_to_none=True)
             total, sums = 0.0, {}
             for first, last in parts:
-                loss, means = self.losses(batch if len(parts) == 1 else batch.part(first, last, self.views), batch)
+                loss, means = self.losses(batch if len(parts) == 1 else batch.part(first, last), batch)
                 self.scaler.scale(loss).backward()
                 total += loss.item()
                 for head, mean in means.items():
@@ -152,7 +144,7 @@ class Trainer:
             return total, sums
 
         remedy = f"lower data.max_duration, or take a smaller model; train.batch_seconds is {self.config.train.batch_seconds:g}"
-        return in_parts(work, ids, what, remedy, self.log)
+        return in_parts(work, batch.ids, what, remedy, self.log)
 
     def update(self, batch: Batch, what: str) -> Tuple[float, Dict[str, float], float]:
         """One step of the optimiser, as `backward`; gives its losses and the norm of the gradient, which is not finite where fp16
@@ -166,7 +158,7 @@ class Trainer:
         return loss, means, float(norm)
 
     def losses(self, batch: Batch, whole: Optional[Batch] = None) -> Tuple[Tensor, Dict[str, Tensor]]:
-        """The weighted loss a token, and each head's loss a token (natural log), which has the weighted consistency in it.
+        """The weighted loss a token, and each head's loss a token (natural log).
 
         Args:
           whole: the batch of which this is a part, whose losses sum to its own.
@@ -179,10 +171,8 @@ class Trainer:
             output = self.model(x, lengths)
         chosen = targets = offsets = None
         if output.frames is not None:
-            negatives, outside = (weights.negatives, weights.outside) if self.model.training else (-1, 0)
+            negatives = weights.negatives if self.model.training else -1
             chosen, targets, offsets = choose_words(batch.words, self.lexicon.vocabulary, negatives)
-            if outside:
-                chosen, offsets = self._with_outside(chosen, offsets, outside)
             chosen, offsets = chosen.to(self.device), offsets.to(self.device)
         heads = self._heads(output, batch, chosen, targets, offsets)
         per_head = {head: ctc(*said, weights.backend) for head, said in heads.items()}
@@ -191,9 +181,6 @@ class Trainer:
                 self._stop_at_nan(batch, head, loss)
         whole = whole or batch
         tokens = {"subword": sum(map(len, whole.subwords)), "word": sum(map(len, whole.words))}
-        if self.views == 2:
-            for head, (log_probs, lengths, _) in heads.items():
-                per_head[head] = per_head[head] + weights.consistency * consistency(log_probs, lengths).repeat(2)
         means = {head: loss.sum() / max(tokens[head], 1) for head, loss in per_head.items()}
         total = sum(getattr(weights, head) * mean for head, mean in means.items())
         if weights.grounding.weight and self.progress >= weights.grounding.begin and any(batch.words):
@@ -261,14 +248,6 @@ class Trainer:
                 frame = cut.frame_shift * self.config.model.word_subsampling
                 for word, (start, end) in zip(row, spans):
                     yield cut.id, start * frame, (end - start) * frame, self.lexicon.words[word - 1]
-
-    def _with_outside(self, chosen: Tensor, offsets: Tensor, count: int) -> Tuple[Tensor, Tensor]:
-        """Rows of `count` words of no utterance too, each for itself: what is said is none of them."""
-        first, rows = len(self.lexicon.words), self.model.word.words.rows
-        if rows == first:
-            raise UserError("loss.outside wants words of no utterance, and the table has none: --set vectors.outside=cmudict")
-        others = torch.randint(first, rows, (count,)).unique()
-        return torch.cat((chosen, others)), torch.cat((offsets, torch.zeros(len(others))))
 
     def _train_epoch(self, batches: Iterator[Batch], board: Any) -> None:
         settings = self.config.train

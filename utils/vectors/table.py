@@ -1,20 +1,16 @@
 """The parts of the word-vector table that come from a word's form: its letters, and its phones.
 
-A table is a dict of tensors; row = word id - 1, and words of no utterance (`vectors.outside`) come after the lexicon's:
+A table is a dict of tensors; row = word id - 1, and words that only synthesised speech has come after the lexicon's:
   letters  (V, L) uint8 or int16: ids from 1, padded with 0
   phones   (V, K, P) uint8 or int16: likewise, of up to K pronunciations; zeros for a word without any
   meaning  (V, D) float32, and known (V,) bool: see meaning.py
 """
 
-from pathlib import Path
-from typing import Iterable, List, Mapping, Sequence, Tuple
+from typing import List, Mapping, Sequence, Tuple
 
 import numpy as np
 import torch
 from torch import Tensor
-
-from utils.lang.units import cmudict
-from utils.text.sentences import lines
 
 PRONUNCIATIONS = 4  # of a word, at most
 
@@ -50,13 +46,3 @@ def numbered_pronunciations(spoken: Sequence[Sequence[Sequence[str]]], alphabet:
     most = max(map(len, kept), default=0)
     flat = numbered([phones for variants in kept for phones in variants + [()] * (most - len(variants))], alphabet)
     return flat.view(len(spoken), most, flat.shape[1])
-
-
-def outside(name: str, words: Sequence[str]) -> List[str]:
-    """Words of no utterance, which training learns to tell apart: all of cmudict, or of a file with one word a line.
-
-    `words` are left out, and words with a letter that none of `words` has.
-    """
-    listed: Iterable[str] = cmudict() if name == "cmudict" else (line.strip() for line in lines(Path(name)))
-    known, alphabet = set(words), {letter for word in words for letter in word}
-    return sorted({word for word in listed if word and word not in known and alphabet.issuperset(word)})

@@ -76,11 +76,6 @@ class WordVectors(nn.Module):
         if self.vectors is not None:
             self.meaning = nn.Linear(self.vectors.shape[1], dim, bias=False)
 
-    @property
-    def rows(self) -> int:
-        """Words in the table, those of no utterance among them."""
-        return len(next(part for part in (self.letters, self.phones, self.vectors) if part is not None))
-
     def forward(self, words: Tensor, dropout: Mapping[str, float] = {}) -> Tensor:
         """words: (W,), row numbers of the table -> (W, dim), unit length.
 
