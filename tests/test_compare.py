@@ -259,6 +259,7 @@ def test_the_results_page_fetches_nothing_and_escapes_names():
     assert {r["recipe"] for r in page_data(html)["rows"]} == {"</script><b>", "bpe_ctc"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("chromium"), reason="needs chromium")
 @pytest.mark.parametrize("width", (1280, 390))
 def test_nothing_scrolls_sideways(tmp_path, width):
@@ -329,6 +330,7 @@ def test_readmes_are_redrawn_in_place_from_committed_records(tmp_path, capsys):
     assert "results:begin" in capsys.readouterr().err and (tmp_path / "README.md").read_text() == "no markers"
 
 
+@pytest.mark.slow
 def test_committed_pages_and_picture_are_drawn_from_the_committed_records():
     for folder in sorted((ROOT / "egs").glob("*/")):
         if (folder / CLEAN).exists() and not (folder / DIRTY).exists():

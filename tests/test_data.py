@@ -169,6 +169,7 @@ def yesno_source(speech, tmp_path):
     return folder.parent
 
 
+@pytest.mark.slow
 def test_yesno_has_lhotses_train_and_test_and_a_dev(yesno_source, run_stages, exp):
     assert run_stages("--corpus", "yesno", "--stop-stage", "0", "--set", f"data.source={yesno_source}") == 0
     summary = read_json(finished(exp) / "summary.json")
@@ -256,6 +257,7 @@ def run_kaldi(run_stages, source, *changes):
     return run_stages("--corpus", "kaldi_dir", "--stop-stage", "0", *settings)
 
 
+@pytest.mark.slow
 def test_kaldi_dir_with_segments_and_relative_paths(kaldi_source, run_stages, exp, tmp_path):
     train = kaldi_source / "train"
     shutil.copy(kaldi.table(train / "wav.scp")["train0-en-conf-adminmenu"], kaldi_source / "long.wav")
@@ -272,6 +274,7 @@ def test_kaldi_dir_with_segments_and_relative_paths(kaldi_source, run_stages, ex
     np.testing.assert_array_equal(found["c"].load_audio()[0], whole[34000:48000])
 
 
+@pytest.mark.slow
 def test_missing_dev_and_test_are_cut_from_train_always_the_same(kaldi_source, run_stages, exp):
     shutil.rmtree(kaldi_source / "dev")
     first = kaldi_dir.prepare(data_config("kaldi_dir", source=str(kaldi_source)), exp, exp, 1, LOG)
@@ -402,6 +405,7 @@ def test_an_unreadable_table_stops_with_the_place_and_the_remedy(broken, message
     assert not list(exp.glob("*/data-????????"))
 
 
+@pytest.mark.slow
 def test_allowed_pipes_and_a_chosen_channel_of_stereo_at_another_rate(kaldi_source, run_stages, exp):
     rows = kaldi.table(kaldi_source / "train" / "wav.scp")
     first = sorted(rows)[0]

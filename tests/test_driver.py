@@ -89,6 +89,7 @@ def test_help_and_refused_options_need_the_standard_library_alone(arguments, sta
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_gpu_that_is_not_there_is_refused(kaldi_source, exp):
     done = subprocess.run(
         [
@@ -232,6 +233,7 @@ def test_a_killed_driver_leaves_no_process_that_holds_the_lock(waiting, exp):
     assert len(list(exp.glob("*/data-????????"))) == 1 and not list(exp.rglob(".tmp-*"))
 
 
+@pytest.mark.slow
 def test_of_two_runs_at_once_the_second_waits_and_does_nothing(waiting, exp):
     first = begin(waiting, exp)
     second = subprocess.Popen(waiting, cwd=ROOT, env=quiet(), stderr=subprocess.PIPE, text=True)

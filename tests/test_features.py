@@ -135,6 +135,7 @@ def test_the_statistics_make_the_training_features_standard(corpus):
     np.testing.assert_allclose(stats["std"], x.std(0), atol=0.01)
 
 
+@pytest.mark.slow
 def test_every_speaker_of_every_split_has_statistics_of_its_own_audio(corpus):
     folder = make(corpus, "features.normalise=speaker")
     stats = load_file(folder / "cmvn.safetensors")
@@ -180,6 +181,7 @@ def test_denoising_lowers_the_pauses_more_than_the_speech(corpus):
         assert np.quantile(x, 0.05) - np.quantile(y, 0.05) > max(0.0, x.max() - y.max())
 
 
+@pytest.mark.slow
 def test_bad_audio_is_left_out_by_name_and_counted(corpus, tmp_path):
     nan = tmp_path / "nan.wav"
     samples = cuts(corpus.data, "train")[7].load_audio()[0].copy()

@@ -80,6 +80,7 @@ def test_killed_training_goes_on_to_the_same_model(command, run_stages, exp):
     assert (train / "model.safetensors").read_bytes() == resumed
 
 
+@pytest.mark.slow
 def test_settings_that_no_model_can_have_are_refused(command, run_stages, exp):
     """Fewer tied states than there are states of phones."""
     assert run_stages(*command, "--stop-stage", "5", "--set", "gmm.leaves=10") == 1

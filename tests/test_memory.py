@@ -133,6 +133,7 @@ def test_parts_that_an_interrupted_run_left_are_gone_before_the_next(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {*done, "00001-lattice.pt"}  # which is written anew
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="counts the page faults of Linux")
 def test_memory_that_is_asked_for_again_is_kept():
     program = """

@@ -102,6 +102,7 @@ def test_added_words_occur_where_those_do_that_they_are_like(order):
         assert 10 ** model.word(("nuptse",), "enter") == pytest.approx(sum(half))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_agrees_with_the_formula(order):
     model = ngram.estimate(SENTENCES, order)

@@ -72,6 +72,7 @@ def test_pocketsphinx_hears_an_utterance_apart_from_those_before_it(speech):
     assert alone == [one.words(w, "en", {}) for w in waves] and all(alone)
 
 
+@pytest.mark.slow
 def test_silence_is_no_error(whisper_model):
     seconds = {}
     whisper = ready.Whisper(settings("whisper_zero", f"ready.model={whisper_model}"), "cpu", {"en"})

@@ -217,6 +217,7 @@ def test_two_people_add_records_and_git_merges_them(tmp_path):
     assert len((folder / CLEAN).read_text().splitlines()) == 1 + 8
 
 
+@pytest.mark.slow
 def test_records_written_at_the_same_time_are_all_kept(tmp_path):
     code = (
         "import sys; sys.path[:0] = ['tests', '.']\nfrom pathlib import Path\nfrom support.fabricate import record\n"
@@ -254,6 +255,7 @@ def test_few_files_are_committed_under_egs():
     assert 10 < len(files) <= 60 and not [name for name in files if ".dirty." in name]
 
 
+@pytest.mark.slow
 def test_committed_records_are_defaults_or_have_a_name():
     """Others are kept only where they are the best of their recipe on dev."""
     for folder in sorted((ROOT / "egs").glob("*/")):

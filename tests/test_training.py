@@ -86,6 +86,7 @@ def test_a_checkpoint_cut_short_is_passed_over(prepared, tmp_path, caplog):
         checkpoints.load(folder, logging.getLogger("test"))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_architecture_is_refused(prepared, tmp_path):
     trainer(prepared, tmp_path / "run", epochs=1).run()
     prepared.config.model.dim = 48
