@@ -1,4 +1,4 @@
-"""Recognition with a GMM-HMM: Kaldi's lattice decoder over HCLG; scores and search are one link, since it scores as it searches."""
+"""Recognition with a GMM-HMM: Kaldi's lattice decoder over HCLG. It scores as it searches, so both are timed as one link."""
 
 from pathlib import Path
 from types import SimpleNamespace

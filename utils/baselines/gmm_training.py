@@ -138,19 +138,20 @@ class GmmTrainer:
         self._account(lost, number)
         if phase == "tree":
             stats = gmm_tree.merge([gmm_tree.Contexts(**part) for part in parts])
-            tree, sums = gmm_tree.build(stats, hmm.silence, self.settings.leaves)
-            pdfs, score, counts = np.arange(len(sums.frames)), gmm_tree.density(sums), np.zeros(0)  # of other transition ids
-            blank = Mixtures(pdfs, np.ones(len(pdfs)), np.zeros_like(sums.first), np.ones_like(sums.first))
-            mixtures = estimate(blank, Statistics(sums.frames, sums.first, sums.second, score))
+            tree, leaves = gmm_tree.build(stats, hmm.silence, self.settings.leaves)
+            pdfs, counts = np.arange(len(leaves.frames)), np.zeros(0)  # the counts are of other transition ids
+            blank = Mixtures(pdfs, np.ones(len(pdfs)), np.zeros_like(leaves.first), np.ones_like(leaves.first))
+            sums = Statistics(leaves.frames, leaves.first, leaves.second, gmm_tree.density(leaves))
+            mixtures = estimate(blank, sums)
         else:
             sums, tree = Statistics(**{name: sum(part[name] for part in parts) for name in parts[0]}), model.tree
-            score, occupied = sums.score, np.bincount(model.mixtures.pdf, sums.frames)
+            occupied = np.bincount(model.mixtures.pdf, sums.frames)
             random = np.random.default_rng((self.seed, number))  # a resumed run draws what an uninterrupted one would have drawn
             mixtures = grow(estimate(model.mixtures, sums), occupied, self._wanted(number), random)
         count = sums.frames.sum()
-        what = (number + 1, len(self.phases), phase, score / count, len(mixtures.pdf), mixtures.pdf[-1] + 1)
+        what = (number + 1, len(self.phases), phase, sums.score / count, len(mixtures.pdf), mixtures.pdf[-1] + 1)
         self.log.info("pass %d of %d (%s): %.3f nats a frame; %d Gaussians of %d states", *what)
-        return GmmModel(mixtures, tree, counts, np.concatenate((model.curve, [[count, score / count, len(lost)]])))
+        return GmmModel(mixtures, tree, counts, np.concatenate((model.curve, [[count, sums.score / count, len(lost)]])))
 
     def _wanted(self, number: int) -> int:
         """Gaussians after a pass: in even steps to all of them in the first part of its phase."""

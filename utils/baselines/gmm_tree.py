@@ -86,6 +86,7 @@ def build(stats: Contexts, silence: int, leaves: int) -> Tuple[bytes, Contexts]:
     total = len(roots)
     while queue and total < leaves:
         node = heapq.heappop(queue)[2]
+        assert node.best is not None  # or it would not be in the queue
         _, key, number = node.best
         yes = asked[number][stats.keys[node.rows, key]]
         node.question = (key, np.flatnonzero(asked[number]))

@@ -7,7 +7,7 @@ Phone ids are the lexicon's token ids, silence, and the disambiguation symbols #
 import math
 import sys
 from pathlib import Path
-from typing import Any, List, Tuple
+from typing import Any, List, Optional, Tuple
 
 import numpy as np
 
@@ -39,10 +39,10 @@ class Hmm:
     Args:
       lexicon: its units are the phones.
       tree: (phone in context, state) -> pdf, in Kaldi's binary format; empty: a pdf a state of each phone, whatever its context.
-      counts: of transition ids in an alignment; empty: the topology's own probabilities (3/4 to stay, 1/4 to leave).
+      counts: of transition ids in an alignment; None or empty: the topology's own probabilities (3/4 to stay, 1/4 to leave).
     """
 
-    def __init__(self, lexicon: Lexicon, tree: bytes = b"", counts: np.ndarray = np.zeros(0)) -> None:
+    def __init__(self, lexicon: Lexicon, tree: bytes = b"", counts: Optional[np.ndarray] = None) -> None:
         khg, _ = libraries()
         self.lexicon, self.silence = lexicon, len(lexicon.tokens) + 1
         phones = list(range(1, self.silence + 1))
@@ -57,7 +57,7 @@ class Hmm:
         else:
             self.tree = khg.monophone_context_dependency(phones, [-1] + [STATES] * len(phones))
         self.transitions = khg.TransitionModel(self.tree, topology)
-        if len(counts):
+        if counts is not None and len(counts):
             self.transitions.mle_update(counts, khg.MleTransitionUpdateConfig())
         self.pdf = np.array([-1] + [self.transitions.transition_id_to_pdf(t) for t in range(1, self.ids)])  # of a transition id
 

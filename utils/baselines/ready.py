@@ -34,7 +34,8 @@ class Whisper:
                 f"ready.model={self.folder} has no tokenizer.json, which recognising needs beside the encoder's files"
             )
         self.bytes = (self.folder / "model.bin").stat().st_size
-        self.beam, self.tokens, self.model = config.beam, config.tokens, None
+        self.beam, self.tokens = config.beam, config.tokens
+        self.model: Any = None  # a faster_whisper.WhisperModel, once it is loaded
 
     def words(self, samples: np.ndarray, language: str, seconds: Dict[str, float]) -> str:
         """What is said in samples (S,) float32 at 16 kHz; the seconds of encoder and search are added to `seconds`.

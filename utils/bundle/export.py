@@ -97,6 +97,7 @@ def difference(flat: Flat, feature_dim: int, path: Path) -> float:
 
 def save_word_vectors(model: AcousticModel, words: List[str], path: Path) -> None:
     """Write the composed table: `vectors` (V, dim), `bias` (V,), the words in the metadata, one a line."""
+    assert model.word is not None  # `output_names` has no words otherwise
     with torch.no_grad():
         vectors, bias = model.word.table(torch.arange(len(words)))
     with atomic_path(path) as temporary:

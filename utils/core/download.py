@@ -182,7 +182,8 @@ def _fetch(url: str, part: Path) -> None:
         if error.code != 416:  # 416: nothing is left to get, or the part is not of this file
             raise
         part.unlink()
-        return _fetch(url, part)
+        _fetch(url, part)
+        return
     with response:
         resumed = have > 0 and response.status == 206
         left = response.headers.get("Content-Length")

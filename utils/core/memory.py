@@ -53,9 +53,11 @@ def gpu_peak(device: Union[str, torch.device]) -> int:
 
 
 def keep_freed() -> None:
-    """Let this process, and its later forks, keep the memory that they free: a model that takes and gives back megabytes for every
-    utterance else spends up to a fifth of its time on the zeros that the kernel fills new pages with. It can't be undone, so it is
-    for a stage, whose process is its own, to ask for. Does nothing without glibc.
+    """Let this process and its later forks keep the memory that they free.
+
+    Otherwise a model that allocates and frees megabytes for every utterance spends up to a fifth of its time waiting for the
+    kernel to zero new pages. This can't be undone, so only a stage, which has a process of its own, asks for it. Does nothing
+    without glibc.
     """
     libc = ctypes.CDLL(None)
     if hasattr(libc, "mallopt"):

@@ -34,8 +34,9 @@ def run_all(work: Callable[..., Any], pieces: Sequence[Tuple], nj: int, what: st
 
 
 def in_fork(what: str, work: Callable[..., Any], *arguments: Any) -> Any:
-    """What `work(*arguments)` returns, in a fork of its own. k2 keeps threads once it has made larger graphs, and later forks of a
-    process that has them would wait for theirs in vain.
+    """Run `work(*arguments)` in a fork of its own and return its result.
+
+    k2 keeps threads once it has made larger graphs. Later forks of a process that has them would wait for these threads for ever.
     """
     with _forks(work, 1, what, "run again with more memory, or with fewer words") as pool:
         return pool.submit(_call, arguments).result()
@@ -72,6 +73,7 @@ def threaded(work: Callable[[Any], Any], items: Collection[Any], nj: int, what: 
 
 
 def _call(piece: Tuple) -> Any:
+    assert _work is not None  # `_forks` set it before the fork
     return _work(*piece)
 
 

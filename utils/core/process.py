@@ -39,7 +39,7 @@ def apart(work: Callable[[], int], grace: float = 15.0) -> Tuple[int, Optional[i
         os.kill(parent, signal.SIGSTOP)
         _signal_group(child, signal.SIGCONT)
 
-    with _handlers({**{s: stop for s in kept}, signal.SIGALRM: stop, signal.SIGTSTP: pause}):
+    with _handlers({**dict.fromkeys(kept, stop), signal.SIGALRM: stop, signal.SIGTSTP: pause}):
         signal.pthread_sigmask(signal.SIG_SETMASK, old_mask)
         _, status = os.waitpid(child, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -11,7 +11,7 @@ from typing import Any, Dict
 def git_state(root: Path) -> Dict[str, Any]:
     """`git_commit` and `git_clean` of a checkout; 'unknown' and False outside git.
 
-    Records, their tables and documentation don't count: a run that writes its records doesn't make the tree of the next one dirty.
+    Records, their tables and documentation don't count: a run that writes records must not make the tree of the next one dirty.
     """
 
     def git(*arguments: str) -> str:

@@ -47,6 +47,7 @@ def read(
                 f"{folder / 'wav.scp'}: recording '{recording}' lies in a Kaldi archive ({path}); write it to an "
                 "audio file first (Kaldi: wav-copy)"
             )
+    where: Dict[str, Tuple[str, float, Optional[float]]]
     if segments is None:
         where = {recording: (recording, 0.0, None) for recording in waves}
         table_name = "wav.scp"

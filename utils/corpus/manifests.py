@@ -193,7 +193,7 @@ def _cuts(
 
     cuts: Dict[str, Dict[str, MonoCut]] = {split: {} for split in SPLITS}
     rates: Counter = Counter()
-    for ((recording_id, path, channel), spoken), found in zip(files.items(), threaded(look, files.items(), nj, "audio")):
+    for ((recording_id, path, _), spoken), found in zip(files.items(), threaded(look, files.items(), nj, "audio")):
         recording = None
         for u, problem in zip(spoken, found.problems):
             if problem is None and recording is None:

@@ -48,8 +48,9 @@ class FirstPassDecoder:
         return min(BATCH_SECONDS, SCORES * WORD_FRAME / max(words, 1))
 
     def decode(self, cuts: Sequence[Any], out: Path) -> None:
-        """Decode a batch, longest utterance first, and write it as a piece; `<out>.json` comes last. Where memory does not suffice
-        for the whole, it is several pieces: `<out>`, `<out>-1` and so on.
+        """Decode a batch, longest utterance first, and write it as a piece; `<out>.json` comes last.
+
+        If memory does not suffice for the whole batch, it becomes several pieces: `<out>`, `<out>-1` and so on.
         """
 
         def work(parts: Parts) -> None:
@@ -238,8 +239,9 @@ def write_piece(
     seconds: Dict[str, float],
     sizes: Mapping[str, Sequence[int]] = {},
 ) -> None:
-    """Write `<out>.json`: ids and references of some cuts, their words by decoding, seconds of one core by link, and `sizes`, arcs
-    and frames of the lattices by graph.
+    """Write `<out>.json`: ids and references of some cuts, words by decoding, CPU seconds by link.
+
+    sizes: arcs and frames of the lattices, by graph.
     """
     write_json(
         out.with_name(out.name + ".json"),

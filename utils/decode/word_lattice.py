@@ -1,6 +1,6 @@
-"""Word lattices: each word of a k2 lattice an arc of its own, from the frame at which it is entered to that of the next word.
+"""Word lattices: each word of a k2 lattice becomes one arc, from the frame at which it is entered to that of the next word.
 
-So a word's span is known wherever in the lattice it stands, and the word head's score of the span is one more attribute of the arc.
+So the span of a word is known anywhere in the lattice, and the word head's score of the span is one more attribute of the arc.
 """
 
 from dataclasses import dataclass
@@ -161,8 +161,9 @@ def word_lattices(lattices: Any, lm_scale: float, beam: float) -> List[WordLatti
 
 
 def _states(lattices: Any) -> Tuple[np.ndarray, ...]:
-    """Where each lattice's states begin among all, (N + 1,); each arc's lattice, its two states, and how far below the best path of
-    its lattice the best path through it is: inf where it leads nowhere.
+    """Where each lattice's states begin among all, (N + 1,), and for each arc its lattice, its two states, and its distance.
+
+    The distance is how far the best path through the arc is below the lattice's best path: inf if the arc leads nowhere.
     """
     shape = lattices.arcs.shape()
     edges, arcs = shape.row_splits(1).numpy().astype(np.int64), lattices.arcs.values()[:, :2].numpy()

@@ -16,8 +16,9 @@ BLOCK = 4096
 
 
 def confusion(cosines: Tensor, scale: float) -> Tensor:
-    """The share of the score that another word gets where speech lies exactly on the word's own vector, the two-word softmax of the
-    word head: 1 / (1 + exp(scale (1 - cosine))); 0.5 for words of one vector.
+    """The share of the probability that another word gets where speech lies exactly on the word's own vector.
+
+    This is the two-word softmax of the word head: 1 / (1 + exp(scale (1 - cosine))), so 0.5 for words of the same vector.
     """
     return torch.sigmoid(scale * (cosines - 1))
 

@@ -112,8 +112,8 @@ class NGram:
             new.setdefault(gram[:-1], set()).update(gives.get(gram[-1], ()))
         for context, words in new.items():
             for word in words:
-                got = (gives[other][word] * 10 ** self.word(context, other) for other in like[word])
-                logp[(*context, word)] = math.log10(sum(got))
+                p = sum(gives[other][word] * 10 ** self.word(context, other) for other in like[word])
+                logp[context + (word,)] = math.log10(p)
         if self.order == 1:
             return NGram(1, logp, self.backoff)
         before, backoff = NGram(self.order, dict(logp), self.backoff), dict(self.backoff)
@@ -232,7 +232,7 @@ class Mixture:
                 following.setdefault(gram[:-1], []).append(gram[-1])
             following.pop((), None)
             for context, words in following.items():
-                left = 1 - sum(10 ** made.logp[(*context, word)] for word in words)
+                left = 1 - sum(10 ** made.logp[context + (word,)] for word in words)
                 below = 1 - sum(10 ** made.word(context[1:], word) for word in words)
                 made.backoff[context] = math.log10(left / below) if left > 1e-12 and below > 1e-12 else UNPREDICTED
         return made

@@ -1,5 +1,6 @@
-"""Vocabulary packs: words added to a trained model, which stays as it is. A pack is a safetensors file with the words' vectors, and
-in its metadata their units and where each came from.
+"""Vocabulary packs: words added to a trained model, whose file does not change.
+
+A pack is a safetensors file with the words' vectors; its metadata has their units and where each came from.
 """
 
 import json
@@ -52,10 +53,9 @@ class Pack:
         gone = set(words)
         keep = [n for n, word in enumerate(self.words) if word not in gone]
         left = [self.words[n] for n in keep]
-        spoken, origin = ({word: table[word] for word in left} for table in (self.spoken, self.origin))
-        frequency, like = (
-            {word: kept for word, kept in table.items() if word not in gone} for table in (self.frequency, self.like)
-        )
+        spoken, origin = {word: self.spoken[word] for word in left}, {word: self.origin[word] for word in left}
+        frequency = {word: value for word, value in self.frequency.items() if word not in gone}
+        like = {word: shares for word, shares in self.like.items() if word not in gone}
         return Pack(self.model, left, self.vectors[keep], spoken, origin, frequency, like)
 
 

@@ -109,6 +109,7 @@ class Attention(nn.Module):
         self.output = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, valid: Tensor, rotation: Tuple[Tensor, Tensor]) -> Tensor:
+        """x: (N, T, C); valid: (N, T), 1 in frames that an utterance has -> (N, T, C)."""
         n, t, c = x.shape
         q, k, v = self.inputs(self.norm(x)).view(n, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
         scores = rotate(q, rotation) @ rotate(k, rotation).transpose(2, 3) * (c // self.heads) ** -0.5  # (N, H, T, T)
@@ -129,6 +130,7 @@ class Convolution(nn.Module):
         self.output = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
+        """x: (N, T, C); valid: (N, T), 1 in frames that an utterance has -> (N, T, C)."""
         x = F.glu(self.inputs(self.norm(x)), -1) * valid[..., None]
         x = self.depthwise(x.transpose(1, 2)[:, :, None])[:, :, 0].transpose(1, 2)
         return self.output(F.silu(self.middle(x.float())))

@@ -52,7 +52,8 @@ class AcousticModel(nn.Module):
     def word_log_probs(
         self, output: Output, words: Tensor, dropout: Mapping[str, float] = {}, offsets: Union[Tensor, float] = 0.0
     ) -> Tensor:
-        """Log-probabilities (N, T2, 1 + W) of blank and the words whose table rows are `words`: (W,), `offsets` added to scores."""
+        """Log-probabilities (N, T2, 1 + W) of blank and the table's rows `words` (W,); `offsets` are added to the scores."""
+        assert self.word is not None, "this model has no word head"
         vectors, bias = self.word.table(words, dropout)
         return word_scores(output.frames, output.blank, vectors, bias + offsets).log_softmax(-1)
 

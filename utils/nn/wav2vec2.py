@@ -64,6 +64,7 @@ class FeatureExtractor(nn.Module):
         self.conv_layers = nn.ModuleList([ConvLayer(a, n, *shape) for n, shape in enumerate(shapes)])
 
     def forward(self, x: Tensor) -> Tensor:
+        """Samples x: (N, 1, S) -> (N, C, T)."""
         for layer in self.conv_layers:
             x = layer(x)
         return x
@@ -82,8 +83,9 @@ class ConvLayer(nn.Module):
             self.layer_norm = nn.GroupNorm(outputs, outputs) if n == 0 else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """x: (N, inputs, T) -> (N, outputs, T')."""
         x = self.conv(x)
-        if self.over_channels:
+        if self.over_channels and self.layer_norm is not None:
             x = self.layer_norm(x.transpose(1, 2)).transpose(1, 2)
         elif self.layer_norm is not None:
             x = self.layer_norm(x)
@@ -99,6 +101,7 @@ class FeatureProjection(nn.Module):
         self.projection = nn.Linear(a.conv_dim[-1], a.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x: (N, T, C) -> (N, T, hidden_size)."""
         return self.projection(self.layer_norm(x))
 
 
@@ -125,7 +128,7 @@ class Transformer(nn.Module):
         """
         if self.before:
             x = x + self.pos_conv_embed(x)
-            x = x if self.stable else self.layer_norm(x)
+            x = x if self.stable or self.layer_norm is None else self.layer_norm(x)
         bias = None if self.rel_attn_embed is None else self._position_bias(x.shape[1], x.device)
         padding = None if lengths is None else valid_frames(lengths, x.shape[1])[:, None, None] == 0
         states = [x]
@@ -137,6 +140,7 @@ class Transformer(nn.Module):
 
     def _position_bias(self, frames: int, device: torch.device) -> Tensor:
         """(heads, T, T): a learned number for each distance, exact for near frames, in logarithmic steps for far ones (T5's)."""
+        assert self.rel_attn_embed is not None  # WavLM alone has these biases
         half = self.rel_attn_embed.num_embeddings // 2
         exact = half // 2
         positions = torch.arange(frames, device=device)
@@ -156,6 +160,7 @@ class PositionalConvolution(nn.Module):
         self.conv = nn.Conv1d(a.hidden_size, a.hidden_size, kernel, padding=kernel // 2, groups=a.num_conv_pos_embedding_groups)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x: (N, T, C) -> (N, T, C)."""
         return F.gelu(self.conv(x.transpose(1, 2))[..., : x.shape[1]].transpose(1, 2))
 
 
@@ -172,6 +177,7 @@ class Layer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, bias: Optional[Tensor], padding: Optional[Tensor]) -> Tensor:
+        """x: (N, T, C); bias: (heads, T, T), added to the attention; padding: (N, 1, 1, T), true behind an utterance's end."""
         if self.stable:
             x = x + self.dropout(self.attention(self.layer_norm(x), bias, padding))
             return x + self.dropout(self.feed_forward(self.final_layer_norm(x)))
@@ -189,6 +195,7 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x: (N, T, C) -> (N, T, C)."""
         return self.output_dense(self.dropout(F.gelu(self.intermediate_dense(x))))
 
 

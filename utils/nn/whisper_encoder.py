@@ -1,5 +1,7 @@
-"""The encoder of Whisper (Radford et al. 2022) in torch, with the weights of a model in CTranslate2's format: for its lower layers,
-and for training its upper ones. As a whole and frozen, CTranslate2 runs it faster (utils/features/whisper_front_end.py).
+"""The encoder of Whisper (Radford et al. 2022) in torch, with the weights of a model in CTranslate2's format.
+
+It gives the hidden states of lower layers and lets the upper ones be trained. The whole frozen encoder runs faster in CTranslate2
+(utils/features/whisper_front_end.py).
 """
 
 import struct
@@ -52,8 +54,8 @@ def read(folder: Path) -> Tuple[Architecture, Dict[str, Tensor]]:
         stored = _variables(path)
     except (struct.error, UnicodeDecodeError, ValueError, KeyError) as error:
         raise UserError(
-            f"{path} can't be read as weights in CTranslate2's format, version {VERSION}, in float16 or float32 ({error}): copy it "
-            f"again, or convert the model anew by ct2-transformers-converter --quantization float16"
+            f"{path} can't be read as weights in CTranslate2's format, version {VERSION}, in float16 or float32 ({error}): copy "
+            f"it again, or convert the model anew by ct2-transformers-converter --quantization float16"
         ) from None
     weights = {}
     for name in ("conv1", "conv2"):
@@ -86,8 +88,10 @@ def _renamed(stored: Dict[str, Tensor], theirs: str, ours: str) -> Dict[str, Ten
 
 
 def _variables(path: Path) -> Dict[str, Tensor]:
-    """What lies under `encoder/` in model.bin: version, name and revision of the model, then each variable's name, shape, type, and
-    bytes (ModelSpec._serialize in CTranslate2's Python package). Raises ValueError, KeyError or struct.error where it is not so.
+    """The variables below `encoder/` in model.bin.
+
+    The file holds version, name and revision of the model, then each variable's name, shape, type and bytes (ModelSpec._serialize
+    in CTranslate2's Python package). Raises ValueError, KeyError or struct.error where it does not.
     """
     out: Dict[str, Tensor] = {}
     with open(path, "rb") as stream:

@@ -121,7 +121,7 @@ def _spoken(number: float, language: str, to: str = "cardinal") -> str:
 
 
 def _chinese(number: int, inside: bool = False) -> str:
-    """Chinese cardinal (num2words has none): 29 -> 二十九, 105 -> 一百零五, 12000 -> 一万二千; `inside`: something stands before it."""
+    """Chinese cardinal (num2words has none): 29 -> 二十九, 105 -> 一百零五, 12000 -> 一万二千; inside: a digit precedes it."""
     if number >= 10000:
         size, unit = (10**8, "亿") if number >= 10**8 else (10**4, "万")
         high, low = divmod(number, size)

@@ -132,12 +132,12 @@ def oracle(utterances: Iterable[Tuple[str, Sequence[str], Iterable[Sequence[str]
     """
     out: Dict[str, int] = {}
     for name, reference, paths in utterances:
-        reference, best = list(reference), None
+        reference, best = list(reference), -1
         for path in {tuple(p) for p in paths} or {()}:
-            if best is None or abs(len(path) - len(reference)) < best:  # the lengths alone cost the rest
+            if best < 0 or abs(len(path) - len(reference)) < best:  # the lengths alone cost the rest
                 errors = kaldialign.edit_distance(reference, list(path))["total"]
-                best = errors if best is None else min(best, errors)
-        out[name] = int(best)
+                best = errors if best < 0 else min(best, errors)
+        out[name] = best
     return out
 
 

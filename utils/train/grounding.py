@@ -1,9 +1,9 @@
 """Acoustically grounded word vectors: the words' vectors against the stretches of speech in which they were said.
 
-CTC shows the word vectors one or two frames of a word, where its peak is. Here k2 aligns the words, and the mean of the frames of a
-word's whole span, its segment, is told from the segments of other words, and the word's vector from those of other words, both ways
-(the multi-view contrastive loss of He, Wang and Livescu 2017, as a softmax). Two neighbouring words are also taken for one, spelled
-and pronounced on end: words that the text doesn't have, said in real speech.
+CTC trains a word's vector on one or two frames, where the word's peak is. Here k2 aligns the words, and the mean of all frames
+of a word is its segment. A segment must be closer to the vector of its word than to those of other words, and the vector closer
+to this segment than to those of other words (the multi-view contrastive loss of He, Wang and Livescu 2017, as a softmax). Two
+neighbouring words also count as one, with joined spelling and pronunciation: new words, said in real speech.
 """
 
 from pathlib import Path

@@ -43,6 +43,7 @@ def with_added(
     model: AcousticModel, vectors: torch.Tensor, bias: torch.Tensor, added: torch.Tensor
 ) -> Tuple[torch.Tensor, torch.Tensor]:
     """The table with words added: (n, dim). A learned softmax has no vectors for them: they never fire."""
+    assert model.word is not None
     learned = isinstance(model.word.words, SoftmaxTable)
     rows = vectors.new_zeros(len(added), vectors.shape[1]) if learned else added.to(vectors)
     return torch.cat((vectors, rows)), torch.cat((bias, bias.new_full((len(added),), NEVER if learned else 0.0)))
@@ -50,6 +51,7 @@ def with_added(
 
 def composed_table(model: AcousticModel, words: int, device: str) -> Tuple[torch.Tensor, torch.Tensor]:
     """Vectors (V, dim) and biases (V,) of all words, as the word head sees them."""
+    assert model.word is not None
     with torch.no_grad():
         vectors, bias = model.word.table(torch.arange(words, device=device))
     return vectors, bias

@@ -20,10 +20,12 @@ def learning_rate(settings: SimpleNamespace, progress: float) -> float:
 
 
 def parameter_groups(model: nn.Module, settings: SimpleNamespace) -> List[Dict[str, Any]]:
-    """Weight decay for matrices, none for biases, norms and scales; `scale`, of the learning rate, is `layer_decay` to the power of
-    how far a pre-trained layer is below the heads (Howard and Ruder 2018, section 3.2: discriminative fine-tuning), 1 elsewhere.
+    """Parameter groups: weight decay for matrices, none for biases, norms and scales.
+
+    `scale`, a factor of the learning rate, is 1 but in pre-trained layers: there it is `layer_decay` to the power of how far the
+    layer is below the heads (Howard and Ruder 2018, section 3.2: discriminative fine-tuning).
     """
-    depths = getattr(model.front, "depths", dict)()
+    depths: Dict[nn.Parameter, int] = getattr(model.front, "depths", dict)()
     groups = []
     for depth in sorted({0, *depths.values()}):
         here = [p for p in model.parameters() if depths.get(p, 0) == depth]

@@ -1,5 +1,6 @@
-"""Speech made for training: words that the training text lacks, spoken by flite (Black and Lenzo 2001), so that the acoustic model
-hears more words than the corpus has. They take part in training alone: neither the lexicon that decodes nor the n-grams get them.
+"""Synthesised speech for training: flite (Black and Lenzo 2001) says words that the training text lacks.
+
+So the acoustic model is trained on more words than the corpus has. Neither the decoding lexicon nor the n-grams get these words.
 
 flite is the one on the PATH, else Debian's (packages flite and libflite1, without root). It speaks English.
 """
@@ -28,9 +29,9 @@ class Flite:
     """The program and its libraries; `speak` needs nothing else."""
 
     def __init__(self, downloads: Path) -> None:
-        """downloads: where Debian's packages go. Raises UserError where there is neither flite nor apt, or flite lacks a voice."""
-        self.program, self.environment = shutil.which("flite"), dict(os.environ)
-        if self.program is None:
+        """downloads: where Debian's packages go. Raises UserError if there is neither flite nor apt, or flite lacks a voice."""
+        self.program, self.environment = shutil.which("flite") or "", dict(os.environ)
+        if not self.program:
             if not download.has_apt():
                 raise UserError(
                     "synthesis.utterances needs flite, and here is neither it nor apt-get: install it, or set that to 0"
