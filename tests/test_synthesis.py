@@ -185,7 +185,7 @@ def test_a_killed_stage_ends_with_the_same_bytes(kaldi_source, run_stages, exp, 
 
 @pytest.mark.parametrize("setting, said", [
     ("data.language=fr", "synthesis.utterances=6.*flite speaks English, and data.language is fr"),
-    ("model.word_head=softmax", "synthesis.utterances=6.*has words that model.word_head=softmax, a learned table, has no rows for"),
+    ("model.word_head=softmax", "synthesis.utterances=6.*words that model.word_head=softmax, a learned table, has no rows for"),
     ("synthesis.new=75", "synthesis.new=75.0 is not allowed: it must be a number, at least 0 and at most 1"),
 ])  # fmt: skip
 def test_what_does_not_go_with_it_is_said_before_anything_runs(kaldi_source, setting, said):

@@ -3,8 +3,8 @@
     python -m tests.bench.word_lm --corpus speechocean762 --set rescore.word_lm.source=llm --set rescore.word_lm.path=PATH
 
 The words of dev and test that the training text lacks are added to each without training: to the n-gram as `steps.add_words`
-does, alike in every context or, `like`, as those with the nearest vectors; to the learned table as one shared <unk>; to word vectors
-by their vectors. Writes egs/<corpus>/word_lm.jsonl and word_lm.md.
+does, alike in every context or, `like`, as those with the nearest vectors; to the learned table as one shared <unk>; to word
+vectors by their vectors. Writes egs/<corpus>/word_lm.jsonl and word_lm.md.
 """
 
 import sys

@@ -152,4 +152,6 @@ def _typed(known: Key, value: Any) -> Any:
 def _is_typed(known: Key, value: Any) -> bool:
     if known.item is not None:
         return isinstance(value, list) and all(_is_typed(known.item, each) for each in value)
-    return type(value) is known.kind and (known.kind is not float or math.isfinite(value))
+    if known.kind is float:
+        return type(value) is float and math.isfinite(value)
+    return type(value) is known.kind

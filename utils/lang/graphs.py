@@ -130,7 +130,7 @@ def compile_word_graph(g: Fsa, words: int) -> Fsa:
 
 
 def compile_acceptor(g: Fsa, words: int) -> Fsa:
-    """G as an acceptor of words for `rescored`, a vector of one: without back-off arcs, with loops for frames in which no word begins.
+    """G as an acceptor of words for `rescored` (an FsaVec of one): no back-off arcs, loops for frames in which no word begins.
 
     `lm_scores` as in `compile_hlg`.
     """

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 from utils.core.errors import UserError
 from utils.core.files import write_lines
@@ -144,7 +144,7 @@ def disambiguate(entries: Sequence[Entry]) -> Tuple[List[Entry], int]:
       the new entries, and the number of disambiguation symbols beyond #0.
     """
     shared: Dict[Tuple[str, ...], int] = {}
-    prefixes = set()
+    prefixes: Set[Tuple[str, ...]] = set()
     for _, units in entries:
         shared[units] = shared.get(units, 0) + 1
         prefixes.update(units[:n] for n in range(1, len(units)))

@@ -1,8 +1,8 @@
 """The vocabulary that one decoding works with: that of the training text and the words added to the trained model.
 
-All added words together get the probability that Good and Turing estimate for words that the training text does not have: the share
-of words that occur once in it (Good 1953). They divide it evenly, unless the pack knows how frequent they are elsewhere, or which
-words of the model they are like.
+All added words together get the probability that Good and Turing estimate for words that the training text does not have: the
+share of words that occur once in it (Good 1953). They divide it evenly, unless the pack knows how frequent they are elsewhere, or
+which words of the model they are like.
 """
 
 import shutil

@@ -63,6 +63,13 @@ def locked(plan: Plan) -> Iterator[bool]:
         yield plan.complete
 
 
+class _LogFile(logging.FileHandler):
+    """Prints nothing when a line can't be written: on a full disk the stage's own write will say so."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        pass
+
+
 def make(plan: Plan, **run: Any) -> bool:
     """Run one stage under its lock and publish its output; does nothing, and returns False, where the output stands.
 
@@ -77,10 +84,7 @@ def make(plan: Plan, **run: Any) -> bool:
         _remove_strays(plan.partial)  # a killed run's, which may be large
         job = Job(config=configuration.view(plan.config), out=plan.partial, inputs=plan.inputs, plan=plan, **run)
         write_text(plan.partial / "config.yaml", yaml.safe_dump(plan.config, sort_keys=False))
-        handler = logging.FileHandler(plan.partial / "log.txt")
-        handler.handleError = lambda record: (
-            None
-        )  # a full disk: the terminal has the message, and the stage's own write will tell
+        handler = _LogFile(plan.partial / "log.txt")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         job.log.addHandler(handler)
         started = time.perf_counter()

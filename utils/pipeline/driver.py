@@ -33,6 +33,7 @@ class Parser(argparse.ArgumentParser):
     """Refuses an unknown option with the nearest one and the list of those that exist."""
 
     def error(self, message: str) -> NoReturn:
+        """Print the message and the options there are, and exit with status 2."""
         known = sorted(option for action in self._actions for option in action.option_strings if option.startswith("--"))
         unknown = message.partition("unrecognized arguments: ")[2].split()
         near = difflib.get_close_matches(unknown[0].partition("=")[0], known, 1) if unknown else []

@@ -112,7 +112,9 @@ def stages_of(config: Dict[str, Any]) -> Dict[str, Stage]:
     stages = SYSTEMS[config["system"]]
     if config["system"] != "network":
         return stages
-    parts = []  # a part of a stage, the stage after which it comes, and the stages that read it
+    parts: List[
+        Tuple[Stage, str, Tuple[str, ...]]
+    ] = []  # a part of a stage, the stage after which it comes, and the stages that read it
     if config["synthesis"]["utterances"]:
         parts.append((SYNTHESISE, "lang", ("vectors", "audit", "train")))
     if config["rescore"]["attention"]["beam"]:

@@ -117,7 +117,7 @@ def ordered_batches(cuts: CutSet, batch_seconds: float) -> List[List]:
 
 
 class Augment:
-    """Lhotse's SpecAugment (Park et al. 2019) as the group `train` says: `warp` moves times, `mask` leaves them where they are."""
+    """Lhotse's SpecAugment (Park et al. 2019) with the settings of `train`: `warp` moves times, `mask` does not."""
 
     def __init__(self, config: SimpleNamespace) -> None:
         if config.time_masks < 1:
@@ -171,14 +171,16 @@ class _Collated(Dataset):
 def training_batches(
     steps: Iterable[Step], features: Features, lexicon: Lexicon, augment: Augment, workers: int, pin: bool
 ) -> Iterator[Batch]:
-    """The batch of each step, in order. All random numbers of a step, the dropout of the model that gets the batch among them,
-    follow from its seed alone: a resumed run draws what an uninterrupted one would have drawn, and so does one with other `workers`.
+    """The batch of each step, in order.
+
+    All random numbers of a step, also those of dropout in the model that gets the batch, follow from the step's seed alone. So a
+    resumed run draws the same numbers as an uninterrupted one, whatever the number of workers.
 
     Args:
-      steps: read ahead of what is given where there are workers.
-      workers: processes that make batches ahead, each with its share of the room that features have in memory; with 0 each batch is
-        made here when it is asked for.
-      pin: make them in memory that a GPU can read.
+      steps: with workers they are read ahead.
+      workers: processes that make batches ahead, each with its share of the memory for features; with 0 each batch is made here
+        when it is asked for.
+      pin: make the batches in memory that a GPU can read.
     Raises:
       UserError: what `collate` raises; a worker that is killed.
     """

@@ -81,7 +81,8 @@ class Trainer:
             self._resume(state)
         board = _board(self.out / "tensorboard", self.step)
         batches = self.batches()
-        for self.epoch in range(self.epoch, self.config.train.epochs):
+        for epoch in range(self.epoch, self.config.train.epochs):
+            self.epoch = epoch
             self._train_epoch(batches, board)
             self.batch = 0
             if (self.epoch + 1) % self.config.train.valid_every == 0 or self.epoch + 1 == self.config.train.epochs:
@@ -110,8 +111,8 @@ class Trainer:
         pin = self.device.type == "cuda"
         return training_batches(self._steps(self.epoch, self.batch), self.features, self.lexicon, self.augment, self.workers, pin)
 
-    def _steps(self, epoch: int, batch: int) -> Iterator[Step]:
-        for epoch in range(epoch, self.config.train.epochs):
+    def _steps(self, first_epoch: int, batch: int) -> Iterator[Step]:
+        for epoch in range(first_epoch, self.config.train.epochs):
             seed = self.config.seed * 1009 + epoch * 10_007
             for n, cuts in enumerate(self.epoch_batches(epoch)):
                 if n >= batch:
@@ -134,7 +135,8 @@ class Trainer:
 
         def work(parts: Parts) -> Tuple[float, Dict[str, float]]:
             self.optimizer.zero_grad(set_to_none=True)
-            total, sums = 0.0, {}
+            total = 0.0
+            sums: Dict[str, float] = {}
             for first, last in parts:
                 loss, means = self.losses(batch if len(parts) == 1 else batch.part(first, last), batch)
                 self.scaler.scale(loss).backward()
@@ -198,10 +200,11 @@ class Trainer:
         offsets: Union[Tensor, float] = 0.0,
     ) -> Dict[str, Head]:
         """What each head says, over the word head's table rows `chosen`, in which `targets` are the words said."""
-        heads = {}
+        heads: Dict[str, Head] = {}
         if output.subword is not None:
             heads["subword"] = (output.subword, output.subword_lengths, batch.subwords)
         if output.frames is not None:
+            assert targets is not None
             log_probs = self.model.word_log_probs(output, chosen, vars(self.config.loss.dropout), offsets)
             heads["word"] = (log_probs, output.word_lengths, targets)
         return heads
@@ -226,12 +229,17 @@ class Trainer:
     def _spans(self, heads: Dict[str, Head], words: List[List[int]]) -> List[List[Span]]:
         """Frames of the word head that each word of each utterance takes, by the sub-word head's alignment where there is one."""
         log_probs, lengths, targets = heads["subword" if "subword" in heads else "word"]
-        spelled = self.lexicon.spell if "subword" in heads else lambda word: [word]
+
+        def labels(word: int) -> int:
+            """How many labels of the alignment a word has."""
+            units = self.lexicon.spell(self.lexicon.words[word - 1]) if "subword" in heads else [word]
+            assert units is not None  # a word of the lexicon can be spelled
+            return len(units)
+
         ratio = self.config.model.word_subsampling // self.config.model.subword_subsampling if "subword" in heads else 1
         out = []
         for row, peaks, frames in zip(words, align(log_probs, lengths, targets), heads["word"][1].tolist()):
-            counts = [len(spelled(self.lexicon.words[word - 1])) for word in row]
-            spans = word_spans(peaks, counts, frames * ratio) if peaks else []
+            spans = word_spans(peaks, list(map(labels, row)), frames * ratio) if peaks else []
             out.append([(start // ratio, max(start // ratio + 1, min(-(-end // ratio), frames))) for start, end in spans])
         return out
 
@@ -378,8 +386,8 @@ def choose_words(transcripts: Sequence[Sequence[int]], vocabulary: int, negative
       vocabulary: number of words to sample from. Words of higher ids are chosen where they are said.
       negatives: others to sample; all of them where negative, or where they are few.
     Returns:
-      table rows (W,), ascending; the transcripts as positions in them from 1; and what to add to the rows' scores (W,): the log of
-      how many words a sampled one stands for, 0 for those of the batch. Without it the softmax is too small a sum, and words
+      table rows (W,), ascending; the transcripts as positions in them from 1; and what to add to the rows' scores (W,): the log
+      of how many words a sampled one stands for, 0 for those of the batch. Without it the softmax is too small a sum, and words
       fire too easily once all are in it (importance sampling of the partition function: Bengio and Senecal 2008).
     """
     said = torch.tensor(sorted({w - 1 for transcript in transcripts for w in transcript}), dtype=torch.int64)

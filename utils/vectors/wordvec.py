@@ -119,6 +119,7 @@ class WordVectors(nn.Module):
         if self.pronunciation is not None:
             parts["pronunciation"] = self._pronounced(phones)
         if self.meaning is not None:
+            assert known is not None, "this model's vectors have a part of meaning"
             parts["meaning"] = known[:, None] * self.meaning(meaning)
         some = next(iter(parts.values()))
         one, two = torch.rand(2, len(some), 1, device=some.device)
@@ -133,6 +134,7 @@ class WordVectors(nn.Module):
     def _pronounced(self, phones: Tensor) -> Tensor:
         """phones: (W, K, P) -> (W, dim), the mean over each word's pronunciations, zero where there are none."""
         there = phones[:, :, 0] > 0 if phones.shape[2] else phones.new_zeros(phones.shape[:2], dtype=torch.bool)
+        assert self.pronunciation is not None
         total = self.pronunciation.output.weight.new_zeros(len(phones), self.pronunciation.output.out_features)
         if there.any():
             total = total.index_add(0, torch.nonzero(there)[:, 0], self.pronunciation(phones[there]))
