@@ -14,6 +14,7 @@ from types import SimpleNamespace
 from typing import List
 
 from utils.core.errors import UserError
+from utils.core.splits import SPLITS
 from utils.corpus import kaldi
 from utils.corpus.manifests import Corpus, hold_out, options
 
@@ -43,7 +44,7 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
     source = Path(config.source)
     utterances, left_out = [], []
     missing = []
-    for split in ("train", "dev", "test"):
+    for split in SPLITS:
         folder = source / chosen[split]
         if split != "train" and not folder.is_dir():
             missing.append(split)

@@ -8,7 +8,7 @@ from safetensors import safe_open
 
 from utils.core.errors import UserError
 from utils.core.files import read_json, write_json, write_lines, write_text
-from utils.corpus.manifests import SPLITS
+from utils.core.splits import EVALUATION, SPLITS
 from utils.lang import audit
 from utils.lang.feasibility import Head, Need, needs
 from utils.lang.lexicon import Lexicon, read_lexicon, training_lexicon
@@ -32,7 +32,7 @@ def run(job: Job) -> None:
     report: Dict[str, Any] = {
         "utterances": {split: len(found) for split, found in cuts.items()},
         "infeasible": {split: [vars(row) for row in found if not row.feasible] for split, found in rows.items()},
-        "oov": {split: audit.oov(cuts[split], lex.word_id) for split in ("dev", "test")},
+        "oov": {split: audit.oov(cuts[split], lex.word_id) for split in EVALUATION},
         "words_per_second": audit.speaking_rate(audit.unperturbed(cuts["train"])),
         "frames_per_symbol": {h.name: audit.frames_a_symbol([r for r in rows["train"] if r.head == h.name]) for h in heads},
         "frame_seconds": {head.name: head.stride * job.config.features.frame_shift for head in heads},
@@ -60,7 +60,7 @@ def _close(job: Job, lex: Lexicon) -> Tuple[List[Any], int]:
 
 def _judge(job: Job, report: Dict[str, Any], infeasible: List[Need]) -> None:
     """Log the findings; raise UserError where too many training utterances are infeasible."""
-    for split in ("dev", "test"):
+    for split in EVALUATION:
         o = report["oov"][split]
         job.log.info(
             "%s: %d of %d words (%.1f%%) are not in the training text",

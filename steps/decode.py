@@ -7,6 +7,7 @@ from safetensors.torch import save_file
 
 from utils.core.files import atomic_path
 from utils.core.parallel import in_fork, run_all
+from utils.core.splits import EVALUATION
 from utils.decode.first_pass import FirstPassDecoder, first_pass_graph, unfinished, write_hypotheses
 from utils.lang.graphs import need_k2
 from utils.lang.lexicon import read_lexicon
@@ -17,19 +18,17 @@ from utils.pipeline.outside import pack_path
 from utils.train.dataset import Features, ordered_batches, read_cuts
 from utils.train.models import composed_table, trained_model, with_added
 
-SPLITS = ("dev", "test")
-
 
 def run(job: Job) -> None:
     """Write hyps-<decoding>-<split>.jsonl, lattices and frame vectors by batch, timing.json."""
     torch.set_num_threads(1)  # real-time factors are of one core; parallel processes take a batch each
     decoder = make_decoder(job)
     work = []
-    for split in SPLITS:
+    for split in EVALUATION:
         batches = ordered_batches(read_cuts(job.inputs["features"], split), decoder.batch_seconds())
         work += unfinished(batches, job.out / split)
     run_all(decoder.decode, work, 1 if job.device.startswith("cuda") else job.nj, "decode")
-    write_hypotheses(job.out, SPLITS)
+    write_hypotheses(job.out, EVALUATION)
 
 
 def make_decoder(job: Job) -> FirstPassDecoder:

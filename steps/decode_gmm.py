@@ -6,12 +6,11 @@ from utils.baselines.gmm_decoding import GmmDecoder, errors
 from utils.baselines.gmm_training import GmmModel
 from utils.core.files import read_json, write_json
 from utils.core.parallel import run_all
+from utils.core.splits import EVALUATION
 from utils.decode.first_pass import in_order, unfinished, write_hypotheses
 from utils.lang.lexicon import read_lexicon
 from utils.pipeline.contract import Job
 from utils.train.dataset import Features, read_cuts
-
-SPLITS = ("dev", "test")
 
 
 def run(job: Job) -> None:
@@ -28,9 +27,9 @@ def run(job: Job) -> None:
             job.log.info("LM weight %g: %d errors on dev", weight, wrong[weight])
         write_json(path, {"lattice": {"lm": min(wrong, key=lambda weight: wrong[weight])}, "dev_errors": wrong})
     weight = read_json(path)["lattice"]["lm"]
-    for split in SPLITS:
+    for split in EVALUATION:
         decode(job, recogniser, split, weight, job.out / split)
-    write_hypotheses(job.out, SPLITS)
+    write_hypotheses(job.out, EVALUATION)
 
 
 def decode(job: Job, recogniser: GmmDecoder, split: str, weight: float, folder: Path) -> None:

@@ -6,20 +6,19 @@ from utils.baselines.ready import SYSTEMS, recognise
 from utils.core.files import write_json
 from utils.core.memory import keep_freed
 from utils.core.parallel import run_all
+from utils.core.splits import EVALUATION
 from utils.decode.first_pass import in_order, unfinished, write_hypotheses
 from utils.pipeline.contract import Job
-
-SPLITS = ("dev", "test")
 
 
 def run(job: Job) -> None:
     """Write hyps-beam-<split>.jsonl, timing.json, summary.json."""
     keep_freed()
-    splits = {split: list(CutSet.from_file(job.inputs["data"] / f"cuts_{split}.jsonl.gz")) for split in SPLITS}
+    splits = {split: list(CutSet.from_file(job.inputs["data"] / f"cuts_{split}.jsonl.gz")) for split in EVALUATION}
     languages = {cut.supervisions[0].language for cuts in splits.values() for cut in cuts}
     recogniser = SYSTEMS[job.config.system](job.config.ready, job.device, languages)
     work = [item for split, cuts in splits.items() for item in unfinished(in_order(cuts), job.out / split)]
     nj = 1 if job.device.startswith("cuda") else job.nj
     run_all(lambda cuts, path: recognise(recogniser, cuts, job.config.data.normaliser, path), work, nj, "decode")
-    write_hypotheses(job.out, SPLITS)
+    write_hypotheses(job.out, EVALUATION)
     write_json(job.out / "summary.json", {"model_bytes": recogniser.bytes})

@@ -7,8 +7,8 @@ from lhotse import CutSet
 
 from utils.core.errors import UserError
 from utils.core.files import atomic_path, write_json
+from utils.core.splits import SPLITS
 from utils.core.timing import sum_timing
-from utils.corpus.manifests import SPLITS
 from utils.features import cmvn, extraction
 from utils.features.front_end import DESCRIPTION
 from utils.features.front_ends import make

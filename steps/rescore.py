@@ -7,11 +7,12 @@ import torch
 
 from utils.core.files import read_json, write_json
 from utils.core.parallel import run_all
+from utils.core.splits import EVALUATION
 from utils.core.timing import sum_timing
 from utils.decode.first_pass import pieces
 from utils.pipeline.contract import Job
 from utils.rescore import lm_rescorers
-from utils.rescore.decodings import SPLITS, missing, pieces_of, rescore_whole_lattices, tune_and_write
+from utils.rescore.decodings import missing, pieces_of, rescore_whole_lattices, tune_and_write
 from utils.rescore.nbest_lists import read_lists, write_lists
 from utils.rescore.rescorer import Rescorer, Work
 from utils.rescore.scores import SCORES, weighed
@@ -24,12 +25,12 @@ def run(job: Job) -> None:
     torch.set_num_threads(1)
     rescorer, parts = Rescorer(job), job.out / "parts"
     available, kinds = rescorer.available(), rescorer.vocabulary.kinds
-    models = lm_rescorers.made(job, available, rescorer.vocabulary, SPLITS)
-    decoded = [(piece, Path(split) / piece["path"].name) for split in SPLITS for piece in pieces(job.inputs["decode"], split)]
+    models = lm_rescorers.made(job, available, rescorer.vocabulary, EVALUATION)
+    decoded = [(piece, Path(split) / piece["path"].name) for split in EVALUATION for piece in pieces(job.inputs["decode"], split)]
     work: List[Work] = [(piece, parts / "nbest" / name) for piece, name in decoded]
     run_all(rescorer.piece, missing(work), job.nj, "rescore")
     lists = pieces_of(parts, "nbest", read_lists)
-    for split in SPLITS:
+    for split in EVALUATION:
         write_lists(job.out / f"nbest-{split}.jsonl", lists[split])
 
     weights: Dict[str, Any] = {"graph": "+".join(rescorer.graphs)}

@@ -13,6 +13,7 @@ from lhotse import CutSet
 
 from utils.core.errors import UserError
 from utils.core.files import ROOT, read_json, read_jsonl, write_lines, write_text
+from utils.core.splits import EVALUATION
 from utils.core.tables import as_text
 from utils.core.versions import git_state
 from utils.features import front_end, front_ends
@@ -28,8 +29,6 @@ from utils.results.result_tables import run_table
 from utils.results.store import locked, publish
 from utils.text.listing import listing
 
-SPLITS = ("dev", "test")
-
 
 def run(job: Job) -> None:
     """Write <split>-<decoding>.json, errors-<split>-<decoding>.txt, wer.svg, and where words have confidences
@@ -37,7 +36,7 @@ def run(job: Job) -> None:
     """
     stages, here = stages_behind(job.inputs), git_state(ROOT)
     shared = {**identity(job), **describe(stages, here, job.plan.fingerprint)}
-    records = [record for split in SPLITS for record in judged(job, split, shared)]
+    records = [record for split in EVALUATION for record in judged(job, split, shared)]
     test = [r for r in records if r["split"] == "test"]
     bars = [pictures.Bar(r["decoding"], r["wer"], *r["wer_interval"]) for r in test]
     write_text(job.out / "wer.svg", pictures.wer_bars(f"{shared['corpus']}, {job.recipe}: WER on test", bars))

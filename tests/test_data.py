@@ -8,10 +8,13 @@ import os
 import re
 import shutil
 import signal
+import socket
 import tarfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,6 +29,7 @@ from support.driving import content
 from utils.core import download
 from utils.core.errors import UserError
 from utils.core.files import ROOT, read_json
+from utils.core.splits import SPLITS
 from utils.corpus import audio, kaldi, manifests
 from utils.pipeline import config, stages
 
@@ -34,7 +38,7 @@ LOG = logging.getLogger("nuptse.data")
 
 def cuts(folder: Path) -> dict:
     """Every cut by id."""
-    return {c.id: c for split in manifests.SPLITS for c in CutSet.from_file(folder / f"cuts_{split}.jsonl.gz")}
+    return {c.id: c for split in SPLITS for c in CutSet.from_file(folder / f"cuts_{split}.jsonl.gz")}
 
 
 def finished(exp: Path) -> Path:
@@ -242,7 +246,7 @@ def test_speechocean762_cuts_dev_speakers_from_train(kaldi_source, tmp_path, mon
     monkeypatch.setattr(speechocean762, "UTTERANCES", {"train": 40, "test": 8})
     settings = data_config("speechocean762", source=str(kaldi_source), options={"dev_speakers": 1})
     found = speechocean762.prepare(settings, tmp_path, tmp_path, 1, None)
-    speakers = {split: {u.speaker for u in found.utterances if u.split == split} for split in manifests.SPLITS}
+    speakers = {split: {u.speaker for u in found.utterances if u.split == split} for split in SPLITS}
     assert [len(s) for s in speakers.values()] == [3, 1, 2] and not speakers["train"] & speakers["dev"]
     monkeypatch.setattr(speechocean762, "UTTERANCES", {"train": 2500, "test": 8})
     with pytest.raises(UserError, match="40 utterances instead of 2500"):
@@ -282,7 +286,7 @@ def test_missing_dev_and_test_are_cut_from_train_always_the_same(kaldi_source, r
     shutil.rmtree(kaldi_source / "test")
     second = kaldi_dir.prepare(data_config("kaldi_dir", source=str(kaldi_source)), exp, exp, 1, LOG)
     again = kaldi_dir.prepare(data_config("kaldi_dir", source=str(kaldi_source)), exp, exp, 1, LOG)
-    assert second == again and {u.split for u in second.utterances} == set(manifests.SPLITS)
+    assert second == again and {u.split for u in second.utterances} == set(SPLITS)
     assert run_kaldi(run_stages, kaldi_source) == 0
 
 
@@ -410,7 +414,7 @@ def test_allowed_pipes_and_a_chosen_channel_of_stereo_at_another_rate(kaldi_sour
     rows = kaldi.table(kaldi_source / "train" / "wav.scp")
     first = sorted(rows)[0]
     samples, rate = soundfile.read(rows[first], dtype="float32")
-    for split in manifests.SPLITS:
+    for split in SPLITS:
         table = kaldi_source / split / "wav.scp"
         for identity, path in kaldi.table(table).items():
             mono, _ = soundfile.read(path, dtype="float32")
@@ -443,46 +447,65 @@ def test_a_changed_table_of_a_local_copy_changes_the_fingerprint(kaldi_source):
 
 @pytest.fixture
 def server(tmp_path):
-    """A local HTTP server that honours Range, and cuts its first answer short: (address, log of Range headers)."""
+    """A local HTTP server that cuts its second answer short: (address, where each answer began, content, settings).
+
+    It takes Range unless `settings.ranges` is False. The first answer tells what it offers.
+    """
     payload = os.urandom(300_000)
-    seen = []
+    seen, settings = [], SimpleNamespace(ranges=True)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            start = int((self.headers.get("Range") or "bytes=0-")[6:-1])
+            start = int((self.headers.get("Range") or "bytes=0-")[6:-1]) if settings.ranges else 0
             seen.append(start)
             if start >= len(payload):
                 self.send_error(416)
                 return
-            self.send_response(206 if start else 200)
+            self.send_response(206 if settings.ranges and "Range" in self.headers else 200)
             self.send_header("Content-Length", str(len(payload) - start))
             self.end_headers()
-            self.wfile.write(payload[start : 100_000 if len(seen) == 1 else None])
+            with suppress(ConnectionError):  # who only asks what is offered does not read on
+                self.wfile.write(payload[start : 100_000 if len(seen) == 2 else None])
 
         def log_message(self, *_):
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
         threading.Thread(target=httpd.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{httpd.server_port}/corpus.tar.gz", seen, payload
+        yield f"http://127.0.0.1:{httpd.server_port}/corpus.tar.gz", seen, payload, settings
         httpd.shutdown()
 
 
-def test_an_interrupted_download_goes_on_where_it_stopped(server, tmp_path):
-    url, seen, payload = server
+def test_an_interrupted_download_continues_where_it_stopped(server, tmp_path):
+    url, seen, payload, _ = server
     target = tmp_path / "corpus.tar.gz"
     with pytest.raises(UserError, match="can't download .*run the same command again.*data.source"):
         download.fetch(url, target)
     assert not target.exists()
     download.fetch(url, target)
-    assert target.read_bytes() == payload and seen == [0, 100_000]
+    assert target.read_bytes() == payload and seen == [0, 0, 0, 100_000]
     download.fetch(url, target)
-    assert len(seen) == 2
+    assert len(seen) == 4
+
+
+def test_a_server_that_cannot_continue_sends_the_file_anew(server, tmp_path):
+    url, seen, payload, settings = server
+    settings.ranges = False
+    with pytest.raises(UserError, match="the connection broke after 100000 of 300000 bytes"):
+        download.fetch(url, tmp_path / "corpus.tar.gz")
+    download.fetch(url, tmp_path / "corpus.tar.gz")
+    assert (tmp_path / "corpus.tar.gz").read_bytes() == payload and seen == [0, 0, 0, 0]
+
+
+def test_a_silent_server_is_given_up(monkeypatch, tmp_path):
+    monkeypatch.setattr(download, "TIMEOUT", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(UserError, match="can't download .*timed out"):
+        download.fetch(f"http://127.0.0.1:{silent.getsockname()[1]}/corpus.tar.gz", tmp_path / "corpus.tar.gz")
 
 
 def test_a_part_longer_than_the_file_is_fetched_anew(server, tmp_path):
-    url, seen, payload = server
-    seen.append(0)
+    url, seen, payload, _ = server
+    seen += [0, 0]
     (tmp_path / "corpus.tar.gz.part").write_bytes(payload + b"more")
     download.fetch(url, tmp_path / "corpus.tar.gz")
     assert (tmp_path / "corpus.tar.gz").read_bytes() == payload
@@ -503,8 +526,19 @@ def test_an_archive_cannot_write_outside_its_folder(tmp_path):
     (tmp_path / "secret").write_text("x")
     with tarfile.open(tmp_path / "evil.tar", "w") as tar:
         tar.add(tmp_path / "secret", "../outside")
-    download.unpack(tmp_path / "evil.tar", tmp_path / "corpus")
-    assert not (tmp_path / "outside").exists()
+    with pytest.raises(UserError, match="evil.tar is damaged .*Path Traversal"):
+        download.unpack(tmp_path / "evil.tar", tmp_path / "corpus")
+    assert not (tmp_path / "outside").exists() and not (tmp_path / "corpus").exists()
+
+
+def test_links_in_an_archive_are_left_out(tmp_path):
+    (tmp_path / "kept").write_text("x")
+    (tmp_path / "link").symlink_to("/")
+    with tarfile.open(tmp_path / "links.tar", "w") as tar:
+        tar.add(tmp_path / "link", "link")
+        tar.add(tmp_path / "kept", "folder/kept")
+    download.unpack(tmp_path / "links.tar", tmp_path / "corpus")
+    assert sorted(p.name for p in (tmp_path / "corpus").rglob("*")) == ["folder", "kept"]
 
 
 def test_checks_find_a_short_flac(speech, tmp_path):

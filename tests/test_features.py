@@ -1,12 +1,12 @@
 """Stage 1 on real speech: nothing is lost silently; interruptions and the number of processes change no byte."""
 
-import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +21,8 @@ from support.corpora import write_kaldi
 from support.driving import drive
 from utils.core.errors import UserError
 from utils.core.files import ROOT, digest
-from utils.corpus.manifests import SPLITS, write_manifest
+from utils.core.splits import SPLITS
+from utils.corpus.manifests import write_manifest
 from utils.features import extraction, front_ends
 from utils.pipeline import config as configuration
 from utils.pipeline import contract, stages
@@ -268,15 +269,21 @@ def wait_for_chunks(partial, n, process):
         time.sleep(0.002)
 
 
-def wait_for_lock(folder):
-    """Wait until no process holds the lock of an output; fail if one still does after 10 seconds."""
-    with open(folder.parent / f".{folder.name}.lock") as lock:
-        for _ in range(1000):
-            try:
-                return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                time.sleep(0.01)
-    raise AssertionError("a worker outlived its stage and holds the lock")
+def wait_for_workers(process):
+    """Wait until every process of a session has ended; fail if one is still there after 10 seconds."""
+
+    def running():
+        for path in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # it has just ended
+                state, _, _, session = path.read_text().rpartition(")")[2].split()[:4]
+                if int(session) == process.pid and state != "Z":
+                    return True
+        return False
+
+    deadline = time.monotonic() + 10
+    while running():
+        assert time.monotonic() < deadline, "a worker outlived its stage"
+        time.sleep(0.01)
 
 
 @pytest.mark.slow
@@ -293,7 +300,7 @@ def test_killed_at_any_point_it_goes_on_and_ends_with_the_same_bytes(corpus, mon
     wait_for_chunks(partial, 1, process)
     os.killpg(process.pid, signal.SIGKILL)  # all at once, like a machine that stops
     process.wait()
-    wait_for_lock(folder)
+    wait_for_workers(process)
 
     process = start(corpus, setting)
     wait_for_chunks(partial, 8, process)
@@ -301,7 +308,7 @@ def test_killed_at_any_point_it_goes_on_and_ends_with_the_same_bytes(corpus, mon
     os.kill(stage, signal.SIGKILL)  # the stage alone, like the kernel when memory is short: its workers must not outlive it
     assert process.wait(30) == 128 + signal.SIGKILL
     assert "--stage 1 --stop-stage 1" in process.stderr.read()
-    wait_for_lock(folder)
+    wait_for_workers(process)
 
     process = start(corpus, setting)
     wait_for_chunks(partial, 15, process)
@@ -309,7 +316,7 @@ def test_killed_at_any_point_it_goes_on_and_ends_with_the_same_bytes(corpus, mon
     assert process.wait(30) == 130
     said = process.stderr.read()
     assert "Traceback" not in said and "interrupted" in said
-    wait_for_lock(folder)
+    wait_for_workers(process)
 
     assert partial.exists() and not folder.exists()
     standing = {p.stem: (partial / "feats" / f"{p.stem}.lca").stat().st_mtime_ns for p in (partial / "parts").glob("[!.]*.json")}

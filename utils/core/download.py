@@ -1,23 +1,24 @@
 """Getting corpora: files over HTTP with resume, archives, Debian packages without root."""
 
-import fcntl
 import http.client
 import logging
 import os
 import shutil
+import socket
 import subprocess
 import tarfile
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Iterator, List, Sequence
+from typing import Iterator, List, Optional, Sequence, Tuple
 
-from tqdm import tqdm
+from filelock import FileLock
 
 from utils.core.errors import UserError
 
 log = logging.getLogger("nuptse.data")
+TIMEOUT = 60.0  # seconds that a server may be silent
 
 
 def folder(corpus: str) -> Path:
@@ -60,22 +61,19 @@ def unpack(archive: Path, target: Path) -> None:
 
 
 def _unpack(archive: Path, target: Path) -> None:
+    from lhotse.utils import safe_extract
+
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         with tarfile.open(archive) as tar:
-            inside = str(partial.resolve()) + os.sep
-            tar.extractall(
-                partial,
-                [
-                    member
-                    for member in tar.getmembers()
-                    if (member.isfile() or member.isdir())
-                    and (str((partial / member.name).resolve()) + os.sep).startswith(inside)
-                ],
-            )
-    except (tarfile.TarError, EOFError, ValueError) as error:
+            # links and devices could lead outside the folder, which Lhotse does not check
+            members = [member for member in tar.getmembers() if member.isfile() or member.isdir()]
+            safe_extract(tar, partial, members)
+    except Exception as error:  # whatever decompressors raise, and Lhotse for a path that leads outside
+        if isinstance(error, OSError) and error.errno is not None:  # the system's, such as a full disk
+            raise
         shutil.rmtree(partial, ignore_errors=True)
         raise UserError(f"{archive} is damaged ({error}); delete it and run the same command again") from None
     os.rename(partial, target)
@@ -110,8 +108,7 @@ def has_apt() -> bool:
 def _alone(target: Path) -> Iterator[None]:
     """Let one process at a time download into a folder."""
     target.mkdir(parents=True, exist_ok=True)
-    with open(target / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with FileLock(target / ".lock"):
         yield
 
 
@@ -174,35 +171,29 @@ def _apt(arguments: Sequence[str], where: Path) -> str:
 
 
 def _fetch(url: str, part: Path) -> None:
+    """Download `url` to `part`, from where an interrupted download stopped. Raises OSError where the file came short."""
+    from lhotse.utils import resumable_download
+
+    size, resumable = _offered(url)
     have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"User-Agent": "nuptse", **({"Range": f"bytes={have}-"} if have else {})})
-    try:
-        response = urllib.request.urlopen(request, timeout=60)
-    except urllib.error.HTTPError as error:
-        if error.code != 416:  # 416: nothing is left to get, or the part is not of this file
-            raise
+    if have and (not resumable or (size is not None and have > size)):  # Lhotse would append the whole file, or keep the excess
         part.unlink()
-        _fetch(url, part)
-        return
-    with response:
-        resumed = have > 0 and response.status == 206
-        left = response.headers.get("Content-Length")
-        log.info("downloading %s%s", url, f" from byte {have} on" if resumed else "")
-        with (
-            open(part, "ab" if resumed else "wb") as stream,
-            tqdm(
-                desc=part.stem,
-                total=int(left) + have * resumed if left else None,
-                initial=have * resumed,
-                unit="B",
-                unit_scale=True,
-                disable=None,
-            ) as bar,
-        ):
-            got = 0
-            for block in iter(lambda: response.read(1 << 18), b""):
-                stream.write(block)
-                bar.update(len(block))
-                got += len(block)
-        if left and got < int(left):
-            raise OSError(f"the connection broke after {got} of {left} bytes")
+        have = 0
+    log.info("downloading %s%s", url, f" from byte {have} on" if have else "")
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT)  # Lhotse sets none
+    try:
+        resumable_download(url, part, completed_file_size=size)
+    finally:
+        socket.setdefaulttimeout(before)
+    got = part.stat().st_size
+    if size is not None and got != size:
+        raise OSError(f"the connection broke after {got} of {size} bytes")
+
+
+def _offered(url: str) -> Tuple[Optional[int], bool]:
+    """Bytes of a file on a server (None where it does not say), and whether it can send a part of them."""
+    request = urllib.request.Request(url, headers={"User-Agent": "nuptse", "Range": "bytes=0-"})
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:  # the body is not read
+        length = response.headers.get("Content-Length")
+        return int(length) if length else None, response.status == 206

@@ -30,10 +30,9 @@ from utils.core.allowed import nearest
 from utils.core.errors import UserError
 from utils.core.files import atomic_path, relative, write_json, write_lines
 from utils.core.parallel import threaded
+from utils.core.splits import SPLITS
 from utils.corpus import audio
 from utils.text.normalise import normaliser, normaliser_id
-
-SPLITS = ("train", "dev", "test")
 
 
 @dataclass(frozen=True)

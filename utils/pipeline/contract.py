@@ -4,7 +4,6 @@ A folder with its final name is complete. Whatever happens before the rename lea
 goes on with, because stages write each file atomically and skip the files that stand.
 """
 
-import fcntl
 import json
 import logging
 import os
@@ -20,6 +19,7 @@ from types import SimpleNamespace
 from typing import Any, Dict, Iterator, Sequence
 
 import yaml
+from filelock import FileLock, Timeout
 
 from utils.core.files import ROOT, write_json, write_text
 from utils.core.versions import git_state, machine, tool_version
@@ -53,14 +53,16 @@ class Job:
 def locked(plan: Plan) -> Iterator[bool]:
     """Hold the lock of one output; another run on it waits. Yields whether the output is complete by then."""
     plan.out.parent.mkdir(parents=True, exist_ok=True)
-    path = plan.out.parent / f".{plan.out.name}.lock"
-    with open(path, "a+") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            logging.getLogger("nuptse").info("another run makes %s: waiting for it", plan.out.name)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = FileLock(plan.out.parent / f".{plan.out.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logging.getLogger("nuptse").info("another run makes %s: waiting for it", plan.out.name)
+        lock.acquire()
+    try:
         yield plan.complete
+    finally:
+        lock.release()
 
 
 class _LogFile(logging.FileHandler):

@@ -6,6 +6,7 @@ from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
 
 from utils.core.files import write_jsonl
 from utils.core.parallel import run_all
+from utils.core.splits import EVALUATION
 from utils.pipeline.contract import Job
 from utils.rescore.confidence import Calibration, Confidences
 from utils.rescore.nbest_lists import NBestList, read_lists
@@ -15,7 +16,6 @@ from utils.rescore.scores import WHOLE_LATTICE, Kinds
 from utils.rescore.tuning import tune
 from utils.rescore.whole_lattice import SCALES, RescoredLattice, calibrated, errors, evidence, read_lattices, scale_key
 
-SPLITS = ("dev", "test")
 TURNS = 6  # most turns of tuning the weights on whole lattices
 
 
@@ -26,7 +26,7 @@ def pieces_of(parts: Path, name: str, read: Callable[[Path], List[Any]]) -> Dict
       parts: the folder of all decodings' pieces, parts/<name>/<split>/<piece>.jsonl.
       read: reads one piece.
     """
-    found = {split: sorted((parts / name / split).glob("*.jsonl")) for split in SPLITS}
+    found = {split: sorted((parts / name / split).glob("*.jsonl")) for split in EVALUATION}
     return {split: [row for path in paths for row in read(path)] for split, paths in found.items()}
 
 
@@ -46,11 +46,11 @@ def tune_and_write(
     Returns:
       what weights.json has of the decoding.
     """
-    flat = {split: flatten(lists[split], kinds) for split in SPLITS}
+    flat = {split: flatten(lists[split], kinds) for split in EVALUATION}
     found, wrong = tune(flat["dev"], free)
-    sure = {split: Confidences(lists[split], flat[split], found) for split in SPLITS}
+    sure = {split: Confidences(lists[split], flat[split], found) for split in EVALUATION}
     calibration = sure["dev"].calibrate()
-    for split in SPLITS:
+    for split in EVALUATION:
         rows = zip(lists[split], sure[split].words, sure[split].of_words(calibration))
         write_jsonl(
             job.out / f"hyps-{name}-{split}.jsonl",
@@ -98,7 +98,7 @@ def rescore_whole_lattices(
     name = WHOLE_LATTICE.name
     work = run(partial(rescorer.whole, weights=found, scales=[calibration.scale], oracle=True), name, pieces)
     lattices: Dict[str, List[RescoredLattice]] = pieces_of(parts, name, read_lattices)
-    for split in SPLITS:
+    for split in EVALUATION:
         write_whole_lattices(job.out, split, lattices[split], calibration)
     about = _about(job, name, found, errors(lattices["dev"]), lattices["dev"], calibration)
     return {**about, "graph": "lattice"}, work

@@ -7,6 +7,7 @@ from typing import Callable, Iterator, List, Sequence, Set
 from lhotse import CutSet
 
 from utils.core.errors import UserError
+from utils.core.splits import EVALUATION
 
 
 def transcripts(data: Path, split: str) -> List[List[str]]:
@@ -16,7 +17,7 @@ def transcripts(data: Path, split: str) -> List[List[str]]:
 
 def held_out_words(data: Path) -> Set[str]:
     """All words of dev and test; data: folder of stage 0."""
-    return {word for split in ("dev", "test") for words in transcripts(data, split) for word in words}
+    return {word for split in EVALUATION for words in transcripts(data, split) for word in words}
 
 
 class Text:
