@@ -116,7 +116,8 @@ def test_grounding_changes_the_word_vectors_alone_where_they_are_composed(prepar
     assert made.model.subword.weight.grad is None  # alignment gives times, no gradient
 
 
-def test_grounding_of_a_softmax_table_is_refused_before_anything_runs(kaldi_source, run_stages, exp, caplog):
+def test_grounding_of_a_softmax_table_is_refused_before_anything_runs(kaldi_source, run_stages, exp, caplog, capfd):
     words = options(kaldi_source, "loss.grounding.weight=0.3")
     assert run_stages(*words, "--recipe", "word_ctc", "--stop-stage", "5") == 2 and not exp.exists()
-    assert "loss.grounding.weight=0.3 needs word vectors (model.word_head=vectors, not softmax)" in caplog.text
+    said = caplog.text + capfd.readouterr().err  # the driver runs in this process or in a new one
+    assert "loss.grounding.weight=0.3 needs word vectors (model.word_head=vectors, not softmax)" in said
