@@ -98,11 +98,6 @@ def _write_lexicon(job: Job, text: List[List[str]]) -> None:
 
 
 def _pronounced(job: Job, words: List[str]) -> List[lexicon.Entry]:
-    if job.config.data.language != "en":
-        raise UserError(
-            "lang.units=phone takes English pronunciations, and data.language is "
-            f"{job.config.data.language}; use lang.units=unigram"
-        )
     table, guessed = units.pronounce_all(words)
     if guessed:
         write_lines(job.out / "guessed.txt", (f"{word} {' '.join(table[word][0])}" for word in guessed))

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from utils.core.errors import UserError
 from utils.core.files import ROOT
-from utils.pipeline import driver
+from utils.pipeline import driver, machine
 from utils.pipeline.stages import STAGES
 
 
@@ -90,6 +91,39 @@ def test_help_and_refused_options_need_the_standard_library_alone(arguments, sta
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings, hidden, last, said",
+    [
+        (
+            ["train.precision=fp16"],
+            "",
+            "5",
+            "stage 5 train: train.precision=fp16 needs a GPU .*on cpu set train.precision=fp32 or bf16",
+        ),
+        (["loss.backend=k2"], "k2", "5", "stage 5 train: loss.backend=k2 needs k2, .* set loss.backend=torch"),
+        (["loss.backend=torch", "loss.grounding.weight=0.3"], "k2", "5", "stage 5 train: loss.grounding.weight needs k2"),
+        (["loss.backend=torch"], "k2", "6", "stage 6 decode: lattices need k2, .*--stop-stage train"),
+        (["features.denoise=noisereduce"], "noisereduce", "1", "stage 1 features: .* needs the package noisereduce"),
+        (["loss.backend=torch"], "k2", "5", ""),
+    ],
+)
+def test_what_the_machine_lacks_is_said_before_the_first_stage(settings, hidden, last, said, kaldi_source, exp, monkeypatch):
+    monkeypatch.setattr(machine, "find_spec", lambda package: None if package == hidden else package)
+    chosen = ["--corpus", "kaldi_dir", *(word for item in (*settings, f"data.source={kaldi_source}") for word in ("--set", item))]
+    options = driver.parser(stages=True).parse_args([*chosen, "--stop-stage", last])
+    plans = [p for p in driver.planned_stages(options, ROOT)[1].values() if p.stage.number <= int(last)]
+
+    def check():
+        for plan in plans:
+            machine.check_machine(plan, "cpu")
+
+    if said:
+        with pytest.raises(UserError, match=said):
+            check()
+    else:
+        check()
+
+
 def test_a_gpu_that_is_not_there_is_refused(kaldi_source, exp):
     done = subprocess.run(
         [

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from support.training import options, trainer
 from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.train import checkpoints
-from utils.train.dataset import collate
+from utils.train.dataset import Augment, collate
 
 
 def curve(folder: Path):
@@ -103,11 +104,6 @@ def test_a_loss_that_is_not_finite_names_the_utterance_and_saves_the_batch(prepa
         broken.run()
     (saved,) = (tmp_path / "run").glob("failed-step-*.pt")
     assert name in torch.load(saved)["ids"]
-
-
-def test_precision_of_a_gpu_is_refused_on_a_cpu(prepared, tmp_path):
-    with pytest.raises(UserError, match="fp16 needs a GPU.*on cpu take fp32 or bf16"):
-        trainer(prepared, tmp_path / "run", precision="fp16")
 
 
 def learned(prepared, out: Path, precision: str, device: str = "cpu"):
@@ -231,3 +227,15 @@ def test_the_stage_trains_on_a_gpu_and_notes_its_memory(kaldi_source, run_stages
     noted = json.loads((folder / "stage.json").read_text())
     assert noted["device"] == "cuda" and torch.cuda.get_device_name() in noted["machine"]
     assert 0 < noted["peak_gpu_memory_mb"] < 4000 and (folder / "model.safetensors").exists()
+
+
+def test_utterances_too_short_for_a_time_mask_are_left_as_they_are():
+    settings = dict(time_warp=0, freq_masks=2, freq_width=20, mask_fraction=0.15)
+    torch.manual_seed(0)
+    for masks, width in ((4, 20), (1, 1), (20, 1)):
+        augment = Augment(SimpleNamespace(**settings, time_masks=masks, time_width=width))
+        for frames in range(1, 60):
+            x = torch.randn(frames, 80)
+            assert augment.masked(x).shape == x.shape
+        assert torch.equal(augment.masked(x[:6]), x[:6])
+        assert not all(torch.equal(augment.masked(x), x) for _ in range(20)) or (masks, width) == (20, 1)

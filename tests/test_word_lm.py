@@ -127,9 +127,6 @@ def test_vectors_are_of_the_words_and_made_alike_for_added_ones(tmp_path):
     alone = word_vectors(config, TRAINED, len(TRAINED), None)
     torch.testing.assert_close(found[:5], alone)  # what is added changes nothing
     assert word_vectors(SimpleNamespace(source="learned"), TRAINED, 5, None) is None
-    config.path = ""
-    with pytest.raises(UserError, match="needs --set rescore.word_lm.path="):
-        word_vectors(config, TRAINED, 5, None)
     path.write_text("zermatt 1 2 3 4\n")
     config.path = str(path)
     with pytest.raises(UserError, match="has none of the 5 words"):

@@ -84,15 +84,11 @@ class GmmTrainer:
         self.pieces = [cuts[start : start + PIECE] for start in range(0, len(cuts), PIECE)]
         self.phases = ["flat", *["mono"] * config.gmm.mono_passes, "tree", *["tri"] * config.gmm.tri_passes]
         states = STATES * (len(lexicon.tokens) + 1)
-        for key, least in {
-            "mono_passes": 1,
-            "tri_passes": 1,
-            "leaves": states,
-            "mono_gaussians": states,
-            "align_beam": 1,
-        }.items():
-            if getattr(config.gmm, key) < least:
-                raise UserError(f"gmm.{key}={getattr(config.gmm, key)} must be at least {least} with {len(lexicon.tokens)} units")
+        for key in ("leaves", "mono_gaussians"):
+            if getattr(config.gmm, key) < states:
+                raise UserError(
+                    f"gmm.{key}={getattr(config.gmm, key)} must be at least {states} with {len(lexicon.tokens)} units"
+                )
 
     def run(self) -> None:
         """Train to the last pass; writes model.safetensors, curves.jsonl, unaligned.tsv, summary.json."""

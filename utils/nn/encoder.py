@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from utils.core.errors import UserError
 from utils.core.frames import output_frames
 
 
@@ -36,8 +35,6 @@ class Encoder(nn.Module):
         """strides: features a frame of the fine and of the coarse stream, (4, 8) unless configured otherwise."""
         super().__init__()
         fine, coarse = strides
-        if coarse % fine:
-            raise UserError(f"model.word_subsampling={coarse} must be a multiple of model.subword_subsampling={fine}")
         self.convolutions = nn.ModuleList(
             [nn.Conv1d(feature_dim, dim, 5, stride=2, padding=2)]
             + [nn.Conv1d(dim, dim, 5, stride=2, padding=2) for _ in range(fine.bit_length() - 2)]

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from utils.core.errors import UserError
 from utils.core.files import atomic_path
 from utils.vectors.meaning import stored_vectors
 from utils.vectors.processing import of_trained
@@ -214,12 +213,9 @@ def word_vectors(config: SimpleNamespace, words: Sequence[str], trained: int, ow
     if config.source == LEARNED:
         return None
     if config.source == "trained":
-        if own is None:
-            raise UserError("rescore.word_lm.source=trained: this recipe has no word vectors; take llm, file or learned")
+        assert own is not None  # the configuration is checked
         vectors, known = own.numpy(), np.ones(len(words), bool)
     else:
-        if not config.path:
-            raise UserError(f"rescore.word_lm.source={config.source} needs --set rescore.word_lm.path=PATH, a file or folder")
         stored = stored_vectors(config.source, words, config.path)
         vectors, known = stored.vectors, stored.known
     return of_trained(vectors, known, trained, config.width, f"rescore.word_lm.path={config.path}")

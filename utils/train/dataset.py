@@ -1,5 +1,6 @@
 """Training and validation batches from Lhotse cuts."""
 
+import math
 import pickle
 import random
 import warnings
@@ -120,10 +121,6 @@ class Augment:
     """Lhotse's SpecAugment (Park et al. 2019) with the settings of `train`: `warp` moves times, `mask` does not."""
 
     def __init__(self, config: SimpleNamespace) -> None:
-        if config.time_masks < 1:
-            raise UserError(
-                "train.time_masks must be at least 1 (Lhotse divides by it); train.time_width=1 leaves next to nothing masked"
-            )
         nothing = dict(num_feature_masks=0, num_frame_masks=1, frames_mask_size=1, max_frames_mask_fraction=1.0)  # width 0
         self.warp = SpecAugment(config.time_warp, **nothing)
         self.mask = SpecAugment(
@@ -134,6 +131,13 @@ class Augment:
             frames_mask_size=config.time_width,
             max_frames_mask_fraction=config.mask_fraction,
         )
+        self.config = config
+
+    def masked(self, x: Tensor) -> Tensor:
+        """x: (T, C) with masks; as it is where it is too short for one frame of a time mask, which Lhotse would fail on."""
+        frames = self.config.mask_fraction * len(x)
+        masks = min(self.config.time_masks, math.ceil(frames / self.config.time_width))
+        return x if frames // masks < 1 else self.mask(x[None])[0]
 
 
 def collate(cuts: Sequence, features: Features, lexicon: Lexicon, augment: Optional[Augment] = None) -> Batch:
@@ -141,7 +145,7 @@ def collate(cuts: Sequence, features: Features, lexicon: Lexicon, augment: Optio
     loaded = [features(cut) for cut in cuts]
     if augment is not None:  # each utterance alone: masks are a share of its own length
         loaded = [augment.warp(x[None])[0] for x in loaded]
-        loaded = [augment.mask(x[None])[0] for x in loaded]
+        loaded = [augment.masked(x) for x in loaded]
     words = [[w for w in cut.supervisions[0].text.split() if w in lexicon.word_id] for cut in cuts]
     return Batch(
         [cut.id for cut in cuts],

@@ -60,10 +60,6 @@ class Trainer:
             parameter_groups(model, config.train), lr=config.train.learning_rate, betas=(0.9, 0.98), foreach=True
         )
         precision = config.train.precision
-        if precision == "fp16" and self.device.type != "cuda":
-            raise UserError(f"train.precision=fp16 needs a GPU (--device cuda); on {device} take fp32 or bf16")
-        if config.loss.grounding.weight and config.model.word_head != "vectors":
-            raise UserError(f"loss.grounding.weight needs word vectors (model.word_head=vectors, not {config.model.word_head})")
         self.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
         self.scaler = grad_scaler(precision == "fp16")
         self.epoch, self.batch, self.step = 0, 0, 0  # the next batch of the epoch, and steps done

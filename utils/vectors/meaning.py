@@ -114,8 +114,6 @@ def fasttext(words: Sequence[str], sentences: Sequence[List[str]], config: Simpl
 
 def from_file(words: Sequence[str], sentences: Sequence[List[str]], config: SimpleNamespace) -> SourceVectors:
     """A vectors file: see `read_vectors`."""
-    if not config.path:
-        raise UserError("vectors.meaning.source=file needs --set vectors.meaning.path=FILE (GloVe, word2vec or fastText)")
     found = read_vectors(Path(config.path), words)
     dim = len(next(iter(found.values()))) if found else 1
     rows = np.stack([found.get(word, np.zeros(dim)) for word in words])
@@ -125,8 +123,6 @@ def from_file(words: Sequence[str], sentences: Sequence[List[str]], config: Simp
 
 def language_model(words: Sequence[str], sentences: Sequence[List[str]], config: SimpleNamespace) -> SourceVectors:
     """A language model: the embeddings of a word's tokens, pooled (mode table), or its hidden states (mode context)."""
-    if not config.path:
-        raise UserError("vectors.meaning.source=llm needs --set vectors.meaning.path=PATH, a Hugging Face folder or a GGUF file")
     if config.mode == "context":
         vectors, known = context_vectors(config.path, words, sentences, config.layer, config.kept)
         return SourceVectors(vectors, known, folder_licence(Path(config.path)))
