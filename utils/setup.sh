@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes .venv, the Python environment of this repository, in about 2 minutes and without root. It is safe to interrupt and to run again.
+# Makes .venv, the Python environment of this repository, in 2 to 5 minutes and without root. It is safe to interrupt and to run again.
 # Every run.sh calls it; when .venv is complete, it returns at once. Versions are in utils/requirements/.
 #   utils/setup.sh                    the stack of the present .venv; without one, whatever fits this machine (it says what and why):
 #                                     Python 3.10 is here: the tested stack; else Python 3.11 to 3.13 and k2's own wheels; else uv fetches
@@ -125,11 +125,11 @@ plan() {
 
 make_venv() {
     local started=$SECONDS words steps=3 number=0
-    need_space
     say "setting up .venv: stack $STACK (torch $TORCH, k2 $K2) with Python $VERSION at $PYTHON: $WHY"
     find_index
+    need_space
     [[ "$STACK" == tested ]] || steps=$((2 + $(pip_steps | wc -l)))
-    say "this takes about 2 minutes; interrupting is safe"
+    say "this takes 2 to 5 minutes; interrupting is safe"
     prepare_folder
     trap 'stop 130' INT
     trap 'stop 143' TERM HUP
@@ -166,10 +166,13 @@ need_system() {
             "elsewhere take NUPTSE_STACK=modern-cpu (k2's own wheels) or NUPTSE_STACK=no-k2"
 }
 
+# The tested stack takes 4 GB, the modern one 2 GB without and 8 GB with CUDA; pip needs the rest while it works.
 need_space() {
-    local free
+    local free needed=12
+    [[ "$STACK" != tested ]] || needed=7
+    [[ "$INDEX" != */cpu ]] || needed=4
     free="$(df -Pk "$ROOT" | awk 'NR == 2 {print int($4 / 1048576)}')"
-    [[ -d "$VENV" ]] || ((free >= 7)) || fail "only $free GB are free in $ROOT; the set-up needs 7 (4 of them stay)"
+    [[ -d "$VENV" ]] || ((free >= needed)) || fail "only $free GB are free in $ROOT; the set-up needs $needed"
 }
 
 # Set INDEX to where torch's wheels come from. The small ones for the CPU are a matter of size only, so without them the usual ones do.
@@ -183,7 +186,7 @@ find_index() {
     "$PYTHON" "$LISTS/wheels.py" reach "$INDEX/torch/" 2>/dev/null && return
     [[ "$INDEX" == */cpu ]] ||
         fail "torch for ${STACK#modern-} comes from $INDEX, which is out of reach; set NUPTSE_TORCH_INDEX to a mirror, or take modern-cu128"
-    say "PyTorch's small wheels for the CPU ($INDEX) are out of reach: taking those with CUDA (3 GB more)"
+    say "PyTorch's small wheels for the CPU ($INDEX) are out of reach: taking those with CUDA (6 GB more)"
     INDEX=-
 }
 
@@ -260,7 +263,7 @@ explain() {
 # What the log says went wrong, and what to do about it. The first pattern that fits decides.
 remedy() {
     if grep -qiE 'No space left|Disk quota exceeded' "$LOG"; then
-        echo "the disk is full; free some space, or clone to a disk with 7 GB free"
+        echo "the disk is full; free some space, or clone to another disk"
     elif grep -qE 'ProxyError|Proxy Authentication|Tunnel connection failed' "$LOG"; then
         echo "the proxy ${https_proxy:-${HTTPS_PROXY:-}} does not let pip through; correct or unset https_proxy"
     elif grep -qE 'CERTIFICATE_VERIFY_FAILED|SSLError' "$LOG"; then

@@ -128,8 +128,8 @@ fetch_python() {
     fi
     mkdir -p "$TOOLS"
     : >"$log"
+    say "$1: fetching Python 3.10 into .tools with uv"
     if uv="$(find_uv "$log")"; then
-        say "$1: fetching Python 3.10 into .tools with uv"
         if UV_PYTHON_INSTALL_DIR="$TOOLS/python" UV_CACHE_DIR="$TOOLS/cache" UV_PYTHON_INSTALL_BIN=0 \
             "$uv" --no-config python install 3.10 >>"$log" 2>&1 && find_python; then
             rm -rf "$TOOLS/cache"
@@ -148,7 +148,7 @@ find_uv() {
     local candidate new="$TOOLS/uv.new"
     command -v uv && return
     if [[ ! -x "$TOOLS/uv/bin/uv" ]]; then
-        say "fetching uv from the package index into .tools"
+        say "fetching uv itself from the package index"
         for candidate in python3 python3.{13,12,11,10,9,8} python; do
             command -v "$candidate" >/dev/null || continue
             rm -rf "$new"
