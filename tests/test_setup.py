@@ -110,6 +110,75 @@ def test_run_sh_is_the_same_in_all_corpora():
     assert len({p.read_text() for p in ROOT.glob("egs/*/run.sh")}) == 1
 
 
+# Before there is a .venv
+
+
+@pytest.fixture(scope="module")
+def fresh(tmp_path_factory):
+    """A fresh clone: what git tracks or would track, without .venv."""
+    folder = tmp_path_factory.mktemp("fresh") / "a clone"
+    left_out = shutil.ignore_patterns(".git", ".venv*", ".tools", "exp", "download", "__pycache__", ".*_cache")
+    return shutil.copytree(ROOT, folder, ignore=left_out)
+
+
+@pytest.fixture
+def ask(fresh, tools, tmp_path):
+    """Run a script of the fresh clone where python3 has the standard library alone; nothing may be made."""
+    stub(tools / "python3", f'exec "{sys.executable}" -S "$@"')
+    (tools / "readlink").symlink_to(shutil.which("readlink"))
+
+    def run(script, *options):
+        keep = {k: v for k, v in os.environ.items() if not k.startswith(("NUPTSE_", "PYTHON"))}
+        environment = {**keep, "PATH": str(tools), "HOME": str(tmp_path), "NUPTSE_STACK": "tested", "NUPTSE_PYTHON": "/nowhere"}
+        done = subprocess.run([str(fresh / script), *options], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert not (fresh / ".venv").exists() and not (fresh / ".tools").exists()
+        return done
+
+    return run
+
+
+def test_help_answers_within_a_second_without_any_environment(ask):
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        done = ask("egs/asterisk/run.sh", "--help")
+        seconds.append(time.perf_counter() - started)
+        assert done.returncode == 0 and done.stderr == "", done.stderr
+        assert "--stop-stage" in done.stdout and "whisper_wordvec" in done.stdout and "stages:" in done.stdout
+    assert min(seconds) < 1
+    for script in ("tests/run.sh", "utils/setup.sh"):
+        done = ask(script, "--help")
+        assert done.returncode == 0 and done.stderr == "" and f"  {script.replace('tests/', './tests/')} --" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "script, options, said",
+    [
+        ("egs/yesno/run.sh", ["--stge", "1"], "did you mean --stage?"),
+        ("egs/yesno/run.sh", ["--stage"], "argument --stage: expected one argument"),
+        ("egs/yesno/run.sh", ["--stage", "trian"], "no stage 'trian'"),
+        ("egs/yesno/run.sh", ["--nj", "0"], "argument --nj: "),
+        ("egs/yesno/run.sh", ["--recipe", "wordvec"], "no recipe 'wordvec'"),
+        ("egs/yesno/run.sh", ["--set", "train.epoch=3"], "train.epoch"),
+        ("utils/run.sh", ["--corpus", "asterix"], "no corpus 'asterix'"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_installed(script, options, said, ask):
+    done = ask(script, *options)
+    assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr, done.stderr
+
+
+def test_right_options_go_on_to_the_set_up(ask):
+    done = ask("egs/yesno/run.sh", "--stage", "train")
+    assert done.returncode == 1 and "NUPTSE_PYTHON=/nowhere is not a working Python 3.10" in one_error(done)
+
+
+def test_help_has_a_short_answer_where_there_is_no_python(ask, tools):
+    (tools / "python3").unlink()
+    done = ask("egs/yesno/run.sh", "--help")
+    assert done.returncode == 0 and done.stdout.startswith("usage: ./run.sh [--recipe NAME] [--stage N]") and done.stderr == ""
+
+
 # A complete .venv
 
 
