@@ -15,10 +15,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 os.chdir(ROOT)
-for number in (
-    signal.SIGINT,
-    signal.SIGHUP,
-):  # background jobs and nohup ignore these, and processes that tests start would inherit that
+# Background jobs and nohup ignore these signals, and processes that tests start would inherit that.
+for number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
@@ -30,11 +28,11 @@ from utils.core import download  # noqa: E402
 from utils.corpus import audio  # noqa: E402
 from utils.corpus.manifests import Utterance  # noqa: E402
 
-# These call k2 and torch in this process.
-IN_PROCESS = (
+# Files with tests that call k2 and torch in this process.
+IN_PROCESS = {
     *("test_graphs", "test_losses", "test_memory", "test_model", "test_rescoring", "test_ssl", "test_synthesis"),
     "test_training",
-)
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
