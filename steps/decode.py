@@ -3,12 +3,11 @@
 from typing import Any, Dict
 
 import torch
-from safetensors.torch import save_file
 
-from utils.core.files import atomic_path
 from utils.core.parallel import in_fork, run_all
 from utils.core.splits import EVALUATION
-from utils.decode.first_pass import FirstPassDecoder, first_pass_graph, unfinished, write_hypotheses
+from utils.decode.first_pass import FirstPassDecoder, first_pass_graph
+from utils.decode.pieces import unfinished, write_hypotheses, write_word_table
 from utils.lang.graphs import need_k2
 from utils.lang.lexicon import read_lexicon
 from utils.lang.packs import joined, read_pack
@@ -47,22 +46,21 @@ def make_decoder(job: Job) -> FirstPassDecoder:
         how = (added.frequency, added.like) if added else ({}, {})
         lang = in_fork("graphs", make_lang, lang, entries, heads, job.out / "lang", *how, settings.first_pass_lm_order)
     lexicon = read_lexicon(lang)
-    vectors = bias = None
+    table = None
     graphs: Dict[str, Any] = {}
     if model.subword is not None:
         graphs["lattice"] = first_pass_graph(lang / "HLG.pt", settings.first_lm_scale, job.device)
     if model.word is not None:
-        vectors, bias = composed_table(model, len(trained.words), job.device)
+        table = composed_table(model, len(trained.words), job.device)
         if added:
-            vectors, bias = with_added(model, vectors, bias, added.vectors)
+            table = with_added(model, *table, added.vectors)
         graphs["word_lattice"] = first_pass_graph(lang / "word_graph.pt", settings.first_lm_scale, job.device)
-        with atomic_path(job.out / "words.safetensors") as temporary:
-            save_file({"vectors": vectors.cpu().contiguous(), "bias": bias.cpu()}, str(temporary))
+        write_word_table(job.out, table)
     features = Features(job.inputs["features"], cache_gb=0.0)
     whole = None
     if model.subword is not None and settings.first_pass_lm_order:
         whole = first_pass_graph(lang / "G.pt", settings.first_lm_scale, "cpu")
-    return FirstPassDecoder(model, features, lexicon, graphs, vectors, bias, settings, job.device, whole)
+    return FirstPassDecoder(model, features, lexicon, graphs, table, settings, job.device, whole)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from utils.baselines.gmm_training import GmmModel
 from utils.core.files import read_json, write_json
 from utils.core.parallel import run_all
 from utils.core.splits import EVALUATION
-from utils.decode.first_pass import in_order, unfinished, write_hypotheses
+from utils.decode.pieces import small_batches, unfinished, write_hypotheses
 from utils.lang.lexicon import read_lexicon
 from utils.pipeline.contract import Job
 from utils.train.dataset import Features, read_cuts
@@ -34,5 +34,5 @@ def run(job: Job) -> None:
 
 def decode(job: Job, recogniser: GmmDecoder, split: str, weight: float, folder: Path) -> None:
     """Decode what is missing of a split with one LM weight."""
-    batches = in_order(list(read_cuts(job.inputs["features"], split)))
+    batches = small_batches(list(read_cuts(job.inputs["features"], split)))
     run_all(recogniser.decode, [(cuts, weight, out) for cuts, out in unfinished(batches, folder)], job.nj, f"decode {split}")

@@ -7,7 +7,7 @@ from utils.core.files import write_json
 from utils.core.memory import keep_freed
 from utils.core.parallel import run_all
 from utils.core.splits import EVALUATION
-from utils.decode.first_pass import in_order, unfinished, write_hypotheses
+from utils.decode.pieces import small_batches, unfinished, write_hypotheses
 from utils.pipeline.contract import Job
 
 
@@ -17,7 +17,7 @@ def run(job: Job) -> None:
     splits = {split: list(CutSet.from_file(job.inputs["data"] / f"cuts_{split}.jsonl.gz")) for split in EVALUATION}
     languages = {cut.supervisions[0].language for cuts in splits.values() for cut in cuts}
     recogniser = SYSTEMS[job.config.system](job.config.ready, job.device, languages)
-    work = [item for split, cuts in splits.items() for item in unfinished(in_order(cuts), job.out / split)]
+    work = [item for split, cuts in splits.items() for item in unfinished(small_batches(cuts), job.out / split)]
     nj = 1 if job.device.startswith("cuda") else job.nj
     run_all(lambda cuts, path: recognise(recogniser, cuts, job.config.data.normaliser, path), work, nj, "decode")
     write_hypotheses(job.out, EVALUATION)

@@ -9,7 +9,7 @@ from utils.core.files import read_json, write_json
 from utils.core.parallel import run_all
 from utils.core.splits import EVALUATION
 from utils.core.timing import sum_timing
-from utils.decode.first_pass import pieces
+from utils.decode.pieces import pieces
 from utils.pipeline.contract import Job
 from utils.rescore import lm_rescorers
 from utils.rescore.decodings import missing, pieces_of, rescore_whole_lattices, tune_and_write
@@ -26,7 +26,7 @@ def run(job: Job) -> None:
     rescorer, parts = Rescorer(job), job.out / "parts"
     available, kinds = rescorer.available(), rescorer.vocabulary.kinds
     models = lm_rescorers.made(job, available, rescorer.vocabulary, EVALUATION)
-    decoded = [(piece, Path(split) / piece["path"].name) for split in EVALUATION for piece in pieces(job.inputs["decode"], split)]
+    decoded = [(piece, Path(split) / piece.path.name) for split in EVALUATION for piece in pieces(job.inputs["decode"], split)]
     work: List[Work] = [(piece, parts / "nbest" / name) for piece, name in decoded]
     run_all(rescorer.piece, missing(work), job.nj, "rescore")
     lists = pieces_of(parts, "nbest", read_lists)
@@ -50,7 +50,7 @@ def run(job: Job) -> None:
         weights[name] = {**found, **model.about(), "model_bytes": model_bytes}
         last = name
     write_json(job.out / "weights.json", weights)
-    seconds = ((read_json(out.with_suffix(".seconds.json")), piece["audio_seconds"]) for piece, out in measured)
+    seconds = ((read_json(out.with_suffix(".seconds.json")), piece.audio_seconds) for piece, out in measured)
     write_json(job.out / "timing.json", sum_timing(seconds))
 
 

@@ -16,8 +16,10 @@ from support.training import trainer
 from utils.core.errors import UserError
 from utils.core.files import ROOT, read_json
 from utils.core.memory import in_parts, out_of_memory
-from utils.decode.first_pass import FirstPassDecoder, unfinished
+from utils.decode.first_pass import FirstPassDecoder
+from utils.decode.pieces import unfinished
 from utils.train.dataset import Batch, collate
+from utils.vectors.wordvec import WordTable
 
 LOG = logging.getLogger("test")
 IDS = list("abcdefg")
@@ -111,8 +113,8 @@ def test_decoding_in_parts_gives_the_same_words(prepared, tmp_path, caplog):
     words = 300_000
     lexicon = SimpleNamespace(ids_to_words=lambda ids: [str(i) for i in ids])
     settings = SimpleNamespace(beam=20.0, output_beam=8.0, max_active=7000)
-    vectors, bias = torch.randn(words, 16, generator=generator), torch.zeros(words)
-    decoder = FirstPassDecoder(made.model, made.features, lexicon, {}, vectors, bias, settings, "cpu")
+    table = WordTable(torch.randn(words, 16, generator=generator), torch.zeros(words))
+    decoder = FirstPassDecoder(made.model, made.features, lexicon, {}, table, settings, "cpu")
     cuts = sorted(made.train_cuts, key=lambda cut: cut.duration)[11::-1]
     decoder.decode(cuts, tmp_path / "whole")
     with at_most(250), caplog.at_level(logging.WARNING):

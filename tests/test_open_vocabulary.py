@@ -12,6 +12,7 @@ from tests.bench.open_vocabulary_page import beside_control, draw
 from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.decode.first_pass import BATCH_SECONDS, SCORES, WORD_FRAME, FirstPassDecoder
+from utils.vectors.wordvec import WordTable
 
 ROWS = [
     {"id": "a", "ref": ["call", "zermatt", "now"], "hyp": ["call", "zermatt", "now"]},
@@ -43,8 +44,8 @@ def test_homophones_that_are_taken_for_each_other():
 
 def test_batches_shrink_as_the_vocabulary_grows():
     def seconds(words):
-        vectors = None if words is None else torch.zeros(words, 1)
-        return FirstPassDecoder(None, None, None, {}, vectors, None, None, "cpu").batch_seconds()
+        table = None if words is None else WordTable(torch.zeros(words, 1), torch.zeros(words))
+        return FirstPassDecoder(None, None, None, {}, table, None, "cpu").batch_seconds()
 
     assert seconds(None) == seconds(5_000) == BATCH_SECONDS
     assert seconds(200_000) * 200_000 / WORD_FRAME == pytest.approx(SCORES)

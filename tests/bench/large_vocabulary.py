@@ -23,7 +23,8 @@ from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.core.tables import Table, as_text, grouped, number
 from utils.core.versions import machine
-from utils.decode.first_pass import FirstPassDecoder, first_pass_graph, pieces
+from utils.decode.first_pass import FirstPassDecoder, first_pass_graph
+from utils.decode.pieces import pieces
 from utils.lang.lexicon import Lexicon, read_lexicon
 from utils.lang.packs import read_pack, write_pack
 from utils.lang.units import cmudict, pronounce
@@ -106,13 +107,13 @@ def decode(plans: Dict[str, Plan], folder: Path, audio_seconds: float) -> Dict[s
     lexicon = read_lexicon(plans["lang"].out)
     model = trained_model(plans["train"].out, plans["train"].inputs, lexicon)
     added = read_pack(folder / "pack.safetensors")
-    vectors, bias = with_added(model, *composed_table(model, len(lexicon.words), "cpu"), added.vectors)
+    table = with_added(model, *composed_table(model, len(lexicon.words), "cpu"), added.vectors)
     lang = make_lang(plans["lang"].out, added.entries, (False, True), folder / "lang")
     del added
     settings = view(plans["decode"].config).decode
     graphs = {"word_lattice": first_pass_graph(lang / "word_graph.pt", settings.first_lm_scale, "cpu")}
     features = Features(plans["features"].out, 0.0)
-    decoder = FirstPassDecoder(model, features, read_lexicon(lang), graphs, vectors, bias, settings, "cpu")
+    decoder = FirstPassDecoder(model, features, read_lexicon(lang), graphs, table, settings, "cpu")
     cuts: List[Any] = []
     for cut in read_cuts(plans["features"].out, "dev"):
         if sum(c.duration for c in cuts) < audio_seconds:
@@ -120,11 +121,11 @@ def decode(plans: Dict[str, Plan], folder: Path, audio_seconds: float) -> Dict[s
     for n, batch in enumerate(ordered_batches(cuts, decoder.batch_seconds())):
         decoder.decode(batch, folder / "dev" / f"{n:05d}")
     done = pieces(folder, "dev")
-    audio = sum(piece["audio_seconds"] for piece in done)
-    links = {link: sum(piece["seconds"][link] for piece in done) / audio for link in done[0]["seconds"]}
+    audio = sum(piece.audio_seconds for piece in done)
+    links = {link: sum(piece.seconds[link] for piece in done) / audio for link in done[0].seconds}
     greedy = links["encoder"] + links["greedy"]
     return {
-        "words": len(vectors),
+        "words": len(table.vectors),
         "audio_seconds": round(audio, 1),
         "greedy_rtf": round(greedy, 6),
         "word_lattice_rtf": round(greedy + links["word_lattice"], 6),

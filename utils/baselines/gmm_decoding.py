@@ -10,7 +10,7 @@ from utils.baselines.gmm_training import GmmModel, frames
 from utils.baselines.hmm import Hmm, libraries
 from utils.core.process import quiet
 from utils.core.timing import timed
-from utils.decode.first_pass import pieces, write_piece
+from utils.decode.pieces import pieces, write_piece
 from utils.lang.lexicon import Lexicon
 from utils.train.dataset import Features
 
@@ -50,5 +50,5 @@ class GmmDecoder:
 def errors(folder: Path) -> int:
     """Word errors of the finished pieces in a folder."""
     done = pieces(folder.parent, folder.name)
-    pairs = (pair for piece in done for pair in zip(piece["refs"], piece["hyps"]["lattice"]))
+    pairs = (pair for piece in done for pair in zip(piece.refs, piece.hyps["lattice"]))
     return sum(kaldialign.edit_distance(ref, hyp)["total"] for ref, hyp in pairs)

@@ -8,7 +8,7 @@ import numpy as np
 
 from utils.core.errors import UserError
 from utils.core.timing import timed
-from utils.decode.first_pass import write_piece
+from utils.decode.pieces import write_piece
 from utils.features.extraction import audio
 from utils.features.whisper import RATE, WINDOW, Placement
 from utils.features.whisper_model import whisper_folder

@@ -4,28 +4,26 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
-from utils.core.files import atomic_path, read_json, write_json, write_jsonl
 from utils.core.memory import Parts, in_parts
-from utils.core.timing import sum_timing, timed
+from utils.core.timing import timed
+from utils.decode.pieces import HeadOutputs, write_head_outputs, write_lattices, write_piece
 from utils.lang.fsa import arc_edges
 from utils.lang.graphs import load_fsa, need_k2, rescored
 from utils.lang.lexicon import Lexicon
 from utils.nn.ctc import greedy
 from utils.nn.model import AcousticModel
 from utils.train.dataset import Features
-from utils.vectors.wordvec import word_scores
+from utils.vectors.wordvec import WordTable, word_scores
 
 log = logging.getLogger("nuptse.decode")
 BATCH_SECONDS = 60.0
 WORD_FRAME = 0.08  # seconds, about
 SCORES = 1.5e7  # frames x words that a batch has scores for at most, unless one utterance has more: 60 MB in float32
-BATCH_CUTS = 25
 
 
 @dataclass
@@ -36,15 +34,14 @@ class FirstPassDecoder:
     features: Features
     lexicon: Lexicon
     graphs: Dict[str, Any]
-    vectors: Optional[Tensor]  # (V, dim), the composed word-vector table
-    bias: Optional[Tensor]  # (V,)
+    table: Optional[WordTable]  # of all words; None without a word head
     config: SimpleNamespace  # the group `decode`
     device: str
     whole: Optional[Any] = None  # the whole n-gram model as an acceptor, where the sub-word graph has a part of it
 
     def batch_seconds(self) -> float:
         """Audio in a batch: less where the vocabulary is large, so that memory stays bounded."""
-        words = 0 if self.vectors is None else len(self.vectors)
+        words = 0 if self.table is None else len(self.table.vectors)
         return min(BATCH_SECONDS, SCORES * WORD_FRAME / max(words, 1))
 
     def decode(self, cuts: Sequence[Any], out: Path) -> None:
@@ -62,12 +59,7 @@ class FirstPassDecoder:
 
     @torch.no_grad()
     def _piece(self, cuts: Sequence[Any], out: Path) -> None:
-        """Decode some utterances and write what later stages read.
-
-        Files: `<out>-<graph>.pt` lattices; `<out>-scores.safetensors` frame vectors and
-        log-probabilities of sub-word units; `<out>.json` ids, references, hypotheses and
-        seconds of one core for each link.
-        """
+        """Decode some utterances and write a piece (see utils/decode/pieces.py)."""
         loaded = [self.features(cut) for cut in cuts]
         seconds: Dict[str, float] = {}
         with timed(seconds, "encoder"):
@@ -77,28 +69,22 @@ class FirstPassDecoder:
             )
         hypotheses: Dict[str, List[List[str]]] = {}
         sizes: Dict[str, List[int]] = {}
-        words = None
-        scores_kept: Dict[str, Tensor] = {}
+        word_log_probs, kept = None, HeadOutputs()
         if output.subword is not None:
-            scores_kept.update(subword=output.subword.half().cpu(), subword_lengths=output.subword_lengths.cpu())
-        if output.frames is not None:
+            kept.subword, kept.subword_lengths = output.subword.half().cpu(), output.subword_lengths.cpu()
+        if output.frames is not None and self.table is not None:
             with timed(seconds, "greedy"):
-                scores = word_scores(output.frames, output.blank, self.vectors, self.bias)
+                scores = word_scores(output.frames, output.blank, *self.table)
                 hypotheses["greedy"] = [self.lexicon.ids_to_words(ids) for ids in greedy(scores, output.word_lengths)]
             with timed(seconds, "word_lattice"):
                 normaliser = scores.logsumexp(-1, keepdim=True)
-                words = scores.sub_(normaliser)
-            scores_kept.update(
-                frames=output.frames.half().cpu(),
-                blank=output.blank.float().cpu(),
-                normaliser=normaliser[..., 0].float().cpu(),
-                lengths=output.word_lengths.cpu(),
-            )
-        with atomic_path(out.with_name(out.name + "-scores.safetensors")) as temporary:
-            save_file(scores_kept, str(temporary))
+                word_log_probs = scores.sub_(normaliser)  # in place: with many words the scores take most of the memory
+            kept.frames, kept.blank = output.frames.half().cpu(), output.blank.float().cpu()
+            kept.normaliser, kept.lengths = normaliser[..., 0].float().cpu(), output.word_lengths.cpu()
+        write_head_outputs(out, kept)
         for name, graph in self.graphs.items():
             search, log_probs, lengths = (
-                (lattices_of_words, words, output.word_lengths)
+                (lattices_of_words, word_log_probs, output.word_lengths)
                 if name == "word_lattice"
                 else (lattices, output.subword, output.subword_lengths)
             )
@@ -111,8 +97,7 @@ class FirstPassDecoder:
                     found = rescored(found.to("cpu"), self.whole, self.config.first_lm_scale, self.config.output_beam)
                     hypotheses[name] = [self.lexicon.ids_to_words(ids) for ids in best_paths(found)]
             sizes[name] = [found.num_arcs, int(lengths.sum())]
-            with atomic_path(out.with_name(f"{out.name}-{name}.pt")) as temporary:
-                torch.save(found.to("cpu").as_dict(), temporary)
+            write_lattices(out, name, found)
         write_piece(out, cuts, hypotheses, seconds, sizes)
 
 
@@ -211,71 +196,3 @@ def best_paths(found: Any) -> List[List[int]]:
     if isinstance(labels, k2.RaggedTensor):
         edges, labels = labels.shape.row_splits(1).long()[edges], labels.values
     return [[w for w in labels[start:end].tolist() if w > 0] for start, end in zip(edges, edges[1:])]
-
-
-def unfinished(batches: Iterable[Sequence[Any]], folder: Path) -> List[Tuple[Sequence[Any], Path]]:
-    """Batches of cuts whose piece is not in `folder` yet, each with the piece's path without ending.
-
-    What an interrupted run left of such a piece in parts is removed: it may be fewer parts the next time.
-    """
-    numbered = ((cuts, folder / f"{n:05d}") for n, cuts in enumerate(batches))
-    left = [(cuts, path) for cuts, path in numbered if not path.with_suffix(".json").exists()]
-    names = {path.name for _, path in left}
-    for file in folder.glob("*-[0-9]*"):
-        if file.name.partition("-")[0] in names:
-            file.unlink()
-    return left
-
-
-def in_order(cuts: Sequence[Any]) -> List[Sequence[Any]]:
-    """Batches of cuts as they come, for recognisers that take one at a time."""
-    return [cuts[start : start + BATCH_CUTS] for start in range(0, len(cuts), BATCH_CUTS)]
-
-
-def write_piece(
-    out: Path,
-    cuts: Sequence[Any],
-    hypotheses: Dict[str, List[List[str]]],
-    seconds: Dict[str, float],
-    sizes: Mapping[str, Sequence[int]] = {},
-) -> None:
-    """Write `<out>.json`: ids and references of some cuts, words by decoding, CPU seconds by link.
-
-    sizes: arcs and frames of the lattices, by graph.
-    """
-    write_json(
-        out.with_name(out.name + ".json"),
-        {
-            "ids": [cut.id for cut in cuts],
-            "refs": [cut.supervisions[0].text.split() for cut in cuts],
-            "hyps": hypotheses,
-            "seconds": seconds,
-            "sizes": sizes,
-            "audio_seconds": sum(cut.duration for cut in cuts),
-        },
-    )
-
-
-def pieces(folder: Path, split: str) -> List[Dict[str, Any]]:
-    """The finished pieces of a split in order; each has also its `path` without ending."""
-    return [{**read_json(path), "path": path.with_suffix("")} for path in sorted((folder / split).glob("*.json"))]
-
-
-def write_hypotheses(folder: Path, splits: Sequence[str]) -> None:
-    """From the finished pieces: hyps-<decoding>-<split>.jsonl of every decoding and split, timing.json, and, where lattices
-    are counted, density.json, their arcs a frame in each split by graph (Kaldi's lattice-depth).
-    """
-    measured, density = [], {}
-    for split in splits:
-        done = pieces(folder, split)
-        measured += [(piece["seconds"], piece["audio_seconds"]) for piece in done]
-        totals = {graph: [sum(part) for part in zip(*(p["sizes"][graph] for p in done))] for graph in done[0]["sizes"]}
-        density[split] = {graph: round(arcs / max(frames, 1), 2) for graph, (arcs, frames) in totals.items()}
-        for decoding in done[0]["hyps"]:
-            write_jsonl(
-                folder / f"hyps-{decoding}-{split}.jsonl",
-                ({"id": i, "ref": r, "hyp": h} for p in done for i, r, h in zip(p["ids"], p["refs"], p["hyps"][decoding])),
-            )
-    if any(density.values()):
-        write_json(folder / "density.json", density)
-    write_json(folder / "timing.json", sum_timing(measured))

@@ -2,10 +2,9 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from utils.core.files import read_jsonl, write_json
@@ -13,8 +12,8 @@ from utils.core.memory import Parts, in_parts
 from utils.core.timing import timed
 from utils.decode.candidates import Candidates
 from utils.decode.nbest import nbest
+from utils.decode.pieces import HeadOutputs, Piece, read_head_outputs, read_lattices, read_word_table
 from utils.lang.fsa import some
-from utils.lang.graphs import load_fsa
 from utils.lang.hypothesis import Hypothesis
 from utils.lang.lexicon import read_lexicon
 from utils.lang.vocabulary import used_lang
@@ -25,9 +24,8 @@ from utils.rescore.scores import Available
 from utils.rescore.vocabulary import Vocabulary, with_proposals
 from utils.rescore.whole_lattice import WholeLattices, write_lattices
 from utils.vectors.wordscore import sequence_scores, span_scores
-from utils.vectors.wordvec import word_scores
 
-Work = Tuple[Dict[str, Any], Path]  # a decoded piece, and the path without ending of what is made of it
+Work = Tuple[Piece, Path]  # a decoded piece, and the path without ending of what is made of it
 
 
 class Rescorer:
@@ -44,10 +42,8 @@ class Rescorer:
         self.frame_ratio = model.subword_subsampling / model.word_subsampling if self.graphs[0] == "lattice" else 1.0
         self.lang = used_lang(job.inputs["lang"], decoded)
         lexicon, trained = read_lexicon(self.lang), len(read_lexicon(job.inputs["lang"]).words)
-        table = load_file(str(decoded / "words.safetensors")) if (decoded / "words.safetensors").exists() else {}
-        self.vocabulary = Vocabulary(
-            lexicon, trained, frozenset(lexicon.words[trained:]), table.get("vectors"), table.get("bias")
-        )
+        table = read_word_table(decoded)
+        self.vocabulary = Vocabulary(lexicon, trained, frozenset(lexicon.words[trained:]), *(table or (None, None)))
         frame = model.subword_subsampling * made_with(job.inputs["features"]).features.frame_shift
         self.lattices = WholeLattices(lexicon, trained, self.frame_ratio, frame, (decode.first_lm_scale, decode.output_beam))
         self.proposals: Dict[str, List[Tuple[int, ...]]] = {}  # utterance id -> hypotheses of word ids
@@ -64,43 +60,41 @@ class Rescorer:
         word_head = vocabulary.vectors is not None and subword
         return Available(self.config, word_head, frozenset(kind for kind, there in kinds.items() if there))
 
-    def piece(self, piece: Dict[str, Any], out: Path) -> None:
+    def piece(self, piece: Piece, out: Path) -> None:
         """Write `<out>.jsonl`, the n-best lists of all candidates, and before it `<out>.seconds.json`."""
         self._write(piece, out, len(self.graphs) == 2 or bool(self.proposals), self.config.word_score)
 
-    def of_lattices(self, piece: Dict[str, Any], out: Path) -> None:
+    def of_lattices(self, piece: Piece, out: Path) -> None:
         """As `piece`, of the first graph's lattices alone, with each word scored in its span."""
         self._write(piece, out, False, "span")
 
-    def whole(
-        self, piece: Dict[str, Any], out: Path, weights: Mapping[str, float], scales: Sequence[float], oracle: bool = False
-    ) -> None:
+    def whole(self, piece: Piece, out: Path, weights: Mapping[str, float], scales: Sequence[float], oracle: bool = False) -> None:
         """Write `<out>.jsonl`, what `WholeLattices.read` finds, and before it `<out>.seconds.json`.
 
         Args:
           oracle: whether to find the fewest errors of any path too.
         """
-        lattices, view = _lattices(piece, "lattice"), None
+        lattices, view = read_lattices(piece, "lattice"), None
         seconds: Dict[str, float] = {}
         if self.vocabulary.vectors is not None:
-            view = partial(self.view, _head_outputs(piece))
-        found = self.lattices.read(lattices, piece["ids"], piece["refs"], view, weights, scales, seconds)
+            view = partial(self.view, read_head_outputs(piece))
+        found = self.lattices.read(lattices, piece.ids, piece.refs, view, weights, scales, seconds)
         if oracle:
-            for one, errors in zip(found, self.lattices.oracles(lattices, piece["refs"])):
+            for one, errors in zip(found, self.lattices.oracles(lattices, piece.refs)):
                 one.oracle = errors
         write_json(out.with_suffix(".seconds.json"), seconds)
         write_lattices(out.with_suffix(".jsonl"), found)
 
-    def _write(self, piece: Dict[str, Any], out: Path, joining: bool, word_score: str) -> None:
+    def _write(self, piece: Piece, out: Path, joining: bool, word_score: str) -> None:
         seconds: Dict[str, float] = {}
-        kept = _head_outputs(piece) if joining or self.vocabulary.vectors is not None else {}
+        kept = read_head_outputs(piece) if joining or self.vocabulary.vectors is not None else HeadOutputs()
         lists = self.lists(piece, self.graphs[0], seconds)
         if joining:
             others = self.lists(piece, "word_lattice", seconds) if len(self.graphs) == 2 else [[] for _ in lists]
             with timed(seconds, "nbest"):
-                lists = [self.join(kept, n, piece["ids"][n], *two) for n, two in enumerate(zip(lists, others))]
+                lists = [self.join(kept, n, piece.ids[n], *two) for n, two in enumerate(zip(lists, others))]
         rows = []
-        for n, (utterance, reference, paths) in enumerate(zip(piece["ids"], piece["refs"], lists)):
+        for n, (utterance, reference, paths) in enumerate(zip(piece.ids, piece.refs, lists)):
             listed = self.scored(paths)
             log_probs: Dict[str, float] = {}
             if self.vocabulary.vectors is not None and paths:
@@ -118,9 +112,9 @@ class Rescorer:
         write_json(out.with_suffix(".seconds.json"), seconds)
         write_lists(out.with_suffix(".jsonl"), rows)
 
-    def lists(self, piece: Dict[str, Any], graph: str, seconds: Dict[str, float]) -> List[List[Hypothesis]]:
+    def lists(self, piece: Piece, graph: str, seconds: Dict[str, float]) -> List[List[Hypothesis]]:
         """n-best lists of a decoded piece's lattices of one graph."""
-        lattices = _lattices(piece, graph)
+        lattices = read_lattices(piece, graph)
         settings = (self.config.paths, self.config.lattice_scale, self.first_lm_scale)
 
         def work(parts: Parts) -> List[List[Hypothesis]]:
@@ -128,7 +122,7 @@ class Rescorer:
 
         remedy = f"lower rescore.paths={self.config.paths}"
         with timed(seconds, "nbest"):
-            return in_parts(work, piece["ids"], f"n-best lists of {piece['path'].name}", remedy, self.log)
+            return in_parts(work, piece.ids, f"n-best lists of {piece.path.name}", remedy, self.log)
 
     def scored(self, paths: Sequence[Hypothesis]) -> List[ScoredPath]:
         """The paths' words, with the scores of the lattice."""
@@ -136,17 +130,16 @@ class Rescorer:
         return [ScoredPath(names(p.words), {"am": round(p.am, 4), "lm": round(p.lm, 4)}) for p in paths]
 
     def join(
-        self, kept: Dict[str, Tensor], n: int, utterance: str, subword: List[Hypothesis], word: List[Hypothesis]
+        self, kept: HeadOutputs, n: int, utterance: str, subword: List[Hypothesis], word: List[Hypothesis]
     ) -> List[Hypothesis]:
         """The hypotheses of both lattices of utterance n of the batch, and those proposed, scored alike."""
         if self.candidates is None:
             self.candidates = Candidates(self.lang, self.vocabulary.lexicon, self.vocabulary.proposed)
-        log_probs = kept["subword"][n, : int(kept["subword_lengths"][n])].float()
         proposed = self.proposals.get(utterance, ())
-        return self.candidates.join(subword, word, log_probs, self.frame_ratio, self.first_lm_scale, proposed)
+        return self.candidates.join(subword, word, kept.subword_log_probs(n), self.frame_ratio, self.first_lm_scale, proposed)
 
     def score(
-        self, kept: Dict[str, Tensor], n: int, paths: Sequence[Hypothesis], word_score: str
+        self, kept: HeadOutputs, n: int, paths: Sequence[Hypothesis], word_score: str
     ) -> Tuple[List[float], Dict[str, float]]:
         """The word head's score of each path of utterance n of the batch, and its log-probabilities as in `view`.
 
@@ -160,7 +153,7 @@ class Rescorer:
             return span_scores(log_probs[:, 1:] - log_probs[:, :1], paths, columns, self.frame_ratio), highest
         return sequence_scores(log_probs, paths, columns), highest
 
-    def view(self, kept: Dict[str, Tensor], n: int, words: Sequence[int]) -> Tuple[Tensor, Dict[str, float]]:
+    def view(self, kept: HeadOutputs, n: int, words: Sequence[int]) -> Tuple[Tensor, Dict[str, float]]:
         """The word head's log-probabilities in utterance n of the batch.
 
         Args:
@@ -170,18 +163,7 @@ class Rescorer:
         """
         vectors, bias = self.vocabulary.vectors, self.vocabulary.bias
         assert vectors is not None and bias is not None  # else nothing calls this
-        chosen, length = torch.tensor(words, dtype=torch.int64) - 1, int(kept["lengths"][n])
-        frames, blank = kept["frames"][n, :length].float(), kept["blank"][n, :length]
-        log_probs = word_scores(frames, blank, vectors[chosen], bias[chosen]) - kept["normaliser"][n, :length, None]
+        chosen = torch.tensor(words, dtype=torch.int64) - 1
+        log_probs = kept.word_log_probs(n, vectors[chosen], bias[chosen])
         highest = log_probs[:, 1:].amax(0).tolist()
         return log_probs, {word: round(v, 3) for word, v in zip(self.vocabulary.lexicon.ids_to_words(words), highest)}
-
-
-def _lattices(piece: Dict[str, Any], graph: str) -> Any:
-    """The lattices of a decoded piece: k2.FsaVec."""
-    return load_fsa(piece["path"].with_name(f"{piece['path'].name}-{graph}.pt"))
-
-
-def _head_outputs(piece: Dict[str, Any]) -> Dict[str, Tensor]:
-    """What decoding kept of the heads' outputs for a piece (`FirstPassDecoder._piece`)."""
-    return load_file(str(piece["path"].with_name(piece["path"].name + "-scores.safetensors")))

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Dict, Mapping, Tuple
+from typing import Dict, Mapping
 
 import torch
 from safetensors.torch import load_file
@@ -13,7 +13,7 @@ from utils.nn.model import AcousticModel, build, load
 from utils.pipeline.config import made_with
 from utils.train.dataset import read_cuts
 from utils.train.pretrained_layers import make_front
-from utils.vectors.wordvec import SoftmaxTable
+from utils.vectors.wordvec import SoftmaxTable, WordTable
 
 NEVER = -1e4  # a score, natural log
 
@@ -39,19 +39,16 @@ def trained_model(folder: Path, inputs: Dict[str, Path], lexicon: Lexicon) -> Ac
     return model.eval()
 
 
-def with_added(
-    model: AcousticModel, vectors: torch.Tensor, bias: torch.Tensor, added: torch.Tensor
-) -> Tuple[torch.Tensor, torch.Tensor]:
-    """The table with words added: (n, dim). A learned softmax has no vectors for them: they never fire."""
+def with_added(model: AcousticModel, vectors: torch.Tensor, bias: torch.Tensor, added: torch.Tensor) -> WordTable:
+    """The table `vectors`, `bias` with words added: (n, dim). A learned softmax has no vectors for them: they never fire."""
     assert model.word is not None
     learned = isinstance(model.word.words, SoftmaxTable)
     rows = vectors.new_zeros(len(added), vectors.shape[1]) if learned else added.to(vectors)
-    return torch.cat((vectors, rows)), torch.cat((bias, bias.new_full((len(added),), NEVER if learned else 0.0)))
+    return WordTable(torch.cat((vectors, rows)), torch.cat((bias, bias.new_full((len(added),), NEVER if learned else 0.0))))
 
 
-def composed_table(model: AcousticModel, words: int, device: str) -> Tuple[torch.Tensor, torch.Tensor]:
-    """Vectors (V, dim) and biases (V,) of all words, as the word head sees them."""
+def composed_table(model: AcousticModel, words: int, device: str) -> WordTable:
+    """The word head's table of the first words of the vocabulary."""
     assert model.word is not None
     with torch.no_grad():
-        vectors, bias = model.word.table(torch.arange(words, device=device))
-    return vectors, bias
+        return model.word.table(torch.arange(words, device=device))

@@ -6,7 +6,7 @@ Of several pronunciations the mean is taken. g_w is 0 where the meaning of w is 
 the words goes without one of its parts, but never without both spelling and pronunciation.
 """
 
-from typing import Dict, Mapping, Optional, Tuple, Union
+from typing import Dict, Mapping, NamedTuple, Optional, Tuple, Union
 
 import torch
 from torch import Tensor, nn
@@ -156,6 +156,13 @@ class SoftmaxTable(nn.Module):
         self.bias = nn.Parameter(torch.zeros(words))
 
 
+class WordTable(NamedTuple):
+    """What the word head scores frames against: W words."""
+
+    vectors: Tensor  # (W, dim)
+    bias: Tensor  # (W,), added to the words' scores
+
+
 class WordHead(nn.Module):
     """Encoder frames at 80 ms -> the space of the word vectors, and a learned score of the blank."""
 
@@ -173,11 +180,11 @@ class WordHead(nn.Module):
             z = F.normalize(z, dim=-1) * self.log_scale.exp()
         return z, blank
 
-    def table(self, words: Tensor, dropout: Mapping[str, float] = {}) -> Tuple[Tensor, Tensor]:
-        """words: (W,), row numbers -> vectors (W, dim) and biases (W,)."""
+    def table(self, words: Tensor, dropout: Mapping[str, float] = {}) -> WordTable:
+        """The table of some words; words: (W,), row numbers."""
         if isinstance(self.words, WordVectors):
-            return self.words(words, dropout), torch.zeros(len(words), device=words.device)
-        return self.words.weight[words], self.words.bias[words]
+            return WordTable(self.words(words, dropout), torch.zeros(len(words), device=words.device))
+        return WordTable(self.words.weight[words], self.words.bias[words])
 
 
 def word_scores(frames: Tensor, blank: Tensor, vectors: Tensor, bias: Union[Tensor, float] = 0.0) -> Tensor:
