@@ -65,11 +65,11 @@ def main() -> int:
 
 def python() -> Iterator[Finding]:
     """The interpreter."""
-    fits = (3, 10) <= sys.version_info[:2] < (3, 13)
+    fits = (3, 10) <= sys.version_info[:2] < (3, 14)
     yield Finding(
         "Python",
         f"{platform.python_version()} at {sys.executable}, on {platform.platform()}",
-        "" if fits else f"use Python 3.10 to 3.12: .venv/bin/python -m steps.doctor, after {SETUP}",
+        "" if fits else f"use Python 3.10 to 3.13: .venv/bin/python -m steps.doctor, after {SETUP}",
     )
 
 

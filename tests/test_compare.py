@@ -336,7 +336,9 @@ def test_committed_pages_and_picture_are_drawn_from_the_committed_records():
         if (folder / CLEAN).exists() and not (folder / DIRTY).exists():
             assert (folder / "RESULTS.md").read_text() == corpus_page(folder), f"{folder.name}: run python -m steps.compare"
     found = shown_cells([r for folder in (ROOT / "egs").glob("*/") for r in read_file(folder / CLEAN)])
-    assert (ROOT / PICTURE).read_text() == picture(found), "run python -m steps.compare --readme"
+    # matplotlib's ids of clip paths hash numbers as numpy writes them, which numpy 2 does differently
+    drawn, committed = (re.sub(r"\bp[0-9a-f]{10}\b", "p", text) for text in (picture(found), (ROOT / PICTURE).read_text()))
+    assert committed == drawn, "run python -m steps.compare --readme"
     for name, language in PAGES.items():
         assert (ROOT / name).read_text() == replaced(ROOT / name, block(found, language)), (
             f"{name}: python -m steps.compare --readme"

@@ -224,6 +224,7 @@ def test_the_bundle_decodes_like_the_recipe(finished):
 
 
 def test_yesno_is_recognised(run_stages, yesno_source, tmp_path):
+    pytest.importorskip("k2")
     corpus = tmp_path / "yesno-egs"
     corpus.mkdir()
     (corpus / "corpus.yaml").write_text((ROOT / "egs/yesno/corpus.yaml").read_text(), encoding="utf-8")
