@@ -9,8 +9,8 @@ from utils.bundle.export import TOLERANCE, Flat, difference, export_onnx
 from utils.core.frames import output_frames
 from utils.nn.ctc import greedy
 from utils.nn.model import build
+from utils.train.objective import choose_words
 from utils.train.optimiser import learning_rate
-from utils.train.trainer import choose_words
 from utils.vectors.table import numbered, pronunciation, spelling
 from utils.vectors.wordvec import WordVectors
 

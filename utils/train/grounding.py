@@ -6,15 +6,45 @@ to this segment than to those of other words (the multi-view contrastive loss of
 neighbouring words also count as one, with joined spelling and pronunciation: new words, said in real speech.
 """
 
-from pathlib import Path
-from typing import Iterable, List, Sequence, Tuple
+from typing import List, Sequence, Tuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from utils.core.files import write_lines
 from utils.nn.ctc import Span
+from utils.vectors.wordvec import WordVectors
+
+
+def grounding(
+    frames: Tensor,
+    spans: List[List[Span]],
+    words: Sequence[Sequence[int]],
+    vectors: Tensor,
+    places: Tensor,
+    offsets: Tensor,
+    space: WordVectors,
+    joined_weight: float,
+) -> Tensor:
+    """The loss of a batch, in nats: `contrast` of its words and, with a weight, of neighbouring words joined in pairs.
+
+    Args:
+      frames: (N, T, dim), of the word head.
+      spans: the frames that each word of each utterance takes.
+      words: ids of each utterance's words.
+      vectors: (W, dim), of the words of this step (see `choose_words`), which `offsets` (W,) belong to.
+      places: (S,), the row of `vectors` of each word that is said, utterance by utterance.
+      space: makes vectors of joined words.
+    """
+    loss = contrast(segments(frames, spans), vectors, places, offsets)
+    spans, pairs = joined(spans, words, int(torch.randint(2, ())))
+    if joined_weight and pairs:
+        types = {pair: n for n, pair in enumerate(dict.fromkeys(pairs), len(vectors))}
+        more = space.joined(*(torch.tensor(list(types), device=frames.device) - 1).T)
+        places = torch.tensor([types[pair] for pair in pairs], device=frames.device)
+        every, offsets = torch.cat((vectors, more)), torch.cat((offsets, offsets.new_zeros(len(more))))
+        loss = loss + joined_weight * contrast(segments(frames, spans), every, places, offsets)
+    return loss
 
 
 def segments(frames: Tensor, spans: Sequence[Sequence[Span]]) -> Tensor:
@@ -55,8 +85,3 @@ def joined(
     both = [zip(row[first::2], row[first + 1 :: 2]) for row in spans]
     pairs = [pair for row in words for pair in zip(row[first::2], row[first + 1 :: 2])]
     return [[(one[0], two[1]) for one, two in row] for row in both], pairs
-
-
-def write_ctm(path: Path, rows: Iterable[Tuple[str, float, float, str]]) -> None:
-    """NIST's format, a word a line: utterance, channel 1, start and duration in seconds, word."""
-    write_lines(path, (f"{name} 1 {start:.2f} {duration:.2f} {word}" for name, start, duration, word in rows))

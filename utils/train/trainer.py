@@ -6,9 +6,8 @@ import math
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Iterator, List, Optional, Tuple
 
-import kaldialign
 import torch
 from lhotse import CutSet
 from torch import Tensor
@@ -18,14 +17,13 @@ from utils.core.errors import UserError
 from utils.core.files import write_json, write_jsonl
 from utils.core.memory import Parts, in_parts
 from utils.lang.lexicon import Lexicon
-from utils.nn.ctc import Span, align, ctc, greedy, word_spans
-from utils.nn.model import AcousticModel, Output, average, parameters, save
+from utils.nn.model import AcousticModel, average, parameters, save
 from utils.train import checkpoints
+from utils.train.alignment import write_ctm
 from utils.train.dataset import Augment, Batch, Features, Step, collate, epoch_batches, ordered_batches, training_batches
-from utils.train.grounding import contrast, joined, segments, write_ctm
+from utils.train.objective import NotFinite, Objective
 from utils.train.optimiser import grad_scaler, learning_rate, parameter_groups
-
-Head = Tuple[Tensor, Tensor, List[List[int]]]  # log-probabilities (N, T, V), frames (N,), targets
+from utils.train.validation import aligned_words, validate
 
 
 class Trainer:
@@ -60,7 +58,8 @@ class Trainer:
             parameter_groups(model, config.train), lr=config.train.learning_rate, betas=(0.9, 0.98), foreach=True
         )
         precision = config.train.precision
-        self.autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+        autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+        self.objective = Objective(self.model, lexicon, config, self.device, autocast)
         self.scaler = grad_scaler(precision == "fp16")
         self.epoch, self.batch, self.step = 0, 0, 0  # the next batch of the epoch, and steps done
         self.epoch_batches = lru_cache(2)(lambda epoch: epoch_batches(train_cuts, config.train.batch_seconds, config.seed, epoch))
@@ -90,7 +89,8 @@ class Trainer:
         save(self.model, self.out / "model.safetensors")
         if self.config.loss.grounding.weight:
             for split, cuts in (("train", self.train_cuts), ("dev", self.dev_cuts)):
-                write_ctm(self.out / f"{split}.ctm", self._spoken(cuts))
+                found = aligned_words(self.objective, cuts, self.features, self.config.train.batch_seconds)
+                write_ctm(self.out / f"{split}.ctm", found)
         write_json(
             self.out / "summary.json",
             {
@@ -156,102 +156,17 @@ class Trainer:
         return loss, means, float(norm)
 
     def losses(self, batch: Batch, whole: Optional[Batch] = None) -> Tuple[Tensor, Dict[str, Tensor]]:
-        """The weighted loss a token, and each head's loss a token (natural log).
+        """The weighted loss a token, and that of each head, as `Objective` gives them.
 
         Args:
-          whole: the batch of which this is a part, whose losses sum to its own.
+          whole: the batch of which this is a part.
         Raises:
-          UserError: a loss that is not finite; names the utterances, which are saved for inspection.
+          UserError: a loss is not finite; names the utterances, and saves the batch for inspection.
         """
-        weights = self.config.loss
-        x, lengths = (part.to(self.device, non_blocking=True) for part in (batch.x, batch.lengths))
-        with torch.autocast(self.device.type, self.autocast, enabled=self.autocast is not None):
-            output = self.model(x, lengths)
-        chosen = targets = offsets = None
-        if output.frames is not None:
-            negatives = weights.negatives if self.model.training else -1
-            chosen, targets, offsets = choose_words(batch.words, self.lexicon.vocabulary, negatives)
-            chosen, offsets = chosen.to(self.device), offsets.to(self.device)
-        heads = self._heads(output, batch, chosen, targets, offsets)
-        per_head = {head: ctc(*said, weights.backend) for head, said in heads.items()}
-        for head, loss in per_head.items():
-            if not torch.isfinite(loss).all():
-                self._stop_at_nan(batch, head, loss)
-        whole = whole or batch
-        tokens = {"subword": sum(map(len, whole.subwords)), "word": sum(map(len, whole.words))}
-        means = {head: loss.sum() / max(tokens[head], 1) for head, loss in per_head.items()}
-        total = sum(getattr(weights, head) * mean for head, mean in means.items())
-        if weights.grounding.weight and self.progress >= weights.grounding.begin and any(batch.words):
-            share = sum(map(len, batch.words)) / tokens["word"]
-            means["grounding"] = share * self._grounding(output, batch.words, heads, chosen, offsets)
-            total = total + weights.grounding.weight * means["grounding"]
-        return total, means
-
-    def _heads(
-        self,
-        output: Output,
-        batch: Batch,
-        chosen: Optional[Tensor],
-        targets: Optional[List[List[int]]],
-        offsets: Union[Tensor, float] = 0.0,
-    ) -> Dict[str, Head]:
-        """What each head says, over the word head's table rows `chosen`, in which `targets` are the words said."""
-        heads: Dict[str, Head] = {}
-        if output.subword is not None:
-            heads["subword"] = (output.subword, output.subword_lengths, batch.subwords)
-        if output.frames is not None:
-            assert targets is not None
-            log_probs = self.model.word_log_probs(output, chosen, vars(self.config.loss.dropout), offsets)
-            heads["word"] = (log_probs, output.word_lengths, targets)
-        return heads
-
-    def _grounding(
-        self, output: Output, words: List[List[int]], heads: Dict[str, Head], chosen: Tensor, offsets: Tensor
-    ) -> Tensor:
-        """The words' segments against the vectors of the rows `chosen`, and neighbours that are taken for one word too."""
-        spans = self._spans(heads, words)
-        vectors, _ = self.model.word.table(chosen, vars(self.config.loss.dropout))
-        targets = torch.tensor([place for row in heads["word"][2] for place in row], device=self.device) - 1
-        loss = contrast(segments(output.frames, spans), vectors, targets, offsets)
-        spans, pairs = joined(spans, words, int(torch.randint(2, ())))
-        if self.config.loss.grounding.joined and pairs:
-            types = {pair: n for n, pair in enumerate(dict.fromkeys(pairs), len(chosen))}
-            more = self.model.word.words.joined(*(torch.tensor(list(types), device=self.device) - 1).T)
-            targets = torch.tensor([types[pair] for pair in pairs], device=self.device)
-            every, offsets = torch.cat((vectors, more)), torch.cat((offsets, offsets.new_zeros(len(more))))
-            loss = loss + self.config.loss.grounding.joined * contrast(segments(output.frames, spans), every, targets, offsets)
-        return loss
-
-    def _spans(self, heads: Dict[str, Head], words: List[List[int]]) -> List[List[Span]]:
-        """Frames of the word head that each word of each utterance takes, by the sub-word head's alignment where there is one."""
-        log_probs, lengths, targets = heads["subword" if "subword" in heads else "word"]
-
-        def labels(word: int) -> int:
-            """How many labels of the alignment a word has."""
-            units = self.lexicon.spell(self.lexicon.words[word - 1]) if "subword" in heads else [word]
-            assert units is not None  # a word of the lexicon can be spelled
-            return len(units)
-
-        ratio = self.config.model.word_subsampling // self.config.model.subword_subsampling if "subword" in heads else 1
-        out = []
-        for row, peaks, frames in zip(words, align(log_probs, lengths, targets), heads["word"][1].tolist()):
-            spans = word_spans(peaks, list(map(labels, row)), frames * ratio) if peaks else []
-            out.append([(start // ratio, max(start // ratio + 1, min(-(-end // ratio), frames))) for start, end in spans])
-        return out
-
-    @torch.no_grad()
-    def _spoken(self, cuts: CutSet) -> Iterator[Tuple[str, float, float, str]]:
-        """The rows of the CTM of all cuts, as the model aligns them now."""
-        self.model.eval()
-        every_word = torch.arange(len(self.lexicon.words), device=self.device)
-        for group in ordered_batches(cuts, self.config.train.batch_seconds):
-            batch = collate(group, self.features, self.lexicon)
-            output = self.model(batch.x.to(self.device), batch.lengths.to(self.device))
-            heads = self._heads(output, batch, every_word, batch.words)
-            for cut, row, spans in zip(group, batch.words, self._spans(heads, batch.words)):
-                frame = cut.frame_shift * self.config.model.word_subsampling
-                for word, (start, end) in zip(row, spans):
-                    yield cut.id, start * frame, (end - start) * frame, self.lexicon.words[word - 1]
+        try:
+            return self.objective(batch, whole or batch, self.progress >= self.config.loss.grounding.begin)
+        except NotFinite as failure:
+            raise self._saved(batch, failure) from None
 
     def _train_epoch(self, batches: Iterator[Batch], board: Any) -> None:
         settings = self.config.train
@@ -290,29 +205,9 @@ class Trainer:
                 if self.step % settings.checkpoint_every == 0 and self.batch < count:
                     self._save(self.epoch)
 
-    @torch.no_grad()
     def _validate(self, board: Any) -> None:
-        """Loss and greedy error of every head on dev; the average of the heads' errors ranks the checkpoints."""
-        self.model.eval()
-        sums: Dict[str, float] = {}
-        errors: Dict[str, List[int]] = {}
-        every_word = torch.arange(self.lexicon.vocabulary, device=self.device)
-        count = 0
-        for cuts in ordered_batches(self.dev_cuts, self.config.train.batch_seconds):
-            batch = collate(cuts, self.features, self.lexicon)
-            output = self.model(batch.x.to(self.device), batch.lengths.to(self.device))
-            heads = self._heads(output, batch, every_word, batch.words)
-            for head, (log_probs, lengths, targets) in heads.items():
-                loss = ctc(log_probs, lengths, targets, "torch")
-                sums[head] = sums.get(head, 0.0) + loss[torch.isfinite(loss)].sum().item()
-                tally = errors.setdefault(head, [0, 0])
-                for hypothesis, target in zip(greedy(log_probs, lengths), targets):
-                    tally[0] += kaldialign.edit_distance(target, hypothesis)["total"]
-                    tally[1] += len(target)
-            count += len(cuts)
-        row = {f"dev_{head}_loss": value / max(errors[head][1], 1) for head, value in sums.items()}
-        row.update({f"dev_{head}_error": 100 * wrong / max(of, 1) for head, (wrong, of) in errors.items()})
-        error = sum(row[f"dev_{head}_error"] for head in errors) / len(errors)
+        """Validate, save the weights, and keep those of the best epochs by the error on dev."""
+        row, error = validate(self.objective, self.dev_cuts, self.features, self.config.train.batch_seconds)
         self.curve.append({"step": self.step, "epoch": self.epoch + 1, **row})
         for key, value in row.items():
             board.add_scalar(f"dev/{key[4:]}", value, self.step)
@@ -351,54 +246,17 @@ class Trainer:
         self.best, self.curve = [tuple(item) for item in state["best"]], json.loads(state["curve"])
         self.log.info("going on after step %d (epoch %d)", self.step, self.epoch + 1)
 
-    def _stop_at_nan(self, batch: Batch, head: str, loss: Tensor) -> None:
-        wrong = [n for n in range(len(batch.ids)) if not math.isfinite(loss[n].item())]
+    def _saved(self, batch: Batch, failure: NotFinite) -> UserError:
+        """Save a batch whose loss is not finite, with the weights; returns the error that names its utterances."""
+        wrong = [n for n in range(len(batch.ids)) if not math.isfinite(failure.loss[n].item())]
         path = self.out / f"failed-step-{self.step}.pt"
-        torch.save(
-            {
-                "ids": batch.ids,
-                "x": batch.x,
-                "lengths": batch.lengths,
-                "subwords": batch.subwords,
-                "words": batch.words,
-                "loss": loss.detach().cpu(),
-                "head": head,
-                "model": self.model.state_dict(),
-            },
-            path,
-        )
+        kept = {key: getattr(batch, key) for key in ("ids", "x", "lengths", "subwords", "words")}
+        torch.save({**kept, "loss": failure.loss, "head": failure.head, "model": self.model.state_dict()}, path)
         names = ", ".join(batch.ids[n] for n in wrong[:10])
-        raise UserError(
-            f"the {head} loss of {len(wrong)} utterance(s) is not finite at step {self.step}: {names}; the batch and the weights "
-            f"are saved in {path}. Look at these utterances, or lower train.learning_rate; the last checkpoint is intact"
+        return UserError(
+            f"the {failure.head} loss of {len(wrong)} utterance(s) is not finite at step {self.step}: {names}; the batch and the "
+            f"weights are saved in {path}. Look at these utterances, or lower train.learning_rate; the last checkpoint is intact"
         )
-
-
-def choose_words(transcripts: Sequence[Sequence[int]], vocabulary: int, negatives: int) -> Tuple[Tensor, List[List[int]], Tensor]:
-    """The words that one step's softmax runs over: those of the batch, and sampled others, each for as many as were left out.
-
-    Args:
-      transcripts: word ids from 1.
-      vocabulary: number of words to sample from. Words of higher ids are chosen where they are said.
-      negatives: others to sample; all of them where negative, or where they are few.
-    Returns:
-      table rows (W,), ascending; the transcripts as positions in them from 1; and what to add to the rows' scores (W,): the log
-      of how many words a sampled one stands for, 0 for those of the batch. Without it the softmax is too small a sum, and words
-      fire too easily once all are in it (importance sampling of the partition function: Bengio and Senecal 2008).
-    """
-    said = torch.tensor(sorted({w - 1 for transcript in transcripts for w in transcript}), dtype=torch.int64)
-    present, beyond = said[said < vocabulary], said[said >= vocabulary]
-    rows, offsets = torch.arange(vocabulary), torch.zeros(vocabulary)
-    if 0 <= negatives < vocabulary - len(present):
-        absent = torch.ones(vocabulary, dtype=torch.bool)
-        absent[present] = False
-        others = torch.nonzero(absent)[:, 0]
-        stands_for = len(others) / max(negatives, 1)
-        others = others[torch.randperm(len(others))[:negatives]]
-        rows = torch.cat((present, others)).sort().values
-        offsets = absent[rows] * math.log(stands_for)
-    place = {row + 1: n for n, row in enumerate(rows.tolist() + beyond.tolist(), 1)}
-    return torch.cat((rows, beyond)), [[place[w] for w in t] for t in transcripts], torch.cat((offsets, torch.zeros(len(beyond))))
 
 
 def _board(folder: Path, step: int) -> Any:
