@@ -153,7 +153,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the repository at a path with spaces, whose .venv passes for complete and is this Python."""
     copy = tmp_path_factory.mktemp("a place") / "a clone"
     shutil.copytree(
-        ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv*", "exp", "download", "__pycache__", ".pytest_cache")
+        ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv*", ".tools", "exp", "download", "__pycache__", ".pytest_cache")
     )
     (copy / ".venv" / "bin").mkdir(parents=True)
     (copy / ".venv" / "bin" / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')

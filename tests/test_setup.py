@@ -374,7 +374,7 @@ def test_no_python_at_all_is_one_sentence(copy, setup):
 
 
 def test_the_remedy_names_the_tool_that_is_there(setup, tools):
-    assert "Remedies: install Python 3.10 with pyenv or uv" in setup().stderr
+    assert "Remedies: install Python 3.10 with pyenv," in setup().stderr
     stub(tools / "apt-get", "exit 1")
     stub(tools / "apt-cache", "exit 0")
     assert "Remedies: 'apt-get install python3.10-venv'" in setup().stderr

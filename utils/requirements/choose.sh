@@ -179,6 +179,6 @@ python_remedy() {
     elif command -v apt-get >/dev/null && apt-cache show python3.10-venv >/dev/null 2>&1; then
         echo "'apt-get install python3.10-venv'"
     else
-        echo "install Python 3.10 with pyenv or uv (this system's packages have none)"
+        echo "install Python 3.10 with pyenv"
     fi
 }
