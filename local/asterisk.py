@@ -83,7 +83,7 @@ SLIPS: Dict[str, List[Tuple[str, str]]] = {
 
 
 def name(config: SimpleNamespace) -> str:
-    """How results call the corpus: asterisk-en, asterisk-en+es+fr+it+ru, asterisk-en-wav, asterisk-en-words (held out)."""
+    """The name of the corpus in results: asterisk-en, asterisk-en+es+fr+it+ru, asterisk-en-wav, asterisk-en-words (held out)."""
     chosen = options(config, OPTIONS)
     parts = ["asterisk", "+".join(_languages(config))]
     parts += [chosen[key] for key in ("format", "split") if chosen[key] != OPTIONS[key]]
@@ -132,7 +132,7 @@ def _languages(config: SimpleNamespace) -> List[str]:
 
 
 def _folders(config: SimpleNamespace, languages: List[str], form: str, downloads: Path) -> List[Path]:
-    """The folders in which the sounds and transcripts lie, after downloading and unpacking what has to be."""
+    """The folders with sounds and transcripts, downloaded and unpacked where needed."""
     sounds = [f"asterisk-core-sounds-{language}-{form}" for language in languages]
     if config.source:
         source = Path(config.source)
@@ -172,7 +172,7 @@ def _find(folders: List[Path], language: str, form: str) -> Tuple[Path, Path]:
 
 
 def _pair(language: str, transcript: Path, sounds: Path, form: str) -> Tuple[List[Utterance], List[LeftOut]]:
-    """Utterances of one language, and what has only a text or only a recording, or no speech."""
+    """Utterances of one language, and prompts with only a text or only a recording, or without speech."""
     texts = _read(transcript, language)
     files = {str(p.relative_to(sounds).with_suffix("")): p for p in sorted(sounds.rglob(f"*.{form}"))}
     by_lower = {key.lower(): key for key in files}
@@ -215,7 +215,7 @@ def _read(transcript: Path, language: str) -> Dict[str, str]:
 
 
 def _said(key: str, text: str, language: str) -> str:
-    """A published transcript without remarks in brackets and with its slips mended."""
+    """A published transcript without remarks in brackets and with its mistakes corrected."""
     text = MENDED.get(language, {}).get(key, text)
     for slip, right in SLIPS[language]:
         text = re.sub(slip, right, text)
@@ -245,7 +245,7 @@ def _split(key: str) -> str:
 
 
 def _decode(utterances: List[Utterance], out: Path, nj: int) -> List[Utterance]:
-    """The same utterances with WAV files below `out`; those that stand are kept."""
+    """The same utterances with WAV files below `out`; existing ones are kept."""
 
     def convert(u: Utterance) -> Utterance:
         wav = out / "wav" / u.language / f"{u.id}.wav"

@@ -30,12 +30,12 @@ RECORDINGS = 3000
 RATE = 8000
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 NAME = re.compile(r"(\d)_([a-z]+)_(\d+)")
-FADE = 0.005  # seconds at both ends of a recording, so that a joint doesn't click
+FADE = 0.005  # seconds at both ends of a recording, so that joins do not click
 OPTIONS = {"task": "connected", "dev": ["lucas"], "test": ["theo"], "digits": [3, 7], "gap": 0.05, "passes": 1, "seed": 0}
 
 
 def name(config: SimpleNamespace) -> str:
-    """How results call the corpus: fsdd-connected, fsdd-isolated."""
+    """The name of the corpus in results: fsdd-connected, fsdd-isolated."""
     return f"fsdd-{options(config, OPTIONS)['task']}"
 
 
@@ -67,7 +67,7 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
 
 def _parts(wave: Path) -> Tuple[str, str, str]:
     """The digit, the speaker, and the number of a recording, from its name."""
-    digit, speaker, number = wave.stem.split("_")  # `tables` lets no other names through
+    digit, speaker, number = wave.stem.split("_")  # `tables` has only names of this form
     return digit, speaker, number
 
 

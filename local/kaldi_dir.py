@@ -5,7 +5,8 @@
     text       UTTERANCE WORD WORD ...
     utt2spk    UTTERANCE SPEAKER
 
-A dev or test that doesn't exist is cut from train, always the same: whole speakers where there are ten or more, else utterances.
+A dev or test that does not exist is held out of train, always the same: whole speakers where there are ten or more, else
+utterances.
 """
 
 import logging
@@ -23,7 +24,7 @@ SPEAKERS = 10  # from that many on, whole speakers are held out
 
 
 def name(config: SimpleNamespace) -> str:
-    """How results call the corpus: data.options.name, else the name of the folder."""
+    """The name of the corpus in results: data.options.name, else the name of the folder."""
     return options(config, OPTIONS)["name"] or Path(config.source).resolve().name
 
 
@@ -33,7 +34,7 @@ def tables(source: Path) -> List[Path]:
 
 
 def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: logging.Logger) -> Corpus:
-    """Read the data directories; cut from train what doesn't exist."""
+    """Read the data directories; splits that do not exist are held out of train."""
     chosen = options(config, OPTIONS)
     if not config.source:
         raise UserError(
@@ -59,7 +60,7 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
         )
         utterances += found.utterances
         left_out += found.left_out
-    for split in reversed(missing):  # test first: it stays the same when a dev is made later
+    for split in reversed(missing):  # test first, so that it stays the same when a dev is made later
         train = [u for u in utterances if u.split == "train"]
         speakers = len({u.speaker for u in train})
         by_speaker = speakers >= SPEAKERS

@@ -20,7 +20,7 @@ OPTIONS = {"dev_speakers": 12}
 
 
 def name(config: SimpleNamespace) -> str:
-    """How results call the corpus."""
+    """The name of the corpus in results."""
     return "speechocean762"
 
 

@@ -20,7 +20,7 @@ OPTIONS = {"dev": 5}
 
 
 def name(config: SimpleNamespace) -> str:
-    """How results call the corpus."""
+    """The name of the corpus in results."""
     return "yesno"
 
 

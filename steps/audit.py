@@ -1,4 +1,4 @@
-"""Stage 4: what would go wrong in training or can't be recognised afterwards, found out beforehand."""
+"""Stage 4: what would fail in training, and what cannot be recognised afterwards."""
 
 from typing import Any, Dict, List, Tuple
 
@@ -8,9 +8,9 @@ from safetensors import safe_open
 
 from utils.core.errors import UserError
 from utils.core.files import read_json, write_json, write_lines, write_text
-from utils.core.splits import EVALUATION, SPLITS
+from utils.core.splits import EVALUATION, SPLITS, cuts_path
 from utils.lang import audit
-from utils.lang.feasibility import Head, Need, needs
+from utils.lang.feasibility import INFEASIBLE, Head, Need, needs
 from utils.lang.lexicon import Lexicon, read_lexicon, training_lexicon
 from utils.pipeline.contract import Job
 
@@ -19,15 +19,15 @@ SHOWN = 20  # of a long list, in the readable report; report.json has all
 
 
 def run(job: Job) -> None:
-    """Write infeasible.tsv, report.json and report.md; stop where too much can't be trained on."""
+    """Write infeasible.tsv, report.json and report.md; raise UserError where too many utterances cannot be aligned."""
     model = job.config.model
     heads = [Head("subword", model.subword_subsampling)] * model.subword_head
     heads += [Head("word", model.word_subsampling)] * (model.word_head != "none")
     lex = read_lexicon(job.inputs["lang"])
-    cuts = {split: list(CutSet.from_file(job.inputs["features"] / f"cuts_{split}.jsonl.gz")) for split in SPLITS}
+    cuts = {split: list(CutSet.from_file(cuts_path(job.inputs["features"], split))) for split in SPLITS}
     rows = {split: needs(cuts[split], lex, heads) for split in SPLITS}
     if "synthesise" in job.inputs:
-        cuts["synthesised"] = list(CutSet.from_file(job.inputs["synthesise"] / "cuts_train.jsonl.gz"))
+        cuts["synthesised"] = list(CutSet.from_file(cuts_path(job.inputs["synthesise"], "train")))
         rows["synthesised"] = needs(cuts["synthesised"], training_lexicon(job.inputs), heads)
     report: Dict[str, Any] = {
         "utterances": {split: len(found) for split, found in cuts.items()},
@@ -35,13 +35,13 @@ def run(job: Job) -> None:
         "oov": {split: audit.oov(cuts[split], lex.word_id) for split in EVALUATION},
         "words_per_second": audit.speaking_rate(audit.unperturbed(cuts["train"])),
         "frames_per_symbol": {h.name: audit.frames_a_symbol([r for r in rows["train"] if r.head == h.name]) for h in heads},
-        "frame_seconds": {head.name: head.stride * job.config.features.frame_shift for head in heads},
+        "frame_seconds": {head.name: head.subsampling * job.config.features.frame_shift for head in heads},
         "homophones": audit.homophones(lex),
     }
     report["close"], report["close_pairs"] = _close(job, lex)
-    # Validation needs finite losses too; what of the test set can't be aligned is only reported.
+    # Validation needs finite losses too; for the test set they are only reported.
     write_lines(
-        job.out / "infeasible.tsv",
+        job.out / INFEASIBLE,
         (f"{r.id}\t{r.frames}\t{r.needed}\t{r.head}" for split in rows if split != "test" for r in rows[split] if not r.feasible),
     )
     write_json(job.out / "report.json", report)
@@ -75,13 +75,13 @@ def _judge(job: Job, report: Dict[str, Any], infeasible: List[Need]) -> None:
     if lost <= job.config.audit.max_infeasible * total:
         if lost:
             job.log.warning(
-                "%d of %d training cuts can't be aligned and are left out (%s)", lost, total, job.plan.out / "infeasible.tsv"
+                "%d of %d training cuts can't be aligned and are left out (%s)", lost, total, job.plan.out / INFEASIBLE
             )
         return
     first = "".join(f"\n  {row.id}: {row.frames} frames, {row.needed} needed ({row.head} head)" for row in infeasible[:5])
     raise UserError(
         f"{lost} of {total} training cuts have fewer frames than CTC needs ({lost / total:.1%}; audit.max_infeasible allows "
-        f"{job.config.audit.max_infeasible:.1%}). All are in {job.out / 'infeasible.tsv'}; the first:{first}\n"
+        f"{job.config.audit.max_infeasible:.1%}). All are in {job.out / INFEASIBLE}; the first:{first}\n"
         "Check that these transcripts belong to their audio. If they do: longer units (lang.units, lang.size), slower copies "
         "(features.speed_perturb), or leave them out with "
         f"--set audit.max_infeasible={min(1.0, np.ceil(1000 * lost / total) / 1000):g}"
@@ -95,7 +95,7 @@ def _warnings(report: Dict[str, Any], close: float) -> List[str]:
             out.append(
                 f"one training utterance in ten has {frames['p10']:.1f} or fewer frames of "
                 f"{1000 * report['frame_seconds'][head]:.0f} ms for each {'word' if head == 'word' else 'sub-word unit'}: "
-                "hard to learn, CTC wants about two"
+                "hard to learn; CTC works well with two or more"
             )
     if report["close"]:
         out.append(
@@ -126,7 +126,7 @@ def _readable(report: Dict[str, Any], job: Job) -> str:
     rate = report["words_per_second"]
     lines += [
         "",
-        "## Speaking rate against stride",
+        "## Speaking rate against subsampling",
         "",
         f"Training speech at its own speed: {rate['mean']:.2f} words a second; by utterance "
         + ", ".join(f"{k[1:]}%: {v:.2f}" for k, v in rate.items() if k != "mean")

@@ -8,7 +8,7 @@ from utils.pipeline.contract import Job
 
 
 def run(job: Job) -> None:
-    """Let the corpus's module of local/ find the utterances; check and write them."""
+    """Find the utterances with the corpus's module of local/, check and write them."""
     data = job.config.data
     corpus = import_module(f"local.{data.module}")
     found = corpus.prepare(data, download.folder(job.corpus), job.out, job.nj, job.log)

@@ -1,7 +1,7 @@
-"""What is installed, what is wrong, and how to mend it: `python -m steps.doctor`; exit status 1 where something is wrong.
+"""What is installed, what is wrong, and how to repair it: `python -m steps.doctor`; exit status 1 where something is wrong.
 
-Imports only the standard library, so that it runs, with any Python 3, where nothing else does. torch and k2 are tried out in a
-process of their own: versions that don't fit each other may crash it.
+Imports only the standard library, so that it runs with any Python 3 when nothing else does. torch and k2 are tried in a separate
+process, because versions that do not match may crash it.
 """
 
 import json
@@ -58,7 +58,7 @@ def main() -> int:
             wrong += bool(finding.remedy)
             print(f"{'WRONG' if finding.remedy else '   ok'}  {finding.what + ':':<13} {finding.found}")
             if finding.remedy:
-                print(f"{'':21}to mend it: {finding.remedy}")
+                print(f"{'':21}to repair: {finding.remedy}")
     print(f"\n{wrong} thing{'s are' if wrong > 1 else ' is'} wrong" if wrong else "\nnothing is wrong")
     return 1 if wrong else 0
 
@@ -83,7 +83,7 @@ def environment() -> Iterator[Finding]:
         yield Finding(
             ".venv",
             f"complete, stack '{stack}'" + ("; this Python is another" if other else ""),
-            "look at it with: .venv/bin/python -m steps.doctor" if other and not _installed("torch") else "",
+            "run: .venv/bin/python -m steps.doctor" if other and not _installed("torch") else "",
         )
     elif Path(sys.prefix).resolve() == own.resolve() or not own.exists() and not _installed("torch"):
         why = f" ({done.stderr.strip()})" if done.stderr else ""
@@ -123,8 +123,8 @@ def torch_and_k2() -> Iterator[Finding]:
         return
     yield Finding("torch", seen["torch"])
     if "ctc" not in seen:
-        mend = "lattices need k2, training can do without (--set loss.backend=torch): " if _installed("k2") is None else ""
-        yield Finding("k2", f"{_installed('k2') or 'not installed'}: {problem}", mend + stack)
+        why = "lattices need k2, training works without it (--set loss.backend=torch): " if _installed("k2") is None else ""
+        yield Finding("k2", f"{_installed('k2') or 'not installed'}: {problem}", why + stack)
     else:
         ours, theirs = seen["ctc"]
         close = abs(ours - theirs) < 1e-3
@@ -144,7 +144,7 @@ def machine() -> Iterator[Finding]:
     """Cores and memory."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     load = os.getloadavg()[0]
-    yield Finding("cores", f"{cores}, load {load:.1f}" + ("; busy: --threads 1 is quicker" if load > cores else ""))
+    yield Finding("cores", f"{cores}, load {load:.1f}" + ("; busy: --threads 1 is faster" if load > cores else ""))
     try:
         memory = dict(re.findall(r"^(\w+):\s+(\d+) kB", Path("/proc/meminfo").read_text(), re.M))
         available, total = (int(memory[key]) / 2**20 for key in ("MemAvailable", "MemTotal"))
@@ -166,14 +166,14 @@ def disks() -> Iterator[Finding]:
         free = shutil.disk_usage(folder).free / 2**30
         remedy = ""
         if not os.access(folder, os.W_OK):
-            remedy = f"no permission to write: set {variable} to a folder of yours"
+            remedy = f"no permission to write: set {variable} to a folder that you may write to"
         elif free < 2:
             remedy = f"free some space, or set {variable} to a folder on another disk"
         yield Finding(f"{name}/", f"{free:.0f} GB free at {folder}", remedy)
 
 
 def programs() -> Iterator[Finding]:
-    """What stage 0 of asterisk uses to download, and what synthesised speech is made with."""
+    """Programs that stage 0 of asterisk downloads with, and that synthesise speech."""
     have = [name for name in ("apt-get", "dpkg") if shutil.which(name)]
     yield Finding("apt", " and ".join(have) if len(have) == 2 else "no apt-get and dpkg: asterisk's official archives are used")
     yield Finding("flite", shutil.which("flite") or "not on the PATH: where synthesis.utterances asks for it, apt gets Debian's")
@@ -190,7 +190,7 @@ def git() -> Iterator[Finding]:
 
 
 def _try_out() -> Tuple[Dict, str]:
-    """What the trial printed, and why it ended early ('' where it did not)."""
+    """What the trial printed, and why it ended early ('' otherwise)."""
     path = os.pathsep.join([str(ROOT)] + [p for p in [os.environ.get("PYTHONPATH")] if p])
     try:
         done = subprocess.run(
@@ -218,7 +218,7 @@ def _installed(package: str) -> "str | None":
 
 
 def _output(*command: str) -> str:
-    """What a program prints, '' where it is missing or fails."""
+    """Output of a program; '' where it is missing or fails."""
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):

@@ -6,6 +6,8 @@ import torch
 
 from utils.bundle.export import export_onnx, save_word_vectors
 from utils.core.files import atomic_path, write_json
+from utils.features.cmvn import STATISTICS
+from utils.features.front_end import DESCRIPTION
 from utils.lang.lexicon import read_lexicon
 from utils.pipeline.contract import Job
 from utils.train.dataset import read_cuts
@@ -13,7 +15,7 @@ from utils.train.models import trained_model
 
 COPIES = {
     "train": ("model.safetensors", "config.yaml", "summary.json"),
-    "features": ("cmvn.safetensors", "front_end.json"),
+    "features": (STATISTICS, DESCRIPTION),
     "lang": ("words.txt", "tokens.txt", "lexicon.txt", "sp.model", "lm.arpa", "HLG.pt", "word_graph.pt"),
 }
 

@@ -7,7 +7,7 @@ from lhotse import CutSet
 
 from utils.core.errors import UserError
 from utils.core.files import atomic_path, write_json
-from utils.core.splits import SPLITS
+from utils.core.splits import SPLITS, cuts_path
 from utils.core.timing import sum_timing
 from utils.features import cmvn, extraction
 from utils.features.front_end import DESCRIPTION
@@ -17,10 +17,10 @@ from utils.pipeline.contract import Job
 
 def run(job: Job) -> None:
     """Write the features folder; chunks that an interrupted run finished are kept."""
-    if not (job.out / "cmvn.safetensors").exists():  # the last file
+    if not (job.out / cmvn.STATISTICS).exists():  # the last file
         config = job.config.features
         front_end = make(config, job.config.data.sampling_rate, job.device)  # refuses bad settings before the work starts
-        splits = {split: list(CutSet.from_file(job.inputs["data"] / f"cuts_{split}.jsonl.gz")) for split in SPLITS}
+        splits = {split: list(CutSet.from_file(cuts_path(job.inputs["data"], split))) for split in SPLITS}
         chunks = extraction.chunks(splits, config.speed_perturb)
 
         def compute(n: int) -> None:
@@ -41,7 +41,7 @@ def _finish(job: Job, chunks: List[extraction.Chunk], smallest: float) -> None:
         job.log.info("%-5s %d cuts in, %d out", split, sum(len(chunk.cuts) for chunk in mine), kept)
         if not kept:
             raise UserError(f"no cut of the {split} set is left")
-        with atomic_path(job.out / f"cuts_{split}.jsonl.gz") as temporary, open(temporary, "wb") as stream:
+        with atomic_path(cuts_path(job.out, split)) as temporary, open(temporary, "wb") as stream:
             for chunk in mine:  # concatenated gzip files are a gzip file
                 stream.write((job.out / "parts" / f"{chunk.name}.jsonl.gz").read_bytes())
     decoded = [records[chunk.name] for chunk in chunks if chunk.split != "train"]
@@ -50,7 +50,7 @@ def _finish(job: Job, chunks: List[extraction.Chunk], smallest: float) -> None:
     # global: all that the model is trained on. speaker: all audio of a speaker, in any split, at its own speed.
     used = [c for c in chunks if (c.split == "train" if kind == "global" else c.speed == 1.0) and kind != "none"]
     sums = cmvn.total([records[chunk.name].sums for chunk in used])
-    cmvn.write_cmvn(sums, kind == "speaker", job.out / "cmvn.safetensors", smallest)
+    cmvn.write_cmvn(sums, kind == "speaker", job.out / cmvn.STATISTICS, smallest)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from lhotse import CutSet
 
 from utils.core.errors import UserError
 from utils.core.files import ROOT, read_json, read_jsonl, write_lines, write_text
-from utils.core.splits import EVALUATION
+from utils.core.splits import EVALUATION, cuts_path
 from utils.core.tables import as_text
 from utils.core.versions import git_state
 from utils.features import front_end, front_ends
@@ -166,8 +166,7 @@ def hypotheses(job: Job, split: str) -> List[Tuple[str, Path]]:
 def read_split(data: Path, split: str) -> Dict[str, Cut]:
     """id -> (normalised text, language) of a split."""
     return {
-        cut.id: (cut.supervisions[0].text, cut.supervisions[0].language or "")
-        for cut in CutSet.from_file(data / f"cuts_{split}.jsonl.gz")
+        cut.id: (cut.supervisions[0].text, cut.supervisions[0].language or "") for cut in CutSet.from_file(cuts_path(data, split))
     }
 
 

@@ -8,6 +8,7 @@ from lhotse import CutSet
 
 from utils.core import download
 from utils.core.errors import UserError
+from utils.core.splits import cuts_path
 from utils.corpus.manifests import write_manifest
 from utils.features import cmvn, extraction
 from utils.features.front_ends import make
@@ -26,7 +27,7 @@ def run(job: Job) -> None:
     Features are made in chunks; those that an interrupted run finished are kept. Statistics are by voice if features.normalise
     asks for it. The audio is not kept.
     """
-    if not (job.out / "cuts_train.jsonl.gz").exists():
+    if not (cuts_path(job.out, "train")).exists():
         _make(job)
     shutil.rmtree(job.out / "parts", ignore_errors=True)
 
@@ -54,9 +55,9 @@ def _make(job: Job) -> None:
     records = extraction.account(job, chunks, len(work)).values()
     if job.config.features.normalise == "speaker":
         sums = cmvn.total([record.sums for record in records])
-        cmvn.write_cmvn(sums, True, job.out / "cmvn.safetensors", front_end.smallest_std)
+        cmvn.write_cmvn(sums, True, job.out / cmvn.STATISTICS, front_end.smallest_std)
     parts = (CutSet.from_file(job.out / "parts" / f"{chunk.name}.jsonl.gz") for chunk in chunks)
-    write_manifest(job.out / "cuts_train.jsonl.gz", (cut.drop_recording() for cuts in parts for cut in cuts))
+    write_manifest(cuts_path(job.out, "train"), (cut.drop_recording() for cuts in parts for cut in cuts))
     shutil.rmtree(job.out / "audio", ignore_errors=True)
     hours = sum(record.audio_seconds for record in records) / 3600
     kept = sum(record.kept for record in records)

@@ -10,6 +10,7 @@ from lhotse import CutSet
 from lhotse.utils import fix_random_seed
 
 from utils.core.files import read_jsonl, write_text
+from utils.lang.feasibility import infeasible
 from utils.lang.graphs import need_k2
 from utils.lang.lexicon import training_lexicon
 from utils.pipeline.contract import Job
@@ -46,7 +47,7 @@ def make_trainer(
       config: what the stage declares.
       inputs: the finished folders that it reads.
     """
-    left_out = [line.split("\t")[0] for line in (inputs["audit"] / "infeasible.tsv").read_text().splitlines()]
+    left_out = infeasible(inputs["audit"])
     train_cuts, dev_cuts = (read_cuts(inputs["features"], split, left_out) for split in ("train", "dev"))
     lexicon, synthesised = training_lexicon(inputs), inputs.get("synthesise")
     if synthesised:

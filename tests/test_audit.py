@@ -91,8 +91,8 @@ def test_infeasible_cuts_are_those_that_torch_cannot_align(stage):
         for cut in CutSet.from_file(stage.inputs["features"] / f"cuts_{split}.jsonl.gz"):
             words = [w for w in cut.supervisions[0].text.split() if w in lexicon.word_id]
             targets = (("subword", 16, lexicon.words_to_token_ids(words)), ("word", 48, lexicon.words_to_ids(words)))
-            for head, stride, ids in targets:
-                frames = -(-len(cut.load_features()) // stride)
+            for head, subsampling, ids in targets:
+                frames = -(-len(cut.load_features()) // subsampling)
                 if ids and math.isinf(ctc_loss(ids, frames)):
                     expected.add((cut.id, str(frames), str(frames_needed(ids)), head))
     assert listed == expected

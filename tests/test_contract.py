@@ -71,7 +71,7 @@ def test_killed_anywhere_and_started_again_all_stages_end_with_the_same_bytes(ch
         process = subprocess.Popen(
             chain, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL, start_new_session=True
         )
-        while process.poll() is None:  # as soon as something of this stage stands beside its configuration
+        while process.poll() is None:  # as soon as the stage has written more than its configuration
             standing = [p for p in exp.glob(f"kaldi_dir/{stage}-*.partial/*") if p.name not in ("config.yaml", "log.txt")]
             if standing:
                 os.kill(process.pid, signal.SIGKILL)
@@ -117,7 +117,7 @@ def test_a_changed_setting_gets_a_new_folder_and_leaves_the_old_one_alone(chain,
     assert sorted(name.split("-")[0] for name in after.keys() - before.keys()) == ["audit", "lang", "vectors"]
 
 
-def test_a_finished_stage_says_what_made_it(chain, exp):
+def test_a_finished_stage_records_what_made_it(chain, exp):
     assert call([*chain, "--stop-stage", "0"]).returncode == 0
     (folder,) = exp.glob("kaldi_dir/data-*")
     record = contract.stage_record(folder)
@@ -153,7 +153,7 @@ def job(exp, monkeypatch):
     return make
 
 
-def test_what_failed_is_in_the_log_and_what_stood_stays(job, exp):
+def test_a_failure_is_in_the_log_and_finished_outputs_are_kept(job, exp):
     def fails(job):
         files.write_text(job.out / "first.txt", "kept")
         raise UserError("utterance 7 is silent")
@@ -200,7 +200,7 @@ def test_unfinished_files_of_a_killed_run_are_gone_before_the_next(job, exp):
     assert not list(job(look).out.rglob(".tmp-*"))
 
 
-def test_a_file_is_whole_or_absent(tmp_path):
+def test_a_file_is_complete_or_absent(tmp_path):
     path = tmp_path / "deep" / "table.json"
     with pytest.raises(ZeroDivisionError):
         with files.atomic_path(path) as temporary:
@@ -225,11 +225,11 @@ def small_disk(folder):
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_named_with_the_remedy_and_the_next_run_goes_on(chain, exp):
+def test_a_full_disk_is_named_with_the_remedy_and_the_next_run_continues(chain, exp):
     said = call([*small_disk(exp), *chain])
     assert said.returncode == 1 and "Traceback" not in said.stderr, said.stderr
     assert "the disk is full" in said.stderr and "set NUPTSE_EXP to a folder with more" in said.stderr
-    assert "to go on: " in said.stderr
+    assert "to continue: " in said.stderr
     assert call([*chain, "--stop-stage", "0"]).returncode == 0
 
 

@@ -96,11 +96,11 @@ def test_words_held_out_of_training_are_in_dev_and_test(run_stages, exp, debian_
         split: [cut.supervisions[0].text.split() for cut in CutSet.from_file(folder / f"cuts_{split}.jsonl.gz")]
         for split in ("train", "dev", "test")
     }
-    heard, dev, test = ({word for sentence in said[split] for word in sentence} for split in ("train", "dev", "test"))
+    known, dev, test = ({word for sentence in said[split] for word in sentence} for split in ("train", "dev", "test"))
     assert read_json(folder / "summary.json")["name"] == "asterisk-en-words"
     assert sum(map(len, said.values())) == len(cuts(folder)) and len(said["train"]) > 450
-    assert len(dev - heard) > 20 and len(test - heard) > 100  # and the words that stand beside them
-    assert all(set(sentence) - heard for split in ("dev", "test") for sentence in said[split])  # each prompt there has one
+    assert len(dev - known) > 20 and len(test - known) > 100  # with the other new words of these prompts
+    assert all(set(sentence) - known for split in ("dev", "test") for sentence in said[split])  # each prompt there has one
 
 
 def test_asterisk_official_tarball_gives_the_same_utterances(debian_sounds, tmp_path, monkeypatch):
@@ -130,7 +130,7 @@ def test_asterisk_with_prompts_missing_stops(debian_sounds, tmp_path):
         asterisk.prepare(data_config("asterisk", source=str(tmp_path)), tmp_path, tmp_path / "out", 1, None)
 
 
-def test_transcript_slips_are_mended(tmp_path):
+def test_mistakes_in_transcripts_are_corrected(tmp_path):
     transcript = tmp_path / "core-sounds-it.txt"
     transcript.write_text(
         "\ufeff; comment\nvm-a: Il [suo] messaggio non pu? essere cos? vm-b: altro\nvm-b: E' in uso (data)\nvm-c: vm-c: Chi ?\n"
@@ -241,7 +241,7 @@ def test_fsdd_isolated_digits_take_the_official_split(fsdd_source, tmp_path):
     assert len(found.utterances) == 120
 
 
-def test_speechocean762_cuts_dev_speakers_from_train(kaldi_source, tmp_path, monkeypatch):
+def test_speechocean762_holds_dev_speakers_out_of_train(kaldi_source, tmp_path, monkeypatch):
     shutil.rmtree(kaldi_source / "dev")
     monkeypatch.setattr(speechocean762, "UTTERANCES", {"train": 40, "test": 8})
     settings = data_config("speechocean762", source=str(kaldi_source), options={"dev_speakers": 1})
@@ -279,7 +279,7 @@ def test_kaldi_dir_with_segments_and_relative_paths(kaldi_source, run_stages, ex
 
 
 @pytest.mark.slow
-def test_missing_dev_and_test_are_cut_from_train_always_the_same(kaldi_source, run_stages, exp):
+def test_missing_dev_and_test_are_held_out_of_train_always_the_same(kaldi_source, run_stages, exp):
     shutil.rmtree(kaldi_source / "dev")
     first = kaldi_dir.prepare(data_config("kaldi_dir", source=str(kaldi_source)), exp, exp, 1, LOG)
     assert sum(u.split == "dev" for u in first.utterances) == 4
@@ -424,8 +424,8 @@ def test_allowed_pipes_and_a_chosen_channel_of_stereo_at_another_rate(kaldi_sour
     assert run_kaldi(run_stages, kaldi_source, *changes) == 0
     cut = cuts(finished(exp))[first]
     assert cut.sampling_rate == 16000 and cut.duration == pytest.approx(len(samples) / 8000)
-    heard = cut.load_audio()
-    assert heard.shape == (1, cut.num_samples) and abs(heard).max() > 0.1
+    samples = cut.load_audio()
+    assert samples.shape == (1, cut.num_samples) and abs(samples).max() > 0.1
     assert "are resampled to 16000 Hz" in (finished(exp) / "log.txt").read_text()
 
 

@@ -1,4 +1,4 @@
-"""The command line: what is refused, what to type next, where it works from, and how it stops."""
+"""The command line: what is refused, what to type next, where it can be started, and how it stops."""
 
 import os
 import re
@@ -27,8 +27,8 @@ def quiet():
     [
         (["--stop_stage", "3"], "unrecognized arguments: --stop_stage 3 (did you mean --stop-stage?)"),
         (["--recipes", "x"], "(did you mean --recipe?)"),
-        (["--nj", "0"], "argument --nj: 0 is not a whole number from 1 on"),
-        (["--threads", "two"], "argument --threads: two is not a whole number from 1 on"),
+        (["--nj", "0"], "argument --nj: 0 is not a whole number, at least 1"),
+        (["--threads", "two"], "argument --threads: two is not a whole number, at least 1"),
         (["--device", "gpu"], "argument --device: gpu is not cpu, cuda or cuda:N"),
         (["--stage"], "argument --stage: expected one argument"),
     ],
@@ -150,7 +150,7 @@ def test_a_gpu_that_is_not_there_is_refused(kaldi_source, exp):
 
 @pytest.mark.slow
 def test_it_works_from_anywhere_with_spaces_and_the_named_command_makes_what_is_missing(clone, kaldi_source, tmp_path, speech):
-    here = tmp_path / "where I stand"
+    here = tmp_path / "where I started"
     (here / "utils").mkdir(parents=True)
     (here / "utils" / "__init__.py").write_text("raise SystemExit('the wrong utils')\n")
     shutil.move(kaldi_source, here / "my corpus")
@@ -187,7 +187,7 @@ def test_it_works_from_anywhere_with_spaces_and_the_named_command_makes_what_is_
 
 @pytest.fixture
 def waiting(kaldi_source, exp):
-    """Command line of a stage 0 that stands still until `exp`/../go exists, as it does at the end of the test."""
+    """Command line of a stage 0 that waits until `exp`/../go exists, which the end of the test creates."""
     table = kaldi_source / "train" / "wav.scp"
     first, *rows = table.read_text().splitlines()
     name, path = first.split()
@@ -214,7 +214,7 @@ def waiting(kaldi_source, exp):
 
 
 def begin(command, exp):
-    """Start it, in a process group of its own, and wait until it stands still."""
+    """Start it, in a process group of its own, and wait until it waits for the file."""
     process = subprocess.Popen(command, cwd=ROOT, env=quiet(), stderr=subprocess.PIPE, text=True, start_new_session=True)
     until(lambda: waiters(exp), process)
     return process
@@ -243,13 +243,13 @@ def words(cmdline):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number, everybody", [(signal.SIGINT, True), (signal.SIGTERM, False)])
-def test_stopped_it_ends_with_all_it_started_and_the_printed_command_goes_on(number, everybody, waiting, exp):
+def test_a_stopped_run_ends_its_processes_and_the_printed_command_continues(number, everybody, waiting, exp):
     process = begin(waiting, exp)
     (os.killpg if everybody else os.kill)(process.pid, number)
     _, said = process.communicate(timeout=30)
-    assert process.returncode == 128 + number and "interrupted; what is finished stays" in said and "Traceback" not in said, said
+    assert process.returncode == 128 + number and "interrupted; finished files are kept" in said and "Traceback" not in said, said
     assert not waiters(exp) and not list(exp.glob("*/data-????????"))
-    named = said.rpartition("to go on: ")[2].strip()
+    named = said.rpartition("to continue: ")[2].strip()
     (exp.parent / "go").touch()
     environment, _, options = named.partition("egs/kaldi_dir/run.sh ")
     rest = f"{environment} {sys.executable} -m utils.pipeline.driver --corpus kaldi_dir {options}"
@@ -268,7 +268,7 @@ def test_a_killed_driver_leaves_no_process_that_holds_the_lock(waiting, exp):
 
 
 @pytest.mark.slow
-def test_of_two_runs_at_once_the_second_waits_and_does_nothing(waiting, exp):
+def test_the_second_of_two_runs_waits_and_does_nothing(waiting, exp):
     first = begin(waiting, exp)
     second = subprocess.Popen(waiting, cwd=ROOT, env=quiet(), stderr=subprocess.PIPE, text=True)
     lines = []

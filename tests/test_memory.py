@@ -64,7 +64,7 @@ def test_parts_get_smaller_until_they_fit(caplog):
     assert "piece 7: out of memory; its 7 utterances again, in 4 parts" in caplog.text
 
 
-def test_what_fits_in_no_part_is_an_error_with_a_remedy():
+def test_an_item_that_never_fits_is_an_error_with_a_remedy():
     with pytest.raises(UserError, match="piece 7: out of memory with one utterance at a time too .*a, b, c.*buy memory"):
         in_parts(lambda parts: too_much(), IDS, "piece 7", "buy memory", LOG)
     with pytest.raises(RuntimeError, match="something else"):
@@ -137,7 +137,7 @@ def test_parts_that_an_interrupted_run_left_are_gone_before_the_next(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="counts the page faults of Linux")
-def test_memory_that_is_asked_for_again_is_kept():
+def test_freed_memory_is_kept_for_reuse():
     program = """
 import ctypes, resource, sys
 from utils.core.memory import M_MMAP_THRESHOLD, keep_freed

@@ -49,7 +49,7 @@ def test_a_fork_that_is_killed_says_what_it_made():
 
 
 @pytest.mark.parametrize("theirs", [{}, {"OMP_WAIT_POLICY": "ACTIVE", "MKL_DEBUG_CPU_TYPE": "4"}], ids=["ours", "theirs"])
-def test_what_torch_s_libraries_read_is_set_where_nobody_has(theirs):
+def test_variables_of_torchs_libraries_are_set_unless_the_user_set_them(theirs):
     """Threads that wait sleep; MKL is told what an AMD processor can do, and of another nothing."""
     names, code = ("OMP_WAIT_POLICY", "MKL_DEBUG_CPU_TYPE"), "import json, os, utils; print(json.dumps(dict(os.environ)))"
     before = {name: value for name, value in os.environ.items() if name not in names}

@@ -86,7 +86,7 @@ def test_a_second_ctrl_c_kills():
     assert process.communicate(timeout=10)[0].strip() == f"-9 {int(signal.SIGINT)}"
 
 
-def test_what_the_work_started_ends_with_it():
+def test_processes_that_the_work_started_end_with_it():
     process = start("""
         print(subprocess.Popen(["sleep", "60"]).pid, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)
@@ -135,7 +135,7 @@ def test_a_hang_up_that_nohup_ignores_stays_ignored():
     assert process.communicate(timeout=10)[0].strip() == "3 None"
 
 
-def test_ctrl_z_stops_the_work_too_and_it_goes_on():
+def test_ctrl_z_stops_the_work_too_and_it_continues():
     process = start("""
         print(os.getpid(), flush=True)
         time.sleep(1)

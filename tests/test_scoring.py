@@ -66,8 +66,8 @@ def test_chinese_counts_han_characters_and_whole_words_of_other_scripts():
     assert score(rows).errors.sum() == 0  # another segmentation is no error
 
 
-def test_recall_apart_for_words_heard_and_never_heard():
-    heard = {"press": 3, "one": 1, "now": 2}
+def test_recall_of_in_vocabulary_and_out_of_vocabulary_words():
+    vocabulary = {"press": 3, "one": 1, "now": 2}
     alignments = score(
         [
             ("a", "press mute one".split(), "press mute two".split()),  # OOV right, in vocabulary 1 of 2
@@ -75,7 +75,7 @@ def test_recall_apart_for_words_heard_and_never_heard():
             ("c", "now".split(), "now umlaut".split()),
         ]
     ).alignments  # an inserted OOV is no reference word
-    assert recall(alignments, heard) == {"oov_words": 2, "oov_recall": 50.0, "iv_recall": 75.0}
+    assert recall(alignments, vocabulary) == {"oov_words": 2, "oov_recall": 50.0, "iv_recall": 75.0}
 
 
 def test_recall_is_none_where_there_is_no_such_word():
@@ -120,7 +120,7 @@ def test_a_system_doesnt_differ_from_itself():
     assert (same.value, same.low, same.high, same.p) == (0.0, 0.0, 0.0, 1.0)
 
 
-def test_pairing_sees_a_small_steady_gain_that_apart_intervals_hide():
+def test_pairing_detects_a_small_steady_gain_that_separate_intervals_hide():
     rng = np.random.default_rng(4)
     words = np.full(200, 10)
     b = rng.integers(0, 9, 200)

@@ -4,7 +4,7 @@ from utils.core.errors import UserError
 
 
 def check_device(name: str) -> None:
-    """Raise UserError where torch can't use `name` (cpu, cuda, cuda:1); says what to do."""
+    """Raise UserError, with a remedy, where torch cannot use the device `name` (cpu, cuda, cuda:1)."""
     if name == "cpu":
         return
     import torch

@@ -27,10 +27,10 @@ def folder(corpus: str) -> Path:
 
 
 def fetch(url: str, path: Path) -> None:
-    """Download `url` to `path` unless it stands; an interrupted download goes on where it stopped.
+    """Download `url` to `path` unless it exists; an interrupted download continues where it stopped.
 
     Raises:
-      UserError: the server can't be reached, or the file came short.
+      UserError: the server can't be reached, or the file is incomplete.
     """
     if path.exists():
         return
@@ -44,13 +44,13 @@ def fetch(url: str, path: Path) -> None:
         if isinstance(error, OSError) and error.errno == 28:
             raise
         raise UserError(
-            f"can't download {url}: {error}; run the same command again to go on, or get the file by another way and "
+            f"can't download {url}: {error}; run the same command again to continue, or get the file by another way and "
             f"name the folder with the unpacked corpus by --set data.source=FOLDER"
         ) from None
 
 
 def unpack(archive: Path, target: Path) -> None:
-    """Extract a tar archive into the new folder `target`, which exists only when all of it is there.
+    """Extract a tar archive into the new folder `target`, which exists only once everything is extracted.
 
     Raises:
       UserError: the archive is damaged.
@@ -93,7 +93,7 @@ def debian_packages(names: Sequence[str], target: Path) -> List[Path]:
     def missing() -> List[str]:
         return [name for name in names if not (target / name).is_dir()]
 
-    if missing():  # a finished download may lie on a read-only disk
+    if missing():  # no lock otherwise: a finished download may be on a read-only disk
         with _alone(target):
             _get_packages(missing(), target)
     return [target / name for name in names]
@@ -120,7 +120,7 @@ def _get_packages(names: Sequence[str], target: Path) -> None:
     options, debs = _apt_options(apt), apt / "debs"
     debs.mkdir()
     log.info("downloading %s with apt-get", ", ".join(names))
-    _apt([*options, "update"], debs)  # its status doesn't matter: one unreachable source of several is no obstacle
+    _apt([*options, "update"], debs)  # its status is ignored: one of several sources may be unreachable
     failed = _apt([*options, "download", *names], debs)
     for name in names:
         found = sorted(debs.glob(f"{name}_*.deb"))
@@ -157,7 +157,7 @@ def _apt_options(apt: Path) -> List[str]:
 
 
 def _apt(arguments: Sequence[str], where: Path) -> str:
-    """Run apt-get; returns what it complained of where it failed, else ''."""
+    """Run apt-get; returns its error message, '' where it succeeded."""
     done = subprocess.run(
         ["apt-get", *arguments],
         cwd=where,
@@ -171,7 +171,7 @@ def _apt(arguments: Sequence[str], where: Path) -> str:
 
 
 def _fetch(url: str, part: Path) -> None:
-    """Download `url` to `part`, from where an interrupted download stopped. Raises OSError where the file came short."""
+    """Download `url` to `part`, from where an interrupted download stopped. Raises OSError where the file is incomplete."""
     from lhotse.utils import resumable_download
 
     size, resumable = _offered(url)

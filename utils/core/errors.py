@@ -1,4 +1,4 @@
-"""The one exception for what a user can mend."""
+"""The exception for problems that a user can solve."""
 
 
 class UserError(Exception):

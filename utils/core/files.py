@@ -1,4 +1,4 @@
-"""Files that are either whole or absent."""
+"""Files that are either complete or absent."""
 
 import errno
 import hashlib
@@ -68,7 +68,7 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
 
 
 def relative(path: Path) -> str:
-    """`path` as manifests store it: relative to the repository where it lies inside, else absolute."""
+    """`path` as manifests store it: relative to the repository if it is inside, else absolute."""
     path = Path(path).resolve()
     return str(path.relative_to(ROOT)) if ROOT in path.parents else str(path)
 
@@ -83,9 +83,9 @@ def digest(path: Path) -> str:
 
 
 def disk_full(error: BaseException, folder: Path) -> str:
-    """What could not be written, where an error, or one that it came from, is that of a full disk or quota; else ''.
+    """The path that could not be written, where an error or its cause is a full disk or quota; else ''.
 
-    Libraries wrap the system's error in their own, so the text counts too, and that no space is left where `folder` lies.
+    Libraries wrap the system's error in their own, so the text of the error and the free space at `folder` count too.
     """
     seen: Optional[BaseException] = error
     while seen is not None:

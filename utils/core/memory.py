@@ -1,4 +1,4 @@
-"""Work that memory does not suffice for, done in parts; memory that work asks for again and again, kept."""
+"""Work that does not fit into memory, done in parts; freed memory, kept for reuse."""
 
 import ctypes
 import gc
@@ -12,18 +12,18 @@ from utils.core.errors import UserError
 Result = TypeVar("Result")
 PHRASES = ("out of memory", "allocate memory", "not enough memory", "bad_alloc", "bad alloc")
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
-Parts = List[Tuple[int, int]]  # first and last of each part, the last one not in it
+Parts = List[Tuple[int, int]]  # first item of each part, and the one after its last
 
 
 def in_parts(work: Callable[[Parts], Result], ids: Sequence[str], what: str, remedy: str, log: logging.Logger) -> Result:
-    """What `work` makes of all items as one part; where memory does not suffice, of halves, quarters and so on, anew each time.
+    """Run `work` on all items as one part; where memory is short, again on halves, quarters and so on.
 
     Args:
-      ids: of the items, utterances as a rule.
-      what: is done, for the log and the error.
-      remedy: where an item does not fit alone.
+      ids: ids of the items, usually utterances.
+      what: name of the work, for the log and the error.
+      remedy: what to do where a single item does not fit.
     Raises:
-      UserError: an item does not fit alone.
+      UserError: a single item does not fit.
     """
     count = 1
     while True:
@@ -33,7 +33,7 @@ def in_parts(work: Callable[[Parts], Result], ids: Sequence[str], what: str, rem
         except (RuntimeError, MemoryError) as error:
             if not out_of_memory(error):
                 raise
-        if count >= len(ids):  # outside of the handler, whose traceback holds what the work had made
+        if count >= len(ids):  # outside the handler, whose traceback keeps the memory of the failed attempt
             raise UserError(f"{what}: out of memory with one utterance at a time too ({', '.join(ids[:3])} ...); {remedy}")
         count = min(2 * count, len(ids))
         gc.collect()
@@ -43,12 +43,12 @@ def in_parts(work: Callable[[Parts], Result], ids: Sequence[str], what: str, rem
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether this is what torch, k2 or Python raise where there is no memory left, on whatever device."""
+    """Whether torch, k2 or Python ran out of memory, on any device."""
     return isinstance(error, MemoryError) or any(phrase in str(error).lower() for phrase in PHRASES)
 
 
 def gpu_peak(device: Union[str, torch.device]) -> int:
-    """MB: the most that torch has held on a GPU in this process, or since its statistics were reset; 0 of a CPU."""
+    """Peak memory in MB that torch has held on a GPU in this process, or since its statistics were reset; 0 for a CPU."""
     return round(torch.cuda.max_memory_allocated(device) / 2**20) if torch.device(device).type == "cuda" else 0
 
 

@@ -13,11 +13,11 @@ from tqdm import tqdm
 
 from utils.core.errors import UserError
 
-_work: Optional[Callable[..., Any]] = None  # of a forked worker: what it holds needs no pickling
+_work: Optional[Callable[..., Any]] = None  # inherited by forks, so that it needs no pickling
 
 
 def run_all(work: Callable[..., Any], pieces: Sequence[Tuple], nj: int, what: str) -> None:
-    """Call `work(*piece)` for every piece, `nj` at a time; an error of one stops the rest and is raised here.
+    """Call `work(*piece)` for every piece, `nj` at a time; the first error stops the rest and is raised here.
 
     Workers are forks: the caller must not have used several threads of OpenMP before, nor CUDA, nor have made larger graphs with
     k2 (`in_fork`).
@@ -27,7 +27,7 @@ def run_all(work: Callable[..., Any], pieces: Sequence[Tuple], nj: int, what: st
         for piece in tqdm(pieces, **bar):
             work(*piece)
         return
-    with _forks(work, min(nj, len(pieces)), what, "what is finished stays, run again with a smaller --nj") as pool:
+    with _forks(work, min(nj, len(pieces)), what, "finished work is kept; run again with a smaller --nj") as pool:
         running = [pool.submit(_call, piece) for piece in pieces]
         for done in tqdm(as_completed(running), **bar):
             done.result()
@@ -44,7 +44,7 @@ def in_fork(what: str, work: Callable[..., Any], *arguments: Any) -> Any:
 
 @contextmanager
 def _forks(work: Callable[..., Any], workers: int, what: str, remedy: str) -> Iterator[ProcessPoolExecutor]:
-    """Forks in which `_call` calls `work`; an error drops what has not begun."""
+    """A pool of forks in which `_call` calls `work`; an error cancels pieces that have not begun."""
     global _work
     _work = work
     with ProcessPoolExecutor(workers, get_context("fork"), initializer=_end_with, initargs=(os.getpid(),)) as pool:
@@ -60,7 +60,7 @@ def _forks(work: Callable[..., Any], workers: int, what: str, remedy: str) -> It
 def threaded(work: Callable[[Any], Any], items: Collection[Any], nj: int, what: str) -> Iterator[Any]:
     """`work(item)` for every item, in order, `nj` at a time in threads.
 
-    For work that leaves Python's lock, such as decoding audio. An error, or Ctrl-C, drops what has not begun.
+    For work that releases the global interpreter lock, such as decoding audio. An error or Ctrl-C cancels the rest.
     """
     with ThreadPoolExecutor(nj) as pool:
         try:
@@ -78,8 +78,8 @@ def _call(piece: Tuple) -> Any:
 
 
 def _end_with(parent: int) -> None:
-    """Let a worker end when its parent is killed, or it would wait for ever and hold the stage's lock, which forks inherit."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C: no traceback of each worker
+    """Let a worker end when its parent is killed; otherwise it would wait forever, or write beside the next run."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C: no traceback from each worker
     prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux
     if prctl is not None:
         prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG

@@ -1,4 +1,4 @@
-"""A process that works apart from this one, and ends, with all its workers, when this one does."""
+"""A separate process that ends, with all its workers, when this one does."""
 
 import ctypes
 import os
@@ -13,20 +13,20 @@ STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def apart(work: Callable[[], int], grace: float = 15.0) -> Tuple[int, Optional[int]]:
     """Run `work` in a fork, in a process group of its own, and wait for it. Call it from the main thread.
 
-    Ctrl-C, SIGTERM and SIGHUP end `work` by a KeyboardInterrupt, whether the terminal sent them to every process or somebody
-    to this one alone. A second one, or `grace` seconds without an end, kills it. Ctrl-Z stops it too. However it ended,
-    nothing that it started lives on; on Linux that holds where this process is killed outright.
+    Ctrl-C, SIGTERM and SIGHUP end `work` by a KeyboardInterrupt, whether they were sent to every process or only to this one. A
+    second signal, or `grace` seconds without an end, kills it. Ctrl-Z stops it too. Nothing that it started survives it, on
+    Linux even where this process is killed.
 
     Returns:
-      the exit status of `work`, or minus the signal that killed it; and the signal that this process got meanwhile, or None.
+      the exit status of `work`, or minus the signal that killed it; and the signal that this process received meanwhile, or None.
     """
     kept = [s for s in STOPS if signal.getsignal(s) is not signal.SIG_IGN]  # nohup's SIGHUP stays ignored
     parent, got = os.getpid(), []
-    old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, [*kept, signal.SIGTSTP])  # none may arrive half-way
+    old_mask = signal.pthread_sigmask(signal.SIG_BLOCK, [*kept, signal.SIGTSTP])  # none may arrive before the handlers are set
     child = os.fork()
     if child == 0:
         _in_child(work, kept, parent, old_mask)
-    with suppress(OSError):  # the child does it too; whoever comes first
+    with suppress(OSError):  # the child does it too: whichever is first
         os.setpgid(child, child)
 
     def stop(number: int, frame: Any) -> None:
@@ -70,7 +70,7 @@ def _in_child(work: Callable[[], int], kept: list, parent: int, mask: set) -> No
 
 
 def _interrupt_once(number: int, frame: Any) -> None:
-    for each in STOPS:  # a second one must not break into the clean-up after the first
+    for each in STOPS:  # a second signal must not interrupt the clean-up after the first
         signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
@@ -91,7 +91,7 @@ def _handlers(wanted: Dict[int, Callable[[int, Any], None]]) -> Iterator[None]:
 
 
 class quiet:
-    """No messages from C++, which kaldilm and kaldi-hmm-gmm send straight to file descriptor 2."""
+    """Hides messages that C++ libraries (kaldilm, kaldi-hmm-gmm) write straight to file descriptor 2."""
 
     def __enter__(self) -> None:
         self._kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)

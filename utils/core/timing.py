@@ -1,11 +1,11 @@
-"""Processor seconds of the links of decoding, from which real-time factors are made."""
+"""CPU seconds of the steps of decoding, for real-time factors."""
 
 import time
 from typing import Any, Dict, Iterable, Tuple
 
 
 class timed:
-    """Add a block's processor seconds to `table[name]`: what one core spends, however busy the machine is."""
+    """Add the CPU seconds of a block to `table[name]`; they do not depend on how busy the machine is."""
 
     def __init__(self, table: Dict[str, float], name: str) -> None:
         self.table, self.name = table, name
@@ -18,10 +18,10 @@ class timed:
 
 
 def sum_timing(measured: Iterable[Tuple[Dict[str, float], float]]) -> Dict[str, Dict[str, float]]:
-    """Seconds of each link over pieces, and the audio that took them: timing.json.
+    """Sum the seconds of each step over all pieces, with the seconds of audio: the content of timing.json.
 
     Args:
-      measured: seconds by link, and seconds of audio, of each piece.
+      measured: seconds by step, and seconds of audio, of each piece.
     """
     timing: Dict[str, Dict[str, float]] = {}
     for seconds, audio in measured:

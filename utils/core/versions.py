@@ -19,7 +19,7 @@ def git_state(root: Path) -> Dict[str, Any]:
 
     try:
         commit = git("rev-parse", "HEAD")
-        # every file by name: for a new folder git would print the folder alone, which no pattern below excludes
+        # every file by name: for a new folder git would print only the folder, which no pattern below excludes
         changed = git(
             "status",
             "--porcelain",
@@ -38,7 +38,7 @@ def git_state(root: Path) -> Dict[str, Any]:
 
 
 def machine(device: str) -> str:
-    """What the seconds were measured on: 'Xeon Gold 6230, 2 cores', and the GPU's name where `device` is one."""
+    """The machine that seconds were measured on: 'Xeon Gold 6230, 2 cores', and the GPU's name where `device` is one."""
     name = platform.machine()
     try:
         models = [

@@ -11,7 +11,7 @@ import soundfile
 
 from utils.core.files import atomic_path
 
-SILENCE = 1e-4  # peak of full scale (-80 dB); what never exceeds it holds no speech
+SILENCE = 1e-4  # peak of full scale (-80 dB); audio that never exceeds it is silence
 SLACK = 0.02  # seconds by which a segment may run past the end of its recording; the segment is cut there
 
 

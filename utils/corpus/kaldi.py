@@ -44,7 +44,7 @@ def read(
             )
         if ARCHIVE.match(path):
             raise UserError(
-                f"{folder / 'wav.scp'}: recording '{recording}' lies in a Kaldi archive ({path}); write it to an "
+                f"{folder / 'wav.scp'}: recording '{recording}' is in a Kaldi archive ({path}); write it to an "
                 "audio file first (Kaldi: wav-copy)"
             )
     where: Dict[str, Tuple[str, float, Optional[float]]]
@@ -137,7 +137,7 @@ def _audio(path: str, recording: str, source: Path, pipes: Optional[Path]) -> Pa
 
 
 def _run(command: str, recording: str, folder: Path) -> Path:
-    """What a command of wav.scp writes, as a file; kept where it stands."""
+    """The output of a command in wav.scp as a file; an existing file is kept."""
     wav = folder / f"{recording.replace('/', '_')}.wav"
     if not wav.exists():
         with atomic_path(wav) as temporary, open(temporary, "wb") as stream:
@@ -151,5 +151,5 @@ def _run(command: str, recording: str, folder: Path) -> Path:
 
 
 def files(source: Path) -> List[Path]:
-    """The tables of a folder and of the folders in it: what identifies a local copy."""
+    """The tables of a folder and of the folders in it: the files that identify a local copy."""
     return sorted(p for name in TABLES for p in (*source.glob(name), *source.glob(f"*/{name}")))

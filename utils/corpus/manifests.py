@@ -1,7 +1,7 @@
 """From a corpus's utterances to validated Lhotse manifests: what every module of local/ shares.
 
-A module of local/ gives one `Utterance` a transcript and says what it leaves out; here the audio is checked in parallel, the
-text normalised, cuts built, everything counted, and what can't be used is listed with its reason.
+A module of local/ gives one `Utterance` per transcript and lists what it leaves out. Here audio is checked in parallel, text is
+normalised, cuts are built, everything is counted, and unusable utterances are listed with a reason.
 """
 
 import gzip
@@ -30,7 +30,7 @@ from utils.core.allowed import nearest
 from utils.core.errors import UserError
 from utils.core.files import atomic_path, relative, write_json, write_lines
 from utils.core.parallel import threaded
-from utils.core.splits import SPLITS
+from utils.core.splits import SPLITS, cuts_path
 from utils.corpus import audio
 from utils.text.normalise import normaliser, normaliser_id
 
@@ -54,12 +54,12 @@ class Utterance:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Something of the corpus that becomes no cut."""
+    """A part of the corpus that is left out."""
 
     id: str
     split: str  # or "-"
     reason: str
-    by_design: bool = False  # no speech, or published incomplete: known beforehand, and not counted as a loss
+    by_design: bool = False  # no speech, or published incomplete: known in advance, and not counted as lost
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Corpus:
 
 
 def options(config: SimpleNamespace, known: Dict[str, Any]) -> Dict[str, Any]:
-    """data.options over the defaults that a module of local/ names.
+    """data.options, with the defaults of a module of local/.
 
     Raises:
       UserError: an option that the module doesn't have, or of another type.
@@ -89,7 +89,7 @@ def options(config: SimpleNamespace, known: Dict[str, Any]) -> Dict[str, Any]:
 def hold_out(utterances: List[Utterance], split: str, speakers: int = 0, single: int = 0) -> List[Utterance]:
     """The same utterances, some of train moved to `split`: whole speakers, or single utterances.
 
-    Which ones follows from the SHA-1 of their names alone, so that it stays the same on every machine.
+    They are chosen by the SHA-1 of their names, so that every machine chooses the same.
     """
 
     def chosen(names: Iterable[str], n: int) -> Set[str]:
@@ -105,10 +105,10 @@ def write(corpus: Corpus, name: str, config: SimpleNamespace, out: Path, final: 
 
     Args:
       corpus: what the module of local/ found.
-      name: how results call the corpus.
+      name: the name of the corpus in results.
       config: the keys below `data`.
-      out: the partial folder; audio that was converted lies in it already.
-      final: the name that `out` gets, for the paths in manifests.
+      out: the partial folder, which already has the converted audio.
+      final: the final name of `out`, for the paths in manifests.
       nj: files decoded at once.
     Raises:
       UserError: ids that occur twice, a split without utterances, more left out than data.max_left_out.
@@ -184,7 +184,7 @@ def _cuts(
         recording_id = u.recording or u.id
         files[recording_id, u.audio, u.channel].append(u)
         if paths.setdefault(recording_id, u.audio) != u.audio:
-            raise UserError(f"the recording id '{recording_id}' stands for two files: {paths[recording_id]} and {u.audio}")
+            raise UserError(f"the recording id '{recording_id}' is used for two files: {paths[recording_id]} and {u.audio}")
 
     def look(item: Any) -> audio.Checked:
         (_, path, channel), spoken = item
@@ -234,7 +234,7 @@ def _cut(u: Utterance, text: str, recording: Recording) -> MonoCut:
 def _account(
     utterances: List[Utterance], left_out: List[LeftOut], config: SimpleNamespace, out: Path, final: Path, log: logging.Logger
 ) -> None:
-    """List what was left out; stop where it is too much."""
+    """List what was left out; raise UserError where it is too much."""
     left_out.sort(key=lambda item: (item.by_design, item.id))
     path = out / "left_out.tsv"
     write_lines(path, (f"{i.id}\t{i.split}\t{'by design: ' * i.by_design}{_one_line(i.reason)}" for i in left_out))
@@ -245,7 +245,7 @@ def _account(
     if total and len(lost) > config.max_left_out * total:
         raise UserError(
             f"{len(lost)} of {total} utterances ({len(lost) / total:.1%}) can't be used; data.max_left_out allows "
-            f"{config.max_left_out:.1%}. All are listed in {path}; the first:{first}\nmend them, or allow it with "
+            f"{config.max_left_out:.1%}. All are listed in {path}; the first:{first}\nrepair them, or allow it with "
             f"--set data.max_left_out={min(1.0, round(len(lost) / total + 0.005, 2)):g}"
         )
     if left_out:
@@ -268,7 +268,7 @@ def _write_manifests(splits: Dict[str, List[MonoCut]], out: Path) -> None:
     write_manifest(out / "supervisions.jsonl.gz", supervisions)
     for split in SPLITS:
         lhotse_validate(CutSet.from_cuts(splits[split]))
-        write_manifest(out / f"cuts_{split}.jsonl.gz", splits[split])
+        write_manifest(cuts_path(out, split), splits[split])
 
 
 def _counts(cuts: List[MonoCut]) -> Dict[str, Any]:

@@ -8,6 +8,7 @@ from safetensors.numpy import save
 
 from utils.core.files import write_bytes
 
+STATISTICS = "cmvn.safetensors"  # in the folders of stages 1 and synthesise
 Sums = Dict[str, List[Any]]  # speaker -> [frames, sum (C,), sum of squares (C,)]
 
 

@@ -1,4 +1,4 @@
-"""What stage 4 finds out before training: out-of-vocabulary words, speaking rate, words that can't be told apart."""
+"""Findings before training: out-of-vocabulary words, speaking rate, words that cannot be distinguished."""
 
 from collections import Counter, defaultdict
 from typing import Any, Dict, Iterable, List, Sequence, Tuple
@@ -9,7 +9,7 @@ from lhotse.augmentation import Speed
 from utils.lang.feasibility import Need
 from utils.lang.lexicon import Lexicon
 
-FEWEST_FRAMES = 2.0  # a word on fewer has no room for a blank beside it
+FEWEST_FRAMES = 2.0  # with fewer there is no room for a blank next to the symbol
 MOST_WORDS = 20_000  # whose vectors are compared, all with all
 MOST_PAIRS = 1000  # that are listed
 BLOCK = 1024

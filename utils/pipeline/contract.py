@@ -1,7 +1,7 @@
 """The stage contract: lock, partial folder, validation, publication by rename.
 
-A folder with its final name is complete. Whatever happens before the rename leaves a `.partial` folder that the next run
-goes on with, because stages write each file atomically and skip the files that stand.
+A folder with its final name is complete. An interruption before the rename leaves a `.partial` folder, from which the next run
+continues: stages write each file atomically and skip finished files.
 """
 
 import json
@@ -31,15 +31,15 @@ from utils.pipeline.stages import Plan
 class Job:
     """What a stage's `run(job)` gets."""
 
-    config: SimpleNamespace  # the declared keys alone, with attribute access
-    out: Path  # the partial folder: write here, each file atomically; what an interrupted run left is there
+    config: SimpleNamespace  # only the declared keys, with attribute access
+    out: Path  # the partial folder: write each file here, atomically; an interrupted run's files are there
     inputs: Dict[str, Path]  # stage name -> finished folder
     corpus: str
     corpus_dir: Path  # egs/<corpus>
     recipe: str
     overrides: Sequence[str]  # the --set of this run
     nj: int  # parallel processes
-    threads: int  # threads a process
+    threads: int  # threads per process
     device: str  # cpu, cuda, cuda:1 ...
     plan: Plan  # fingerprints; `job.plan.out` is the name that `out` gets
 
@@ -66,14 +66,14 @@ def locked(plan: Plan) -> Iterator[bool]:
 
 
 class _LogFile(logging.FileHandler):
-    """Prints nothing when a line can't be written: on a full disk the stage's own write will say so."""
+    """Prints nothing when a line can't be written: on a full disk the stage's own write raises the error."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         pass
 
 
 def make(plan: Plan, **run: Any) -> bool:
-    """Run one stage under its lock and publish its output; does nothing, and returns False, where the output stands.
+    """Run one stage under its lock and publish its output; does nothing, and returns False, where the output is finished.
 
     Args:
       plan: from `utils.pipeline.stages.plan`.
@@ -83,7 +83,7 @@ def make(plan: Plan, **run: Any) -> bool:
         if complete:
             return False
         plan.partial.mkdir(parents=True, exist_ok=True)
-        _remove_strays(plan.partial)  # a killed run's, which may be large
+        _remove_strays(plan.partial)  # left by a killed run, and perhaps large
         job = Job(config=configuration.view(plan.config), out=plan.partial, inputs=plan.inputs, plan=plan, **run)
         write_text(plan.partial / "config.yaml", yaml.safe_dump(plan.config, sort_keys=False))
         handler = _LogFile(plan.partial / "log.txt")
@@ -96,7 +96,7 @@ def make(plan: Plan, **run: Any) -> bool:
             handler.handle(logging.LogRecord(job.log.name, logging.ERROR, __file__, 0, "stopped: %r", (error,), sys.exc_info()))
             raise
         finally:
-            with suppress(OSError):  # a full disk's error is on its way already
+            with suppress(OSError):  # a full disk has raised its own error
                 _add_seconds(plan.partial, time.perf_counter() - started)
             job.log.removeHandler(handler)
             handler.close()
@@ -110,23 +110,23 @@ def stage_record(folder: Path) -> Dict[str, Any]:
 
 
 def _gpu_memory(device: str) -> Dict[str, int]:
-    """{"peak_gpu_memory_mb": ...}; {} where the device is none."""
+    """{"peak_gpu_memory_mb": ...}; {} on a CPU."""
     if device == "cpu":
         return {}
-    from utils.core.memory import gpu_peak  # which brings torch
+    from utils.core.memory import gpu_peak  # imports torch
 
     return {"peak_gpu_memory_mb": gpu_peak(device)}
 
 
 def _add_seconds(partial: Path, seconds: float) -> None:
-    """Sum the wall time over interruptions."""
+    """Add wall time to that of earlier, interrupted runs."""
     path = partial / "seconds.json"
     earlier = json.loads(path.read_text()) if path.exists() else 0.0
     write_json(path, earlier + seconds)
 
 
 def _remove_strays(partial: Path) -> None:
-    """Remove what `atomic_path` had not finished."""
+    """Remove files that `atomic_path` had not finished."""
     for stray in list(partial.rglob(".tmp-*")):
         if stray.is_dir():
             shutil.rmtree(stray)

@@ -68,7 +68,7 @@ def parser(stages: bool) -> Parser:
         type=_positive,
         default=_physical_cores(),
         metavar="N",
-        help="threads of training (default: the physical cores; take 1 where the machine is busy)",
+        help="threads of training (default: the physical cores; 1 is faster on a busy machine)",
     )
     p.add_argument("--device", type=_device, default="cpu", metavar="NAME", help="cpu, cuda, cuda:1 ... (default cpu)")
     return p
@@ -117,7 +117,7 @@ def main(arguments: Optional[Sequence[str]] = None, only: Optional[str] = None) 
             return 0
     except KeyboardInterrupt:  # between two stages
         status = 130
-    log.error("to go on: %s", command(number, last))
+    log.error("to continue: %s", command(number, last))
     return status
 
 
@@ -137,8 +137,8 @@ def with_plans(p: Parser, arguments: Optional[Sequence[str]], work: Callable[[ar
 
 
 def _settle(options: argparse.Namespace) -> Path:
-    """Go to the repository's root, set logging up, and make paths absolute; returns the folder that the user stands in."""
-    here = Path(os.environ.get("NUPTSE_CWD") or os.getcwd())  # utils/run.sh left it for the repository's root
+    """Go to the repository's root, set logging up, and make paths absolute; returns the folder that the user started in."""
+    here = Path(os.environ.get("NUPTSE_CWD") or os.getcwd())  # utils/run.sh changes to the repository's root
     options.set = [_from(here, item) for item in options.set]
     for name in ("NUPTSE_EXP", "NUPTSE_DOWNLOAD"):
         if os.environ.get(name):
@@ -151,7 +151,7 @@ def _settle(options: argparse.Namespace) -> Path:
 
 
 def planned_stages(options: argparse.Namespace, here: Path) -> Tuple[Path, Dict[str, Plan]]:
-    """The corpus's folder, and its stages as these options configure them. Raises UserError for what doesn't exist."""
+    """The corpus's folder, and its stages as these options configure them. Raises UserError for what is refused."""
     corpus_dir = _check_names(options, here)
     config = configuration.load(options.recipe, corpus_dir, options.set)
     exp = Path(relative(Path(os.environ.get("NUPTSE_EXP") or "exp"))) / corpus_dir.name
@@ -179,12 +179,12 @@ def _run_stage(planned: Plan, options: argparse.Namespace, corpus_dir: Path) -> 
         return 1
     sys.stdout.flush()
     sys.stderr.flush()
-    # a process a stage: peak memory is the stage's own, and the imports are paid once
+    # one process per stage: its peak memory is its own; forked after the imports, which are paid once
     code, stopped = apart(lambda: _work(planned, options, corpus_dir))
     if code == 0:
         return 128 + stopped if stopped else 0
     if stopped or code == 130:
-        log.error("%s: interrupted; what is finished stays", title)
+        log.error("%s: interrupted; finished files are kept", title)
         return 128 + (stopped or signal.SIGINT)
     if code < 0:
         log.error("%s: killed by signal %d%s", title, -code, " (out of memory? see dmesg)" if code == -9 else "")
@@ -193,7 +193,7 @@ def _run_stage(planned: Plan, options: argparse.Namespace, corpus_dir: Path) -> 
 
 
 def _work(planned: Plan, options: argparse.Namespace, corpus_dir: Path) -> int:
-    """In the stage's own process: make the stage; whatever goes wrong, say it and return a status other than 0."""
+    """Make the stage, in its own process; logs any error and returns a status other than 0."""
     from utils.pipeline import contract
 
     title, started = _title(planned), time.perf_counter()
@@ -243,19 +243,19 @@ def _preload() -> None:
 
     try:
         import k2  # noqa: F401
-    except ImportError:  # training can do without (loss.backend=torch); stages that can't say so
+    except ImportError:  # training works without (loss.backend=torch); other stages refuse to start
         pass
 
 
 def _need_earlier(plans: Dict[str, Plan], first: int, last: int, command: Callable[[int, int], str]) -> None:
-    """Raise UserError, with the command that makes them, where stages before `first` are missing that `first` to `last` need."""
+    """Raise UserError where `first` to `last` need earlier stages that are not complete; names the command that makes them."""
     missing: Set[str] = set()
 
     def look(planned: Plan) -> None:
         for name in planned.stage.reads:
             if plans[name].stage.number < first and not plans[name].complete and name not in missing:
                 missing.add(name)
-                look(plans[name])  # to make it, what it reads is needed too
+                look(plans[name])  # its own inputs are needed too
 
     for planned in plans.values():
         if first <= planned.stage.number <= last and not planned.complete:
@@ -300,7 +300,7 @@ def _corpus_dir(name: Optional[str], here: Path) -> Path:
 
 
 def _from(here: Path, item: str) -> str:
-    """A --set of a path, which the user means from where he stands; the stages run in the repository's root."""
+    """A --set of a path, relative to `here`, made relative to the repository's root, where stages run."""
     key, _, value = item.partition("=")
     if key.strip() in configuration.PATHS and value and (here / value).exists():
         return f"{key}={relative(here / value)}"
@@ -321,7 +321,7 @@ def _number(text: Optional[str], default: int) -> int:
 
 
 def _physical_cores() -> int:
-    """Cores that this process may use, hyper-threads of one core counted once: a second thread on one slows training down."""
+    """Cores that this process may use, without hyper-threads: a second thread on a core slows training down."""
     siblings = set()
     for cpu in os.sched_getaffinity(0):
         try:
@@ -333,7 +333,7 @@ def _physical_cores() -> int:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 on")
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number, at least 1")
     return int(text)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from utils.core.files import ROOT, read_jsonl
+from utils.core.splits import cuts_path
 from utils.results.comparison import Cell
 from utils.results.records import Record, set_digest
 from utils.text.scoring import Alignment, score
@@ -76,7 +77,7 @@ def speech(wanted: Mapping[str, Tuple[Path, Sequence[str]]], split: str, room: i
       room: limit in characters of base64 over all clips.
     Returns: (corpus, id) -> its clip.
     """
-    cuts = {corpus: _cuts(folder / f"cuts_{split}.jsonl.gz", ids) for corpus, (folder, ids) in wanted.items()}
+    cuts = {corpus: _cuts(cuts_path(folder, split), ids) for corpus, (folder, ids) in wanted.items()}
     out: Dict[Tuple[str, str], Clip] = {}
     for _, corpus, name in sorted((turn, corpus, name) for corpus, (_, ids) in wanted.items() for turn, name in enumerate(ids)):
         clip = _clip(cuts[corpus].get(name))

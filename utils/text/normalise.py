@@ -1,11 +1,11 @@
 """Text normalisers: a transcript as published -> the words that are spoken, joined by one space.
 
-A normaliser has an id, `<name>-<language>-<version>`, that goes into every result: word error rates of two normalisers can't be
-compared. Raise the version of a language whenever its output changes.
+A normaliser has an id, `<name>-<language>-<version>`, that goes into every result, because word error rates of
+different normalisers are not comparable. Raise the version of a language whenever its output changes.
 
 `basic`: Unicode NFC, lower case, numbers written out in the language, everything that is neither a letter nor an apostrophe
-inside a word is a blank. Hyphens part words; apostrophes don't ("l'heure", "don't"). Spanish, French and Italian keep their
-accents; Russian writes ё as е, as most of its texts do. Chinese words stay as they were segmented.
+inside a word becomes a space. Hyphens separate words; apostrophes do not ("l'heure", "don't"). Spanish, French and Italian keep
+their accents; Russian writes ё as е, as most of its texts do. Chinese words keep their segmentation.
 """
 
 import re
@@ -53,7 +53,7 @@ def normaliser(name: str, language: str) -> Callable[[str], str]:
 
 
 def normaliser_id(name: str, languages: Iterable[str]) -> str:
-    """What results call a normaliser: `basic-en-1`; of several languages `basic-en-1+fr-1`."""
+    """The name of a normaliser in results: `basic-en-1`; of several languages `basic-en-1+fr-1`."""
     languages = list(languages)
     _check(name, languages)
     return f"{name}-" + "+".join(f"{language}-{VERSIONS[language]}" for language in languages)

@@ -12,7 +12,7 @@ import numpy as np
 
 from utils.core.errors import UserError
 
-GAP = ""  # in an alignment: no word on this side. Words are never empty, so nothing can be taken for it.
+GAP = ""  # in an alignment: no word on this side. Words are never empty, so it is unambiguous.
 Alignment = List[Tuple[str, str]]  # (reference word, recognised word)
 
 # One unit of Chinese error rates: a Han character; what is written with letters or digits stays a whole word, as in WeNet.
@@ -44,14 +44,14 @@ class Difference:
     value: float
     low: float  # 95% interval
     high: float
-    p: float  # two-sided: how often resampled utterances turn the sign, doubled
+    p: float  # two-sided: twice the share of resamples in which the sign changes
 
 
 def score(utterances: Iterable[Tuple[str, Sequence[str], Sequence[str]]]) -> Scores:
     """Align each (id, reference words, recognised words); the result is sorted by id.
 
-    Of the alignments with the fewest edits kaldialign's is taken. The number of edits doesn't depend on that choice; which
-    words count as recognised may.
+    Where several alignments have the fewest edits, kaldialign chooses one. The number of edits does not depend on the choice;
+    which words count as recognised may.
     """
     utterances = sorted(utterances, key=lambda u: u[0])
     alignments = [kaldialign.align(list(ref), list(hyp), GAP) for _, ref, hyp in utterances]
@@ -72,7 +72,7 @@ def score(utterances: Iterable[Tuple[str, Sequence[str], Sequence[str]]]) -> Sco
 def error_rate(errors: np.ndarray, words: np.ndarray) -> float:
     """Percent; raises UserError where the reference has no word."""
     if not words.sum():
-        raise UserError("the reference holds no word, so there is no error rate; look at the transcripts of this split")
+        raise UserError("the reference has no word, so there is no error rate; check the transcripts of this split")
     return float(100.0 * errors.sum() / words.sum())
 
 
@@ -81,8 +81,8 @@ def characters(words: Iterable[str]) -> List[str]:
     return [unit for word in words for unit in _CHARACTER.findall(word)]
 
 
-def recall(alignments: Iterable[Alignment], heard: Collection[str]) -> Dict[str, object]:
-    """Share of the reference words recognised, apart for those in `heard` (the training text) and out of it (OOV).
+def recall(alignments: Iterable[Alignment], vocabulary: Collection[str]) -> Dict[str, object]:
+    """Share of the reference words recognised, separately for words in the training `vocabulary` and out of it (OOV).
 
     Returns: `oov_words` (reference tokens that are OOV), `oov_recall` and `iv_recall` in percent, None where there is none.
     """
@@ -90,7 +90,7 @@ def recall(alignments: Iterable[Alignment], heard: Collection[str]) -> Dict[str,
     for pairs in alignments:
         for reference, recognised in pairs:
             if reference != GAP:
-                known = reference in heard
+                known = reference in vocabulary
                 total[known] += 1
                 right[known] += reference == recognised
     percent = {known: 100.0 * right[known] / total[known] if total[known] else None for known in total}
@@ -119,12 +119,12 @@ def difference(errors: np.ndarray, baseline: np.ndarray, words: np.ndarray, resa
     )
     low, high = np.percentile(deltas, (2.5, 97.5))
     sign = min(np.count_nonzero(deltas <= 0), np.count_nonzero(deltas >= 0))
-    p = min(1.0, 2.0 * (sign + 1) / (resamples + 1))  # never 0: finer than the resampling can't be told
+    p = min(1.0, 2.0 * (sign + 1) / (resamples + 1))  # never 0: the number of resamples limits the resolution
     return Difference(error_rate(errors, words) - error_rate(baseline, words), float(low), float(high), p)
 
 
 def oracle(utterances: Iterable[Tuple[str, Sequence[str], Iterable[Sequence[str]]]]) -> Dict[str, int]:
-    """Fewest errors that any path of each n-best list has.
+    """The fewest errors of any path in each n-best list.
 
     Args:
       utterances: (id, reference words, paths); no path counts as an empty one.
@@ -134,7 +134,7 @@ def oracle(utterances: Iterable[Tuple[str, Sequence[str], Iterable[Sequence[str]
     for name, reference, paths in utterances:
         reference, best = list(reference), -1
         for path in {tuple(p) for p in paths} or {()}:
-            if best < 0 or abs(len(path) - len(reference)) < best:  # the lengths alone cost the rest
+            if best < 0 or abs(len(path) - len(reference)) < best:  # otherwise the difference in length alone costs as much
                 errors = kaldialign.edit_distance(reference, list(path))["total"]
                 best = errors if best < 0 else min(best, errors)
         out[name] = best

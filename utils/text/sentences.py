@@ -7,12 +7,12 @@ from typing import Callable, Iterator, List, Sequence, Set
 from lhotse import CutSet
 
 from utils.core.errors import UserError
-from utils.core.splits import EVALUATION
+from utils.core.splits import EVALUATION, cuts_path
 
 
 def transcripts(data: Path, split: str) -> List[List[str]]:
     """The words of every utterance of a split, in order; data: folder of stage 0."""
-    return [cut.supervisions[0].text.split() for cut in CutSet.from_file(data / f"cuts_{split}.jsonl.gz")]
+    return [cut.supervisions[0].text.split() for cut in CutSet.from_file(cuts_path(data, split))]
 
 
 def held_out_words(data: Path) -> Set[str]:
@@ -21,14 +21,14 @@ def held_out_words(data: Path) -> Set[str]:
 
 
 class Text:
-    """Sentences of the training text, and of files of text of any size, read anew each time they are gone through.
+    """Sentences of the training text, and of files of text of any size, read again on each pass.
 
     Args:
       path: a text file, plain or `.gz`, or a folder of them; a line is a sentence. Empty: none.
       normalise: what makes a line like the transcripts.
       key: of the configuration that names the path.
     Raises:
-      UserError: a folder that has no file; when it is gone through, a file that can't be read.
+      UserError: a folder without files; during a pass, a file that can't be read.
     """
 
     def __init__(self, sentences: Sequence[List[str]], path: str, normalise: Callable[[str], str], key: str) -> None:
@@ -48,7 +48,7 @@ class Text:
 
 
 def lines(path: Path) -> Iterator[str]:
-    """Lines of a file of UTF-8, plain or `.gz`, with their ends. Raises UserError where it is none."""
+    """Lines of a UTF-8 file, plain or `.gz`, with their line ends. Raises UserError for another file."""
     try:
         with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8", newline="\n") as stream:
             yield from stream

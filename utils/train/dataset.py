@@ -20,6 +20,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from utils.core.errors import UserError
+from utils.core.splits import cuts_path
+from utils.features.cmvn import STATISTICS
 from utils.lang.lexicon import Lexicon
 
 Step = Tuple[int, CutSet]  # the seed of its random numbers, and what it learns from
@@ -59,9 +61,9 @@ class Features:
 
     def __init__(self, folder: Path, cache_gb: float, more: Optional[Path] = None) -> None:
         """folder: of stage 1; more: of synthesised speech, which has the statistics of its own speakers where they are wanted."""
-        self.stats: Dict[str, Tensor] = load_file(str(folder / "cmvn.safetensors"))
-        if more is not None and (more / "cmvn.safetensors").exists():
-            self.stats.update(load_file(str(more / "cmvn.safetensors")))
+        self.stats: Dict[str, Tensor] = load_file(str(folder / STATISTICS))
+        if more is not None and (more / STATISTICS).exists():
+            self.stats.update(load_file(str(more / STATISTICS)))
         self.cache: Dict[str, Tensor] = {}
         self.room = cache_gb * 2**30
 
@@ -89,7 +91,7 @@ class Features:
 def read_cuts(folder: Path, split: str, leave_out: Sequence[str] = ()) -> CutSet:
     """The cuts of one split of stage `data` or `features`, in memory, without those named in `leave_out`."""
     out = set(leave_out)
-    return CutSet.from_cuts(cut for cut in CutSet.from_file(folder / f"cuts_{split}.jsonl.gz") if cut.id not in out)
+    return CutSet.from_cuts(cut for cut in CutSet.from_file(cuts_path(folder, split)) if cut.id not in out)
 
 
 def epoch_batches(cuts: CutSet, batch_seconds: float, seed: int, epoch: int) -> List[CutSet]:
