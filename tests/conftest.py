@@ -19,6 +19,9 @@ os.chdir(ROOT)
 for number in (signal.SIGINT, signal.SIGHUP):
     if signal.getsignal(number) == signal.SIG_IGN:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+# Tests start servers on this machine, which must be reached without a proxy.
+for name in ("no_proxy", "NO_PROXY"):
+    os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1", "localhost")))
 
 from local import asterisk  # noqa: E402
 from support.corpora import write_prompts, write_yesno  # noqa: E402
