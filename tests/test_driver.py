@@ -124,6 +124,7 @@ def test_what_the_machine_lacks_is_said_before_the_first_stage(settings, hidden,
         check()
 
 
+@pytest.mark.slow
 def test_a_gpu_that_is_not_there_is_refused(kaldi_source, exp):
     done = subprocess.run(
         [

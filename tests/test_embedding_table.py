@@ -198,6 +198,7 @@ def test_a_table_of_integers_is_refused(tmp_path, suffix):
         checkpoint_files.tensors(path)[KEY].rows(np.array([0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["safetensors", "bin"])
 def test_a_large_table_is_not_loaded(tmp_path, suffix):
     """Half a gigabyte as ChatGLM2-6B has it: memory grows by less than a tenth of the table, beside torch."""
