@@ -166,9 +166,9 @@ def test_utterances_are_stored_once_a_split(tmp_path):
     path = tmp_path / CLEAN
     publish([record(seed=s, split=split, utterance_set=split) for s in range(5) for split in ("dev", "test")], tmp_path)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [line.get("kind") for line in lines] == ["utterances"] * 2 + [None] * 10
-    assert lines[0]["words"] == "5564" and all(
-        line["utterance_words"] == lines[0]["digest"] for line in lines if line.get("split") == "dev" and "kind" not in line
+    assert [list(line) == ["reference"] for line in lines] == [True] * 2 + [False] * 10
+    assert lines[0]["reference"]["words"] == "5564" and all(
+        line["utterance_words"] == lines[0]["reference"]["digest"] for line in lines if line.get("split") == "dev"
     )
     publish([record(seed=9, utterance_words=[5, 5, 5, 5])], tmp_path)  # other transcripts of the same utterances
     assert [r["utterance_words"] for r in read_file(path) if r["seed"] in (0, 9)] == [[5, 5, 6, 4]] * 2 + [[5, 5, 5, 5]]

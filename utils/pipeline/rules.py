@@ -151,17 +151,6 @@ def subsampling(c: SimpleNamespace) -> Optional[str]:
     )
 
 
-def averaging(c: SimpleNamespace) -> Optional[str]:
-    """There are as many checkpoints as are averaged."""
-    validations = -(-c.train.epochs // c.train.valid_every)
-    if c.train.average <= validations:
-        return None
-    return (
-        f"train.average={c.train.average} is more than the checkpoints that there will be: train.epochs={c.train.epochs} with "
-        f"train.valid_every={c.train.valid_every} give {validations}; set train.average={validations}"
-    )
-
-
 def masks(c: SimpleNamespace) -> Optional[str]:
     """A frequency mask is not wider than the features."""
     columns = {"fbank": c.features.num_mel_bins, "mfcc": 13}.get(c.features.front_end)
@@ -292,7 +281,6 @@ NETWORK: List[Rule] = [
     some_head,
     attention_heads,
     subsampling,
-    averaging,
     masks,
     grounding,
     vectors,

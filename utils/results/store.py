@@ -1,7 +1,7 @@
 """The results records of a corpus folder: `results.jsonl`, a line a record, and `results.dirty.jsonl`, which git ignores.
 
-Lines of kind "utterances" come first: the reference words of every utterance of a split, once, by a digest. A record's line
-has the keys of `records.SCHEMA`; its `utterance_words` is that digest. Counts by utterance are digits, larger ones in
+Lines with the one key "reference" come first: the number of reference words of every utterance of a split, once, by a digest. A
+record's line has the keys of `records.SCHEMA`; its `utterance_words` is that digest. Counts by utterance are digits, larger ones in
 parentheses: "05(12)" is 0, 5 and 12.
 
 Lines are sorted by what identifies a record, so runs of two people are lines in two places of the file. Where git still puts
@@ -43,8 +43,8 @@ def read_file(path: Path) -> List[Record]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         where = f"{path}, line {number}"
         entry = _parsed(line, where)
-        if entry.get("kind") == "utterances":
-            words[entry["digest"]] = decoded(entry["words"])
+        if "reference" in entry:
+            words[entry["reference"]["digest"]] = decoded(entry["reference"]["words"])
             continue
         if entry.get("utterance_words") not in words:
             raise UserError(
@@ -67,7 +67,6 @@ def write_file(path: Path, records: Iterable[Record]) -> None:
     sets = {}
     for r in records:
         sets[utterances_digest(r)] = {
-            "kind": "utterances",
             "corpus": r["corpus"],
             "split": r["split"],
             "utterance_set": r["utterance_set"],
@@ -75,7 +74,7 @@ def write_file(path: Path, records: Iterable[Record]) -> None:
             "words": encoded(r["utterance_words"]),
         }
     first = sorted(sets.values(), key=lambda entry: (entry["corpus"], entry["split"], entry["digest"]))
-    write_lines(path, [*(json.dumps(entry, ensure_ascii=False) for entry in first), *map(_line, records)])
+    write_lines(path, [*(json.dumps({"reference": entry}, ensure_ascii=False) for entry in first), *map(_line, records)])
 
 
 def publish(records: Sequence[Record], corpus_dir: Path) -> List[Path]:
