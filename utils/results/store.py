@@ -1,8 +1,8 @@
 """The results records of a corpus folder: `results.jsonl`, a line a record, and `results.dirty.jsonl`, which git ignores.
 
 Lines with the one key "reference" come first: the number of reference words of every utterance of a split, once, by a digest. A
-record's line has the keys of `records.SCHEMA`; its `utterance_words` is that digest. Counts by utterance are digits, larger ones in
-parentheses: "05(12)" is 0, 5 and 12.
+record's line has the keys of `records.SCHEMA`; its `utterance_words` is that digest. Counts by utterance are digits, larger ones
+in parentheses: "05(12)" is 0, 5 and 12.
 
 Lines are sorted by what identifies a record, so runs of two people are lines in two places of the file. Where git still puts
 two versions of one line together (`merge=union` in .gitattributes), the newer record counts.
