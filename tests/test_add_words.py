@@ -126,7 +126,7 @@ def test_words_added_from_recordings_are_recognised_and_the_model_is_untouched(t
     assert drive(*trained.base, "--set", "decode.packs=[two]", "--stage", "6", "--stop-stage", "7") == 0
     found, right = hits(after["decode"].out, "greedy")
     assert any(found.values()) and right > hits(before["decode"].out, "greedy")[1]  # not every machine's training hears both
-    assert any(hits(after["rescore"].out, "wordvec")[0].values())  # the sub-word head, which never heard them, has a say there
+    assert any(hits(after["rescore"].out, "wordvec")[0].values())  # the sub-word head, not trained on them, counts there too
     assert digest(model) == checksum
     vectors = load_file(str(after["decode"].out / "words.safetensors"))["vectors"]
     trained_on = load_file(str(before["decode"].out / "words.safetensors"))["vectors"]
@@ -174,8 +174,8 @@ def test_frequent_words_of_the_language(trained):
     assert pack.words[0] == "zermatt" and "zermatt" not in pack.frequency and pack.origin["zermatt"] == "text"
     assert shares == sorted(shares, reverse=True) and shares[0] > 1e-3 and {"the", "and"} < set(pack.words)
     assert all(pack.origin[word] == "common" for word in pack.words[1:])
-    heard = {line.split()[0] for line in (trained.plans()["lang"].out / "words.txt").read_text().splitlines()}
-    assert not heard & set(pack.words)
+    vocabulary = {line.split()[0] for line in (trained.plans()["lang"].out / "words.txt").read_text().splitlines()}
+    assert not vocabulary & set(pack.words)
 
 
 @pytest.mark.slow

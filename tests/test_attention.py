@@ -27,8 +27,8 @@ def finished(speech, whisper_model, tmp_path_factory):
     """A corpus of sentences after stages 0 to 8. Some words of dev and test are not in training."""
     folder = tmp_path_factory.mktemp("attention")
     prompts = [u for key, u in sorted(speech.items()) if key.startswith(("phonetic/", "conf-"))]
-    heard = [u for n, u in enumerate(prompts) if n % 8 > 1]
-    for split, part in (("train", heard), ("dev", prompts[::2]), ("test", prompts[1::2])):
+    training = [u for n, u in enumerate(prompts) if n % 8 > 1]
+    for split, part in (("train", training), ("dev", prompts[::2]), ("test", prompts[1::2])):
         write_kaldi(folder / "source" / split, part, 1)
     corpus = folder / "sentences"
     corpus.mkdir()
@@ -93,11 +93,11 @@ def test_hypotheses_of_its_own_join_the_lists_with_words_that_training_lacks(fin
         assert sum(value > 0 for value in given.values()) == len(ranked)
         assert given.get(tuple(proposed[row["id"]][0]), 1.0) == 1.0
     (lang,) = finished.exp.glob("lang-*")
-    heard = set(read_lexicon(lang).words)
-    found = [row["id"] for row in rows for word in set(row["ref"]) - heard if any(word in words for words in lists[row["id"]])]
+    known = set(read_lexicon(lang).words)
+    found = [row["id"] for row in rows for word in set(row["ref"]) - known if any(word in words for words in lists[row["id"]])]
     assert len(found) > 3  # words that training lacks are there to be chosen
     for utterance, paths in lists.items():  # a word that is not in the lexicon is in no other utterance's list
-        assert {word for words in paths for word in words} <= heard | {word for words in proposed[utterance] for word in words}
+        assert {word for words in paths for word in words} <= known | {word for words in proposed[utterance] for word in words}
     for file in folder.glob("parts/attention/test/*.jsonl"):  # however little the lists' other scores make of them, they are read
         for row in map(json.loads, file.read_text().splitlines()):
             read = [path["words"] for path in row["paths"]]
@@ -108,11 +108,11 @@ def test_hypotheses_of_its_own_join_the_lists_with_words_that_training_lacks(fin
 def test_added_words_and_those_that_the_decoder_alone_wrote_have_weights_of_their_own(finished):
     """Half of what it wrote and training lacks is added; what is chosen from the lists is worked out again."""
     (lang,) = finished.exp.glob("lang-*")
-    heard = set(read_lexicon(lang).words)
+    known = set(read_lexicon(lang).words)
     (searched,) = finished.exp.glob("propose-*")
     rows = map(json.loads, (searched / "proposals.jsonl").read_text().splitlines())
-    new = {word for row in rows for words in row["hyps"] for word in words} - heard
-    pack = set(sorted(word for word in new if set(word) <= set("".join(heard)))[::2])
+    new = {word for row in rows for words in row["hyps"] for word in words} - known
+    pack = set(sorted(word for word in new if set(word) <= set("".join(known)))[::2])
     assert len(pack) > 5
     options = [word for word in finished.arguments if word not in ("--threads", "1", "--nj", "2")]
     assert add_words.main([*options, "--pack", "half", *sorted(pack)]) == 0
@@ -133,7 +133,7 @@ def test_added_words_and_those_that_the_decoder_alone_wrote_have_weights_of_thei
                     "letters": len("".join(words)),
                     "proposed": path.get("proposed", False),
                     "added": sum(word in pack for word in words),
-                    "unknown": sum(word not in heard | pack for word in words),
+                    "unknown": sum(word not in known | pack for word in words),
                 }
                 kinds.update(counts)
                 parts = {**{key: path[key] for key in ("lm", "word", "attention")}, **counts}

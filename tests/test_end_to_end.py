@@ -1,4 +1,4 @@
-"""All stages on real speech: what the model has heard it recognises, the numbers are on record, nothing is done twice."""
+"""All stages on real speech: training prompts are recognised, the numbers are on record, nothing is done twice."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def finished(speech, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_heard_words_are_recognised_by_every_decoding(finished):
+def test_training_prompts_are_recognised_by_every_decoding(finished):
     records = {r["decoding"]: r for r in read_all([finished["corpus"]]) if r["split"] == "test"}
     assert set(records) == {"greedy", "lattice", "word_lattice", "lm", "wordvec"}
     assert records["greedy"]["lattice_density"] is None and records["lm"]["lattice_density"] >= 1  # arcs in every frame

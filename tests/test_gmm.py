@@ -23,7 +23,7 @@ SMALL = ("mono_passes=5", "tri_passes=5", "leaves=120", "mono_gaussians=150", "t
 
 @pytest.fixture
 def command(kaldi_source):
-    """A run of the recipe on the small corpus, of which dev and test are heard in training."""
+    """A run of the recipe on the small corpus, whose dev and test sets are in training too."""
     for split in ("dev", "test"):
         for table in ("wav.scp", "text", "utt2spk"):
             lines = (kaldi_source / "train" / table).read_text().splitlines()[:: 4 if split == "dev" else 5]
@@ -37,7 +37,7 @@ def command(kaldi_source):
 
 @pytest.mark.slow
 def test_training_prompts_are_recognised(command, run_stages, exp):
-    """What was heard in training is recognised; each phase's likelihood rises; nothing depends on the number of processes."""
+    """Training prompts are recognised; the likelihood of each phase rises; nothing depends on the number of processes."""
     assert run_stages(*command, "--stop-stage", "6") == 0
     (train,), (decode,) = exp.glob("kaldi_dir/train-*"), exp.glob("kaldi_dir/decode-*")
     rows = read_jsonl(train / "curves.jsonl")

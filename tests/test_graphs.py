@@ -78,12 +78,12 @@ def test_hlg_gives_the_sentence_back_at_the_price_of_the_lm(lang):
     hlg = graphs.load_fsa(lang.folder / "HLG.pt")
     for words in sentences():
         path = best_path(hlg, lang.lexicon.words_to_token_ids(words), len(lang.lexicon.tokens) + 1)
-        heard = words_of(path, lang.lexicon)
+        found = words_of(path, lang.lexicon)
         if lang.units == "phone":  # homophones: the LM chooses among to, two, too
-            assert lang.lexicon.words_to_token_ids(heard) == lang.lexicon.words_to_token_ids(words)
+            assert lang.lexicon.words_to_token_ids(found) == lang.lexicon.words_to_token_ids(words)
         else:
-            assert heard == words
-        expected = lang.lms[3].sentence(heard)
+            assert found == words
+        expected = lang.lms[3].sentence(found)
         assert path.lm_scores.sum().item() == pytest.approx(expected, abs=1e-3)
         assert path.get_tot_scores(True, False).item() == pytest.approx(expected, abs=1e-3)
 
@@ -92,9 +92,9 @@ def test_an_unseen_sentence_backs_off(lang):
     words = "thank the representative for the password now".split()
     hlg = graphs.load_fsa(lang.folder / "HLG.pt")
     path = best_path(hlg, lang.lexicon.words_to_token_ids(words), len(lang.lexicon.tokens) + 1)
-    heard = words_of(path, lang.lexicon)
-    assert path.lm_scores.sum().item() == pytest.approx(lang.lms[3].sentence(heard), abs=1e-3)
-    assert lang.units == "phone" or heard == words
+    found = words_of(path, lang.lexicon)
+    assert path.lm_scores.sum().item() == pytest.approx(lang.lms[3].sentence(found), abs=1e-3)
+    assert lang.units == "phone" or found == words
 
 
 def test_hlg_has_no_symbol_that_is_not_a_frame(lang):

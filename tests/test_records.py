@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from support.fabricate import DECODINGS, HEARD, SENTENCES, finished, record, run_score
+from support.fabricate import DECODINGS, SENTENCES, TRAINING_COUNTS, finished, record, run_score
 from utils.core.errors import UserError
 from utils.core.files import ROOT, read_json, read_jsonl, write_json, write_jsonl
 from utils.core.versions import git_state
@@ -66,7 +66,7 @@ def test_the_record_says_what_the_stage_folders_say(scored):
         3_000_000,
     )
     assert made["words"] == sum(len(s.split()) for s in SENTENCES.values()) and made["utterances"] == len(SENTENCES)
-    assert made["oov_words"] == sum(w not in HEARD for s in SENTENCES.values() for w in s.split()) > 0
+    assert made["oov_words"] == sum(w not in TRAINING_COUNTS for s in SENTENCES.values() for w in s.split()) > 0
     assert made["utterance_set"] == set_digest(SENTENCES) and made["by_language"] == {} and made["cer"] is None
     assert made["weights"] == {"graph": "lattice", "lm": 0.5, "word": 0.3, "dev_wer": 15.0}
     assert made["rtf"] == dict.fromkeys(("front_end", "encoder", "lattice", "nbest", "word_score"), 0.02)

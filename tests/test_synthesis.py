@@ -81,7 +81,7 @@ def test_without_flite_and_apt_or_without_its_voices(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_words_are_heard_in_training_and_unknown_to_decoding(kaldi_source, run_stages, exp, tmp_path, flite):
+def test_synthesised_words_are_trained_on_and_unknown_to_decoding(kaldi_source, run_stages, exp, tmp_path, flite):
     assert run_stages(*options(kaldi_source, *MADE), "--stop-stage", "4") == 0
     prepared, without = planned(kaldi_source, exp, *MADE), planned(kaldi_source, exp).inputs
     inputs = prepared.inputs

@@ -73,9 +73,9 @@ def measured(lm: VectorLM, text: Dict[str, List[List[str]]], closed: Any, opened
     """
     out: Dict[str, Dict[str, float]] = {}
     for split in ("dev", "test"):
-        heard = lm.in_vocabulary(text[split])
+        known = lm.in_vocabulary(text[split])
         others = [s for s in text[split] if not lm.in_vocabulary([s])]
-        found = {"in_vocabulary": closed(heard), "with_added": opened(others) if others else None, "all": opened(text[split])}
+        found = {"in_vocabulary": closed(known), "with_added": opened(others) if others else None, "all": opened(text[split])}
         out[split] = {key: value and round(value, 2) for key, value in found.items()}
     return out
 

@@ -33,13 +33,15 @@ SENTENCES: Dict[str, str] = {
     "conf-roll-callcomplete": "playback of the list of people attending is complete",
     "conf-waitforleader": "the conference will begin when the leader arrives",
 }
-HEARD = {w: 3 for k, s in SENTENCES.items() if k not in ("conf-roll-callcomplete", "conf-now-recording") for w in s.split()}
+TRAINING_COUNTS = {
+    w: 3 for k, s in SENTENCES.items() if k not in ("conf-roll-callcomplete", "conf-now-recording") for w in s.split()
+}
 DECODINGS = {"greedy": 0.35, "lattice": 0.25, "lm": 0.2, "wordvec": 0.15}  # and how often a word is misrecognised
 
 
 def noisy(words: Sequence[str], rate: float, rng: random.Random) -> List[str]:
     """Words with substitutions, deletions and insertions, each at a third of the rate."""
-    vocabulary, out = sorted(HEARD), []
+    vocabulary, out = sorted(TRAINING_COUNTS), []
     for word in words:
         draw = rng.random()
         if draw < rate / 3:
@@ -118,7 +120,7 @@ def finished(
         data / "summary.json",
         {"name": f"asterisk-{'+'.join(languages)}", "normaliser": "basic-" + "+".join(f"{x}-1" for x in languages)},
     )
-    write_json(plans["lang"].out / "word_counts.json", HEARD)
+    write_json(plans["lang"].out / "word_counts.json", TRAINING_COUNTS)
     write_json(plans["train"].out / "summary.json", {"parameters": 3_000_000})
     write_json(
         rescore / "weights.json",
