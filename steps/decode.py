@@ -19,8 +19,8 @@ from utils.train.models import composed_table, trained_model, with_added
 
 
 def run(job: Job) -> None:
-    """Write hyps-<decoding>-<split>.jsonl, lattices and frame vectors by batch, timing.json."""
-    torch.set_num_threads(1)  # real-time factors are of one core; parallel processes take a batch each
+    """Write pieces with lattices and outputs of the heads, hyps-<decoding>-<split>.jsonl, timing.json, density.json."""
+    torch.set_num_threads(1)  # real-time factors are for one core; parallel processes decode different batches
     decoder = make_decoder(job)
     work = []
     for split in EVALUATION:

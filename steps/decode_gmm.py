@@ -1,4 +1,4 @@
-"""Stage 6 of the system gmm: the words of dev and test; the LM's weight is the best on dev."""
+"""Stage 6 of the system gmm: the words of dev and test, with the LM weight that is best on dev."""
 
 from pathlib import Path
 
@@ -33,6 +33,6 @@ def run(job: Job) -> None:
 
 
 def decode(job: Job, recogniser: GmmDecoder, split: str, weight: float, folder: Path) -> None:
-    """Decode what is missing of a split with one LM weight."""
+    """Decode the batches of a split that are not finished, with one LM weight."""
     batches = small_batches(list(read_cuts(job.inputs["features"], split)))
     run_all(recogniser.decode, [(cuts, weight, out) for cuts, out in unfinished(batches, folder)], job.nj, f"decode {split}")

@@ -1,4 +1,4 @@
-"""Stage 6 of the ready-made systems: the words that they recognise on dev and test."""
+"""Stage 6 of the ready-made systems: the words of dev and test."""
 
 from lhotse import CutSet
 

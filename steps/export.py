@@ -21,7 +21,7 @@ COPIES = {
 
 
 def run(job: Job) -> None:
-    """Write bundle/: weights, ONNX, word vectors, vocabulary, graphs and the configurations they came from."""
+    """Write bundle/: weights, ONNX, word vectors, vocabulary, graphs and the configurations of the stages."""
     torch.set_num_threads(1)
     bundle = job.out / "bundle"
     for stage, names in COPIES.items():

@@ -12,7 +12,7 @@ from utils.text.sentences import Text, transcripts
 
 
 def run(job: Job) -> None:
-    """Write the lang folder; a file that stands is whole, and kept."""
+    """Write the lang folder; files from an interrupted run are complete, and kept."""
     text = transcripts(job.inputs["data"], "train")
     if not (job.out / "lexicon.txt").exists():
         _write_lexicon(job, text)
@@ -28,7 +28,7 @@ def run(job: Job) -> None:
 
 
 def _more_text(job: Job, words: List[str]) -> List[List[str]]:
-    """The sentences that `lang.text` names, with <unk> for what is not among the words."""
+    """The sentences of `lang.text`, with <unk> for words that are not in `words`."""
     path = job.config.lang.text
     more = Text([], path, normaliser(job.config.data.normaliser, job.config.data.language), "lang.text")
     sentences = list(ngram.of_words(more, words))
@@ -38,7 +38,7 @@ def _more_text(job: Job, words: List[str]) -> List[List[str]]:
 
 
 def _mixed(job: Job, model: ngram.NGram, sentences: List[List[str]]) -> ngram.NGram:
-    """The model mixed with one of these sentences, by the weight that is best on dev; text-<n>gram.json tells."""
+    """The model mixed with one of these sentences, with the weight that is best on dev; writes text-<n>gram.json."""
     dev = transcripts(job.inputs["data"], "dev")
     mixture = ngram.Mixture(model, ngram.estimate(sentences, model.order)).tuned(dev)
     mixed = mixture.static(ngram.occurring(sentences, model.order, job.config.lang.min_count))
@@ -67,15 +67,15 @@ def _mixed(job: Job, model: ngram.NGram, sentences: List[List[str]]) -> ngram.NG
 
 
 def _write_lexicon(job: Job, text: List[List[str]]) -> None:
-    """words.txt, word_counts.json, sp.model, tokens.txt, and lexicon.txt last."""
+    """Write words.txt, word_counts.json, sp.model, tokens.txt, and lexicon.txt last."""
     options = job.config.lang
     counts = Counter(word for words in text for word in words)
     words = sorted(counts)
     reserved = {lexicon.EPS, lexicon.UNKNOWN, ngram.BOS, ngram.EOS}.intersection(words) or [w for w in words if w.startswith("#")]
     if reserved:
         raise UserError(
-            f"the training text has '{min(reserved)}', that the graphs use as a symbol of their own; "
-            "mend the text, or choose a data.normaliser that drops it"
+            f"the training text has '{min(reserved)}', which is a symbol of the graphs; "
+            "change the text, or choose a data.normaliser that drops it"
         )
     if options.units == "phone":
         entries = _pronounced(job, words)

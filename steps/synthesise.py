@@ -65,7 +65,7 @@ def _make(job: Job) -> None:
 
 
 def _new_words(job: Job, lexicon: Lexicon) -> List[str]:
-    """The most frequent words of English that the lexicon lacks, without those of dev and test, which nobody shall have heard."""
+    """The most frequent words of English that the lexicon lacks, except those of dev and test, which stay out-of-vocabulary."""
     config, data = job.config.synthesis, job.config.data
     held_out = held_out_words(job.inputs["data"])
     listed = common_words(config.words, lexicon, data.language, normaliser(data.normaliser, data.language))

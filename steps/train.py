@@ -20,32 +20,33 @@ from utils.train.models import make_model
 from utils.train.pretrained_layers import UpperLayers, load_pretrained
 from utils.train.trainer import Trainer
 
-WORKERS = 8  # at most, that make batches for a GPU
+WORKERS = 8  # most processes that make batches for a GPU
 
 
 def run(job: Job) -> None:
-    """Write model.safetensors, summary.json, curves."""
+    """Write model.safetensors, summary.json, curves.jsonl, curves.svg; with grounding also train.ctm and dev.ctm."""
     config = job.config
     torch.set_num_threads(job.threads)
-    torch.set_flush_denormal(True)  # they cost far more than they weigh
+    torch.set_flush_denormal(True)  # denormal numbers are slow, and as good as 0
     if config.loss.backend == "k2":
         need_k2("k2 losses (loss.backend=k2)", "set loss.backend=torch to train without it")
     if config.loss.grounding.weight:
         need_k2("alignments (loss.grounding.weight)", "set it to 0 to train without them")
     workers = min(job.nj, WORKERS) if job.device.startswith("cuda") else 0
     make_trainer(config, job.inputs, job.out, job.device, job.log, workers).run()
-    torch.set_flush_denormal(False)  # numpy warns of it where it is imported, and drawing does
+    torch.set_flush_denormal(False)  # numpy, which drawing imports, warns of it
     write_text(job.out / "curves.svg", training_curves(read_jsonl(job.out / "curves.jsonl")))
 
 
 def make_trainer(
     config: SimpleNamespace, inputs: Mapping[str, Path], out: Path, device: str, log: logging.Logger, workers: int = 0
 ) -> Trainer:
-    """The trainer of an untrained model.
+    """A trainer with an untrained model.
 
     Args:
-      config: what the stage declares.
-      inputs: the finished folders that it reads.
+      config: the keys that the stage declares.
+      inputs: stage name -> its finished folder.
+      workers: processes that make batches.
     """
     left_out = infeasible(inputs["audit"])
     train_cuts, dev_cuts = (read_cuts(inputs["features"], split, left_out) for split in ("train", "dev"))

@@ -1,4 +1,4 @@
-"""The GMM-HMM system: its mixtures and trees by themselves; trained and decoding real speech, stage by stage."""
+"""The GMM-HMM system: mixtures, trees, and all stages on real speech."""
 
 import re
 import shutil
@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from utils.baselines import gmm, gmm_tree
 from utils.core.files import ROOT, read_json, read_jsonl
 
-# Not imported here, but in the stages' own processes: neither can share one with kaldilm.
+# Only the processes of stages import them, because they can't share a process with kaldilm.
 if not all(map(find_spec, ("kaldi_hmm_gmm", "kaldifst"))):
     pytest.skip("needs the packages kaldi-hmm-gmm and kaldifst", allow_module_level=True)
 SMALL = ("mono_passes=5", "tri_passes=5", "leaves=120", "mono_gaussians=150", "tri_gaussians=300", "lm_weights=[5.0, 20.0]")
@@ -62,7 +62,7 @@ def test_training_prompts_are_recognised(command, run_stages, exp):
 
 
 @pytest.mark.slow
-def test_killed_training_goes_on_to_the_same_model(command, run_stages, exp):
+def test_killed_training_resumes_to_the_same_model(command, run_stages, exp):
     """Killed between two passes and started again, training ends with the same bytes."""
     assert run_stages(*command, "--stop-stage", "2") == 0
     words = [sys.executable, "-m", "utils.pipeline.driver", *command, "--stage", "5", "--stop-stage", "5"]
@@ -73,7 +73,7 @@ def test_killed_training_goes_on_to_the_same_model(command, run_stages, exp):
     assert running.wait() != 0
     assert run_stages(*command, "--stage", "5", "--stop-stage", "5") == 0
     (train,) = exp.glob("kaldi_dir/train-*")
-    assert "going on after pass" in (train / "log.txt").read_text()
+    assert "resuming after pass" in (train / "log.txt").read_text()
     resumed = (train / "model.safetensors").read_bytes()
     shutil.rmtree(train)
     assert run_stages(*command, "--stage", "5", "--stop-stage", "5") == 0
@@ -101,7 +101,7 @@ def test_utterances_that_cannot_be_aligned_stop_the_training(command, kaldi_sour
 
 
 def test_mixtures_grow_and_are_estimated_from_frames():
-    """Two lumps of frames end as two Gaussians on them; the likelihood rises with every pass."""
+    """Two clusters of frames become two Gaussians; the likelihood rises with every pass."""
     random = np.random.default_rng(0)
     x = np.concatenate((random.normal(-2, 0.5, (300, 2)), random.normal(1, 0.5, (100, 2))))
     pdfs, scores = np.zeros(len(x), int), []
@@ -116,7 +116,7 @@ def test_mixtures_grow_and_are_estimated_from_frames():
 
 
 def test_a_tree_asks_for_what_changes_the_sound():
-    """Phone 1 sounds otherwise before phone 2 than before 3: its tree tells those two apart, and ties the rest."""
+    """Phone 1 sounds different before phone 2 and before 3: its tree separates these two contexts and ties the rest."""
     random, parts = np.random.default_rng(1), []
     for right, mean in ((2, 0.0), (3, 5.0)):
         for left in (0, 2, 3):
@@ -126,6 +126,6 @@ def test_a_tree_asks_for_what_changes_the_sound():
     stats = gmm_tree.merge(parts)
     assert stats.frames.sum() == sum(part.frames.sum() for part in parts)
     tree, sums = gmm_tree.build(stats, silence=4, leaves=15)  # 12 states, and 3 splits
-    assert tree.count(b"SE ") == 3 and tree.count(b"SE " + b"\4\2\0\0\0") == 3  # all of the phone behind
+    assert tree.count(b"SE ") == 3 and tree.count(b"SE " + b"\4\2\0\0\0") == 3  # all ask for the phone after
     assert len(sums.frames) == 15 and sums.frames.sum() == stats.frames.sum()
     assert sorted((sums.first[:6, 0] / sums.frames[:6]).round()) == [0, 0, 0, 5, 5, 5]

@@ -1,4 +1,4 @@
-"""Lang folder and decoding graphs: what goes in as tokens comes out as words, at the language model's price."""
+"""Lang folder and decoding graphs: tokens in, words out, with the scores of the language model."""
 
 import math
 import random
@@ -56,7 +56,7 @@ def lang(request, tmp_path_factory):
 
 
 def best_path(graph, ids, classes, blanks=True):
-    """Decode frames that are certain of `ids`, one frame each, a blank behind each."""
+    """Decode frames that are certain of `ids`: one frame each, with a blank after each."""
     frames = [f for i in ids for f in ([i, 0] if blanks else [i])]
     scores = torch.full((1, len(frames), classes), -50.0)
     scores[0, torch.arange(len(frames)), torch.tensor(frames)] = 0.0
@@ -74,7 +74,7 @@ def sentences():
     return random.Random(0).sample(SENTENCES, 6) + [["press"] * 3]
 
 
-def test_hlg_gives_the_sentence_back_at_the_price_of_the_lm(lang):
+def test_hlg_returns_the_sentence_with_the_score_of_the_lm(lang):
     hlg = graphs.load_fsa(lang.folder / "HLG.pt")
     for words in sentences():
         path = best_path(hlg, lang.lexicon.words_to_token_ids(words), len(lang.lexicon.tokens) + 1)
@@ -105,7 +105,7 @@ def test_hlg_has_no_symbol_that_is_not_a_frame(lang):
 
 
 def test_an_added_word_is_found_among_the_others_by_both_graphs(lang, tmp_path):
-    """At the price of an unseen word, a share of Good and Turing's; sentences without it cost what the shrunken LM says."""
+    """With a share of Good and Turing's probability of unseen words; other sentences get the score of the reduced LM."""
     spelled = lang.lexicon.words_to_token_ids(["press", "number"]) if lang.units == "phone" else lang.lexicon.spell("presser")
     entry = ("presser", tuple(lang.lexicon.tokens[i - 1] for i in spelled))
     made = vocabulary.make_lang(lang.folder, [entry], (True, True), tmp_path)
@@ -124,7 +124,7 @@ def test_an_added_word_is_found_among_the_others_by_both_graphs(lang, tmp_path):
     assert path.lm_scores.sum().item() == pytest.approx(bigram.sentence(sentence), abs=1e-3)
 
 
-def test_word_graph_gives_the_sentence_back_at_the_price_of_the_bigram(lang):
+def test_word_graph_returns_the_sentence_with_the_score_of_the_bigram(lang):
     graph = graphs.load_fsa(lang.folder / "word_graph.pt")
     for words in sentences() + ["thank the representative for the password now".split()]:
         for blanks in (True, False):
@@ -141,8 +141,8 @@ def test_word_graph_is_linear_in_the_bigrams(lang):
 
 
 @pytest.mark.parametrize("beam", [8.0, 12.0, 16.0])
-def test_a_search_among_the_words_within_reach_finds_what_one_among_all_does(lang, beam):
-    """Lattices, to the arc and the score, of two utterances of different length; the longer one's padding counts for nothing."""
+def test_searching_the_words_within_reach_finds_the_same_as_searching_all(lang, beam):
+    """Lattices, to the arc and the score, of two utterances of different length; padding has no effect."""
     graph, words = graphs.load_fsa(lang.folder / "word_graph.pt"), len(lang.lexicon.words)
     scores = 2 * torch.randn(2, 14, 1 + words, generator=torch.Generator().manual_seed(11))
     scores[..., 0] += 9
@@ -159,7 +159,7 @@ def test_a_search_among_the_words_within_reach_finds_what_one_among_all_does(lan
     assert len(set(whole.aux_labels.tolist())) > 4
 
 
-def test_an_utterance_whose_paths_are_all_lost_leaves_its_neighbours_theirs(lang):
+def test_an_utterance_whose_paths_are_all_lost_does_not_affect_others(lang):
     graph, words = graphs.load_fsa(lang.folder / "word_graph.pt"), len(lang.lexicon.words)
     log_probs = torch.full((3, 6, 1 + words), -20.0)
     log_probs[..., 0], log_probs[0, 2, 4], log_probs[1, 3, 6], log_probs[2] = -5.0, 0.0, 0.0, -torch.inf
@@ -169,19 +169,19 @@ def test_an_utterance_whose_paths_are_all_lost_leaves_its_neighbours_theirs(lang
 
 
 def test_words_out_of_reach_are_left_out_of_the_search(lang):
-    """Of the graph the arcs that say or hold them are gone, and no others; what is left leads as before to the final state."""
+    """Only the arcs of these words are removed; the rest still leads to the final state."""
     graph, words = graphs.load_fsa(lang.folder / "word_graph.pt"), len(lang.lexicon.words)
     log_probs = torch.full((1, 4, 1 + words), -30.0)
     log_probs[..., 0], log_probs[0, 1, 7], log_probs[0, 2, 3], log_probs[0, 3, 5] = 0.0, -1.0, -2.0, -1.0
     part, ids = first_pass.within_reach(log_probs, torch.zeros(1, 4), torch.tensor([3]), graph, 20.0)
-    assert ids.tolist() == [0, 3, 7]  # word 5 is near in padding alone
+    assert ids.tolist() == [0, 3, 7]  # word 5 is within reach only in padding
     labels = torch.cat((ids, torch.tensor([-1])))[part.labels.long()]
     kept = torch.isin(graph.labels, torch.tensor([-1, 0, 3, 7], dtype=torch.int32))
     assert torch.equal(labels.int(), graph.labels[kept]) and torch.equal(part.aux_labels, graph.aux_labels[kept])
     assert torch.equal(part.scores, graph.scores[kept]) and torch.equal(part.lm_scores, graph.lm_scores[kept])
 
 
-def test_graphs_are_the_same_bytes_again(lang, tmp_path):
+def test_graphs_made_again_have_the_same_bytes(lang, tmp_path):
     g = graphs.grammar(lang.folder / "lm.arpa", lang.folder / "words.txt")
     graphs.save_fsa(graphs.compile_hlg(lang.lexicon, g), tmp_path / "other.pt")
     assert (tmp_path / "other.pt").read_bytes() == (lang.folder / "HLG.pt").read_bytes()
@@ -199,7 +199,7 @@ def test_lexicon_round_trip(lang):
 
 
 def test_words_of_one_symbol_each():
-    """yesno's case: every word is one unit, and k2 then keeps one label an arc."""
+    """As in yesno, where every word is one unit: k2 then stores one label an arc."""
     lex = lexicon.Lexicon(["no", "yes"], ["▁no", "▁yes"], [("no", ("▁no",)), ("yes", ("▁yes",))], None)
     g = k2.Fsa.from_openfst("0 0 1 1 0.5\n0 0 2 2 1.5\n0 0.1\n", acceptor=False)
     path = best_path(graphs.compile_hlg(lex, g), [2, 2, 1], 3)
@@ -207,7 +207,7 @@ def test_words_of_one_symbol_each():
     assert path.lm_scores.sum().item() == pytest.approx(-3.6)
 
 
-def test_homophones_and_prefixes_are_told_apart():
+def test_homophones_and_prefixes_are_disambiguated():
     entries = [("to", ("T", "UW")), ("two", ("T", "UW")), ("t", ("T",)), ("toot", ("T", "UW", "T"))]
     marked, most = lexicon.disambiguate(entries)
     assert most == 2
@@ -271,7 +271,7 @@ def asterisk(debian_sounds, tmp_path_factory):
         yield run
 
 
-def test_every_tenth_prompt_comes_back_from_the_stages_graphs(asterisk):
+def test_the_graphs_of_the_stage_return_every_tenth_prompt(asterisk):
     plan = asterisk()
     lex = lexicon.read_lexicon(plan.out)
     hlg, graph = (graphs.load_fsa(plan.out / name) for name in ("HLG.pt", "word_graph.pt"))
@@ -289,7 +289,7 @@ def test_every_tenth_prompt_comes_back_from_the_stages_graphs(asterisk):
     assert summary["normaliser"] == "basic-en-1" and summary["words"] == len(lex.words) and 5 < summary["dev_perplexity"] < 200
 
 
-def test_an_interrupted_stage_keeps_what_stands_and_ends_with_the_same_bytes(asterisk):
+def test_an_interrupted_stage_keeps_finished_outputs_and_ends_with_the_same_bytes(asterisk):
     plan = asterisk("lang.units=bpe", "lang.size=90")
     whole = {p.name: p.read_bytes() for p in plan.out.iterdir() if p.name not in ("log.txt", "stage.json")}
     early = ["words.txt", "sp.model"]
@@ -324,7 +324,7 @@ def test_without_k2_everything_else_is_made(asterisk, monkeypatch, caplog):
 
 
 def every_path(fsa):
-    """Of a small lattice: word ids -> (acoustic score, arcs) of the best path that says them, by its acoustic score."""
+    """All word sequences of a small lattice: word ids -> (acoustic score, arcs) of the path with the best acoustic score."""
     values, splits = nbest.arc_labels(fsa)
     leaving = {}
     for number, (source, destination) in enumerate(fsa.arcs.values()[:, :2].tolist()):
@@ -344,7 +344,7 @@ def every_path(fsa):
 
 @pytest.mark.slow
 def test_whole_lattices_get_the_scores_of_the_whole_model(lang):
-    """Each list of words has its best acoustic score, as before, and now the trigram's at its scale; a path an arc a frame."""
+    """Each word sequence keeps its best acoustic score, and gets the scaled score of the trigram; a path has an arc a frame."""
     arpa, words = lang.folder / "first.arpa", lang.folder / "words.txt"
     small = lang.lms[3].shortened(1)
     assert sum(10**p for (word,), p in small.logp.items() if word != ngram.BOS) == pytest.approx(1, abs=1e-5)
@@ -363,4 +363,6 @@ def test_whole_lattices_get_the_scores_of_the_whole_model(lang):
         exact = lang.lms[3].sentence(lang.lexicon.ids_to_words(said))
         assert arcs == before[said][2] == 10
         assert score - 0.7 * lm == pytest.approx(before[said][0] - before[said][1], abs=1e-3)
-        assert exact - 1e-3 <= lm < exact + 1.0  # backing off where an n-gram is listed may cost less, as in any such graph
+        assert (
+            exact - 1e-3 <= lm < exact + 1.0
+        )  # a path may back off where an n-gram is listed and score more, as in any such graph

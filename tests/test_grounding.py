@@ -1,4 +1,4 @@
-"""Forced alignment, spans of words, and word vectors against segments of speech."""
+"""Forced alignment, spans of words, and the contrastive loss between word vectors and segments of speech."""
 
 import itertools
 import math
@@ -16,7 +16,7 @@ k2 = pytest.importorskip("k2")
 
 
 def best_path(log_probs: torch.Tensor, target):
-    """The best of all CTC paths, by trying each: where each symbol begins and ends."""
+    """Where each symbol begins and ends on the best of all CTC paths, found by trying each."""
     best, frames = (-math.inf, None), len(log_probs)
     for path in itertools.product(range(log_probs.shape[1]), repeat=frames):
         runs = [(symbol, [t for t, _ in run]) for symbol, run in itertools.groupby(enumerate(path), lambda item: item[1])]
@@ -34,13 +34,13 @@ def test_alignment_is_the_best_path(seed):
     assert align(log_probs, lengths, targets) == [best_path(x[:n], t) for x, n, t in zip(log_probs, lengths, targets)]
 
 
-def test_alignment_of_too_few_frames_is_none_and_others_keep_theirs():
+def test_an_utterance_with_too_few_frames_has_no_alignment_and_others_keep_theirs():
     log_probs = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(1)).log_softmax(-1)
     none, some = align(log_probs, torch.tensor([2, 4]), [[1, 1], [1, 2]])
     assert none == [] and some == best_path(log_probs[1], [1, 2])
 
 
-def test_words_part_in_the_middle_and_leave_long_pauses_out():
+def test_words_meet_in_the_middle_and_long_pauses_belong_to_none():
     peaks = [(3, 4), (5, 6), (8, 9), (10, 12), (40, 41), (43, 44)]  # three words of two units
     assert word_spans(peaks, [2, 2, 2], 60) == [(0, 7), (7, 19), (33, 51)]
     assert word_spans([(0, 1)], [1], 2) == [(0, 2)]
@@ -48,14 +48,14 @@ def test_words_part_in_the_middle_and_leave_long_pauses_out():
     assert close == [(0, 1), (1, 2), (2, 3)]  # each has a frame
 
 
-def test_segments_are_mean_directions_at_the_length_of_the_frames():
+def test_segments_are_mean_directions_with_the_length_of_frames():
     frames = torch.nn.functional.normalize(torch.randn(2, 7, 5), dim=-1) * 15
     found = segments(frames, [[(0, 3), (3, 4)], [(2, 7)]])
     means = torch.stack((frames[0, :3].mean(0), frames[0, 3], frames[1, 2:7].mean(0)))
     torch.testing.assert_close(found, torch.nn.functional.normalize(means, dim=-1) * 15, rtol=1e-4, atol=1e-4)
 
 
-def test_contrast_tells_words_and_segments_both_ways_and_never_a_word_from_itself():
+def test_contrast_is_the_mean_of_both_cross_entropies_without_other_segments_of_the_word():
     generator = torch.Generator().manual_seed(0)
     said, vectors = torch.randn(4, 6, generator=generator), torch.randn(5, 6, generator=generator)
     targets, offsets = torch.tensor([2, 0, 2, 4]), torch.tensor([0.0, 3.0, 0.0, 1.0, 0.0])
@@ -67,13 +67,13 @@ def test_contrast_tells_words_and_segments_both_ways_and_never_a_word_from_itsel
     assert contrast(said, vectors, targets, offsets).item() == pytest.approx(expected / 8, rel=1e-5)
 
 
-def test_neighbours_are_joined_two_by_two():
+def test_neighbours_are_joined_in_pairs():
     spans, words = [[(0, 2), (2, 5), (6, 7)], [(1, 2)], [(0, 1), (1, 3)]], [[7, 8, 9], [7], [9, 7]]
     assert joined(spans, words, 0) == ([[(0, 5)], [], [(0, 3)]], [(7, 8), (9, 7)])
     assert joined(spans, words, 1) == ([[(2, 7)], [], []], [(8, 9)])
 
 
-def test_a_joined_word_is_the_word_of_both_spellings():
+def test_a_joined_word_has_both_spellings_and_pronunciations():
     torch.manual_seed(0)
     letters = torch.tensor([[1, 2, 0, 0], [3, 1, 2, 0], [1, 2, 3, 1], [2, 0, 0, 0]])  # ab cab abca b
     phones = torch.tensor([[[1, 2, 0], [2, 0, 0]], [[3, 0, 0], [0, 0, 0]], [[1, 2, 3], [0, 0, 0]], [[4, 0, 0], [0, 0, 0]]])
@@ -98,10 +98,10 @@ def test_spans_of_real_speech_are_in_order_and_kept_as_ctm(prepared, tmp_path, r
         assert all(one[0] < two[0] and one[1] <= two[1] + 1e-6 for one, two in zip(mine, mine[1:]))
     steps = (tmp_path / "run/curves.jsonl").read_text().splitlines()
     with_it = ["grounding_loss" in step for step in steps if '"loss"' in step]
-    assert not with_it[0] and with_it[-1]  # only once some of the training is done
+    assert not with_it[0] and with_it[-1]  # only after a share of the training
 
 
-def test_grounding_changes_the_word_vectors_alone_where_they_are_composed(prepared, tmp_path):
+def test_grounding_trains_the_word_vectors_and_not_the_sub_word_head(prepared, tmp_path):
     made = trainer(prepared, tmp_path / "run")
     batch = collate(list(made.train_cuts)[:4], made.features, made.lexicon)
     made.model.eval()
@@ -113,7 +113,7 @@ def test_grounding_changes_the_word_vectors_alone_where_they_are_composed(prepar
     assert total.item() == pytest.approx(alone.item() + 2 * means["grounding"].item(), rel=1e-5)
     means["grounding"].backward()
     assert made.model.word.words.spelling.output.weight.grad.abs().sum() > 0
-    assert made.model.subword.weight.grad is None  # alignment gives times, no gradient
+    assert made.model.subword.weight.grad is None  # the alignment has no gradient
 
 
 def test_grounding_of_a_softmax_table_is_refused_before_anything_runs(kaldi_source, run_stages, exp, caplog, capfd):

@@ -23,7 +23,7 @@ def test_k2_and_torch_give_the_same_loss_and_gradient(seed, longest, symbols, to
         logits, lengths, targets = _case(seed, longest, symbols, tokens)
         logits.requires_grad_()
         loss = ctc(logits.log_softmax(-1), lengths, targets, backend)
-        (loss * torch.arange(1, 6)).sum().backward()  # a weight each: a mixed-up order shows
+        (loss * torch.arange(1, 6)).sum().backward()  # different weights, so that a wrong order is noticed
         results[backend] = loss.detach(), logits.grad
     torch.testing.assert_close(results["k2"][0].float(), results["torch"][0], rtol=1e-4, atol=1e-3)
     torch.testing.assert_close(results["k2"][1], results["torch"][1], rtol=1e-2, atol=2e-3)

@@ -36,7 +36,7 @@ def make(**changes):
 
 
 @pytest.mark.parametrize("frames", [1, 7, 8, 9, 100, 203])
-def test_frames_are_those_the_audit_counts_with(frames):
+def test_numbers_of_frames_are_those_that_the_audit_computes(frames):
     output = make().eval()(torch.randn(1, frames, 80), torch.tensor([frames]))
     assert output.subword.shape == (1, output_frames(frames, 4), 30) and output.subword_lengths.tolist() == [
         output_frames(frames, 4)
@@ -45,7 +45,7 @@ def test_frames_are_those_the_audit_counts_with(frames):
 
 
 @pytest.mark.parametrize("fine, coarse", [(2, 8), (4, 4), (8, 24)])
-def test_strides_are_those_configured(fine, coarse):
+def test_subsampling_is_as_configured(fine, coarse):
     output = make(subword_subsampling=fine, word_subsampling=coarse).eval()(torch.randn(1, 101, 80), torch.tensor([101]))
     assert output.subword.shape[1] == output_frames(101, fine) and output.frames.shape[1] == output_frames(101, coarse)
 
@@ -53,7 +53,7 @@ def test_strides_are_those_configured(fine, coarse):
 def test_an_utterance_gets_the_same_output_alone_and_padded_in_a_batch():
     model = make().eval()
     x = torch.randn(2, 150, 80)
-    x[1, 61:] = 1e3  # what lies behind the end must not matter
+    x[1, 61:] = 1e3  # padding must not matter
     with torch.no_grad():
         batch = model(x, torch.tensor([150, 61]))
         alone = model(x[1:, :61], torch.tensor([61]))
@@ -65,19 +65,19 @@ def test_an_utterance_gets_the_same_output_alone_and_padded_in_a_batch():
 def test_word_scores_stay_in_single_precision_under_autocast():
     model = make().eval()
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        frames, blank = model.word(torch.randn(1, 10, 32))  # torch 1.13's norms know no bfloat16 on a CPU: the head alone
+        frames, blank = model.word(torch.randn(1, 10, 32))  # the head only: norms of torch 1.13 lack bfloat16 on a CPU
     assert frames.dtype == blank.dtype == torch.float32
     torch.testing.assert_close(frames.norm(dim=-1), torch.full((1, 10), float(model.word.log_scale.exp())))
 
 
-def test_word_vectors_have_unit_length_and_do_not_depend_on_the_words_beside_them():
+def test_word_vectors_have_unit_length_and_do_not_depend_on_other_words_of_the_batch():
     model = make().eval().word.words
     table = model(torch.arange(len(WORDS)))
     torch.testing.assert_close(table.norm(dim=1), torch.ones(len(WORDS)))
     torch.testing.assert_close(model(torch.tensor([3])), table[3:4], rtol=1e-5, atol=1e-6)
 
 
-def test_a_word_of_unknown_meaning_is_placed_by_its_spelling_alone():
+def test_a_word_of_unknown_meaning_gets_the_vector_of_its_spelling():
     table = {"letters": spelling(WORDS)[0], "meaning": torch.randn(6, 8), "known": torch.tensor([True] * 5 + [False])}
     both = WordVectors(table, 16).eval()
     before = both(torch.arange(6))
@@ -86,7 +86,7 @@ def test_a_word_of_unknown_meaning_is_placed_by_its_spelling_alone():
     assert torch.equal(before[5], after[5]) and not torch.allclose(before[0], after[0])
 
 
-def test_meaning_is_dropped_in_training_only():
+def test_meaning_is_dropped_only_in_training():
     torch.manual_seed(0)
     table = {"letters": spelling(WORDS)[0], "meaning": torch.randn(6, 8), "known": torch.ones(6, dtype=torch.bool)}
     both = WordVectors(table, 16)
@@ -113,7 +113,7 @@ def test_a_word_of_several_pronunciations_has_their_mean():
     torch.manual_seed(0)
     table = WordVectors({"phones": parts()["phones"]}, 16).eval()
     found = table(torch.arange(4))
-    assert not found[0].any()  # nothing places it
+    assert not found[0].any()  # no part is known
     two = table.pronunciation(torch.tensor([[1, 2], [1, 0]]))  # T UW, T
     torch.testing.assert_close(found[2], torch.nn.functional.normalize(two.mean(0), dim=-1))
     torch.testing.assert_close(found[3], torch.nn.functional.normalize(table.pronunciation(torch.tensor([[1, 3, 2]]))[0], dim=-1))
@@ -153,7 +153,7 @@ def test_negatives_are_sampled_and_targets_follow_them():
     assert rows.tolist() == list(range(50)) and targets == [[7, 3], [3]] and not offsets.any()
 
 
-def test_words_behind_the_vocabulary_are_chosen_where_they_are_said_and_never_sampled():
+def test_words_after_the_vocabulary_are_chosen_if_they_are_said_and_never_sampled():
     for negatives in (10, -1):
         rows, targets, offsets = choose_words([[7, 60], [55, 3]], vocabulary=50, negatives=negatives)
         assert [[rows[t - 1].item() + 1 for t in target] for target in targets] == [[7, 60], [55, 3]]
@@ -161,7 +161,7 @@ def test_words_behind_the_vocabulary_are_chosen_where_they_are_said_and_never_sa
         assert not offsets[rows >= 50].any() and offsets[rows < 50].exp().sum().item() == pytest.approx(50)
 
 
-def test_greedy_joins_repeats_and_drops_blanks():
+def test_greedy_merges_repeats_and_removes_blanks():
     best = torch.tensor([[0, 3, 3, 0, 3, 1, 1, 2, 2, 2]])
     log_probs = torch.nn.functional.one_hot(best, 4).float()
     assert greedy(log_probs, torch.tensor([10])) == [[3, 3, 1, 2]]

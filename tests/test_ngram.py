@@ -72,7 +72,7 @@ def test_every_context_sums_to_one(order, unknown):
         ),  # a word whose frequency isn't known counts as the others' mean
     ],
 )
-def test_added_words_share_what_they_get_by_their_frequency(frequency, shares):
+def test_added_words_divide_their_share_by_frequency(frequency, shares):
     model = ngram.estimate(SENTENCES, 3).with_words(["nuptse", "lhotse", "zermatt"], 0.06, frequency)
     for word, share in zip(("nuptse", "lhotse", "zermatt"), shares):
         assert 10 ** model.word((), word) == pytest.approx(0.06 * share)
@@ -82,7 +82,7 @@ def test_added_words_share_what_they_get_by_their_frequency(frequency, shares):
 
 
 @pytest.mark.parametrize("order", [1, 2, 3])
-def test_added_words_occur_where_those_do_that_they_are_like(order):
+def test_added_words_occur_in_the_contexts_of_the_words_that_they_are_like(order):
     plain = ngram.estimate(SENTENCES, order)
     like = {"nuptse": {"the": 0.5, "please": 0.5}, "lhotse": {"the": 1.0}}
     model = plain.with_words(["nuptse", "lhotse", "zermatt"], 0.06, {}, like)
@@ -90,7 +90,11 @@ def test_added_words_occur_where_those_do_that_they_are_like(order):
     for context in [(), ("never", "heard"), ("enter", "nuptse"), ("nuptse", "please"), *model.backoff]:
         assert sum(10 ** model.word(context, w) for w in words) == pytest.approx(1.0, abs=1e-9)
     assert 10 ** model.word((), "zermatt") == pytest.approx(0.02)
-    for context in ((), ("enter",), ("followed", "by")):  # of what "the" has everywhere, lhotse gets the same share
+    for context in (
+        (),
+        ("enter",),
+        ("followed", "by"),
+    ):  # in every context lhotse gets the same share of the probability of "the"
         rate = 10 ** (model.word(context, "lhotse") - model.word(context, "the"))
         assert rate == pytest.approx(10 ** (model.word((), "lhotse") - model.word((), "the")))
         if order > 1 and context:
@@ -183,7 +187,7 @@ def test_a_mixture_is_word_by_word_and_every_context_sums_to_one(order, least):
         assert sum(10 ** made.word(context, w) for w in (*words, "</s>")) == pytest.approx(1.0, abs=1e-9)
 
 
-def test_the_weight_of_a_mixture_makes_the_text_likeliest():
+def test_the_weight_of_a_mixture_maximises_the_likelihood():
     own = ngram.estimate(SENTENCES, 2)
     words = {g[0] for g in own.logp}
     text = list(ngram.of_words(MORE, words))
@@ -203,7 +207,7 @@ def test_more_text_for_the_language_models_of_a_corpus(kaldi_source, run_stages,
     more = tmp_path / "more"
     more.mkdir()
     said = ["the leader is invalid", "your conference is full", "users are muted by the leader"]
-    table = kaldi_source / "dev" / "text"  # the audio says something else, which is nothing to stage 2
+    table = kaldi_source / "dev" / "text"  # the audio does not match, which stage 2 does not notice
     names = [line.split()[0] for line in table.read_text().splitlines()]
     table.write_text("".join(f"{name} {said[n % 3]}\n" for n, name in enumerate(names)))
     (more / "prompts.txt").write_text("".join(f"{line.upper()}!\nzermatt {line}\n" for line in said * 3))

@@ -1,4 +1,4 @@
-"""Ready-made recognisers: real speech through the stages that they have, to records."""
+"""Ready-made recognisers: their stages on real speech, up to records."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def settings(recipe, *changes):
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe, most", [("whisper_zero", 25.0), ("pocketsphinx", 60.0)])
 def test_from_data_to_records(recipe, most, sentences, whisper_model, exp, run_stages):
-    """Studio speech is recognised, and the record says what applies; stages that the system doesn't have are not run."""
+    """Studio speech is recognised and recorded; stages that the system lacks are not run."""
     command = ["--corpus", str(sentences), "--recipe", recipe, "--set", f"data.source={sentences.parent / 'source'}"]
     assert run_stages(*command, "--set", f"ready.model={whisper_model}", "--nj", "2") == 0
     made = {folder.name.rpartition("-")[0] for folder in exp.glob("sentences/[!.]*")}
@@ -50,7 +50,7 @@ def test_from_data_to_records(recipe, most, sentences, whisper_model, exp, run_s
     assert record["model_mb"] == pytest.approx(size, abs=0.001) and size > 5
 
 
-def test_a_system_has_its_stages_alone():
+def test_a_system_has_only_its_own_stages():
     for system, stages in SYSTEMS.items():
         assert all(set(stage.reads) <= set(stages) for stage in stages.values()), system
         assert [s.number for s in stages.values()] == sorted(s.number for s in stages.values())
@@ -63,8 +63,8 @@ def test_a_system_has_its_stages_alone():
 
 
 @pytest.mark.slow
-def test_pocketsphinx_hears_an_utterance_apart_from_those_before_it(speech):
-    """So neither the order nor the number of processes matters."""
+def test_pocketsphinx_decodes_each_utterance_independently(speech):
+    """So the order and the number of processes do not matter."""
     prompts = sorted((u for key, u in speech.items() if key.startswith("conf-")), key=lambda u: u.audio.stat().st_size)[:3]
     waves = [soundfile.read(u.audio, dtype="float32")[0] for u in prompts]
     alone = [ready.PocketSphinx(settings("pocketsphinx"), "cpu", {"en"}).words(w, "en", {}) for w in waves]
@@ -81,8 +81,8 @@ def test_silence_is_no_error(whisper_model):
     assert isinstance(ready.PocketSphinx(settings("pocketsphinx"), "cpu", {"en"}).words(SECOND, "en", {}), str)
 
 
-def test_whisper_says_no_more_than_there_is_time_for(speech, whisper_model):
-    """A bound that speech is far from changes nothing; a tight one cuts; without one nothing is cut."""
+def test_the_length_of_an_utterance_bounds_the_tokens_of_whisper(speech, whisper_model):
+    """A loose bound on tokens changes nothing, a tight one cuts, and without a bound nothing is cut."""
     longest = max((u for key, u in speech.items() if key.startswith("conf-")), key=lambda u: len(u.text))
     wave, model = soundfile.read(longest.audio, dtype="float32")[0], f"ready.model={whisper_model}"
     bounds = (settings("whisper_zero", model, f"ready.tokens={n}") for n in (8.0, 0.0, 0.1))
@@ -91,9 +91,9 @@ def test_whisper_says_no_more_than_there_is_time_for(speech, whisper_model):
 
 
 def test_what_they_refuse(whisper_model, tmp_path):
-    with pytest.raises(UserError, match=r"English model alone, and the corpus is in en, fr"):
+    with pytest.raises(UserError, match=r"has only an English model, and the corpus is in en, fr"):
         ready.PocketSphinx(settings("pocketsphinx"), "cpu", {"en", "fr"})
-    with pytest.raises(UserError, match=r"doesn't know the language 'fr': take a multilingual model"):
+    with pytest.raises(UserError, match=r"doesn't know the language 'fr': use a multilingual model"):
         ready.Whisper(settings("whisper_zero", f"ready.model={whisper_model}"), "cpu", {"fr"}).words(SECOND, "fr", {})
     with pytest.raises(UserError, match=r"ready.model=/no/such is neither a folder"):
         ready.Whisper(settings("whisper_zero", "ready.model=/no/such"), "cpu", {"en"})

@@ -1,4 +1,4 @@
-"""Synthesised speech for training: words that the corpus lacks, which decoding never learns of."""
+"""Synthesised speech for training: words that the corpus lacks, and that decoding does not use."""
 
 import hashlib
 import json
@@ -39,11 +39,11 @@ def flite(debian_packages) -> synthesis.Flite:
 
 
 def trainer(prepared, out: Path):
-    torch.set_num_threads(1)  # a fork after this would wait for others
+    torch.set_num_threads(1)  # a process forked later would wait for its threads
     return make_trainer(prepared.config, prepared.inputs, out, "cpu", logging.getLogger("test"))
 
 
-def test_every_voice_says_words_its_own_way(flite, tmp_path):
+def test_voices_differ(flite, tmp_path):
     seen = set()
     for voice in synthesis.VOICES:
         quick, slow = tmp_path / f"{voice}.wav", tmp_path / f"{voice}-slow.wav"
@@ -56,7 +56,7 @@ def test_every_voice_says_words_its_own_way(flite, tmp_path):
     assert len(seen) == len(synthesis.VOICES)
 
 
-def test_utterances_are_drawn_each_by_itself():
+def test_each_utterance_is_drawn_independently():
     new, known = ["alpha", "bravo"], ["one", "two"]
     many = list(synthesis.sentences(200, new, known, 0.75, 3))
     assert many[:20] == list(synthesis.sentences(20, new, known, 0.75, 3)) != list(synthesis.sentences(20, new, known, 0.75, 4))
@@ -140,7 +140,7 @@ def test_speech_that_can_not_be_used_is_listed_and_too_much_of_it_stops_the_stag
 ):
     speak = synthesis.spoken
 
-    def spoken(flite, utterance, folder):  # of the fourth utterance the file gets lost
+    def spoken(flite, utterance, folder):  # the file of the fourth utterance gets lost
         cut = speak(flite, utterance, folder)
         if utterance[0].endswith("3"):
             Path(cut.recording.sources[0].source).unlink()
@@ -188,7 +188,7 @@ def test_a_killed_stage_ends_with_the_same_bytes(kaldi_source, run_stages, exp, 
     ("model.word_head=softmax", "synthesis.utterances=6.*words that model.word_head=softmax, a learned table, has no rows for"),
     ("synthesis.new=75", "synthesis.new=75.0 is not allowed: it must be a number, at least 0 and at most 1"),
 ])  # fmt: skip
-def test_what_does_not_go_with_it_is_said_before_anything_runs(kaldi_source, setting, said):
+def test_settings_that_contradict_it_are_refused_before_anything_runs(kaldi_source, setting, said):
     with pytest.raises(UserError, match=said):
         load("wordvec_hybrid", ROOT / "egs" / "kaldi_dir", [*SMALL, f"data.source={kaldi_source}", *MADE, setting])
 

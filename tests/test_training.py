@@ -1,4 +1,4 @@
-"""Training on real prompts: exact resumption after a kill, damaged checkpoints, loss that is not finite, and that it learns."""
+"""Training on real prompts: exact resumption, damaged checkpoints, losses that are not finite, learning."""
 
 import json
 import logging
@@ -62,14 +62,14 @@ def test_errors_of_processes_that_make_batches_are_clear(prepared, tmp_path):
 
     for act, said in ((refuse, "^no normalisation statistics"), (die, r"^a process that makes batches ended.*lower --nj")):
         made = trainer(prepared, tmp_path / act.__name__, workers=1)
-        made.dry_run = lambda: None  # it is this process that would read the longest batch
+        made.dry_run = lambda: None  # otherwise this process would read the longest batch
         made.features.normalise = act
         with pytest.raises(UserError, match=said):
             made.run()
 
 
 @pytest.mark.slow
-def test_a_checkpoint_cut_short_is_passed_over(prepared, tmp_path, caplog):
+def test_a_truncated_checkpoint_is_skipped(prepared, tmp_path, caplog):
     trainer(prepared, tmp_path / "whole").run()
     folder = tmp_path / "whole" / "checkpoints"
     newest, before = sorted(folder.glob("checkpoint-*.pt"))[::-1]
@@ -107,7 +107,7 @@ def test_a_loss_that_is_not_finite_names_the_utterance_and_saves_the_batch(prepa
 
 
 def learned(prepared, out: Path, precision: str, device: str = "cpu"):
-    """The first loss of a training and the mean of its last three, which must be lower; weights stay in single precision."""
+    """The first loss of a training, and the mean of the last three. These must be lower, and weights in single precision."""
     fix_random_seed(0)
     made = trainer(prepared, out, device, precision=precision, epochs=12, learning_rate=3e-3)
     made.run()
@@ -145,24 +145,24 @@ def test_a_killed_training_stage_ends_with_the_same_model(prepared, tmp_path, ru
     assert run_stages(*options(prepared.source), "--stage", "5", "--stop-stage", "5") == 0
     assert (whole / "model.safetensors").read_bytes() == expected
     log = (whole / "log.txt").read_text()
-    assert "going on after step" in log
+    assert "resuming after step" in log
 
 
-# On a GPU, with torch's CTC: a machine that has one need not have k2
+# On a GPU, with torch's CTC, because a machine with a GPU may lack k2
 
 on_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that torch can use")
 
 
 @pytest.fixture
 def on_torch(prepared):
-    """`prepared`, with losses that need no k2."""
+    """`prepared`, with losses that do not need k2."""
     prepared.config.loss.backend = "torch"
     return prepared
 
 
 @on_gpu
 def test_every_precision_learns_on_a_gpu_what_a_cpu_learns(on_torch, tmp_path):
-    on_torch.config.model.dropout = 0.0  # the devices draw differently
+    on_torch.config.model.dropout = 0.0  # random numbers differ between devices
     first, last = {}, {}
     for device, precision in (("cpu", "fp32"), ("cuda", "fp32"), ("cuda", "bf16"), ("cuda", "fp16")):
         name = f"{device}-{precision}"
@@ -175,8 +175,8 @@ def test_every_precision_learns_on_a_gpu_what_a_cpu_learns(on_torch, tmp_path):
 
 @on_gpu
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_training_stopped_on_a_gpu_goes_on_where_it_was(on_torch, tmp_path, precision):
-    """To the same losses but for rounding: torch's CTC on a GPU adds up gradients in no fixed order."""
+def test_training_stopped_on_a_gpu_resumes(on_torch, tmp_path, precision):
+    """Losses agree up to rounding: torch's CTC on a GPU adds gradients in no fixed order."""
     settings = dict(device="cuda", precision=precision, epochs=4)
     whole = trainer(on_torch, tmp_path / "whole", **settings)
     whole.run()
@@ -206,7 +206,7 @@ def test_training_stopped_on_a_gpu_goes_on_where_it_was(on_torch, tmp_path, prec
 
 
 @on_gpu
-def test_a_step_that_overflows_in_fp16_is_left_out_and_the_scale_lowered(on_torch, tmp_path):
+def test_a_step_that_overflows_in_fp16_is_skipped_and_the_scale_lowered(on_torch, tmp_path):
     made = trainer(on_torch, tmp_path / "out", "cuda", precision="fp16")
     batch = collate(list(made.train_cuts)[:4], made.features, made.lexicon)
     made.scaler = type(made.scaler)(init_scale=2.0**40)

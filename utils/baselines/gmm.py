@@ -1,7 +1,7 @@
-"""Mixtures of Gaussians with diagonal covariance, one an HMM state (pdf): statistics, re-estimation, growth; in numpy.
+"""Mixtures of Gaussians with diagonal covariance, one for each tied HMM state (pdf): statistics, re-estimation, growth.
 
-kaldi-hmm-gmm has the same, but its growth draws random numbers that can't be seeded, so a resumed training would differ, and it
-takes frames one by one. Aligning and searching are left to it: `Mixtures.to_kaldi`.
+In numpy: kaldi-hmm-gmm has the same, but its growth draws random numbers that can't be seeded, so a resumed training would
+differ, and it takes frames one by one. It does the alignment and the search (`Mixtures.to_kaldi`).
 """
 
 import heapq
@@ -13,18 +13,18 @@ import numpy as np
 
 from utils.baselines.hmm import libraries
 
-SMALLEST_VARIANCE = 0.01  # features and their derivatives have one of about 1 (HTK's floor is this share of it too)
-LEAST_FRAMES = 10.0  # a Gaussian with fewer is dropped
+SMALLEST_VARIANCE = 0.01  # of features and derivatives with a variance of about 1; HTK's floor is the same share
+LEAST_FRAMES = 10.0  # Gaussians with fewer are dropped
 PERTURB = 0.1  # standard deviations between the two halves of a Gaussian
-GROWTH = 0.2  # the Gaussians of a pdf grow with this power of its frames (Kaldi's)
+GROWTH = 0.2  # the number of Gaussians of a pdf grows with this power of its frames, as in Kaldi
 
 
 @dataclass(frozen=True)
 class Mixtures:
-    """G Gaussians over D dimensions, in the order of their pdfs."""
+    """G Gaussians in D dimensions, in the order of their pdfs."""
 
     pdf: np.ndarray  # (G,), ascending
-    weights: np.ndarray  # (G,), of each pdf summing to 1
+    weights: np.ndarray  # (G,), sum to 1 over each pdf
     means: np.ndarray  # (G, D)
     variances: np.ndarray  # (G, D)
 
@@ -40,7 +40,7 @@ class Mixtures:
         return constant + x @ (means * inverse).T - 0.5 * x**2 @ inverse.T
 
     def to_kaldi(self) -> Any:
-        """The same as a kaldi_hmm_gmm.AmDiagGmm."""
+        """Convert to a kaldi_hmm_gmm.AmDiagGmm."""
         khg, _ = libraries()
         model = khg.AmDiagGmm()
         for pdf in range(self.pdf[-1] + 1):
@@ -54,22 +54,22 @@ class Mixtures:
 
     @property
     def parameters(self) -> int:
-        """Weights, means and variances."""
+        """Number of weights, means and variances."""
         return sum(table.size for table in (self.weights, self.means, self.variances))
 
 
 @dataclass
 class Statistics:
-    """Sums over frames, each frame shared among the Gaussians of its pdf by their posteriors."""
+    """Sums over frames; each frame is divided among the Gaussians of its pdf by their posteriors."""
 
     frames: np.ndarray  # (G,)
     first: np.ndarray  # (G, D), sum of x
     second: np.ndarray  # (G, D), sum of x²
-    score: np.ndarray  # (), natural log of the frames' densities
+    score: np.ndarray  # (), sum of the log densities of the frames
 
 
 def statistics(mixtures: Mixtures, x: np.ndarray, pdfs: np.ndarray) -> Statistics:
-    """E-step. x: (T, D) frames, pdfs: (T,) the pdf that each is aligned to."""
+    """E-step. x: (T, D) frames, pdfs: (T,) the pdf of each frame in the alignment."""
     shape = mixtures.means.shape
     out = Statistics(np.zeros(shape[0]), np.zeros(shape), np.zeros(shape), np.zeros(()))
     order = np.argsort(pdfs, kind="stable")
@@ -87,7 +87,7 @@ def statistics(mixtures: Mixtures, x: np.ndarray, pdfs: np.ndarray) -> Statistic
 
 
 def estimate(mixtures: Mixtures, sums: Statistics) -> Mixtures:
-    """M-step (Dempster, Laird and Rubin 1977). A Gaussian of too few frames is dropped; a pdf of none at all stays as it was."""
+    """M-step (Dempster, Laird and Rubin 1977). Drops Gaussians with too few frames; a pdf without frames is unchanged."""
     pdfs = mixtures.pdf
     most = np.maximum.reduceat(sums.frames, np.flatnonzero(np.diff(pdfs, prepend=-1)))[pdfs]
     keep = (sums.frames >= LEAST_FRAMES) | (sums.frames == most)
@@ -102,11 +102,11 @@ def estimate(mixtures: Mixtures, sums: Statistics) -> Mixtures:
 
 
 def grow(mixtures: Mixtures, frames: Sequence[float], total: int, random: np.random.Generator) -> Mixtures:
-    """Split Gaussians, the heaviest of a pdf first, until there are `total`, or as many as the frames allow.
+    """Split Gaussians, those with the largest weight in a pdf first, until there are `total`, or as many as the frames allow.
 
     Args:
       frames: of each pdf.
-      random: the direction in which the two halves part.
+      random: draws the direction in which the two halves are moved apart.
     """
     rows: List[List[Tuple[float, np.ndarray, np.ndarray]]] = []
     for pdf in range(len(frames)):
@@ -123,7 +123,7 @@ def grow(mixtures: Mixtures, frames: Sequence[float], total: int, random: np.ran
 
 
 def _shares(present: List[int], frames: Sequence[float], total: int) -> List[int]:
-    """Gaussians that each pdf is to have (Kaldi's GetSplitTargets)."""
+    """How many Gaussians each pdf gets (Kaldi's GetSplitTargets)."""
     shares = list(present)
     queue = [(-(count**GROWTH) / n, pdf) for pdf, (n, count) in enumerate(zip(shares, frames))]
     heapq.heapify(queue)

@@ -16,7 +16,7 @@ from utils.train.dataset import Features
 
 
 class GmmDecoder:
-    """A trained model with its graph.
+    """Decodes with a trained model and its graph.
 
     Args:
       lang: the lang folder.
@@ -31,13 +31,13 @@ class GmmDecoder:
         self.options = khg.LatticeFasterDecoderConfig(beam=config.beam, max_active=config.max_active, lattice_beam=1.0)
 
     def decode(self, cuts: Sequence[Any], lm_weight: float, out: Path) -> None:
-        """Recognise some cuts and write `<out>.json`: ids, references, hypotheses, seconds of one core."""
+        """Recognise some cuts and write them as a piece (utils/decode/pieces.py)."""
         seconds: Dict[str, float] = {}
         found = [self.words(cut, lm_weight, seconds) for cut in cuts]
         write_piece(out, cuts, {"lattice": found}, seconds)
 
     def words(self, cut: Any, lm_weight: float, seconds: Dict[str, float]) -> List[str]:
-        """The best path's words; none where nothing is found. The LM's weight divides the acoustic scores, as in Kaldi."""
+        """The words of the best path; none if there is no path. The acoustic scores are divided by `lm_weight`, as in Kaldi."""
         khg, _ = libraries()
         x = frames(self.features, cut)
         with timed(seconds, "gmm"), quiet():

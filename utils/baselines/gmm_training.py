@@ -1,4 +1,4 @@
-"""Training of the GMM-HMM system by Viterbi EM: monophones from a flat start, a tree, triphones. Each pass is one atomic file."""
+"""Viterbi training of the GMM-HMM system: monophones from a flat start, a tree, triphones. Each pass ends with an atomic file."""
 
 import logging
 import shutil
@@ -22,22 +22,22 @@ from utils.core.process import quiet
 from utils.lang.lexicon import Lexicon
 from utils.train.dataset import Features
 
-ACOUSTIC_SCALE = 0.1  # of frames' scores against transitions' while aligning: neighbouring frames say nearly the same (Kaldi's)
+ACOUSTIC_SCALE = 0.1  # of acoustic scores in alignment, as in Kaldi: neighbouring frames are correlated
 Aligned = Tuple[np.ndarray, np.ndarray]  # the pdf of each frame (none: not aligned), how often each transition id occurs
-RETRY = 4.0  # times the beam, where no alignment is found within it
-DELTA, DELTA_DELTA = 4.0, 10.0  # of the time derivatives of features of a variance of 1, so that theirs is about 1 too
+RETRY = 4.0  # the beam is multiplied by it if no alignment is found
+DELTA, DELTA_DELTA = 4.0, 10.0  # factors that give the time derivatives a variance of about 1, as the features have
 GROWING = 0.75  # share of the passes of a phase in which Gaussians are added
 PIECE = 100  # utterances
 
 
 @dataclass
 class GmmModel:
-    """A GMM-HMM, and how its training went."""
+    """A GMM-HMM and its training curve."""
 
     mixtures: Mixtures
-    tree: bytes  # as `Hmm` takes it
-    counts: np.ndarray  # likewise
-    curve: np.ndarray  # (passes, 3): frames aligned, natural log of a frame's density, utterances not aligned
+    tree: bytes  # see `Hmm`
+    counts: np.ndarray  # see `Hmm`
+    curve: np.ndarray  # (passes, 3): aligned frames, mean log density of a frame, utterances that could not be aligned
 
     def save(self, path: Path) -> None:
         """Write safetensors, atomically."""
@@ -53,7 +53,7 @@ class GmmModel:
 
 
 def frames(features: Features, cut: Any) -> np.ndarray:
-    """Features of a cut with their first and second time derivatives, (T, 3 C) float32, all of a variance of about 1."""
+    """Features of a cut with their first and second time derivatives, (T, 3 C) float32, each with a variance of about 1."""
     x = features(cut).T
     first = compute_deltas(x)
     return torch.cat((x, first * DELTA, compute_deltas(first) * DELTA_DELTA)).T.contiguous().numpy()
@@ -63,8 +63,8 @@ class GmmTrainer:
     """Trains on `cuts`; what a resumed run needs is in `out/passes.safetensors`.
 
     Args:
-      config: of the group gmm what training takes, seed, data.max_left_out.
-      nj: parallel processes; their number changes nothing but the time.
+      config: the training keys of the group gmm, seed, data.max_left_out.
+      nj: parallel processes; their number does not change the result.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class GmmTrainer:
         nj: int,
         log: logging.Logger,
     ) -> None:
-        """Raises UserError for settings that no model can have."""
+        """Raises UserError if there are fewer Gaussians or leaves than states."""
         self.lexicon, self.features, self.settings = lexicon, features, config.gmm
         self.seed, self.max_left_out = config.seed, config.data.max_left_out
         self.out, self.nj, self.log = out, nj, log
@@ -95,7 +95,7 @@ class GmmTrainer:
         path = self.out / "passes.safetensors"
         model = GmmModel.load(path) if path.exists() else self._nothing()
         if len(model.curve):
-            self.log.info("going on after pass %d of %d", len(model.curve), len(self.phases))
+            self.log.info("resuming after pass %d of %d", len(model.curve), len(self.phases))
         for number in range(len(model.curve), len(self.phases)):
             model = self._pass(number, model)
             model.save(path)
@@ -150,7 +150,7 @@ class GmmTrainer:
         return GmmModel(mixtures, tree, counts, np.concatenate((model.curve, [[count, sums.score / count, len(lost)]])))
 
     def _wanted(self, number: int) -> int:
-        """Gaussians after a pass: in even steps to all of them in the first part of its phase."""
+        """Number of Gaussians after a pass: it grows in even steps in the first part of a phase."""
         phase = self.phases[number]
         if phase == "flat":
             return 0
@@ -162,18 +162,18 @@ class GmmTrainer:
         return round(least + share * (last - least))
 
     def _account(self, lost: Sequence[str], number: int) -> None:
-        """List the utterances that can't be aligned; stop where they are too many for the model that comes out, or all."""
+        """List the utterances that can't be aligned; raise UserError if all of them, or too many of them in the last pass."""
         write_lines(self.out / "unaligned.tsv", lost)
         every = sum(map(len, self.pieces))
         if len(lost) == every or (number + 1 == len(self.phases) and len(lost) > self.max_left_out * every):
             raise UserError(
                 f"{len(lost)} of {every} training utterances can't be aligned with their words ({len(lost) / every:.1%}; "
-                f"data.max_left_out allows {self.max_left_out:.1%}); all are listed in {self.out / 'unaligned.tsv'}: mend their "
-                "text, raise gmm.align_beam, or allow it with data.max_left_out"
+                f"data.max_left_out allows {self.max_left_out:.1%}); all are listed in {self.out / 'unaligned.tsv'}: correct "
+                "their text, raise gmm.align_beam, or allow it with data.max_left_out"
             )
 
     def _piece(self, n: int, phase: str, align: Callable[..., Aligned], mixtures: Mixtures, folder: Path) -> None:
-        """Align the utterances of one piece and write their sums, and which could not be aligned."""
+        """Align the utterances of one piece; write their statistics, and the list of those that could not be aligned."""
         torch.set_num_threads(1)
         dim, lost = mixtures.means.shape[1], []
         said, x, counts = [np.zeros(0, int)], [np.zeros((0, dim), np.float32)], 0
@@ -192,7 +192,7 @@ class GmmTrainer:
         write_bytes(folder / f"{n:05d}.safetensors", save({**vars(sums), "counts": np.asarray(counts)}))
 
     def _flat(self, cut: Any, x: np.ndarray) -> Aligned:
-        """The states of the words' first pronunciations between two silences, each of the same length."""
+        """Flat start: the states of the first pronunciations between two silences, all of the same length."""
         silence = len(self.lexicon.tokens) + 1
         phones = np.array([silence, *self.lexicon.words_to_token_ids(cut.supervisions[0].text.split()), silence])
         states = (STATES * (phones[:, None] - 1) + np.arange(STATES)).reshape(-1)
@@ -200,7 +200,7 @@ class GmmTrainer:
 
 
 class Aligner:
-    """Viterbi alignment of an utterance with its words, silences where they fit."""
+    """Viterbi alignment of an utterance with its words and optional silences."""
 
     def __init__(self, hmm: Hmm, mixtures: Mixtures, beam: float) -> None:
         khg, _ = libraries()
@@ -208,7 +208,7 @@ class Aligner:
         self.config = khg.AlignConfig(beam=beam, retry_beam=RETRY * beam)
 
     def __call__(self, cut: Any, x: np.ndarray) -> Aligned:
-        """x: (T, D) -> the pdf of each frame, and how often each transition id occurs; no pdf where there is no alignment."""
+        """x: (T, D) -> the pdf of each frame, and how often each transition id occurs; no pdfs if there is no alignment."""
         khg, _ = libraries()
         graph = self.graphs.compile_graph_from_text(self.hmm.lexicon.words_to_ids(cut.supervisions[0].text.split()))
         scores = khg.DecodableAmDiagGmmScaled(self.model, self.hmm.transitions, x, ACOUSTIC_SCALE)

@@ -14,15 +14,15 @@ import numpy as np
 from utils.baselines.gmm import SMALLEST_VARIANCE
 from utils.baselines.hmm import STATES
 
-LEAST_FRAMES = 50.0  # of a leaf
-LEFT, CENTRE, RIGHT, STATE = 0, 1, 2, -1  # keys of Kaldi's EventMap
+LEAST_FRAMES = 50.0  # in a leaf
+LEFT, CENTRE, RIGHT, STATE = 0, 1, 2, -1  # keys in Kaldi's EventMap
 
 
 @dataclass(frozen=True)
 class Contexts:
-    """Sums over the frames of K different states in context."""
+    """Sums over the frames of K different states in their contexts."""
 
-    keys: np.ndarray  # (K, 4): phone before (0: none), phone, phone behind, state 0, 1, 2; sorted
+    keys: np.ndarray  # (K, 4): phone before (0: none), phone, phone after, state 0, 1, 2; sorted
     frames: np.ndarray  # (K,)
     first: np.ndarray  # (K, D)
     second: np.ndarray  # (K, D)
@@ -38,7 +38,7 @@ def contexts(pdfs: np.ndarray, x: np.ndarray) -> Contexts:
 
 
 def merge(parts: Sequence[Contexts]) -> Contexts:
-    """Sums of the same state in context added up, in the order of the parts."""
+    """Add the sums of the same states in context, in the order of the parts."""
     keys, place = np.unique(np.concatenate([p.keys for p in parts]), axis=0, return_inverse=True)
     sums = []
     for name in ("frames", "first", "second"):
@@ -50,7 +50,7 @@ def merge(parts: Sequence[Contexts]) -> Contexts:
 
 @dataclass
 class Node:
-    """A leaf, or a question with two nodes below."""
+    """A leaf, or a question with two child nodes."""
 
     rows: np.ndarray  # of Contexts
     best: Optional[Tuple[float, int, int]] = None  # gain, key (LEFT, RIGHT), number of the question
@@ -60,18 +60,18 @@ class Node:
 
 
 def build(stats: Contexts, silence: int, leaves: int) -> Tuple[bytes, Contexts]:
-    """Grow a tree for each state of each phone, always where the likelihood gains most; silence is not split.
+    """Grow a tree for each state of each phone, splitting where the likelihood gains most; silence is not split.
 
     Args:
-      silence: the phone of the highest id.
-      leaves: pdfs at most.
+      silence: the phone with the highest id.
+      leaves: most pdfs.
     Returns:
-      the tree in Kaldi's binary format, and the sums of each pdf in order (`keys` of any context in it).
+      the tree in Kaldi's binary format, and the sums of each pdf in order (with zeros as `keys`).
     """
     asked = questions(stats, silence)
     roots = {(p, s): Node(_rows(stats, p, s)) for p in range(1, silence + 1) for s in range(STATES)}
     queue: List[Tuple[float, int, Node]] = []
-    count = 0  # breaks ties, by age
+    count = 0  # older nodes first in ties
 
     def enqueue(node: Node) -> None:
         nonlocal count
@@ -104,9 +104,9 @@ def build(stats: Contexts, silence: int, leaves: int) -> Tuple[bytes, Contexts]:
 
 
 def questions(stats: Contexts, silence: int) -> np.ndarray:
-    """Sets of phones to ask for, (Q, silence + 1) of bool: every phone alone, and every cluster of likely phones.
+    """Sets of phones to ask for, (Q, silence + 1) bool: single phones, and clusters of similar phones.
 
-    Clusters join two by two those whose middle states lose least likelihood by one Gaussian for both.
+    Clustering merges the two sets whose middle states lose the least likelihood when they share a Gaussian, until two are left.
     """
     middle = [_sums(stats, _rows(stats, phone, STATES // 2)) for phone in range(1, silence + 1)]
     sets = [np.arange(silence + 1) == phone for phone in range(1, silence + 1)]
@@ -124,14 +124,14 @@ def questions(stats: Contexts, silence: int) -> np.ndarray:
 
 
 def log_likelihood(frames: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Of frames under their own best Gaussian, constants left out: frames (N,), first, second (N, D) -> (N,)."""
+    """Log-likelihood of frames under their best Gaussian, without constants: frames (N,), first, second (N, D) -> (N,)."""
     frames = np.maximum(frames, 1e-10)
     variance = np.maximum(second / frames[:, None] - (first / frames[:, None]) ** 2, SMALLEST_VARIANCE)
     return -0.5 * frames * (np.log(variance) + 1.0).sum(1)
 
 
 def density(sums: Contexts) -> float:
-    """Natural log of all frames' densities, each of `sums` having its own Gaussian."""
+    """Sum of the log densities of all frames, with a Gaussian for each row of `sums`."""
     constant = 0.5 * math.log(2 * math.pi) * sums.first.shape[1] * sums.frames.sum()
     return float(log_likelihood(sums.frames, sums.first, sums.second).sum() - constant)
 
@@ -166,7 +166,7 @@ def _loss(one: Any, other: Any) -> float:
 
 
 def _kaldi(node: Node, pdfs: List[np.ndarray]) -> bytes:
-    """Kaldi's EventMap of a node: CE a constant, SE a split; the rows of each new pdf go to `pdfs`."""
+    """Kaldi's EventMap of a node: CE a constant, SE a split; appends the rows of each new pdf to `pdfs`."""
     if node.question is None:
         pdfs.append(node.rows)
         return b"CE " + _int(len(pdfs) - 1)
@@ -176,7 +176,7 @@ def _kaldi(node: Node, pdfs: List[np.ndarray]) -> bytes:
 
 
 def _table(key: int, entries: Sequence[bytes]) -> bytes:
-    """Kaldi's TE: one EventMap for each value of `key` from 0."""
+    """Kaldi's table TE: an EventMap for each value of `key` from 0."""
     return b"TE " + _int(key) + b"\xfc" + struct.pack("<I", len(entries)) + b"( " + b"".join(entries) + b") "
 
 

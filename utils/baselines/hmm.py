@@ -1,6 +1,7 @@
-"""HMMs of phones in context and their graphs, through kaldi-hmm-gmm and kaldifst: Kaldi's own code behind Python.
+"""HMMs of phones in context and their graphs, with kaldi-hmm-gmm and kaldifst, which wrap Kaldi's own code.
 
-Every phone, silence too, is three states from left to right (Kaldi gives silence five; with several Gaussians a state three do).
+Every phone, and silence, has three states from left to right (Kaldi gives silence five; with several Gaussians a state, three
+are enough).
 Phone ids are the lexicon's token ids, silence, and the disambiguation symbols #0, #1, ...; word ids are the lexicon's, and #0.
 """
 
@@ -16,13 +17,13 @@ from utils.lang.lexicon import Lexicon, disambiguate
 from utils.lang.ngram import BOS, EOS, NGram, read_arpa
 
 STATES = 3
-SILENCE_COST = math.log(2)  # a silence between two words, or none: one half each
-SELF_LOOP_SCALE = 0.1  # of the log-probability to stay in a state, where acoustic scores are scaled down (Kaldi's)
+SILENCE_COST = math.log(2)  # silence and no silence between two words have a probability of one half each
+SELF_LOOP_SCALE = 0.1  # factor of the log-probabilities of self-loops, as in Kaldi, because acoustic scores are scaled down too
 Fst = Any  # kaldifst.StdVectorFst
 
 
 def libraries() -> Tuple[Any, Any]:
-    """(kaldi_hmm_gmm, kaldifst below 1.8, whose OpenFST is the other's too); raises UserError where they are missing."""
+    """The modules kaldi_hmm_gmm and kaldifst (below 1.8: both must use the same OpenFST); raises UserError if one is missing."""
     if "kaldilm" in sys.modules:
         raise RuntimeError("kaldilm can't share a process with kaldi_hmm_gmm and kaldifst: what is imported last hangs")
     try:
@@ -38,7 +39,7 @@ class Hmm:
 
     Args:
       lexicon: its units are the phones.
-      tree: (phone in context, state) -> pdf, in Kaldi's binary format; empty: a pdf a state of each phone, whatever its context.
+      tree: (phone in context, state) -> pdf, in Kaldi's binary format; empty: a pdf for each state of each phone, in any context.
       counts: of transition ids in an alignment; None or empty: the topology's own probabilities (3/4 to stay, 1/4 to leave).
     """
 
@@ -63,20 +64,20 @@ class Hmm:
 
     @property
     def ids(self) -> int:
-        """Transition ids, which count from 1, and one more."""
+        """Number of transition ids, which count from 1, plus one."""
         return self.transitions.num_transition_ids + 1
 
     def training_graphs(self) -> Any:
-        """What turns a transcript's word ids into the graph of its pronunciations."""
+        """A compiler that turns the word ids of a transcript into the graph of its pronunciations."""
         khg, _ = libraries()
         options = khg.TrainingGraphCompilerOptions(transition_scale=1.0, self_loop_scale=SELF_LOOP_SCALE)
-        self.l_fst = lexicon_fst(self.lexicon, disambiguation=False)  # the compiler keeps no reference
+        self.l_fst = lexicon_fst(self.lexicon, disambiguation=False)  # kept here, because the compiler keeps no reference
         return khg.TrainingGraphCompiler(self.transitions, self.tree, self.l_fst, [], options)
 
     def decoding_graph(self, arpa: Path) -> Fst:
-        """HCLG (Mohri, Pereira and Riley 2008, as Kaldi's mkgraph.sh): transition ids to words; costs of an LM in ARPA format."""
+        """HCLG (Mohri, Pereira and Riley 2008, as Kaldi's mkgraph.sh): transition ids to words, with the costs of an ARPA LM."""
         khg, kaldifst = libraries()
-        extra = disambiguate(self.lexicon.entries)[1] + 2  # #0, #1, ..., and the one behind silence
+        extra = disambiguate(self.lexicon.entries)[1] + 2  # #0, #1, ..., and the symbol after silence
         disambiguation = list(range(self.silence + 1, self.silence + 1 + extra))
         g = grammar_fst(read_arpa(arpa), self.lexicon)
         kaldifst.arcsort(g, "ilabel")
@@ -98,7 +99,7 @@ class Hmm:
 
 
 def lexicon_fst(lexicon: Lexicon, disambiguation: bool) -> Fst:
-    """L: phones in, words out, with a silence or none before the first word and behind every word (Kaldi's make_lexicon_fst.py).
+    """L: phones in, words out, with optional silence before the first word and after each word (Kaldi's make_lexicon_fst.py).
 
     Args:
       disambiguation: with #1, #2, ... on the input side and a loop that lets G's #0 through.
@@ -122,7 +123,7 @@ def lexicon_fst(lexicon: Lexicon, disambiguation: bool) -> Fst:
 
 
 def grammar_fst(lm: NGram, lexicon: Lexicon) -> Fst:
-    """G: words in and out, #0 in where it backs off; costs are negative natural logs. kaldilm's would do, but see `libraries`."""
+    """G: words in and out, #0 in on back-off arcs; costs are negative natural logs. kaldilm can't be used, see `libraries`."""
     _, kaldifst = libraries()
     contexts = {(), *(gram[:-1] for gram in lm.logp)}
 
@@ -147,7 +148,7 @@ def grammar_fst(lm: NGram, lexicon: Lexicon) -> Fst:
 
 
 def _without(graph: Fst, symbols: set) -> Fst:
-    """`graph` with the input labels `symbols` made epsilons."""
+    """`graph` with epsilons instead of the input labels `symbols`."""
     _, kaldifst = libraries()
     lines: List[str] = []
     for line in graph.to_str().splitlines():

@@ -1,4 +1,4 @@
-"""Ready-made recognisers, which the recipes are compared with: Whisper as it is, and PocketSphinx with its English model."""
+"""Ready-made recognisers to compare recipes with: Whisper without changes, and PocketSphinx with its English model."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,38 +14,38 @@ from utils.features.whisper import RATE, WINDOW, Placement
 from utils.features.whisper_model import whisper_folder
 from utils.text.normalise import normaliser
 
-MORE_TOKENS = 8  # of a window, beside those that its seconds allow
+MORE_TOKENS = 8  # of a window, in addition to those for its seconds
 
 
 class Whisper:
-    """A Whisper model of any size through faster-whisper: beam search at temperature 0, without the fallback that samples.
+    """A Whisper model of any size with faster-whisper: beam search at temperature 0, without the fallback to sampling.
 
-    What a window of 30 s may be told in is bounded by its speech: where the search would repeat itself, the fallback is what
-    ends it otherwise. Everything else is as faster-whisper has it: audio filled up to 30 s, timestamps, the language told. It is
-    loaded with the first utterance, so after the fork of a worker process.
+    That fallback would also stop endless repetitions; here the number of tokens of a window is bounded by the length of its
+    speech. The rest follows faster-whisper: audio padded to 30 s, timestamps, a given language. The model is loaded with the
+    first utterance, that is, in the worker process.
     """
 
     def __init__(self, config: SimpleNamespace, device: str, languages: Set[str]) -> None:
-        """Raises UserError: no model there, or a compute type that the device hasn't."""
+        """Raises UserError: there is no model, or the device lacks the compute type."""
         self.place = Placement(config.compute_type, device, "ready")
         self.folder = whisper_folder(config.model, "ready")
         if not (self.folder / "tokenizer.json").is_file():
             raise UserError(
-                f"ready.model={self.folder} has no tokenizer.json, which recognising needs beside the encoder's files"
+                f"ready.model={self.folder} has no tokenizer.json, which recognition needs in addition to the encoder's files"
             )
         self.bytes = (self.folder / "model.bin").stat().st_size
         self.beam, self.tokens = config.beam, config.tokens
         self.model: Any = None  # a faster_whisper.WhisperModel, once it is loaded
 
     def words(self, samples: np.ndarray, language: str, seconds: Dict[str, float]) -> str:
-        """What is said in samples (S,) float32 at 16 kHz; the seconds of encoder and search are added to `seconds`.
+        """Recognise samples (S,), float32 at 16 kHz; adds the seconds of encoder and search to `seconds`.
 
         Raises:
           UserError: the model doesn't know the language.
         """
         self._load()
         if language not in self.model.supported_languages:
-            raise UserError(f"ready.model={self.folder} doesn't know the language '{language}': take a multilingual model")
+            raise UserError(f"ready.model={self.folder} doesn't know the language '{language}': use a multilingual model")
         own: Dict[str, float] = {}
         self.model.spent = own
         with timed(own, "beam"):
@@ -64,7 +64,7 @@ class Whisper:
         from faster_whisper import WhisperModel
 
         class Timed(WhisperModel):
-            """Times its encoder apart."""
+            """Measures the time of its encoder separately."""
 
             spent: Dict[str, float] = {}
 
@@ -79,7 +79,7 @@ class Whisper:
 
 
 class PocketSphinx:
-    """PocketSphinx with the English acoustic model, dictionary and trigram that its package brings; an utterance at once."""
+    """PocketSphinx with the English acoustic model, dictionary and trigram of its package; decodes whole utterances."""
 
     def __init__(self, config: SimpleNamespace, device: str, languages: Set[str]) -> None:
         """Raises UserError: the package is missing, or the corpus is not English."""
@@ -88,21 +88,19 @@ class PocketSphinx:
         except ImportError as error:
             raise UserError(f"the system pocketsphinx needs its package ({error}); utils/setup.sh installs it") from None
         if languages != {"en"}:
-            raise UserError(
-                f"pocketsphinx comes with an English model alone, and the corpus is in {', '.join(sorted(languages))}"
-            )
+            raise UserError(f"pocketsphinx has only an English model, and the corpus is in {', '.join(sorted(languages))}")
         self.bytes = sum(path.stat().st_size for path in Path(pocketsphinx.get_model_path("en-us")).rglob("*") if path.is_file())
         self.decoder: Any = None
 
     def words(self, samples: np.ndarray, language: str, seconds: Dict[str, float]) -> str:
-        """What is said in samples (S,) float32 at 16 kHz; the seconds of it all are added to `seconds`."""
+        """Recognise samples (S,), float32 at 16 kHz; adds the seconds to `seconds`."""
         if self.decoder is None:
             import pocketsphinx
 
             self.decoder = pocketsphinx.Decoder(samprate=float(RATE), cmn="batch", loglevel="FATAL")
         pcm = (np.clip(samples, -1.0, 1.0) * 32767).astype(np.int16).tobytes()
         with timed(seconds, "beam"):
-            self.decoder.reinit_feat()  # else what was heard before changes what is found
+            self.decoder.reinit_feat()  # otherwise earlier utterances change the result
             self.decoder.start_utt()
             self.decoder.process_raw(pcm, no_search=False, full_utt=True)
             self.decoder.end_utt()
@@ -114,7 +112,7 @@ SYSTEMS: Dict[str, Callable[[SimpleNamespace, str, Set[str]], Any]] = {"whisper"
 
 
 def recognise(recogniser: Any, cuts: Sequence[Any], normaliser_name: str, out: Path) -> None:
-    """Recognise some cuts and write `<out>.json`: ids, references, hypotheses after the corpus's normaliser, seconds."""
+    """Recognise some cuts and write them as a piece (utils/decode/pieces.py); hypotheses pass the normaliser of the corpus."""
     seconds: Dict[str, float] = {}
     found: List[List[str]] = []
     for cut in cuts:

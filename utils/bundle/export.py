@@ -1,4 +1,4 @@
-"""A trained model as a folder that needs neither the recipe nor the training data."""
+"""Export of a trained model: ONNX and the table of word vectors."""
 
 import inspect
 import warnings
@@ -14,11 +14,11 @@ from utils.core.errors import UserError
 from utils.core.files import atomic_path
 from utils.nn.model import AcousticModel
 
-TOLERANCE = 1e-3  # between torch and ONNX Runtime, of log-probabilities
+TOLERANCE = 1e-3  # largest difference between torch and ONNX Runtime, of log-probabilities
 
 
 class Flat(nn.Module):
-    """The model with a tuple of tensors for an output, as ONNX wants it."""
+    """The model with a tuple of tensors as output, as ONNX needs it."""
 
     def __init__(self, model: AcousticModel) -> None:
         super().__init__()
@@ -31,20 +31,20 @@ class Flat(nn.Module):
 
 
 def output_names(model: AcousticModel) -> List[str]:
-    """Fields of utils.nn.model.Output that this model fills; the lengths always."""
+    """The fields of utils.nn.model.Output that this model fills; always with the lengths."""
     names = (["subword"] if model.subword is not None else []) + (["frames", "blank"] if model.word is not None else [])
     return names + ["subword_lengths", "word_lengths"]
 
 
 def export_onnx(model: AcousticModel, feature_dim: int, path: Path) -> float:
-    """Write the network as ONNX (any batch size and length) and check it against torch on other sizes than it was traced with.
+    """Write the network as ONNX, for any batch size and length, and check it against torch on other sizes than the traced one.
 
     Returns:
-      the largest difference seen.
+      the largest difference found.
     Raises:
-      UserError: ONNX Runtime says something else than torch.
+      UserError: the outputs of ONNX Runtime and torch differ.
     """
-    flat, names = Flat(model).eval(), output_names(model)  # eval: exporting restores the mode that it found
+    flat, names = Flat(model).eval(), output_names(model)  # eval: exporting restores the mode from before
     x, lengths = torch.randn(2, 96, feature_dim), torch.tensor([96, 80])
     old_exporter = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
     with atomic_path(path) as temporary, warnings.catch_warnings():
@@ -72,7 +72,7 @@ def export_onnx(model: AcousticModel, feature_dim: int, path: Path) -> float:
 
 
 def difference(flat: Flat, feature_dim: int, path: Path) -> float:
-    """Largest difference between torch and ONNX Runtime on three utterances of unlike lengths."""
+    """Largest difference between torch and ONNX Runtime on three utterances of different lengths."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -1,8 +1,8 @@
-"""Hypotheses of the sub-word lattice, of the word lattice, and proposed ones, in one list, all scored alike.
+"""One n-best list of the hypotheses of the sub-word lattice, of the word lattice, and of proposals, all scored in the same way.
 
-The two lattices' own scores can't be compared: one head's frames against the other's, and one n-gram order against the other.
-So each hypothesis gets the sub-word head's total CTC score, over all alignments and pronunciations, and the score of
-the training text's n-gram model.
+The scores of the two lattices can't be compared: they come from different heads and n-gram orders. So each hypothesis gets the
+total CTC score of the sub-word head, over all alignments and pronunciations, and the score of the n-gram model of the training
+text.
 """
 
 import math
@@ -19,10 +19,11 @@ from utils.lang.ngram import read_arpa
 from utils.lang.vocabulary import unseen
 
 Ends = List[Tuple[int, int]]  # CTC states in which a hypothesis may end, and their labels
-Block = Tuple[np.ndarray, np.ndarray, np.ndarray]  # states in a row: labels, whether one before leads here, or two before
-SCALED_EVERY = 8  # frames; with the two bounds below, no number gets so small that arithmetic on it is slow
-FLOOR = -40.0  # of a frame's log-probabilities
-NEGLIGIBLE = 1e-60  # share of the whole probability that counts as none
+# A chain of states: their labels, whether the state before leads here, and whether the one before that does.
+Block = Tuple[np.ndarray, np.ndarray, np.ndarray]
+SCALED_EVERY = 8  # frames; together with the two bounds below this avoids denormal numbers, which are slow
+FLOOR = -40.0  # log-probabilities are clamped to it
+NEGLIGIBLE = 1e-60  # smaller shares of the total probability become 0
 BLANK: Block = (np.array([0]), np.array([False]), np.array([False]))
 
 
@@ -30,7 +31,7 @@ class Candidates:
     """Joins n-best lists."""
 
     def __init__(self, lang: Path, lexicon: Lexicon, more: Sequence[str] = ()) -> None:
-        """lang: the folder of stage 2; more: words of `lexicon` that it lacks."""
+        """lang: a lang folder; more: words of `lexicon` that it lacks."""
         self.lexicon = lexicon
         self.lm = read_arpa(lang / "lm.arpa").with_words(more, unseen(lang))
         self.blocks: Dict[int, List[Block]] = {}
@@ -44,15 +45,15 @@ class Candidates:
         lm_scale: float,
         proposed: Sequence[Tuple[int, ...]] = (),
     ) -> List[Hypothesis]:
-        """One list of what any has, best first by `am + lm_scale * lm`.
+        """All hypotheses in one list, best first by `am + lm_scale * lm`.
 
-        Dropped is what the sub-word head finds no alignment for; where that is all, `subword` comes back as it is.
+        Hypotheses without an alignment in the sub-word head are dropped; if that leaves none, `subword` is returned unchanged.
 
         Args:
           subword, word: n-best lists of the two lattices of one utterance; times of `word` are frames of the word head.
           log_probs: (T, units), of the sub-word head, blank first.
           frame_ratio: frames of the word head a frame of the sub-word head.
-          proposed: word ids of further hypotheses, for which no times are known.
+          proposed: word ids of further hypotheses, whose times are not known.
         """
         times: Dict[Tuple[int, ...], Tuple[int, ...]] = {}
         for path in subword:
@@ -70,9 +71,9 @@ class Candidates:
         return sorted(joined, key=lambda p: -(p.am + lm_scale * p.lm)) or list(subword)
 
     def totals(self, log_probs: Tensor, hypotheses: Sequence[Tuple[int, ...]]) -> List[float]:
-        """log p(words | speech) of the sub-word head for each hypothesis of word ids; -inf where there is no alignment.
+        """log p(words | speech) of the sub-word head for each hypothesis of word ids; -inf if there is no alignment.
 
-        CTC's forward recursion (Graves et al. 2006) over the states of all hypotheses at once, scaled frame by frame.
+        CTC's forward recursion (Graves et al. 2006) over the states of all hypotheses at once, rescaled every few frames.
 
         Args:
           log_probs: (T, units), blank first.
@@ -98,10 +99,10 @@ class Candidates:
 
 
 class Trie:
-    """CTC states of several hypotheses, which share those of a common beginning. State 0 is the blank before the first word."""
+    """CTC states of several hypotheses; common prefixes share states. State 0 is the blank before the first word."""
 
     def __init__(self, lexicon: Lexicon, spoken: Dict[int, List[Block]]) -> None:
-        """spoken: pronunciations of words met so far, which grows."""
+        """spoken: pronunciations of words, a cache that this fills."""
         self.lexicon = lexicon
         self.pronunciations = spoken
         self.blocks: List[Block] = [BLANK]
@@ -110,7 +111,7 @@ class Trie:
         self.nodes: Dict[Tuple[int, ...], Ends] = {(): [(0, 0)]}
 
     def ends(self, words: Tuple[int, ...]) -> Ends:
-        """Where these words have been said: in the blank behind them, or in the last unit of one of the pronunciations."""
+        """States in which these words are complete: the blank after them, and the last unit of the last word's pronunciations."""
         if words not in self.nodes:
             before = self.ends(words[:-1])
             last = [self._add(block, before) for block in self._spoken(words[-1])]
@@ -118,7 +119,7 @@ class Trie:
         return self.nodes[words]
 
     def steps(self) -> Tuple[np.ndarray, csr_matrix]:
-        """All states' labels, and a matrix (states, states) that is 1 where the first state may follow the second."""
+        """The labels of all states, and a matrix (states, states): 1 where the row's state may follow the column's."""
         labels, one, two = (np.concatenate(part) for part in zip(*self.blocks))
         every, ones, twos = np.arange(self.size), np.nonzero(one)[0], np.nonzero(two)[0]
         to, source = np.array(self.arcs, dtype=np.int64).reshape(-1, 2).T
@@ -127,14 +128,14 @@ class Trie:
         return labels, csr_matrix((np.ones(len(rows)), (rows, columns)), (self.size,) * 2)
 
     def _spoken(self, word: int) -> List[Block]:
-        """The word's pronunciations: units with a blank between any two."""
+        """Pronunciations of a word: units with a blank between any two."""
         if word not in self.pronunciations:
             spoken = self.lexicon.pronunciations[self.lexicon.words[word - 1]]
             self.pronunciations[word] = [_block(units) for units in dict.fromkeys(map(tuple, spoken))]
         return self.pronunciations[word]
 
     def _add(self, block: Block, before: Ends) -> Tuple[int, int]:
-        """New states, the first of which may follow those of `before` that are of another label; returns the last one."""
+        """Add states after those of `before` (except where the label would repeat); returns the last state and its label."""
         labels = block[0]
         first, last = int(labels[0]), int(labels[-1])
         self.arcs += [(self.size, state) for state, label in before if label != first]
@@ -147,5 +148,5 @@ def _block(units: Sequence[int]) -> Block:
     labels = np.zeros(2 * len(units) - 1, dtype=np.int64)
     labels[::2] = units
     one, two = np.arange(len(labels)) > 0, np.zeros(len(labels), dtype=bool)
-    two[2::2] = labels[2::2] != labels[:-2:2]  # no blank is needed between units that differ
+    two[2::2] = labels[2::2] != labels[:-2:2]  # different units need no blank between them
     return labels, one, two

@@ -1,4 +1,4 @@
-"""First pass: network, greedy words, k2 lattices. One batch is one piece of work, whole on disk or absent."""
+"""First pass: the network, greedy words, k2 lattices. A batch is written as one piece, which is complete or absent."""
 
 import logging
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ from utils.vectors.wordvec import WordTable, word_scores
 
 log = logging.getLogger("nuptse.decode")
 BATCH_SECONDS = 60.0
-WORD_FRAME = 0.08  # seconds, about
-SCORES = 1.5e7  # frames x words that a batch has scores for at most, unless one utterance has more: 60 MB in float32
+WORD_FRAME = 0.08  # seconds, roughly, a frame of the word head
+SCORES = 1.5e7  # most frames x words in a batch, unless one utterance has more: 60 MB in float32
 
 
 @dataclass
 class FirstPassDecoder:
-    """What decoding a batch needs. `graphs` maps a decoding's name (lattice, word_lattice) to its k2 graph."""
+    """Decodes batches. `graphs` maps the name of a decoding (lattice, word_lattice) to its k2 graph."""
 
     model: AcousticModel
     features: Features
@@ -37,10 +37,10 @@ class FirstPassDecoder:
     table: Optional[WordTable]  # of all words; None without a word head
     config: SimpleNamespace  # the group `decode`
     device: str
-    whole: Optional[Any] = None  # the whole n-gram model as an acceptor, where the sub-word graph has a part of it
+    whole: Optional[Any] = None  # the whole n-gram model as an acceptor, if the sub-word graph has only a part of it
 
     def batch_seconds(self) -> float:
-        """Audio in a batch: less where the vocabulary is large, so that memory stays bounded."""
+        """Seconds of audio in a batch: fewer if the vocabulary is large, so that memory stays bounded."""
         words = 0 if self.table is None else len(self.table.vectors)
         return min(BATCH_SECONDS, SCORES * WORD_FRAME / max(words, 1))
 
@@ -102,18 +102,18 @@ class FirstPassDecoder:
 
 
 def first_pass_graph(path: Path, lm_scale: float, device: str) -> Any:
-    """A graph with its LM scores times `lm_scale`; the attribute `lm_scores` keeps them as they were."""
+    """A graph with its LM scores multiplied by `lm_scale`; the attribute `lm_scores` stays unscaled."""
     graph = load_fsa(path)
     graph.scores = graph.scores + (lm_scale - 1) * graph.lm_scores
     return graph.to(device)
 
 
 def lattices(log_probs: Tensor, lengths: Tensor, graph: Any, config: SimpleNamespace) -> Any:
-    """k2's pruned search; where it loses all paths of an utterance, again with a beam of twice and four times the width.
+    """k2's pruned search; repeated with a beam twice and four times as wide if all paths of an utterance are lost.
 
     Args:
       log_probs: (N, T, symbols), blank first.
-      lengths: (N,), not ascending.
+      lengths: (N,), frames, in descending order.
       graph: its labels are the symbols.
       config: the group `decode`.
     Returns:
@@ -137,10 +137,10 @@ def lattices(log_probs: Tensor, lengths: Tensor, graph: Any, config: SimpleNames
 
 
 def lattices_of_words(log_probs: Tensor, lengths: Tensor, graph: Any, config: SimpleNamespace) -> Any:
-    """`lattices` over words, of which only those are searched that the beam may reach: of many few are.
+    """`lattices` over words; only the words that the beam can reach are searched, usually few of many.
 
-    A first search has the words that come within the output beam of a frame's best. In the second are those that in some frame
-    come within the beam of its best path.
+    A first search uses the words that come within the output beam of the best word of a frame. The second uses those that in some
+    frame come within the beam of the first search's best path.
 
     Args:
       graph: of `compile_word_graph`.
@@ -150,7 +150,7 @@ def lattices_of_words(log_probs: Tensor, lengths: Tensor, graph: Any, config: Si
     best = k2.shortest_path(lattices(log_probs[..., ids], lengths, part, config), use_double_scores=True)
     path = log_probs.new_zeros(log_probs.shape[:2])
     edges = arc_edges(best).tolist()
-    for row, start, end in zip(path, edges, edges[1:]):  # an arc a frame and a final one; none where all paths are lost
+    for row, start, end in zip(path, edges, edges[1:]):  # one arc a frame and a final one; no arcs if all paths are lost
         row[: max(end - start - 1, 0)] = best.scores[start : end - 1]
     part, ids = within_reach(log_probs, path, lengths, graph, config.beam)
     found = lattices(log_probs[..., ids], lengths, part, config)
@@ -159,15 +159,15 @@ def lattices_of_words(log_probs: Tensor, lengths: Tensor, graph: Any, config: Si
 
 
 def within_reach(log_probs: Tensor, path: Tensor, lengths: Tensor, graph: Any, beam: float) -> Tuple[Any, Tensor]:
-    """The part of a word graph that says words which in some frame score, with the LM, at most `beam` less than a path there.
+    """The part of a word graph with the words that in some frame score, with the LM, at most `beam` less than a path there.
 
     Args:
       log_probs: (N, T, 1 + words), blank first.
-      path: (N, T), its scores.
+      path: (N, T), scores of the path.
       lengths: (N,).
       graph: of `compile_word_graph`.
     Returns:
-      (the graph without the arcs of the others, its labels places in `ids`; ids (W,), ascending, blank first).
+      the graph without the other words, with places in `ids` as labels; ids (W,), ascending, blank first.
     """
     k2 = need_k2()
     spoken = [(scores[:frames], row[:frames, None]) for scores, row, frames in zip(log_probs, path, lengths.tolist())]
@@ -188,7 +188,7 @@ def within_reach(log_probs: Tensor, path: Tensor, lengths: Tensor, graph: Any, b
 
 
 def best_paths(found: Any) -> List[List[int]]:
-    """Word ids of each lattice's best path; none for an empty lattice."""
+    """Word ids of the best path of each lattice; empty for an empty lattice."""
     import k2
 
     best = k2.shortest_path(found, use_double_scores=True)

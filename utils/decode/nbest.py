@@ -10,13 +10,13 @@ from utils.lang.hypothesis import Hypothesis
 
 
 def nbest(lattices: Any, paths: int, scale: float, lm_scale: float) -> List[List[Hypothesis]]:
-    """Sample paths from each lattice, join those of the same words, best first; the lattice's best path is always among them.
+    """Sample paths from each lattice and merge those with the same words; best first, always with the best path of the lattice.
 
     Args:
       lattices: k2.FsaVec with the attributes `lm_scores` and `aux_labels`.
-      paths: to sample for each lattice.
-      scale: of the lattice's scores while sampling; below 1 the paths vary more.
-      lm_scale: of the LM in the lattice's scores, taken out of `am`.
+      paths: number of paths to sample from each lattice.
+      scale: factor of the scores while sampling; below 1 the paths vary more.
+      lm_scale: factor of the LM in the scores of the lattices, which is taken out for `am`.
     """
     import k2
 
@@ -47,7 +47,7 @@ def nbest(lattices: Any, paths: int, scale: float, lm_scale: float) -> List[List
 
 
 def _numbered(lattices: Any) -> Any:
-    """A copy whose arcs know their number."""
+    """A copy whose arcs have their number as an attribute."""
     copy = lattices.clone()
     copy.arc_number = torch.arange(copy.num_arcs, dtype=torch.int32)
     return copy
@@ -56,12 +56,12 @@ def _numbered(lattices: Any) -> Any:
 def _paths(
     arcs: np.ndarray, starts: np.ndarray, scores: np.ndarray, lm: np.ndarray, values: np.ndarray, splits: np.ndarray
 ) -> Iterator[Tuple[int, Tuple[int, ...], Tuple[int, ...], float, float]]:
-    """Of each path: number of arcs, words, the frame of each, score, LM score.
+    """For each path: number of arcs, words, the frame of each word, score, LM score.
 
     Args:
-      arcs: all paths' arcs, one after the other; those of path n are starts[n] .. starts[n + 1].
+      arcs: of all paths, concatenated; those of path n are starts[n] .. starts[n + 1].
       scores, lm: (num_arcs,), of the lattices.
-      values, splits: as `arc_labels` gives them.
+      values, splits: from `arc_labels`.
     """
     counts = splits[arcs + 1] - splits[arcs]
     places = np.repeat(np.arange(len(arcs)), counts)  # of each word

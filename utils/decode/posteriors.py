@@ -6,24 +6,24 @@ import numpy as np
 
 from utils.decode.word_lattice import WordLattice
 
-NEGLIGIBLE = 1e-4  # arcs whose best path is less probable than this share of the best path's probability are dropped
+NEGLIGIBLE = 1e-4  # arcs are dropped if their best path is less probable than this share of the best path of all
 
 
 def word_posteriors(lattice: WordLattice, scores: np.ndarray, words: Sequence[int]) -> List[float]:
-    """Posterior of each word of a hypothesis: the probability that the lattice has the same word at its place.
+    """Posterior of each word of a hypothesis: the probability that the lattice has the same word in its place.
 
     All paths are aligned with the hypothesis at once, by the recursion of Xu, Povey, Mangu and Zhu 2011 ("Minimum Bayes risk
     decoding and system combination based on a recursion for edit distance").
 
     Args:
       lattice: with at least one arc.
-      scores: (A,), natural log, scaled as flat as a posterior should be.
+      scores: (A,), natural log, scaled so that they give calibrated posteriors.
       words: word ids, without 0; usually those of the best path.
     """
     likely = lattice.within(scores, -np.log(NEGLIGIBLE))
     lattice, scores = lattice.kept(likely), scores[likely]
     ahead = lattice.ahead(scores)
-    shares = np.exp(ahead[lattice.source] + scores - ahead[lattice.target])  # of an arc among those into its node
+    shares = np.exp(ahead[lattice.source] + scores - ahead[lattice.target])  # share of an arc among those into its node
     slots = np.zeros(2 * len(words) + 1, dtype=np.int64)  # an empty slot between any two words, for insertions
     slots[1::2] = words
     vocabulary, posteriors = _aligned(lattice, shares, slots)
@@ -34,7 +34,7 @@ def extended(errors: np.ndarray, words: np.ndarray, slots: np.ndarray) -> np.nda
     """Edit distances after one more arc, for A arcs at once.
 
     Args:
-      errors: (A, Q + 1), from the paths before each arc to the first 0 .. Q slots.
+      errors: (A, Q + 1), between the paths before each arc and the first 0 .. Q slots.
       words: (A,), the arcs' words; 0 for none.
       slots: (Q,), words; 0 for an empty slot, which costs nothing to skip.
     Returns:
@@ -58,7 +58,7 @@ def oracle(lattice: WordLattice, reference: Sequence[int]) -> int:
 
 
 def _aligned(lattice: WordLattice, shares: np.ndarray, slots: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """Align the lattice's paths with slots (Q,), 0 for an empty one.
+    """Align the paths of the lattice with slots (Q,), 0 for an empty one.
 
     Args:
       shares: (A,), probability of each arc among those into its target node.
@@ -67,7 +67,7 @@ def _aligned(lattice: WordLattice, shares: np.ndarray, slots: np.ndarray) -> Tup
     """
     vocabulary = np.unique(np.concatenate(([0], slots, lattice.words)))
     column, count = np.searchsorted(vocabulary, lattice.words), len(slots)
-    expected = np.zeros((len(lattice.frames), count + 1))  # edit distance from the paths into a node to the first slots
+    expected = np.zeros((len(lattice.frames), count + 1))  # edit distance between the paths into a node and the first slots
     expected[0] = np.concatenate(([0], np.cumsum(slots != 0)))
     steps = []
     for arcs, nodes, firsts in lattice.by_level():
@@ -78,7 +78,7 @@ def _aligned(lattice: WordLattice, shares: np.ndarray, slots: np.ndarray) -> Tup
         other = np.minimum(before[:, 1:] + (words != 0)[:, None], here[:, :-1] + (slots != 0))
         matched = match <= other
         steps.append((arcs, matched, ~matched & (before[:, 1:] + (words != 0)[:, None] <= here[:, 1:])))
-    back = np.zeros_like(expected)  # probability of being at a node with so many slots filled
+    back = np.zeros_like(expected)  # probability of reaching a node with so many slots filled
     back[-1, -1] = 1.0
     found = np.zeros((count, len(vocabulary)))
     for arcs, matched, stays in reversed(steps):
@@ -92,5 +92,5 @@ def _aligned(lattice: WordLattice, shares: np.ndarray, slots: np.ndarray) -> Tup
             found[slot, 0] += flow[skipped].sum()
             here[:, slot] += flow * skipped
         np.add.at(back[:, 0], source, here[:, 0])
-    found[:, 0] += np.cumsum(back[0, ::-1])[:-1][::-1]  # at the start node every slot that is left is empty
+    found[:, 0] += np.cumsum(back[0, ::-1])[:-1][::-1]  # at the start node all remaining slots are empty
     return vocabulary, found

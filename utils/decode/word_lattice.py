@@ -10,28 +10,28 @@ import numpy as np
 
 from utils.lang.fsa import arc_labels
 
-TINY = 1e-6  # of rounding
-PLACES = 1000  # words that one arc of a k2 lattice may carry
+TINY = 1e-6  # rounding errors
+PLACES = 1000  # most words on one arc of a k2 lattice
 
 
 @dataclass
 class WordLattice:
-    """One utterance. Nodes are where a word is entered, in topological order: the first is the beginning, the last the end."""
+    """The lattice of one utterance. A node is where a word is entered; they are in topological order, from start to end."""
 
     frames: np.ndarray  # (N,), of each node
     levels: np.ndarray  # (N,), ascending; no arc joins two nodes of one level
     source: np.ndarray  # (A,), node of each arc
     target: np.ndarray  # (A,), ascending
-    words: np.ndarray  # (A,), word ids; 0 where none is said, before the first
+    words: np.ndarray  # (A,), word ids; 0 before the first word
     am: np.ndarray  # (A,), acoustic score of the best alignment, natural log
     lm: np.ndarray  # (A,), the graph's LM score, unscaled
 
     def spans(self) -> Tuple[np.ndarray, np.ndarray]:
-        """First frame of each arc and the one behind its last: (A,), (A,)."""
+        """First frame of each arc, and the frame after its last: (A,), (A,)."""
         return self.frames[self.source], self.frames[self.target]
 
     def ahead(self, scores: np.ndarray, best: bool = False) -> np.ndarray:
-        """Log of the sum over paths from the beginning to each node, or the best path's score: (N,).
+        """Log of the sum over paths from the start to each node, or the score of the best path: (N,).
 
         Args:
           scores: (A,), natural log.
@@ -43,7 +43,7 @@ class WordLattice:
         return total
 
     def behind(self, scores: np.ndarray, best: bool = False) -> np.ndarray:
-        """The same from each node to the end: (N,)."""
+        """As `ahead`, from each node to the end: (N,)."""
         total = np.full(len(self.frames), -np.inf)
         total[-1] = 0.0
         order = np.argsort(self.source, kind="stable")
@@ -54,7 +54,7 @@ class WordLattice:
         return total
 
     def posteriors(self, scores: np.ndarray) -> np.ndarray:
-        """Share of each arc in the probability of all paths: (A,)."""
+        """Posterior of each arc: its share of the probability of all paths, (A,)."""
         ahead = self.ahead(scores)
         return np.exp(ahead[self.source] + scores + self.behind(scores)[self.target] - ahead[-1])
 
@@ -74,7 +74,7 @@ class WordLattice:
         return ahead[self.source] + scores + behind[self.target] >= ahead[-1] - beam - TINY
 
     def kept(self, arcs: np.ndarray) -> "WordLattice":
-        """The lattice with some arcs alone: (A,) bool, where each that is kept lies on a path of such."""
+        """The lattice with some of its arcs: (A,) bool. Each kept arc must lie on a path of kept arcs."""
         there = np.arange(len(self.frames)) == 0
         there[self.source[arcs]] = there[self.target[arcs]] = True
         number = np.cumsum(there) - 1
@@ -82,10 +82,10 @@ class WordLattice:
         return WordLattice(self.frames[there], self.levels[there], *ends, self.words[arcs], self.am[arcs], self.lm[arcs])
 
     def occurrences(self, posteriors: np.ndarray, floor: float) -> List[Tuple[int, int, int, float]]:
-        """Where each word is probably said: word id, first frame, the one behind the last, posterior; in order of time.
+        """Where each word is probably said: word id, first frame, frame after the last, posterior; in order of time.
 
-        A word's posterior in a frame is the sum over its arcs there; a run of frames in which that is above `floor` is one
-        occurrence, with the highest of them (Wessel et al. 2001).
+        The posterior of a word in a frame is the sum over its arcs there. Consecutive frames with a posterior above `floor` are
+        one occurrence, which gets the highest of them (Wessel et al. 2001).
         """
         starts, ends = self.spans()
         frames, found = int(self.frames[-1]) + 1, []
@@ -100,7 +100,7 @@ class WordLattice:
         return sorted(found, key=lambda hit: hit[1:3])
 
     def by_level(self) -> List[Tuple[slice, np.ndarray, np.ndarray]]:
-        """Level by level: the arcs that lead there, the nodes, and where among these arcs those of each node begin."""
+        """For each level: the arcs into it, its nodes, and where among these arcs those of each node begin."""
         out = []
         for arcs in _runs(self.levels[self.target]):
             firsts = _firsts(self.target[arcs])
@@ -111,23 +111,23 @@ class WordLattice:
 def word_lattices(lattices: Any, lm_scale: float, beam: float) -> List[WordLattice]:
     """Word lattices of k2 lattices whose paths have one arc a frame, as `utils.decode.first_pass.lattices` makes them.
 
-    Paths that differ in the alignment alone are one, with the score of the best.
+    Paths that differ only in their alignment become one, with the score of the best.
 
     Args:
       lattices: k2.FsaVec with the attributes `lm_scores` and `aux_labels`.
-      lm_scale: of the LM in the lattices' scores.
-      beam: how far below the best path's score that of the best path through an arc may be.
+      lm_scale: factor of the LM in the scores of the lattices.
+      beam: how far the best path through an arc may be below the best path of the lattice.
     Returns:
-      one an utterance; of an empty lattice one of a single node.
+      a lattice for each utterance; one with a single node for an empty lattice.
     """
     edges, owner, source, destination, gaps = _states(lattices)
     values, splits = arc_labels(lattices)
     kept = np.flatnonzero(gaps <= beam)
-    first = np.searchsorted(source[kept], np.arange(edges[-1] + 1))  # among those kept, of each state
+    first = np.searchsorted(source[kept], np.arange(edges[-1] + 1))  # of the arcs that leave each state, among those kept
     degree, destination, counts = np.diff(first), destination[kept], np.diff(splits)[kept]
     scores, lm = (part.detach().double().numpy()[kept] for part in (lattices.scores, lattices.lm_scores))
 
-    nodes, there = _Nodes(len(edges) - 1), np.unique(owner[kept])  # those not empty
+    nodes, there = _Nodes(len(edges) - 1), np.unique(owner[kept])  # lattices that are not empty
     arcs = [(np.zeros(0, dtype=np.int64),) * 2 + (np.zeros(0),) * 2]  # source, target, score, LM
     state, origin, total, grammar = edges[there], there, np.zeros(len(there)), np.zeros(len(there))
     frame = 0
@@ -144,7 +144,7 @@ def word_lattices(lattices: Any, lm_scale: float, beam: float) -> List[WordLatti
         total, grammar = total[entry] + scores[arc], grammar[entry] + lm[arc]
         silent = counts[arc] == 0
         after = [(state[silent], origin[silent], total[silent], grammar[silent])]
-        for length in np.unique(counts[arc[~silent]]).tolist():  # words on one arc, nearly always one
+        for length in np.unique(counts[arc[~silent]]).tolist():  # number of words on an arc, nearly always one
             own = counts[arc] == length
             key = state[own] if length == 1 else -1 - arc[own]
             for place in range(length):
@@ -176,23 +176,23 @@ def _states(lattices: Any) -> Tuple[np.ndarray, ...]:
 
 
 class _Nodes:
-    """Nodes of all lattices, as they are met."""
+    """Nodes of all lattices, in the order in which they are found."""
 
     def __init__(self, utterances: int) -> None:
-        """With the beginnings of so many utterances."""
+        """With the start nodes of this number of utterances."""
         begin = np.zeros(utterances, dtype=np.int64)
         self.owner, self.count = np.arange(utterances), utterances
         self.parts = [(self.owner, begin, begin, begin - 1)]  # utterance, word, frame, level
 
     def utterance(self, nodes: np.ndarray) -> np.ndarray:
-        """Of each node."""
+        """The utterance of each node."""
         return self.owner[nodes]
 
     def add(self, utterance: np.ndarray, word: np.ndarray, frame: int, key: np.ndarray, place: int = 0) -> np.ndarray:
-        """The node of each entry; those of one key and word are one.
+        """The node of each entry; entries with the same key and word share a node.
 
         Args:
-          place: of the word among those of one arc.
+          place: of the word on its arc.
         """
         both, first, number = np.unique(np.stack((key, word)), axis=1, return_index=True, return_inverse=True)
         frames = np.full(both.shape[1], frame)
@@ -202,7 +202,7 @@ class _Nodes:
         return self.count - both.shape[1] + number.reshape(-1)
 
     def lattices(self, arcs: Sequence[Tuple[np.ndarray, ...]], count: int, lm_scale: float) -> List[WordLattice]:
-        """All `count` lattices, from what joins the nodes: source, target, score, LM score."""
+        """All `count` lattices. arcs: source, target, score and LM score, between these nodes."""
         utterance, word, frame, level = (np.concatenate(part) for part in zip(*self.parts))
         order = np.lexsort((level, utterance))
         number = np.empty(len(order), dtype=np.int64)
@@ -223,7 +223,7 @@ class _Nodes:
 
 
 def _best(one: np.ndarray, two: np.ndarray, score: np.ndarray, lm: np.ndarray) -> Tuple[np.ndarray, ...]:
-    """Of the entries with the same first two, the one with the highest score; sorted by the second."""
+    """Among entries with the same `one` and `two`, the one with the highest score; sorted by `two`."""
     order = np.lexsort((-score, one, two))
     one, two = one[order], two[order]
     kept = np.ones(len(one), dtype=bool)
@@ -232,7 +232,7 @@ def _best(one: np.ndarray, two: np.ndarray, score: np.ndarray, lm: np.ndarray) -
 
 
 def _gathered(values: np.ndarray, firsts: np.ndarray, best: bool) -> np.ndarray:
-    """Log of the sum, or the maximum, of each run of values that begins at one of `firsts`."""
+    """Log of the sum, or the maximum, of the runs of values that begin at `firsts`."""
     highest = np.maximum.reduceat(values, firsts)
     if best:
         return highest
@@ -241,11 +241,11 @@ def _gathered(values: np.ndarray, firsts: np.ndarray, best: bool) -> np.ndarray:
 
 
 def _firsts(values: np.ndarray) -> np.ndarray:
-    """Where runs of the same value begin."""
+    """Where runs of equal values begin."""
     return np.flatnonzero(np.diff(values, prepend=values[:1] - 1))
 
 
 def _runs(values: np.ndarray) -> List[slice]:
-    """Runs of the same value."""
+    """Runs of equal values."""
     edges = _firsts(values).tolist()
     return [slice(first, last) for first, last in zip(edges, [*edges[1:], len(values)])]

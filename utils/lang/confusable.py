@@ -1,4 +1,4 @@
-"""Which added words a model can't tell from others, said before anybody records audio."""
+"""Confusable words: added words that a model can hardly tell from others, found without audio."""
 
 import math
 from collections import defaultdict
@@ -10,13 +10,13 @@ from torch import Tensor
 from utils.lang.lexicon import Lexicon
 from utils.lang.packs import Pack
 
-LEAST = 0.02  # expected confusion that is worth a line
-MOST_WORDS = 10_000  # added words that are compared with one another; more are compared with the trained ones alone
+LEAST = 0.02  # smallest expected confusion that is reported
+MOST_WORDS = 10_000  # most added words that are compared with each other; more are only compared with the model's
 BLOCK = 4096
 
 
 def confusion(cosines: Tensor, scale: float) -> Tensor:
-    """The share of the probability that another word gets where speech lies exactly on the word's own vector.
+    """The share of the probability that another word gets if the speech lies exactly on the word's own vector.
 
     This is the two-word softmax of the word head: 1 / (1 + exp(scale (1 - cosine))), so 0.5 for words of the same vector.
     """
@@ -24,7 +24,7 @@ def confusion(cosines: Tensor, scale: float) -> Tensor:
 
 
 def confusions(vectors: Tensor, others: Tensor, scale: float) -> Iterator[Tuple[int, int, float]]:
-    """Pairs of rows with an expected confusion of `LEAST` at least, and what it is.
+    """Pairs of rows with an expected confusion of at least `LEAST`, with its value.
 
     Args:
       vectors: (n, dim), unit length; others: (m, dim) likewise.
@@ -39,7 +39,7 @@ def confusions(vectors: Tensor, others: Tensor, scale: float) -> Iterator[Tuple[
 
 
 def close_pairs(pack: Pack, lexicon: Lexicon, known: Tensor, scale: float) -> List[str]:
-    """A line for each added word that has the units of another word or whose vector is too close to one's, worst first.
+    """A line for each added word with the units of another word, or with a vector close to another's; worst first.
 
     Args:
       known: (V, dim), vectors of the lexicon's words.

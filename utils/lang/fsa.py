@@ -1,4 +1,4 @@
-"""The arcs of k2's vectors of FSAs as arrays."""
+"""Arcs of a k2.FsaVec as arrays."""
 
 from typing import Any, Tuple
 
@@ -7,7 +7,7 @@ import torch
 
 
 def some(lattices: Any, first: int, last: int) -> Any:
-    """Lattices `first` to `last`, not included, of a vector."""
+    """Lattices `first` to `last` (not included) of a k2.FsaVec."""
     import k2
 
     if (first, last) == (0, lattices.shape[0]):
@@ -16,16 +16,16 @@ def some(lattices: Any, first: int, last: int) -> Any:
 
 
 def arc_edges(fsas: Any) -> torch.Tensor:
-    """Where the arcs of each FSA of a vector begin, and where the last one's end: (N + 1,) int64.
+    """Where the arcs of each FSA of a k2.FsaVec begin, and where those of the last one end: (N + 1,) int64.
 
-    Taking one FSA out of the vector, k2's way to know, fails on ragged attributes where the last FSAs are empty.
+    Indexing the vector, the usual way to find out, fails on ragged attributes if the last FSAs are empty.
     """
     shape = fsas.arcs.shape()
     return shape.row_splits(2).long()[shape.row_splits(1).long()]
 
 
 def arc_labels(lattices: Any) -> Tuple[np.ndarray, np.ndarray]:
-    """Words of all arcs one after the other, and where each arc's begin: (W,), (num_arcs + 1,). An arc may carry several."""
+    """Words of all arcs, concatenated, and where those of each arc begin: (W,), (num_arcs + 1,). An arc may have several."""
     import k2
 
     labels = lattices.aux_labels

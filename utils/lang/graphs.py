@@ -1,6 +1,6 @@
 """Decoding graphs in k2: L, G, HLG over sub-word units, and the word graph.
 
-k2 is imported inside the functions: the rest of the project runs where there is no k2 for the machine.
+k2 is imported inside the functions, because the rest of the project also runs without it.
 """
 
 import io
@@ -20,7 +20,10 @@ Fsa = Any  # k2.Fsa
 
 
 def need_k2(what: str = "lattices", remedy: str = "install it as README says") -> Any:
-    """The k2 module; raises UserError, saying what needs it and how to do without, where it can't be imported."""
+    """The module k2. Raises UserError if it can't be imported.
+
+    what: what needs it; remedy: how to do without it.
+    """
     try:
         import k2
     except ImportError as error:
@@ -41,14 +44,14 @@ def load_fsa(path: Path, device: str = "cpu") -> Fsa:
 
 
 def save_fsa(fsa: Fsa, path: Path) -> None:
-    """Save a graph atomically; the same graph is the same bytes."""
-    buffer = io.BytesIO()  # torch writes the name of a file into it
+    """Save a graph atomically; equal graphs give equal bytes."""
+    buffer = io.BytesIO()  # torch would store the name of a file
     torch.save(fsa.as_dict(), buffer)
     write_bytes(path, buffer.getvalue())
 
 
 def grammar(arpa: Path, words: Path) -> Fsa:
-    """G of an ARPA model over words.txt: a transducer with #0 on the input side of back-off arcs; scores in natural log."""
+    """G of an ARPA model over words.txt: a transducer with #0 as input of back-off arcs; scores in natural log."""
     k2 = need_k2()
     import kaldilm
 
@@ -58,10 +61,10 @@ def grammar(arpa: Path, words: Path) -> Fsa:
 
 
 def lexicon_fst(lexicon: Lexicon, disambiguation: bool) -> Fsa:
-    """L: token sequences in, words out, any number of words.
+    """L: tokens in, words out, for any number of words.
 
     Args:
-      disambiguation: with #1, #2, ... on the input side and a loop that lets G's #0 through; token ids as in `lexicon_symbols`.
+      disambiguation: add #1, #2, ... on the input side, and a loop for G's #0; token ids as in `lexicon_symbols`.
     """
     k2 = need_k2()
     entries = disambiguate(lexicon.entries)[0] if disambiguation else lexicon.entries
@@ -83,24 +86,23 @@ def lexicon_fst(lexicon: Lexicon, disambiguation: bool) -> Fsa:
 
 
 def lexicon_symbols(lexicon: Lexicon) -> List[str]:
-    """tokens.txt: `<blk>`, the units, then `#0`, `#1`, ... as `lexicon_fst` numbers them."""
+    """tokens.txt: `<blk>`, the units, then `#0`, `#1`, ... in the order of `lexicon_fst`."""
     marks = disambiguate(lexicon.entries)[1]
     return ["<blk>", *lexicon.tokens, *(f"#{i}" for i in range(marks + 1))]
 
 
 def compile_hlg(lexicon: Lexicon, g: Fsa) -> Fsa:
-    """HLG: frames of the sub-word head to words, as icefall's compile_hlg.py.
+    """HLG: frames of the sub-word head in, words out, as in icefall's compile_hlg.py.
 
-    Labels are token ids (0 blank; -1 on final arcs), `aux_labels` word ids, ragged: an arc may carry none or several words.
-    `lm_scores` holds G's part of the scores, which at first is all of them:
-    `hlg.scores = scale * hlg.lm_scores` rescales the LM.
-    No disambiguation symbol and no epsilon is left: label 0 is always a frame of blank.
+    Labels are token ids (0 blank; -1 on final arcs), `aux_labels` word ids, ragged: an arc may have no word or several.
+    `lm_scores` are the scores of G, at first equal to `scores`: `hlg.scores = scale * hlg.lm_scores` rescales the LM.
+    There are no disambiguation symbols and no epsilons: label 0 is always a frame of blank.
     """
     k2 = need_k2()
     first_token = len(lexicon.tokens) + 1
     lg = k2.connect(k2.compose(k2.arc_sort(lexicon_fst(lexicon, disambiguation=True)), k2.arc_sort(g)))
     lg = k2.connect(k2.determinize(lg))
-    labels = lg.labels.clone()  # k2 refuses a change in place
+    labels = lg.labels.clone()  # k2 refuses changes in place
     labels[labels >= first_token] = 0
     lg.labels = labels
     words = _ragged(k2, lg.aux_labels)
@@ -115,11 +117,11 @@ def compile_hlg(lexicon: Lexicon, g: Fsa) -> Fsa:
 
 
 def compile_word_graph(g: Fsa, words: int) -> Fsa:
-    """The word head's graph: CTC over word ids 1..`words` (k2's modified topology) composed with G; linear in G's n-grams.
+    """The graph of the word head: k2's modified CTC topology over word ids 1 .. `words`, composed with G.
 
-    Labels are word ids (0 blank), `aux_labels` the word ids said (0: none); `lm_scores` as in `compile_hlg`. The modified
-    topology has 4 arcs a word where the standard one has a square of the words; it also accepts a repeated word without a
-    blank in between.
+    Labels are word ids (0 blank), `aux_labels` the recognised word ids (0: none); `lm_scores` as in `compile_hlg`. The size is
+    linear in the n-grams of G: the modified topology has 4 arcs a word, the standard one a number of arcs quadratic in the
+    words. It also accepts a repeated word without a blank in between.
     """
     k2 = need_k2()
     flat = _without_backoff(k2, g, words + 1)
@@ -130,8 +132,9 @@ def compile_word_graph(g: Fsa, words: int) -> Fsa:
 
 
 def compile_acceptor(g: Fsa, words: int) -> Fsa:
-    """G as an acceptor of words for `rescored` (an FsaVec of one): no back-off arcs, loops for frames in which no word begins.
+    """G as an acceptor of words for `rescored` (an FsaVec of one), without back-off arcs.
 
+    It has loops for frames in which no word begins.
     `lm_scores` as in `compile_hlg`.
     """
     k2 = need_k2()
@@ -142,22 +145,23 @@ def compile_acceptor(g: Fsa, words: int) -> Fsa:
 
 
 def rescored(lattices: Fsa, acceptor: Fsa, before: float, beam: float) -> Fsa:
-    """Whole lattices with another n-gram model's scores in the place of those that they have: its composition with their words.
+    """Whole lattices with the scores of another n-gram model instead of their own, by composition.
 
-    As before a path has an arc a frame and one more; the attributes are `lm_scores`, the model's, unscaled, and `aux_labels`.
+    A path still has one arc a frame and a final one. The attributes are `lm_scores`, those of the model, unscaled, and
+    `aux_labels`.
 
     Args:
       lattices: k2.FsaVec with these attributes.
-      acceptor: of `compile_acceptor`, its scores `lm_scores` at their scale.
-      before: the scale of the LM in the lattices' scores.
-      beam: what lies so far below all paths of a lattice together is cut off.
+      acceptor: from `compile_acceptor`, with scaled `lm_scores` as scores.
+      before: the scale of the LM in the scores of the lattices.
+      beam: arcs with a posterior below exp(-beam) are pruned.
     """
     k2 = need_k2()
     lattices = k2.prune_on_arc_post(lattices, math.exp(-beam), True)
     plain = k2.Fsa(lattices.arcs.clone(), aux_labels=_ragged(k2, lattices.aux_labels))
     plain.scores = lattices.scores - before * lattices.lm_scores
     labels = lattices.labels.clone()
-    labels[labels >= 0] += 1  # 0 is for arcs that hold but one of several words of a frame
+    labels[labels >= 0] += 1  # 0 is for arcs that only hold one of several words of a frame
     plain.labels = labels
     words = k2.invert(plain)
     found = k2.intersect_device(acceptor, words, torch.zeros(lattices.shape[0], dtype=torch.int32), True)
@@ -173,9 +177,9 @@ def rescored(lattices: Fsa, acceptor: Fsa, before: float, beam: float) -> Fsa:
 def _without_backoff(k2: Any, g: Fsa, backoff_label: int) -> Fsa:
     """An acceptor of words equal to `g`, with the back-off arcs folded into the arcs before them.
 
-    k2.remove_epsilon folds them into the arcs behind, so that every history gets an arc for every word: V² of them. Folded
-    into the arc before, a word leads to its own history or, at the cost of backing off, to a shorter one: `order` times the
-    arcs of `g` at most. Only the start state, that nothing precedes, takes copies of the arcs behind.
+    k2.remove_epsilon folds them into the arcs after them, so every history gets an arc for every word, V² in all. Folded into
+    the arc before, a word leads to its own history or, at the cost of backing off, to a shorter one: at most `order` times the
+    arcs of `g`. Only the start state, which has no arcs into it, gets copies of the arcs after it.
     """
     arcs, scores = g.arcs.values()[:, :3].tolist(), g.scores.tolist()
     back: Dict[int, Tuple[int, float]] = {s: (d, score) for (s, d, label), score in zip(arcs, scores) if label == backoff_label}
@@ -185,7 +189,7 @@ def _without_backoff(k2: Any, g: Fsa, backoff_label: int) -> Fsa:
             leaving.setdefault(s, []).append((d, label, score))
 
     def shorter(state: int) -> List[Tuple[int, float]]:
-        """`state` and the states that it backs off to, each with the cost."""
+        """`state` and the states that it backs off to, each with its cost."""
         chain = [(state, 0.0)]
         while chain[-1][0] in back:
             destination, cost = back[chain[-1][0]]
@@ -205,7 +209,7 @@ def _without_backoff(k2: Any, g: Fsa, backoff_label: int) -> Fsa:
 
 
 def _ragged(k2: Any, labels: Any) -> Any:
-    """Labels as a ragged tensor; where one label an arc is enough, k2 gives a plain one."""
+    """Labels as a ragged tensor; k2 gives a plain one if there is one label an arc."""
     if isinstance(labels, torch.Tensor):
         return k2.RaggedTensor(labels.clone().unsqueeze(1))
     return labels

@@ -11,5 +11,5 @@ class Hypothesis:
     words: Tuple[int, ...]  # word ids
     am: float  # acoustic score, natural log
     lm: float  # graph's LM score, natural log, unscaled
-    starts: Tuple[int, ...]  # frame at which each word is entered; none where that is not known
+    starts: Tuple[int, ...]  # frame at which each word is entered; empty if not known
     frames: int

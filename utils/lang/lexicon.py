@@ -1,4 +1,4 @@
-"""Words, sub-word units, and which units spell or pronounce which word."""
+"""Words, sub-word units, and the unit sequences of words: spellings or pronunciations."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,30 +9,30 @@ from utils.core.errors import UserError
 from utils.core.files import write_lines
 
 EPS, BLANK, DISAMBIG, UNKNOWN = "<eps>", "<blk>", "#0", "<unk>"
-Entry = Tuple[str, Tuple[str, ...]]  # a word and one of its unit sequences
+Entry = Tuple[str, Tuple[str, ...]]  # a word, and one of its unit sequences
 
 
 @dataclass(frozen=True)
 class Lexicon:
-    """The lang folder's tables. Word ids are 1..V, token ids 1..M; 0 is epsilon for words, the CTC blank for tokens.
+    """The tables of a lang folder.
 
-    V + 1 is #0.
+    Word ids are 1 .. V: 0 is epsilon and V + 1 is #0. Token ids are 1 .. M: 0 is the CTC blank.
     """
 
     words: List[str]  # words[i] has id i + 1
     tokens: List[str]  # tokens[i] has id i + 1
     entries: List[Entry]
     folder: Path
-    training_only: int = 0  # words at the end of the list that training alone knows
+    training_only: int = 0  # the number of words at the end of the list that only training uses
 
     @property
     def vocabulary(self) -> int:
-        """Words that decoding knows: the first ones of the list."""
+        """Number of words that decoding uses: the first of the list."""
         return len(self.words) - self.training_only
 
     @property
     def of_phones(self) -> bool:
-        """Whether the units are phones: else there is a SentencePiece model."""
+        """Whether the units are phones; otherwise they come from a SentencePiece model."""
         return not (self.folder / "sp.model").exists()
 
     @cached_property
@@ -54,7 +54,7 @@ class Lexicon:
         return table
 
     def spell(self, word: str) -> Optional[List[int]]:
-        """Token ids of any word: from the lexicon, else by the SentencePiece model; None where neither can."""
+        """Token ids of any word, from the lexicon or by the SentencePiece model; None if neither can spell it."""
         if word in self.pronunciations:
             return self.pronunciations[word][0]
         if self._sentencepiece is None:
@@ -63,7 +63,7 @@ class Lexicon:
         return None if 0 in ids else ids
 
     def words_to_token_ids(self, words: Iterable[str]) -> List[int]:
-        """Token ids of a sentence, the first pronunciation of each word. Raises UserError for a word that can't be spelled."""
+        """Token ids of a sentence, by the first pronunciation of each word; raises UserError for a word that can't be spelled."""
         ids: List[int] = []
         for word in words:
             spelled = self.spell(word)
@@ -73,11 +73,11 @@ class Lexicon:
         return ids
 
     def words_to_ids(self, words: Iterable[str]) -> List[int]:
-        """Word ids; KeyError for a word that is not in the list."""
+        """Word ids; raises KeyError for a word that is not in the list."""
         return [self.word_id[word] for word in words]
 
     def ids_to_words(self, ids: Iterable[int]) -> List[str]:
-        """Words of ids, epsilons (0) skipped."""
+        """Words of ids, without epsilons (0)."""
         return [self.words[i - 1] for i in ids if i > 0]
 
     @cached_property
@@ -91,7 +91,7 @@ class Lexicon:
 
 
 def read_lexicon(folder: Path) -> Lexicon:
-    """Read words.txt, tokens.txt and lexicon.txt of a lang folder; raises UserError where they don't fit together."""
+    """Read words.txt, tokens.txt and lexicon.txt of a lang folder; raises UserError if they don't fit together."""
     folder = Path(folder)
     words = [w for w in read_symbols(folder / "words.txt") if w not in (EPS, DISAMBIG)]
     tokens = [t for t in read_symbols(folder / "tokens.txt")[1:] if not t.startswith("#")]
@@ -104,7 +104,7 @@ def read_lexicon(folder: Path) -> Lexicon:
 
 
 def read_symbols(path: Path) -> List[str]:
-    """Symbols of a k2 symbol table (`symbol id` a line), by id; raises UserError unless the ids are 0, 1, 2, ..."""
+    """Symbols of a k2 symbol table, a line `symbol id` each; raises UserError unless the ids are 0, 1, 2, ..."""
     lines = Path(path).read_text(encoding="utf-8").split("\n")
     symbols: List[str] = []
     for number, line in enumerate(filter(None, lines)):
@@ -116,7 +116,7 @@ def read_symbols(path: Path) -> List[str]:
 
 
 def write_symbols(path: Path, symbols: Sequence[str]) -> None:
-    """Write a k2 symbol table, ids in order from 0."""
+    """Write a k2 symbol table with ids from 0."""
     write_lines(path, (f"{symbol} {i}" for i, symbol in enumerate(symbols)))
 
 
@@ -138,7 +138,7 @@ def write_entries(path: Path, entries: Iterable[Entry]) -> None:
 
 
 def disambiguate(entries: Sequence[Entry]) -> Tuple[List[Entry], int]:
-    """Append #1, #2, ... to unit sequences that several words share or that begin another, as Kaldi's add_lex_disambig.pl does.
+    """Append #1, #2, ... to unit sequences that words share or that are a prefix of another, like Kaldi's add_lex_disambig.pl.
 
     Returns:
       the new entries, and the number of disambiguation symbols beyond #0.
@@ -159,7 +159,7 @@ def disambiguate(entries: Sequence[Entry]) -> Tuple[List[Entry], int]:
 
 
 def training_lexicon(inputs: Mapping[str, Path]) -> Lexicon:
-    """The lexicon of stage 2, and behind it the words that synthesised speech alone has, where `inputs` has some.
+    """The lexicon of stage 2, followed by the words that only synthesised speech has, if `inputs` has any.
 
     Args:
       inputs: stage name -> its finished folder.

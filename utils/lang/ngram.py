@@ -1,8 +1,8 @@
 """Interpolated modified Kneser-Ney n-gram models (Chen and Goodman 1998, section 3), read and written as ARPA files.
 
-Why not a library: of those on the package registry, KenLM's wheel has to be compiled and leaves `lmplz` out, and arpabo's
-probabilities add up to as much as 1.9 in a context. This estimator is exact: every context's probabilities sum to 1.
-The vocabulary is closed (the words of the text and </s>), as lexicon and decoding graph are.
+Why not a library: KenLM on the package registry must be compiled and lacks `lmplz`; in arpabo, the probabilities of a context
+sum to as much as 1.9. This estimator is exact: the probabilities of every context sum to 1. The vocabulary is closed (the words
+of the text and </s>), like the lexicon and the decoding graphs.
 """
 
 import math
@@ -17,7 +17,7 @@ from utils.lang.lexicon import UNKNOWN
 
 BOS, EOS = "<s>", "</s>"
 Gram = Tuple[str, ...]
-Discounts = Tuple[float, float, float]  # subtracted from a count of 1, of 2, of 3 and more
+Discounts = Tuple[float, float, float]  # subtracted from counts of 1, of 2, and of 3 or more
 UNPREDICTED = -99.0  # ARPA's log10 probability of <s>
 
 
@@ -30,7 +30,7 @@ class NGram:
     backoff: Dict[Gram, float]
 
     def word(self, context: Gram, word: str) -> float:
-        """log10 P(word | context); a context may be longer than the model uses. KeyError for a word it doesn't know."""
+        """log10 P(word | context); the context may be longer than the model uses. Raises KeyError for an unknown word."""
         context = context[max(0, len(context) - self.order + 1) :]
         penalty = 0.0
         while context and context + (word,) not in self.logp:
@@ -44,7 +44,7 @@ class NGram:
         return math.log(10) * sum(self.word(tokens[max(0, i - self.order + 1) : i], tokens[i]) for i in range(1, len(tokens)))
 
     def shortened(self, order: int) -> "NGram":
-        """The model's own part of a lower order, whose contexts each sum to 1 too."""
+        """The part of the model with a lower order; its contexts sum to 1 too."""
         order = min(order, self.order)
         logp = {gram: p for gram, p in self.logp.items() if len(gram) <= order}
         return NGram(order, logp, {gram: p for gram, p in self.backoff.items() if len(gram) < order})
@@ -56,12 +56,13 @@ class NGram:
         frequency: Mapping[str, float] = {},
         like: Mapping[str, Mapping[str, float]] = {},
     ) -> "NGram":
-        """The model with words more, that the text doesn't have: together about `share` of the unigrams' probability, each in
-        proportion to its `frequency`; one without counts as the mean of the others.
+        """The model with added words, which the text does not have.
 
         Args:
-          like: added word -> words of the model, with weights that sum to 1: it occurs where these do, and what follows them
-            follows it. Words without are as likely in every context.
+          share: of the unigrams' probability, which all added words get together.
+          frequency: they divide it in proportion to these; a word without one counts as the mean of the others.
+          like: added word -> words of the model, with weights that sum to 1: it occurs in their contexts and is followed by what
+            follows them. Other added words are equally likely in every context.
         """
         known = [frequency[word] for word in words if word in frequency]
         usual = sum(known) / len(known) if known else 1.0
@@ -72,8 +73,9 @@ class NGram:
         return model._with_unigrams({word: own for word, own in shares.items() if word not in like})
 
     def _with_unigrams(self, shares: Mapping[str, float]) -> "NGram":
-        """With words that get these shares of the unigrams' probability, and no n-gram. What the n-grams got from the unigrams by
-        interpolation shrinks with them, so that every context still sums to 1.
+        """Add words with these shares of the unigrams' probability, and no longer n-grams.
+
+        The part that n-grams get from the unigrams by interpolation shrinks with these, so every context still sums to 1.
         """
         if not shares:
             return self
@@ -88,15 +90,17 @@ class NGram:
         return NGram(self.order, {**logp, **{(word,): math.log10(share) for word, share in shares.items()}}, self.backoff)
 
     def _with_alike(self, shares: Mapping[str, float], like: Mapping[str, Mapping[str, float]]) -> "NGram":
-        """With words that share in the probability of those that they are like, in every context: what a word of the model has,
-        it and its likes divide as their unigrams do, so that every context still sums to 1. In the place before, a word counts as
-        the mean of those that it is like.
+        """Add words that share the probability of the words that they are like.
+
+        In every context, the probability of a word of the model is divided between it and the added words like it, in
+        proportion to their unigrams, so every context still sums to 1. As a context, an added word is the mean of the words
+        that it is like.
         """
         if not shares:
             return self
         gives: Dict[
             str, Dict[str, float]
-        ] = {}  # word of the model -> word that is like it -> what it gets of what the former had
+        ] = {}  # word of the model -> added word like it -> the share of its probability that this one gets
         for word, share in shares.items():
             for other, weight in like[word].items():
                 gives.setdefault(other, {})[word] = share * weight / 10 ** self.logp[(other,)]
@@ -107,7 +111,7 @@ class NGram:
             gram: old + math.log10(1 - sum(gives[gram[-1]].values())) if gram[-1] in gives else old
             for gram, old in self.logp.items()
         }
-        new: Dict[Gram, Set[str]] = {}  # context -> words that get something there
+        new: Dict[Gram, Set[str]] = {}  # context -> added words with a probability there
         for gram in self.logp:
             new.setdefault(gram[:-1], set()).update(gives.get(gram[-1], ()))
         for context, words in new.items():
@@ -129,7 +133,7 @@ class NGram:
         return NGram(self.order, logp, backoff)
 
     def perplexity(self, sentences: Iterable[Sequence[str]]) -> float:
-        """Perplexity, </s> counted. An unknown word is skipped and cuts the context, as in SRILM."""
+        """Perplexity, including </s>. Unknown words are skipped and end the context, as in SRILM."""
         total, predicted = 0.0, 0
         for words in sentences:
             context: Gram = (BOS,)
@@ -147,7 +151,7 @@ def estimate(sentences: Iterable[Sequence[str]], order: int, discounts: Optional
     """Estimate a model of `order` from sentences of words.
 
     Args:
-      discounts: those of order 1, 2, ...; by default from the counts of counts.
+      discounts: of order 1, 2, ...; by default estimated from the counts of counts.
     Raises:
       UserError: there is no text, or the order is below 1.
     """
@@ -159,11 +163,11 @@ def estimate(sentences: Iterable[Sequence[str]], order: int, discounts: Optional
     vocabulary = len(counts[0])
     logp: Dict[Gram, float] = {}
     backoff: Dict[Gram, float] = {}
-    lower: Dict[Gram, float] = {(): 1.0 / vocabulary}  # below the unigrams: uniform
+    lower: Dict[Gram, float] = {(): 1.0 / vocabulary}  # the unigrams back off to a uniform distribution
     for n, table in enumerate(counts, 1):
         discount = discounts[n - 1] if discounts else _discounts(table.values())
         totals: Counter = Counter()
-        freed: Dict[Gram, float] = {}  # context -> mass that discounting took
+        freed: Dict[Gram, float] = {}  # context -> probability mass freed by discounting
         for gram, count in table.items():
             totals[gram[:-1]] += count
             freed[gram[:-1]] = freed.get(gram[:-1], 0.0) + min(count, discount[min(count, 3) - 1])
@@ -182,13 +186,13 @@ def estimate(sentences: Iterable[Sequence[str]], order: int, discounts: Optional
 
 
 def of_words(sentences: Iterable[Sequence[str]], words: Collection[str]) -> Iterator[List[str]]:
-    """Sentences with <unk> for all words but some."""
+    """Sentences in which <unk> replaces all words except `words`."""
     known = set(words)
     return ([word if word in known else UNKNOWN for word in sentence] for sentence in sentences)
 
 
 def occurring(sentences: Iterable[Sequence[str]], order: int, least: int) -> Set[Gram]:
-    """The n-grams up to an order that occur so often, and all of one word."""
+    """The n-grams up to an order that occur at least `least` times, and all unigrams."""
     return {gram for table in _raw_counts(sentences, order) for gram, count in table.items() if count >= least or len(gram) == 1}
 
 
@@ -196,7 +200,7 @@ def occurring(sentences: Iterable[Sequence[str]], order: int, least: int) -> Set
 class Mixture:
     """(1 - weight) `own` + weight `other`: two models of one order, word by word.
 
-    The other has the words of `own` and <unk>, which stands for all that `own` doesn't have and is taken out.
+    `other` has words of `own` and <unk>, which stands for all words that `own` lacks; the probability of <unk> is removed.
     """
 
     own: NGram
@@ -204,8 +208,9 @@ class Mixture:
     weight: float = 0.5
 
     def tuned(self, sentences: Iterable[Sequence[str]]) -> "Mixture":
-        """With the weight that makes some sentences likeliest, found by expectation maximisation (Jelinek and Mercer 1980); words
-        that `own` doesn't know don't count.
+        """The mixture with the weight that maximises the probability of sentences, by expectation maximisation.
+
+        (Jelinek and Mercer 1980.) Words that `own` does not know are left out.
         """
         pairs = []
         for words in sentences:
@@ -214,11 +219,13 @@ class Mixture:
         weight = 0.5
         for _ in range(50 * bool(pairs)):
             weight = sum(weight * q / (weight * q + (1 - weight) * p) for p, q in pairs) / len(pairs)
-        return replace(self, weight=min(weight, 0.99))  # words that only `own` has stay possible
+        return replace(self, weight=min(weight, 0.99))  # so that words that only `own` has stay possible
 
     def static(self, listed: Collection[Gram]) -> NGram:
-        """One back-off model: of the n-grams of `own`, and those of the other that are `listed`, with the mixture's probabilities
-        (Stolcke 2002, section 4.2: static interpolation); the rest backs off. Every context's probabilities sum to 1.
+        """One back-off model, by static interpolation (Stolcke 2002, section 4.2).
+
+        It has the n-grams of `own` and those of `other` that are `listed`, with the probabilities of the mixture; other n-grams
+        back off. Every context sums to 1.
         """
         grams: List[Set[Gram]] = [set() for _ in range(self.own.order)]
         for gram in (*self.own.logp, *(g for g in self.other.logp if UNKNOWN not in g and g in listed)):
@@ -246,7 +253,7 @@ class Mixture:
 
 
 def _raw_counts(sentences: Iterable[Sequence[str]], order: int) -> List[Counter]:
-    """n-gram -> how often it occurs, for n = 1..order."""
+    """n-gram -> how often it occurs, for each n = 1 .. order."""
     raw: List[Counter] = [Counter() for _ in range(order)]
     for words in sentences:
         tokens = (BOS, *words, EOS)
@@ -256,7 +263,7 @@ def _raw_counts(sentences: Iterable[Sequence[str]], order: int) -> List[Counter]
 
 
 def _counts(sentences: Iterable[Sequence[str]], order: int) -> List[Dict[Gram, int]]:
-    """n-gram -> count for n = 1..order: raw at the top and after <s>, below it the number of different words in front."""
+    """n-gram -> count for n = 1 .. order: raw in the highest order and after <s>, else how many different words precede it."""
     raw = _raw_counts(sentences, order)
     del raw[0][(BOS,)]
     counts: List[Dict[Gram, int]] = [dict(raw[-1])]
@@ -269,8 +276,8 @@ def _counts(sentences: Iterable[Sequence[str]], order: int) -> List[Dict[Gram, i
 def _discounts(counts: Iterable[int]) -> Discounts:
     """D1, D2, D3+ of Chen and Goodman, estimated from the counts of counts.
 
-    In small text counts of counts can be zero, or so uneven that a discount leaves (0, k): half of the count k is taken then,
-    KenLM's fall-back.
+    In a small text, counts of counts can be 0, or so uneven that a discount is not in (0, k); then it is half of the count k,
+    as in KenLM.
     """
     n = Counter(counts)
     y = n[1] / (n[1] + 2 * n[2]) if n[1] else 0.0
@@ -282,7 +289,7 @@ def _discounts(counts: Iterable[int]) -> Discounts:
 
 
 def write_arpa(model: NGram, path: Path) -> None:
-    """Write an ARPA file, sorted, so that the same model is the same bytes."""
+    """Write a sorted ARPA file, so that equal models give equal bytes."""
     grams: List[List[Gram]] = [[] for _ in range(model.order)]
     for gram in model.logp:
         grams[len(gram) - 1].append(gram)
@@ -296,7 +303,7 @@ def write_arpa(model: NGram, path: Path) -> None:
 
 
 def read_arpa(path: Path) -> NGram:
-    """Read an ARPA file; raises UserError naming the line that isn't one."""
+    """Read an ARPA file; raises UserError, which names the first line that is not valid."""
     logp: Dict[Gram, float] = {}
     backoff: Dict[Gram, float] = {}
     n, order = 0, 0

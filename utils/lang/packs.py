@@ -1,6 +1,6 @@
-"""Vocabulary packs: words added to a trained model, whose file does not change.
+"""Vocabulary packs: words added to a trained model, which stays unchanged.
 
-A pack is a safetensors file with the words' vectors; its metadata has their units and where each came from.
+A pack is a safetensors file with the vectors of the words. Its metadata has their units and the origin of each word.
 """
 
 import json
@@ -27,16 +27,16 @@ class Pack:
     vectors: Tensor  # (n, dim), unit length
     spoken: Dict[str, List[Tuple[str, ...]]]  # word -> its sequences of sub-word units
     origin: Dict[str, str] = field(default_factory=dict)  # word -> text, pronunciation, recording, common
-    frequency: Dict[str, float] = field(default_factory=dict)  # word -> its share of running words, where that is known
-    like: Dict[str, Dict[str, float]] = field(default_factory=dict)  # word -> words of the model that it occurs like, weights
+    frequency: Dict[str, float] = field(default_factory=dict)  # word -> its share of running words, if that is known
+    like: Dict[str, Dict[str, float]] = field(default_factory=dict)  # word -> words of the model that it is used like: weight
 
     @property
     def entries(self) -> List[Entry]:
-        """For a lexicon."""
+        """Words and units, as a lexicon has them."""
         return [(word, units) for word in self.words for units in self.spoken[word]]
 
     def with_words(self, other: "Pack") -> "Pack":
-        """Both; a word in both is the other's."""
+        """This pack and another; for words in both, the other's entry counts."""
         kept = self.without(other.words)
         return Pack(
             self.model,
@@ -49,7 +49,7 @@ class Pack:
         )
 
     def without(self, words: Sequence[str]) -> "Pack":
-        """Without some words."""
+        """The pack without some words."""
         gone = set(words)
         keep = [n for n, word in enumerate(self.words) if word not in gone]
         left = [self.words[n] for n in keep]
@@ -68,7 +68,7 @@ def write_pack(pack: Pack, path: Path) -> None:
 
 
 def read_pack(path: Path) -> Pack:
-    """Read a pack. Raises UserError where it is missing or damaged."""
+    """Read a pack; raises UserError if it is missing or damaged."""
     try:
         with safe_open(str(path), framework="pt") as file:
             about = json.loads(file.metadata()["pack"])
@@ -88,7 +88,7 @@ def read_pack(path: Path) -> Pack:
 
 
 def joined(packs: Sequence[Pack], known: Sequence[str]) -> Pack:
-    """One pack of several, without the words that the model knows; the last one's word counts where several have it."""
+    """Several packs as one, without the words that the model knows; for words in several packs, the last pack counts."""
     out = packs[0]
     for pack in packs[1:]:
         out = out.with_words(pack)

@@ -14,17 +14,17 @@ from utils.lang import graphs
 from utils.lang.lexicon import DISAMBIG, EPS, Entry, Lexicon, read_lexicon, write_entries, write_symbols
 from utils.lang.ngram import read_arpa, write_arpa
 
-KEPT = ("word_counts.json", "sp.model")  # of a lang folder
+KEPT = ("word_counts.json", "sp.model")  # files of a lang folder that are copied
 
 
 def unseen(lang: Path) -> float:
-    """Share of running words that the training text doesn't have, by Good and Turing."""
+    """The share of running words that the training text does not have, estimated by Good and Turing."""
     counts = read_json(lang / "word_counts.json").values()
     return max(1, sum(n == 1 for n in counts)) / (sum(counts) + 1)
 
 
 def used_lang(lang: Path, decoded: Path) -> Path:
-    """The lang folder that a decoding was made with: its own, where it has one."""
+    """The lang folder that a decoding used: its own, if it has one."""
     return decoded / "lang" if (decoded / "lang").is_dir() else lang
 
 
@@ -37,14 +37,16 @@ def make_lang(
     like: Mapping[str, Mapping[str, float]] = {},
     first_pass_lm_order: int = 0,
 ) -> Path:
-    """Write a lang folder like `lang` with words added, or with a sub-word graph of n-grams of a lower order; then also G.pt, the
-    whole model as an acceptor for lattices.
+    """Write a lang folder like `lang` with words added.
 
     Args:
       entries: words that `lang` lacks, with their units.
-      frequency, like: of added words, where they are known (NGram.with_words).
-      heads: whether the graph of the sub-word head is wanted, and that of the word head.
-      out: the folder; what stands in it is whole, and kept.
+      heads: whether to make the graph of the sub-word head, and that of the word head.
+      out: the folder; files that are in it are complete, and kept.
+      frequency, like: of added words, if they are known (NGram.with_words).
+      first_pass_lm_order: if not 0, the sub-word graph has n-grams of this order only, and G.pt is written too, the whole model
+      as
+        an acceptor for lattices.
     """
     base = read_lexicon(lang)
     words: List[str] = [*base.words, *dict.fromkeys(word for word, _ in entries)]

@@ -1,4 +1,4 @@
-"""CTC (Graves et al. 2006) through k2 graphs, or through torch where k2 has no wheel."""
+"""CTC (Graves et al. 2006) through k2 graphs, or through torch where k2 cannot be installed."""
 
 from itertools import accumulate, groupby
 from typing import List, Sequence, Tuple
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from utils.lang.fsa import arc_edges
 from utils.lang.graphs import need_k2
 
-Span = Tuple[int, int]  # first frame, and the one behind the last
+Span = Tuple[int, int]  # first frame, and the frame after the last
 
 
 def ctc(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]], backend: str) -> Tensor:
@@ -22,7 +22,7 @@ def ctc(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]], ba
       targets: N sequences of symbols from 1 to V - 1.
       backend: 'k2' or 'torch'.
     Returns:
-      (N,); infinite where an utterance has too few frames.
+      (N,); infinite for an utterance with too few frames.
     """
     return _k2_ctc(log_probs, lengths, targets) if backend == "k2" else _torch_ctc(log_probs, lengths, targets)
 
@@ -32,14 +32,20 @@ def _k2_ctc(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]]
     order, segments = supervision_segments(lengths)
     dense = k2.DenseFsaVec(log_probs.float(), segments)
     graph = k2.ctc_graph([list(targets[i]) for i in order.tolist()], modified=False, device=log_probs.device)
-    # what lies e^-20 below the best path adds nothing to the sum in float32
+    # paths more than e^20 less likely than the best one add nothing to the sum in float32
     lattice = k2.intersect_dense(graph, dense, output_beam=20.0, max_arcs=2**30)
     totals = lattice.get_tot_scores(log_semiring=True, use_double_scores=True)
     return -totals[torch.argsort(order)]
 
 
 def supervision_segments(lengths: Tensor) -> Tuple[Tensor, Tensor]:
-    """lengths: (N,), frames -> the utterances' order, longest first, and their rows in it, (N, 3), as k2 wants them."""
+    """k2's supervision segments of a padded batch.
+
+    Args:
+      lengths: (N,), frames of each utterance.
+    Returns:
+      the order of the utterances, longest first (N,); the segments in this order, (N, 3): utterance, first frame, frames.
+    """
     order = torch.argsort(lengths, descending=True, stable=True)
     return order, torch.stack((order, torch.zeros_like(order), lengths[order]), 1).to(torch.int32).cpu()
 
@@ -56,14 +62,14 @@ def _torch_ctc(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[in
 
 
 def greedy(log_probs: Tensor, lengths: Tensor) -> List[List[int]]:
-    """Best symbol a frame, repeats joined, blanks (0) removed. log_probs: (N, T, V)."""
+    """Best symbol of each frame, repeats merged, blanks (0) removed. log_probs: (N, T, V); lengths: (N,), frames."""
     best = log_probs.argmax(-1).cpu()
     return [[s for s in torch.unique_consecutive(row[:n]).tolist() if s] for row, n in zip(best, lengths.tolist())]
 
 
 @torch.no_grad()
 def align(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]]) -> List[List[Span]]:
-    """k2's forced alignment: the frames of each symbol on the best CTC path; none for an utterance that has too few frames.
+    """Forced alignment by k2: the frames of each symbol on the best CTC path; empty for an utterance with too few frames.
 
     Args:
       log_probs: (N, T, V), symbol 0 is blank.
@@ -87,13 +93,15 @@ def align(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]]) 
 
 
 def word_spans(peaks: Sequence[Span], units: Sequence[int], frames: int) -> List[Span]:
-    """Where each word begins and ends, from where its units peak: neighbours part in the middle of the blanks between them.
+    """Where each word begins and ends, from the peaks of its units.
+
+    Two neighbouring words meet in the middle of the blanks between them. A word never extends further from its peaks than the
+    average distance between peaks, so silence before, after and between words belongs to none.
 
     Args:
-      peaks: frames of each unit of the utterance, in order; one at least.
-      units: how many of them each word has.
-      frames: of the utterance; before the first and behind the last word there may be silence: a word's outer end is as far
-        from its peaks as these are from each other on average.
+      peaks: frames of each unit of the utterance, in order; at least one.
+      units: number of units of each word.
+      frames: of the utterance.
     """
     edges = [0, *accumulate(units)]
     first, last = [peaks[e][0] for e in edges[:-1]], [peaks[e - 1][1] for e in edges[1:]]

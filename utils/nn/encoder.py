@@ -1,8 +1,7 @@
 """Acoustic encoder: a small conformer (Gulati et al. 2020) with rotary positions (Su et al. 2021).
 
-Layer norm stands where the original has batch norm, and padding is masked before every convolution, so that an utterance's
-output depends neither on its batch nor on what lies behind its end. Under autocast the stream and what goes into a norm stay in
-single precision.
+It has layer norm instead of batch norm, and masks padding before every convolution: the output of an utterance depends neither on
+its batch nor on the padding after its end. Under autocast the residual stream and the inputs of norms stay in single precision.
 """
 
 from typing import Tuple
@@ -15,10 +14,10 @@ from utils.core.frames import output_frames
 
 
 class Encoder(nn.Module):
-    """fbank -> frames at 40 ms and at 80 ms, each (N, T', dim).
+    """Features -> frames at two rates, each (N, T', dim); with the usual subsampling of fbank every 40 ms and every 80 ms.
 
-    The shape is zipformer's (Yao et al. 2023) at its smallest: a few blocks at 40 ms, most blocks at 80 ms, where a frame costs
-    half, and their output repeated and added to the 40 ms stream for the head that needs the finer times.
+    A very small version of zipformer (Yao et al. 2023): a few blocks at the fine rate and most blocks at the coarse rate, where
+    they cost half. The coarse output is repeated and added to the fine stream, for the head that needs finer times.
     """
 
     def __init__(
@@ -32,7 +31,7 @@ class Encoder(nn.Module):
         kernel: int,
         dropout: float,
     ) -> None:
-        """strides: features a frame of the fine and of the coarse stream, (4, 8) unless configured otherwise."""
+        """strides: subsampling factors of the fine and of the coarse stream, by default (4, 8)."""
         super().__init__()
         fine, coarse = strides
         self.convolutions = nn.ModuleList(
@@ -56,7 +55,7 @@ class Encoder(nn.Module):
           x: (N, T, feature_dim), normalised features.
           lengths: (N,), frames of each utterance.
         Returns:
-          the fine stream (N, ceil(T / strides[0]), dim) and the frames of each utterance (N,); the coarse stream and its frames.
+          the fine stream (N, ceil(T / strides[0]), dim) and its frames of each utterance (N,); likewise the coarse stream.
         """
         x = x.transpose(1, 2)
         for convolution in self.convolutions:
@@ -79,7 +78,7 @@ class Encoder(nn.Module):
 
 
 class Block(nn.Module):
-    """Self-attention, convolution, feed-forward, each added to the stream."""
+    """Self-attention, convolution and feed-forward, each with a residual connection."""
 
     def __init__(self, dim: int, heads: int, kernel: int, dropout: float) -> None:
         super().__init__()
@@ -106,7 +105,7 @@ class Attention(nn.Module):
         self.output = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, valid: Tensor, rotation: Tuple[Tensor, Tensor]) -> Tensor:
-        """x: (N, T, C); valid: (N, T), 1 in frames that an utterance has -> (N, T, C)."""
+        """x: (N, T, C); valid: (N, T), 1 within the utterance, else 0 -> (N, T, C)."""
         n, t, c = x.shape
         q, k, v = self.inputs(self.norm(x)).view(n, t, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
         scores = rotate(q, rotation) @ rotate(k, rotation).transpose(2, 3) * (c // self.heads) ** -0.5  # (N, H, T, T)
@@ -127,7 +126,7 @@ class Convolution(nn.Module):
         self.output = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
-        """x: (N, T, C); valid: (N, T), 1 in frames that an utterance has -> (N, T, C)."""
+        """x: (N, T, C); valid: (N, T), 1 within the utterance, else 0 -> (N, T, C)."""
         x = F.glu(self.inputs(self.norm(x)), -1) * valid[..., None]
         x = self.depthwise(x.transpose(1, 2)[:, :, None])[:, :, 0].transpose(1, 2)
         return self.output(F.silu(self.middle(x.float())))

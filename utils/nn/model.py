@@ -16,17 +16,17 @@ from utils.vectors.wordvec import SoftmaxTable, WordHead, WordVectors, word_scor
 
 @dataclass
 class Output:
-    """What the network says of a batch; log-probabilities are natural."""
+    """Outputs of the network for a batch; log-probabilities are natural logarithms."""
 
-    subword: Optional[Tensor]  # (N, T, units), blank first
-    subword_lengths: Tensor  # (N,)
-    frames: Optional[Tensor]  # (N, T2, dim), word-space vectors times the scale
+    subword: Optional[Tensor]  # (N, T, units), log-probabilities, blank first
+    subword_lengths: Tensor  # (N,), frames
+    frames: Optional[Tensor]  # (N, T2, dim), vectors in the word space, multiplied by the scale
     blank: Optional[Tensor]  # (N, T2), score of the blank
-    word_lengths: Tensor  # (N,)
+    word_lengths: Tensor  # (N,), frames
 
 
 class AcousticModel(nn.Module):
-    """See `build`."""
+    """Encoder and heads; `build` makes one."""
 
     def __init__(
         self, encoder: Encoder, subword: Optional[nn.Linear], word: Optional[WordHead], front: Optional[nn.Module] = None
@@ -38,7 +38,7 @@ class AcousticModel(nn.Module):
         self.word = word
 
     def forward(self, x: Tensor, lengths: Tensor) -> Output:
-        """x: (N, T, feature_dim), normalised fbank, or hidden states as `front` takes them; lengths: (N,), frames."""
+        """x: (N, T, feature_dim), normalised features; lengths: (N,), frames."""
         if self.front is not None:
             x = self.front(x, lengths)
         fine, fine_lengths, coarse, coarse_lengths = self.encoder(x, lengths)
@@ -71,12 +71,12 @@ def build(
 
     Args:
       config: the group `model`.
-      feature_dim: of the features, or of what `front` makes of them.
-      units: sub-word symbols, blank among them.
+      feature_dim: width of the features, or of the output of `front`.
+      units: sub-word units, with the blank.
       words: rows of the word-vector table.
       table: the word-vector table's parts (stage vectors).
       vector_dim: width of the word-vector space.
-      front: stands before the encoder (utils.train.pretrained_layers).
+      front: layers before the encoder (utils/train/pretrained_layers.py).
     """
     encoder = Encoder(
         feature_dim,
@@ -96,7 +96,7 @@ def build(
 
 
 def parameters(model: nn.Module) -> int:
-    """Number of weights, all of them trained."""
+    """Number of weights; all of them are trained."""
     return sum(p.numel() for p in model.parameters())
 
 
@@ -107,11 +107,11 @@ def save(model: nn.Module, path: Path) -> None:
 
 
 def load(model: nn.Module, path: Path) -> None:
-    """Read weights, strictly."""
+    """Read weights; raises RuntimeError if names or shapes differ."""
     model.load_state_dict(load_file(str(path)), strict=True)
 
 
 def average(paths: List[Path]) -> Dict[str, Tensor]:
-    """Mean of several models' weights."""
+    """The mean of the weights in several files."""
     states = [load_file(str(path)) for path in paths]
     return {k: torch.stack([s[k].double() for s in states]).mean(0).to(states[0][k].dtype) for k in states[0]}

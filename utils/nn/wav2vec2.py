@@ -1,9 +1,9 @@
 """The network of wav2vec 2.0 (Baevski et al. 2020), HuBERT (Hsu et al. 2021) and WavLM (Chen et al. 2022): one for all three.
 
-Its parts have the names of the library `transformers`, hence so do the weights. It is written out here, and neither library is
-used, because torchaudio 0.13 (all there is for torch 1.13) lacks WavLM, and transformers 4.46.3 (the last that runs there; 83 MB)
-wants huggingface_hub < 1 and tokenizers < 0.21, where faster-whisper's tested versions are newer. It also lets a part of the
-layers be run, trained and exported to ONNX alone.
+Parts and weights have the names that the library `transformers` gives them. We do not use a library for it: torchaudio 0.13
+(the one for torch 1.13) lacks WavLM, and transformers 4.46.3 (the last one for torch 1.13; 83 MB) needs huggingface_hub < 1 and
+tokenizers < 0.21, older than the tested versions of faster-whisper. Also, some of the layers can run, be trained and be
+exported to ONNX without the others.
 """
 
 import math
@@ -19,7 +19,7 @@ from utils.nn.encoder import valid_frames
 
 @dataclass(frozen=True)
 class Architecture:
-    """The keys of `config.json` that shape the network, with transformers' defaults, and the one that prepares its input."""
+    """The keys of `config.json` that define the network, with the defaults of transformers, and how its input is prepared."""
 
     model_type: str = "wav2vec2"  # wav2vec2, hubert, wavlm
     hidden_size: int = 768
@@ -32,7 +32,7 @@ class Architecture:
     conv_bias: bool = False
     feat_extract_norm: str = "group"  # group: of the first convolution, over time; layer: of each, over channels
     feat_proj_layer_norm: bool = True
-    do_stable_layer_norm: bool = False  # norms before attention and feed-forward, not behind
+    do_stable_layer_norm: bool = False  # norms before attention and feed-forward, not after
     layer_norm_eps: float = 1e-5
     num_conv_pos_embeddings: int = 128
     num_conv_pos_embedding_groups: int = 16
@@ -51,7 +51,7 @@ class Wav2Vec2(nn.Module):
         self.encoder = Transformer(a, 0, last)
 
     def forward(self, samples: Tensor) -> List[Tensor]:
-        """samples: (N, S) at 16 kHz, all of one length -> (N, T, hidden_size) before the first layer and behind each."""
+        """samples: (N, S) at 16 kHz, all of one length -> (N, T, hidden_size) before the first layer and after each."""
         return self.encoder(self.feature_projection(self.feature_extractor(samples[:, None]).transpose(1, 2)))
 
 
@@ -106,7 +106,7 @@ class FeatureProjection(nn.Module):
 
 
 class Transformer(nn.Module):
-    """The layers above hidden state `first` up to hidden state `last`; their names keep the numbers of the whole."""
+    """The layers from hidden state `first` to hidden state `last`; they keep their numbers in the whole network as names."""
 
     def __init__(self, a: Architecture, first: int, last: int, dropout: float = 0.0) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class Transformer(nn.Module):
 
         Args:
           x: (N, T, hidden_size).
-          lengths: (N,), frames of each utterance; all T of them where None.
+          lengths: (N,), frames of each utterance; None if all have T frames.
         """
         if self.before:
             x = x + self.pos_conv_embed(x)
@@ -139,7 +139,7 @@ class Transformer(nn.Module):
         return states
 
     def _position_bias(self, frames: int, device: torch.device) -> Tensor:
-        """(heads, T, T): a learned number for each distance, exact for near frames, in logarithmic steps for far ones (T5's)."""
+        """Learned numbers for distances as in T5, exact for near frames, in logarithmic steps for far ones: (heads, T, T)."""
         assert self.rel_attn_embed is not None  # WavLM alone has these biases
         half = self.rel_attn_embed.num_embeddings // 2
         exact = half // 2
@@ -152,7 +152,7 @@ class Transformer(nn.Module):
 
 
 class PositionalConvolution(nn.Module):
-    """A wide convolution that stands for positions; its weight norm is multiplied out when weights are read."""
+    """A wide convolution instead of position embeddings; its weight norm is multiplied out when weights are read."""
 
     def __init__(self, a: Architecture) -> None:
         super().__init__()
@@ -165,7 +165,7 @@ class PositionalConvolution(nn.Module):
 
 
 class Layer(nn.Module):
-    """Self-attention and feed-forward, normalised before (`do_stable_layer_norm`) or behind."""
+    """Self-attention and feed-forward, normalised before (`do_stable_layer_norm`) or after."""
 
     def __init__(self, a: Architecture, dropout: float) -> None:
         super().__init__()
@@ -177,7 +177,7 @@ class Layer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, bias: Optional[Tensor], padding: Optional[Tensor]) -> Tensor:
-        """x: (N, T, C); bias: (heads, T, T), added to the attention; padding: (N, 1, 1, T), true behind an utterance's end."""
+        """x: (N, T, C); bias: (heads, T, T), added to the attention; padding: (N, 1, 1, T), true after the end."""
         if self.stable:
             x = x + self.dropout(self.attention(self.layer_norm(x), bias, padding))
             return x + self.dropout(self.feed_forward(self.final_layer_norm(x)))
@@ -200,7 +200,7 @@ class FeedForward(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention; WavLM's adds a position bias that the frame gates (Chen et al. 2022, section III-B)."""
+    """Multi-head self-attention; WavLM adds a gated relative position bias (Chen et al. 2022, section III-B)."""
 
     def __init__(self, a: Architecture, dropout: float) -> None:
         super().__init__()
@@ -212,7 +212,7 @@ class Attention(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, bias: Optional[Tensor], padding: Optional[Tensor]) -> Tensor:
-        """x: (N, T, C); bias: (heads, T, T); padding: (N, 1, 1, T), true behind an utterance's end."""
+        """x: (N, T, C); bias: (heads, T, T); padding: (N, 1, 1, T), true after the end."""
         n, t, c = x.shape
         q, k, v = (p(x).view(n, t, self.heads, c // self.heads).transpose(1, 2) for p in (self.q_proj, self.k_proj, self.v_proj))
         scores = q @ k.transpose(2, 3) * (c // self.heads) ** -0.5  # (N, H, T, T)

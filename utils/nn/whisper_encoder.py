@@ -16,9 +16,9 @@ from torch.nn import functional as F
 from utils.core.errors import UserError
 from utils.nn.wav2vec2 import Architecture, Transformer
 
-VERSION = 6  # of the format of model.bin, as CTranslate2 2 to 4 write it
-FLOATS = {0: "<f4", 4: "<f2"}  # numpy's names of CTranslate2's types
-PARTS = (  # of a layer: CTranslate2's names, ours
+VERSION = 6  # format of model.bin that CTranslate2 2 to 4 write
+FLOATS = {0: "<f4", 4: "<f2"}  # CTranslate2's number of a type -> numpy's name
+PARTS = (  # of a layer: name in CTranslate2, name here
     ("self_attention/layer_norm", "layer_norm"),
     ("self_attention/linear_1", "attention.out_proj"),
     ("ffn/layer_norm", "final_layer_norm"),
@@ -38,13 +38,13 @@ class WhisperEncoder(nn.Module):
         self.encoder = Transformer(a, 0, last)
 
     def forward(self, mel: Tensor) -> List[Tensor]:
-        """mel: (N, mels, T), all of one length -> (N, ceil(T / 2), hidden_size) before the first layer and behind each."""
+        """mel: (N, mels, T), all of one length -> (N, ceil(T / 2), hidden_size) before the first layer and after each."""
         x = F.gelu(self.conv2(F.gelu(self.conv1(mel)))).transpose(1, 2)
         return self.encoder(x + self.positions[: x.shape[1]])
 
 
 def read(folder: Path) -> Tuple[Architecture, Dict[str, Tensor]]:
-    """The encoder's shape, and its weights in float32 by the names that WhisperEncoder has; the decoder's are not read.
+    """The shape of the encoder, and its weights in float32 by their names in WhisperEncoder; the decoder is not read.
 
     Raises:
       UserError: `model.bin` is cut short, of another version or model, or quantised.

@@ -1,4 +1,4 @@
-"""Resumable training state: written atomically, read strictly, a file cut short passed over for the one before."""
+"""Resumable training state, written atomically. A damaged file is skipped in favour of the one before it."""
 
 import logging
 import pickle
@@ -23,10 +23,10 @@ def save(folder: Path, step: int, state: Dict[str, Any]) -> None:
 
 
 def load(folder: Path, log: logging.Logger) -> Optional[Dict[str, Any]]:
-    """The newest whole checkpoint, or None where there is none.
+    """The newest complete checkpoint, or None if there are no checkpoints.
 
     Raises:
-      UserError: there are checkpoints and none of them can be read.
+      UserError: none of the checkpoints can be read.
     """
     files = _all(folder)
     for path in reversed(files):

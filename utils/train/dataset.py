@@ -24,18 +24,18 @@ from utils.core.splits import cuts_path
 from utils.features.cmvn import STATISTICS
 from utils.lang.lexicon import Lexicon
 
-Step = Tuple[int, CutSet]  # the seed of its random numbers, and what it learns from
+Step = Tuple[int, CutSet]  # the seed of its random numbers, and its utterances
 
 
 @dataclass
 class Batch:
-    """Utterances padded with zeros behind their ends."""
+    """Utterances, padded with zeros at their ends."""
 
     ids: List[str]
     x: Tensor  # (N, T, feature_dim)
     lengths: Tensor  # (N,), frames
-    subwords: List[List[int]]  # sub-word ids of each transcript; words outside the lexicon are left out
-    words: List[List[int]]  # word ids likewise
+    subwords: List[List[int]]  # sub-word ids of each transcript; words that the lexicon lacks are left out
+    words: List[List[int]]  # word ids, likewise
 
     def part(self, first: int, last: int) -> "Batch":
         """Utterances `first` to `last`, not included."""
@@ -44,11 +44,11 @@ class Batch:
         return Batch(self.ids[rows], self.x[rows, : int(lengths.max())], lengths, self.subwords[rows], self.words[rows])
 
     def pin_memory(self) -> "Batch":
-        """The same in memory that a GPU reads by itself; DataLoader calls it."""
+        """The batch in pinned memory, which a GPU can read; DataLoader calls this."""
         return replace(self, x=self.x.pin_memory(), lengths=self.lengths.pin_memory())
 
     def __reduce__(self) -> Tuple:
-        """By value: torch would pass tensors to another process in /dev/shm, of which containers have little."""
+        """Pickle by value: torch passes tensors between processes in /dev/shm, which is small in containers."""
         return _batch, (self.ids, self.x.numpy(), self.lengths.numpy(), self.subwords, self.words)
 
 
@@ -57,10 +57,15 @@ def _batch(ids: List[str], x: numpy.ndarray, lengths: numpy.ndarray, *targets: L
 
 
 class Features:
-    """Normalised features of cuts; kept in memory in half precision up to a limit."""
+    """Normalised features of cuts, cached in half precision up to a limit."""
 
     def __init__(self, folder: Path, cache_gb: float, more: Optional[Path] = None) -> None:
-        """folder: of stage 1; more: of synthesised speech, which has the statistics of its own speakers where they are wanted."""
+        """
+        Args:
+          folder: of stage 1.
+          cache_gb: memory for features.
+          more: folder of synthesised speech; it has statistics of its own speakers with features.normalise=speaker.
+        """
         self.stats: Dict[str, Tensor] = load_file(str(folder / STATISTICS))
         if more is not None and (more / STATISTICS).exists():
             self.stats.update(load_file(str(more / STATISTICS)))
@@ -68,7 +73,7 @@ class Features:
         self.room = cache_gb * 2**30
 
     def __call__(self, cut) -> Tensor:  # noqa: ANN001 - a Lhotse cut
-        """(T, feature_dim), float32. The same numbers whether they come from the disk or the cache."""
+        """(T, feature_dim), float32; the same numbers from the disk and from the cache."""
         kept = self.cache.get(cut.id)
         if kept is None:
             kept = self.normalise(torch.from_numpy(cut.load_features()), cut.supervisions[0].speaker).half()
@@ -79,7 +84,7 @@ class Features:
         return kept.float()
 
     def normalise(self, x: Tensor, speaker: str) -> Tensor:
-        """x: (T, feature_dim) -> zero mean and unit variance by the statistics of stage 1."""
+        """x: (T, feature_dim) -> normalised by the mean and standard deviation of all training speech, or of the speaker."""
         for prefix in ("", f"{speaker}/"):
             if prefix + "mean" in self.stats:
                 return (x - self.stats[prefix + "mean"]) / self.stats[prefix + "std"]
@@ -95,8 +100,8 @@ def read_cuts(folder: Path, split: str, leave_out: Sequence[str] = ()) -> CutSet
 
 
 def epoch_batches(cuts: CutSet, batch_seconds: float, seed: int, epoch: int) -> List[CutSet]:
-    """All batches of one epoch, cuts of like length together, in an order that depends on seed and epoch alone."""
-    # Lhotse warns of cuts in memory (ours are) and of a single cut that is longer than a batch should be (it is a batch then).
+    """All batches of one epoch, grouping cuts of similar length; their order depends only on seed and epoch."""
+    # Lhotse warns of cuts in memory, which is intended, and of a cut longer than a batch, which becomes a batch of its own
     warnings.filterwarnings("ignore", category=UserWarning, module=r"lhotse\.dataset\.sampling")
     buckets = min(10, len(cuts) // 40)
     if buckets > 1:
@@ -110,7 +115,7 @@ def epoch_batches(cuts: CutSet, batch_seconds: float, seed: int, epoch: int) -> 
 
 
 def ordered_batches(cuts: CutSet, batch_seconds: float) -> List[List]:
-    """Batches for decoding: longest first, so that padding is little and memory peaks at once."""
+    """Batches for decoding, longest utterances first: this keeps padding small, and the most memory is needed at the start."""
     out: List[List] = []
     for cut in sorted(cuts, key=lambda c: (-c.duration, c.id)):
         if not out or out[-1][0].duration * (len(out[-1]) + 1) > batch_seconds:
@@ -136,7 +141,7 @@ class Augment:
         self.config = config
 
     def masked(self, x: Tensor) -> Tensor:
-        """x: (T, C) with masks; as it is where it is too short for one frame of a time mask, which Lhotse would fail on."""
+        """x: (T, C) with masks; unchanged if it is too short for one frame of a time mask, where Lhotse fails."""
         frames = self.config.mask_fraction * len(x)
         masks = min(self.config.time_masks, math.ceil(frames / self.config.time_width))
         return x if frames // masks < 1 else self.mask(x[None])[0]
@@ -145,7 +150,7 @@ class Augment:
 def collate(cuts: Sequence, features: Features, lexicon: Lexicon, augment: Optional[Augment] = None) -> Batch:
     """Load, augment and pad a batch."""
     loaded = [features(cut) for cut in cuts]
-    if augment is not None:  # each utterance alone: masks are a share of its own length
+    if augment is not None:  # utterance by utterance: masks are a share of its length
         loaded = [augment.warp(x[None])[0] for x in loaded]
         loaded = [augment.masked(x) for x in loaded]
     words = [[w for w in cut.supervisions[0].text.split() if w in lexicon.word_id] for cut in cuts]
@@ -159,7 +164,7 @@ def collate(cuts: Sequence, features: Features, lexicon: Lexicon, augment: Optio
 
 
 class _Collated(Dataset):
-    """By a seed and cuts: their batch, and what the random number generators hold behind it; or the error that it met."""
+    """(seed, cuts) -> seed, their batch, and the state of the random number generators after it; or the error."""
 
     def __init__(self, features: Features, lexicon: Lexicon, augment: Augment) -> None:
         self.features, self.rest = features, (lexicon, augment)

@@ -1,4 +1,4 @@
-"""Acoustically grounded word vectors: the words' vectors against the stretches of speech in which they were said.
+"""Acoustic grounding: a contrastive loss between the vectors of words and the segments of speech in which they are said.
 
 CTC trains a word's vector on one or two frames, where the word's peak is. Here k2 aligns the words, and the mean of all frames
 of a word is its segment. A segment must be closer to the vector of its word than to those of other words, and the vector closer
@@ -48,10 +48,10 @@ def grounding(
 
 
 def segments(frames: Tensor, spans: Sequence[Sequence[Span]]) -> Tensor:
-    """The mean direction of the frames of each span, at the frames' own length.
+    """The mean direction of the frames of each span, with the length of a frame vector.
 
     Args:
-      frames: (N, T, dim), all of one length: the scale of the cosines.
+      frames: (N, T, dim), vectors whose length is the scale of the cosines.
       spans: of each of N utterances.
     Returns:
       (S, dim), utterance by utterance.
@@ -63,10 +63,12 @@ def segments(frames: Tensor, spans: Sequence[Sequence[Span]]) -> Tensor:
 
 
 def contrast(said: Tensor, vectors: Tensor, targets: Tensor, offsets: Tensor) -> Tensor:
-    """Each segment told from other words, and each word from other segments: the mean of both cross-entropies, in nats.
+    """The mean of two cross-entropies, in nats: of a segment's word among all words, and of a word's segment among all segments.
+
+    Other segments of the same word are left out.
 
     Args:
-      said: (S, dim), segments, as long as the scale of the cosines.
+      said: (S, dim), segments; their length is the scale of the cosines.
       vectors: (W, dim), unit length.
       targets: (S,), the row of the word that each segment is.
       offsets: (W,), added to the scores of the words (see `choose_words`).
@@ -81,7 +83,7 @@ def contrast(said: Tensor, vectors: Tensor, targets: Tensor, offsets: Tensor) ->
 def joined(
     spans: Sequence[Sequence[Span]], words: Sequence[Sequence[int]], first: int
 ) -> Tuple[List[List[Span]], List[Tuple[int, int]]]:
-    """Neighbours as one word, two by two from the word numbered `first` on: spans by utterance, and the ids of the two words."""
+    """Pairs of neighbouring words, from word number `first` on: the spans of pairs by utterance, and the ids of their words."""
     both = [zip(row[first::2], row[first + 1 :: 2]) for row in spans]
     pairs = [pair for row in words for pair in zip(row[first::2], row[first + 1 :: 2])]
     return [[(one[0], two[1]) for one, two in row] for row in both], pairs

@@ -1,4 +1,4 @@
-"""Acoustic models from the folders of finished stages, and the table of word vectors that they decode with."""
+"""Acoustic models made from the folders of finished stages, and their word tables."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,11 +15,11 @@ from utils.train.dataset import read_cuts
 from utils.train.pretrained_layers import make_front
 from utils.vectors.wordvec import SoftmaxTable, WordTable
 
-NEVER = -1e4  # a score, natural log
+NEVER = -1e4  # score of a word that can't be recognised, natural log
 
 
 def make_model(config: SimpleNamespace, lexicon: Lexicon, inputs: Mapping[str, Path], feature_dim: int) -> AcousticModel:
-    """A fresh model for the word-vector table and the units in the folders `inputs`."""
+    """A model with fresh weights, for the word-vector table and the units in the folders `inputs` (by stage)."""
     table = load_file(str(inputs["vectors"] / "table.safetensors"))
     dim = read_json(inputs["vectors"] / "provenance.json")["dim"]
     front, width = make_front(inputs["features"], feature_dim, config.finetune, config.dropout)
@@ -27,7 +27,7 @@ def make_model(config: SimpleNamespace, lexicon: Lexicon, inputs: Mapping[str, P
 
 
 def trained_model(folder: Path, inputs: Dict[str, Path], lexicon: Lexicon) -> AcousticModel:
-    """The model of a finished training, to be used.
+    """The model of a finished training, in evaluation mode.
 
     Args:
       folder: of the stage train.
@@ -40,7 +40,7 @@ def trained_model(folder: Path, inputs: Dict[str, Path], lexicon: Lexicon) -> Ac
 
 
 def with_added(model: AcousticModel, vectors: torch.Tensor, bias: torch.Tensor, added: torch.Tensor) -> WordTable:
-    """The table `vectors`, `bias` with words added: (n, dim). A learned softmax has no vectors for them: they never fire."""
+    """The table `vectors`, `bias` with words added: (n, dim). A learned softmax has no rows for them, so never says them."""
     assert model.word is not None
     learned = isinstance(model.word.words, SoftmaxTable)
     rows = vectors.new_zeros(len(added), vectors.shape[1]) if learned else added.to(vectors)

@@ -1,6 +1,4 @@
-"""What drives the weights: the learning rate over a training and over layers, which weights decay, the scale of losses in half
-precision.
-"""
+"""Learning rate schedule, parameter groups, and the scaling of losses in half precision."""
 
 import math
 from types import SimpleNamespace
@@ -11,7 +9,7 @@ from torch import nn
 
 
 def learning_rate(settings: SimpleNamespace, progress: float) -> float:
-    """Linear rise, then a cosine to a hundredth of the peak; progress from 0 to 1."""
+    """Linear warm-up, then a cosine down to a hundredth of the peak. progress: from 0 to 1."""
     if progress < settings.warmup:
         return settings.learning_rate * max(progress / settings.warmup, 0.01)
     return settings.learning_rate * (
@@ -22,8 +20,8 @@ def learning_rate(settings: SimpleNamespace, progress: float) -> float:
 def parameter_groups(model: nn.Module, settings: SimpleNamespace) -> List[Dict[str, Any]]:
     """Parameter groups: weight decay for matrices, none for biases, norms and scales.
 
-    `scale`, a factor of the learning rate, is 1 but in pre-trained layers: there it is `layer_decay` to the power of how far the
-    layer is below the heads (Howard and Ruder 2018, section 3.2: discriminative fine-tuning).
+    `scale`, a factor of the learning rate, is 1 except in pre-trained layers, where it is `layer_decay` to the power of how far
+    the layer is below the heads (Howard and Ruder 2018, section 3.2: discriminative fine-tuning).
     """
     depths: Dict[nn.Parameter, int] = getattr(model.front, "depths", dict)()
     groups = []
@@ -36,6 +34,6 @@ def parameter_groups(model: nn.Module, settings: SimpleNamespace) -> List[Dict[s
 
 
 def grad_scaler(enabled: bool) -> Any:
-    """torch's GradScaler, which moved between torch 1.13 and 2.x."""
+    """torch's GradScaler; torch 2.x has it in another module than 1.13."""
     scaler = getattr(torch.amp, "GradScaler", None) or torch.cuda.amp.GradScaler
     return scaler(enabled=enabled)

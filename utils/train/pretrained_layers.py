@@ -1,4 +1,4 @@
-"""What an acoustic model first does with the hidden states of a front end: mix several layers, or go on training behind one."""
+"""Layers between the hidden states of a pre-trained encoder and our encoder: a mix of layers, or upper layers to fine-tune."""
 
 from pathlib import Path
 from typing import Dict, Optional, Tuple, Union
@@ -16,7 +16,7 @@ from utils.pipeline.config import made_with
 
 
 class LayerMix(nn.Module):
-    """A weighted sum of layers, the weights a softmax of learned numbers (SUPERB: Yang et al. 2021, section 3.2)."""
+    """A weighted sum of layers; the weights are a learned softmax (SUPERB: Yang et al. 2021, section 3.2)."""
 
     def __init__(self, layers: int) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class LayerMix(nn.Module):
 
 
 class UpperLayers(nn.Module):
-    """The layers of a pre-trained encoder above the one that stage 1 stored: trained with the model, those below are frozen."""
+    """The layers of a pre-trained encoder above the hidden state that stage 1 stored. They are trained."""
 
     def __init__(self, architecture: Architecture, first: int, dropout: float) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class UpperLayers(nn.Module):
         return self.encoder(x, lengths)[-1]
 
     def depths(self) -> Dict[nn.Parameter, int]:
-        """How far below the heads each weight is: 1 in the top layer and the norm behind it, one more for each layer below."""
+        """Depth of each weight: 1 in the top layer and the norm after it, one more for each layer below."""
         numbers = {p: int(n) for n, layer in self.encoder.layers.items() for p in layer.parameters()}
         outside = {"layer_norm": self.last - 1, "rel_attn_embed": self.first}
         numbers.update({p: outside[name.split(".")[0]] for name, p in self.encoder.named_parameters() if p not in numbers})
@@ -49,14 +49,14 @@ class UpperLayers(nn.Module):
 
 
 def make_front(folder: Path, width: int, finetune: bool, dropout: float) -> Tuple[Optional[Union[LayerMix, UpperLayers]], int]:
-    """The first part of a model on the features of stage 1, with fresh weights (None where they need none), and its width.
+    """The first part of a model on the features of stage 1, and the width of its output.
 
     Args:
       folder: of stage 1.
       width: columns of its features.
       finetune: whether the layers above are trained.
     Raises:
-      UserError: there is no layer above.
+      UserError: there is no layer above the stored one.
     """
     if not (folder / DESCRIPTION).exists():
         return None, width
@@ -73,7 +73,7 @@ def make_front(folder: Path, width: int, finetune: bool, dropout: float) -> Tupl
 
 
 def load_pretrained(front: UpperLayers, folder: Path) -> None:
-    """Give the upper layers the weights of the model that the features in `folder` were made with."""
+    """Load the weights of the model that the features in `folder` were made with."""
     from utils.features import ssl_model  # imports torchaudio
     from utils.nn import whisper_encoder
 

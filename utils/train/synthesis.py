@@ -2,7 +2,7 @@
 
 So the acoustic model is trained on more words than the corpus has. Neither the decoding lexicon nor the n-grams get these words.
 
-flite is the one on the PATH, else Debian's (packages flite and libflite1, without root). It speaks English.
+flite is taken from the PATH, or else from Debian's packages flite and libflite1, unpacked without root. It speaks English.
 """
 
 import os
@@ -17,16 +17,16 @@ from lhotse import MonoCut, Recording, SupervisionSegment
 from utils.core import download
 from utils.core.errors import UserError
 
-VOICES = ("awb", "kal16", "rms", "slt")  # three men, of Scotland and the USA, one of them by diphones, and a woman
+VOICES = ("awb", "kal16", "rms", "slt")  # three men from Scotland and the USA (kal16 by diphones), and a woman
 LENGTHS = (3, 9)  # words an utterance
-STRETCH = (0.85, 1.25)  # of the voice's own durations
-SPEEDS = (0.9, 1.0, 1.1, 1.2)  # the tape's, with the pitch: a voice becomes several
+STRETCH = (0.85, 1.25)  # factor of the voice's own durations
+SPEEDS = (0.9, 1.0, 1.1, 1.2)  # changes speed and pitch, so that one voice sounds like several
 PACKAGES = ("flite", "libflite1")
 Utterance = Tuple[str, List[str], str, float, float]  # id, words, voice, stretch of the durations, speed
 
 
 class Flite:
-    """The program and its libraries; `speak` needs nothing else."""
+    """The program flite and its libraries."""
 
     def __init__(self, downloads: Path) -> None:
         """downloads: where Debian's packages go. Raises UserError if there is neither flite nor apt, or flite lacks a voice."""
@@ -34,7 +34,7 @@ class Flite:
         if not self.program:
             if not download.has_apt():
                 raise UserError(
-                    "synthesis.utterances needs flite, and here is neither it nor apt-get: install it, or set that to 0"
+                    "synthesis.utterances needs flite, and neither it nor apt-get was found: install it, or set that to 0"
                 )
             program, libraries = download.debian_packages(PACKAGES, downloads)
             self.program = str(program / "usr" / "bin" / "flite")
@@ -49,7 +49,7 @@ class Flite:
             )
 
     def speak(self, words: Sequence[str], voice: str, stretch: float, path: Path) -> None:
-        """Write an utterance, 16 kHz, 16 bit. Raises UserError, naming the words, where flite can't."""
+        """Write an utterance, 16 kHz, 16 bit. Raises UserError, which names the words, if flite fails."""
         self._run("-voice", voice, "--setf", f"duration_stretch={stretch:.2f}", "-t", " ".join(words), "-o", str(path))
         if not path.is_file():
             raise UserError(f"flite wrote nothing for '{' '.join(words)}'")
@@ -63,10 +63,11 @@ class Flite:
 
 
 def sentences(count: int, new: Sequence[str], known: Sequence[str], share: float, seed: int) -> Iterator[Utterance]:
-    """Utterances to make; each is drawn by itself.
+    """Random utterances to synthesise. Each depends on its number and the seed alone.
 
     Args:
-      new: words that the training text lacks, of which every word is one with the probability `share`; else it is of `known`.
+      new: words that the training text lacks; each word of an utterance is one of them with the probability `share`.
+      known: the other words are drawn from these.
     """
     for n in range(count):
         draw = random.Random(f"{seed}/{n}")
@@ -75,7 +76,7 @@ def sentences(count: int, new: Sequence[str], known: Sequence[str], share: float
 
 
 def spoken(flite: Flite, utterance: Utterance, folder: Path) -> MonoCut:
-    """Speak one of `sentences` into a file of `folder`; its cut. To normalisation by speaker, a voice at a speed is one."""
+    """Speak one of `sentences` into a file of `folder`; returns its cut. A voice at one speed counts as a speaker."""
     name, words, voice, stretch, speed = utterance
     path, text = folder / f"{name}.wav", " ".join(words)
     flite.speak(words, voice, stretch, path)

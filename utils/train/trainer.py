@@ -31,9 +31,9 @@ class Trainer:
 
     Args:
       config: the groups model, loss, train, and seed.
-      train_cuts, dev_cuts: with features.
-      out: the stage's partial folder.
-      workers: processes that make batches ahead; a GPU waits for batches otherwise.
+      train_cuts, dev_cuts: cuts with features.
+      out: the partial folder of the stage.
+      workers: processes that make batches ahead, so that a GPU need not wait for them.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Trainer:
         )
 
     def batches(self) -> Iterator[Batch]:
-        """The batches of all steps that are left of the training."""
+        """The batches of all remaining steps."""
         pin = self.device.type == "cuda"
         return training_batches(self._steps(self.epoch, self.batch), self.features, self.lexicon, self.augment, self.workers, pin)
 
@@ -116,17 +116,17 @@ class Trainer:
             batch = 0
 
     def dry_run(self) -> None:
-        """Forward and backward over the batch with the longest utterances: what can't fit in memory fails now, not in hours."""
+        """Forward and backward pass on the batch with the longest utterances: lack of memory shows now, not in hours."""
         longest = ordered_batches(self.train_cuts, self.config.train.batch_seconds)[0]
         self.backward(collate(longest, self.features, self.lexicon, self.augment), "the longest batch, before training")
 
     def backward(self, batch: Batch, what: str) -> Tuple[float, Dict[str, float]]:
-        """Make the gradients of a batch's loss, of its parts one by one where memory does not suffice for the whole.
+        """Compute the gradients of a batch's loss; part by part if there is not enough memory for the whole.
 
         Args:
-          what: the batch is, for the log.
+          what: what the batch is, for the log.
         Returns:
-          as `losses`, in numbers.
+          the losses as in `losses`, as numbers.
         """
 
         def work(parts: Parts) -> Tuple[float, Dict[str, float]]:
@@ -145,8 +145,11 @@ class Trainer:
         return in_parts(work, batch.ids, what, remedy, self.log)
 
     def update(self, batch: Batch, what: str) -> Tuple[float, Dict[str, float], float]:
-        """One step of the optimiser, as `backward`; gives its losses and the norm of the gradient, which is not finite where fp16
-        overflowed: the step is left out then, and the scale of the losses lowered.
+        """One step of the optimiser; arguments as in `backward`.
+
+        Returns:
+          the losses, and the norm of the gradient. The norm is not finite if fp16 overflowed; then the step is skipped and the
+          scale of the losses is lowered.
         """
         loss, means = self.backward(batch, what)
         self.scaler.unscale_(self.optimizer)
@@ -234,7 +237,7 @@ class Trainer:
         )
         write_jsonl(self.out / "curves.jsonl", self.curve)
         kept = {name for _, name in self.best}
-        for path in (self.out / "checkpoints").glob("epoch-*.safetensors"):  # only after the checkpoint that no longer names them
+        for path in (self.out / "checkpoints").glob("epoch-*.safetensors"):  # after the checkpoint, which no longer names them
             if path.name not in kept:
                 path.unlink()
 
@@ -244,7 +247,7 @@ class Trainer:
         self.scaler.load_state_dict(state["scaler"])
         self.epoch, self.batch, self.step = state["epoch"], state["batch"], state["step"]
         self.best, self.curve = [tuple(item) for item in state["best"]], json.loads(state["curve"])
-        self.log.info("going on after step %d (epoch %d)", self.step, self.epoch + 1)
+        self.log.info("resuming after step %d (epoch %d)", self.step, self.epoch + 1)
 
     def _saved(self, batch: Batch, failure: NotFinite) -> UserError:
         """Save a batch whose loss is not finite, with the weights; returns the error that names its utterances."""

@@ -1,4 +1,4 @@
-"""Losses and errors on dev, and alignments, with the model as it is at the moment."""
+"""Evaluation during training: losses and errors on dev, and the alignment of words."""
 
 from typing import Any, Dict, Iterator, List, Sequence, Tuple
 

@@ -1,4 +1,4 @@
-"""The word head's opinion of a hypothesis: each word in its time span, or the whole sequence."""
+"""Scores of hypotheses by the word head: of each word in its time span, or of the whole sequence."""
 
 from typing import Dict, List, Sequence, Tuple
 
@@ -8,22 +8,22 @@ from torch.nn import functional as F
 
 from utils.lang.hypothesis import Hypothesis
 
-MARGIN = 2  # frames of the word head that a span is widened by on both sides: the sub-word head's times are not the word head's
+MARGIN = 2  # frames added on both sides of a span, because the times come from the sub-word head
 
 
 def span_scores(ratio: Tensor, paths: Sequence[Hypothesis], rows: Dict[int, int], frame_ratio: float) -> List[float]:
-    """Sum over a path's words of the log-likelihood ratio 'this word, once, within its span' to 'nothing there'.
+    """Sum over the words of a path of a log-likelihood ratio: the word once within its span, against blanks only.
 
-    Within a span the word may take any run of frames: log sum over runs [a, b] of sum_{t=a..b} (log p(w|t) - log p(blank|t)),
+    The word may take any run of frames of its span: log sum over runs [a, b] of sum_{t=a..b} (log p(w|t) - log p(blank|t)),
     computed by the recursion f_t = ratio_t + log(1 + exp f_{t-1}), log sum_t exp f_t.
 
     Args:
       ratio: (T, W), log p(w|t) - log p(blank|t) of the words that occur in the paths.
       paths: hypotheses of one utterance.
-      rows: word id -> column of `ratio`; a word without one (<unk>) counts 0: as if nothing were there.
+      rows: word id -> column of `ratio`; a word without a column adds 0.
       frame_ratio: frames of the word head a frame of the path's times.
     Returns:
-      a score a path, natural log.
+      a score for each path, natural log.
     """
     frames = len(ratio)
     spans: Dict[Tuple[int, int, int], int] = {}
@@ -44,8 +44,15 @@ def span_scores(ratio: Tensor, paths: Sequence[Hypothesis], rows: Dict[int, int]
 
 
 def arc_scores(ratio: Tensor, columns: Tensor, starts: Tensor, ends: Tensor, frame_ratio: float) -> Tensor:
-    """`span_scores` of words each for itself: columns (A,) of `ratio`, -1 for none; first frame (A,) and the one behind the last
-    (A,) -> (A,).
+    """As `span_scores`, of single words.
+
+    Args:
+      ratio: (T, W), as in `span_scores`.
+      columns: (A,), of `ratio`; -1 for a word without a column, which gets 0.
+      starts, ends: (A,), first frame of each word and the frame after its last.
+      frame_ratio: frames of the word head a frame of `starts` and `ends`.
+    Returns:
+      (A,), natural log.
     """
     scores, frames = torch.zeros(len(columns)), len(ratio)
     there = columns >= 0
@@ -58,7 +65,7 @@ def arc_scores(ratio: Tensor, columns: Tensor, starts: Tensor, ends: Tensor, fra
 
 
 def spans_of(ratio: Tensor, columns: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
-    """The recursion of `span_scores` for spans of frames of `ratio`: columns, first frames, those behind the last -> (S,)."""
+    """The recursion of `span_scores` for S spans: columns of `ratio`, first frames, frames after the last -> (S,)."""
     longest = int((ends - starts).max())
     place = starts[:, None] + torch.arange(longest)  # (S, longest)
     inside = place < ends[:, None]
@@ -72,11 +79,11 @@ def spans_of(ratio: Tensor, columns: Tensor, starts: Tensor, ends: Tensor) -> Te
 
 
 def sequence_scores(log_probs: Tensor, paths: Sequence[Hypothesis], rows: Dict[int, int]) -> List[float]:
-    """log p(words | speech) of CTC over the word head, less the log-probability that nothing is said.
+    """log p(words | speech) by CTC with the word head, minus the log-probability of blanks only.
 
     Args:
       log_probs: (T, 1 + W), blank first, then the words that occur in the paths.
-      rows: word id -> column of the words in `log_probs`, from 0; a word without one (<unk>) is passed over.
+      rows: word id -> column of the words in `log_probs`, from 0; words without a column are skipped.
     """
     targets = [[rows[w] + 1 for w in path.words if w in rows] for path in paths]
     frames, floor = len(log_probs), float(log_probs[:, 0].sum())

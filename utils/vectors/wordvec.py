@@ -2,8 +2,8 @@
 
     e_w = normalise(A spelling(w) + B pronunciation(w) + g_w C meaning(w))
 
-Of several pronunciations the mean is taken. g_w is 0 where the meaning of w is not known. In each training step a random share of
-the words goes without one of its parts, but never without both spelling and pronunciation.
+A word with several pronunciations gets the mean of their vectors. g_w is 0 if the meaning of w is not known. In each training
+step a random share of the words lacks one of its parts, but never both spelling and pronunciation.
 """
 
 from typing import Dict, Mapping, NamedTuple, Optional, Tuple, Union
@@ -14,10 +14,10 @@ from torch.nn import functional as F
 
 
 class SymbolEncoder(nn.Module):
-    """Letters or phones of a word -> vector: embeddings of letter and place (from both ends), two convolutions, pooling."""
+    """Letters or phones of a word -> vector: embeddings of symbol and position (from both ends), two convolutions, pooling."""
 
-    places = 24  # beyond it letters share a place
-    reach = 2  # of the wider kernel, to either side
+    places = 24  # symbols further from the ends share a position
+    reach = 2  # of the wider kernel, to each side
 
     def __init__(self, letters: int, dim: int, width: int = 64) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class SymbolEncoder(nn.Module):
     def forward(self, letters: Tensor) -> Tensor:
         """letters: (W, L), ids from 1, padded with 0 -> (W, dim).
 
-        The words stand one behind the other, with room for a kernel's reach between them: less work than a padded batch.
+        The words are concatenated with room for the reach of a kernel between them, which takes less work than a padded batch.
         """
         lengths = (letters > 0).sum(1)
         letters = letters[:, : max(1, int(lengths.max()))].long()  # the longest of these words
@@ -58,7 +58,7 @@ class SymbolEncoder(nn.Module):
 
 
 class WordVectors(nn.Module):
-    """The table e_w, composed from whatever parts `table` holds (see utils/vectors/table.py)."""
+    """Composes e_w from the parts that `table` has (see utils/vectors/table.py)."""
 
     def __init__(self, table: Dict[str, Tensor], dim: int) -> None:
         super().__init__()
@@ -79,10 +79,11 @@ class WordVectors(nn.Module):
     def forward(self, words: Tensor, dropout: Mapping[str, float] = {}) -> Tensor:
         """words: (W,), row numbers of the table -> (W, dim), unit length.
 
-        A word that no part can place (meaning alone, and its meaning not known) gets the zero vector: cosine 0 with everything.
+        A word without any part (only meaning is used, and its meaning is not known) gets the zero vector, with a cosine of 0 to
+        all.
 
         Args:
-          dropout: part (spelling, pronunciation, meaning) -> share of the words that go without it in training.
+          dropout: part (spelling, pronunciation, meaning) -> share of the words that lack it in a training step.
         """
         return self.compose(
             None if self.letters is None else self.letters[words],
@@ -93,7 +94,7 @@ class WordVectors(nn.Module):
         )
 
     def joined(self, first: Tensor, second: Tensor) -> Tensor:
-        """Vectors (W, dim) of two words spelled and pronounced on end, as one; rows (W,) of the table each. It has no meaning."""
+        """Vectors (W, dim) of pairs of words as one word, spellings and pronunciations joined; first, second: (W,), rows."""
         letters = phones = None
         if self.letters is not None:
             letters = _on_end(self.letters[first], self.letters[second])
@@ -110,8 +111,12 @@ class WordVectors(nn.Module):
         known: Optional[Tensor],
         dropout: Mapping[str, float] = {},
     ) -> Tensor:
-        """Vectors (W, dim) of any words from their letters (W, L), phones (W, K, P), meaning (W, D) and known (W,); None for
-        a part that the model doesn't have.
+        """Vectors (W, dim) of any words from their parts.
+
+        Args:
+          letters: (W, L); phones: (W, K, P), of K pronunciations; meaning: (W, D); None for a part that the model does not have.
+          known: (W,), 1 if the meaning is known, else 0.
+          dropout: as in `forward`.
         """
         parts: Dict[str, Tensor] = {}
         if self.spelling is not None:
@@ -132,7 +137,7 @@ class WordVectors(nn.Module):
         return F.normalize(sum(parts.values()), dim=-1)
 
     def _pronounced(self, phones: Tensor) -> Tensor:
-        """phones: (W, K, P) -> (W, dim), the mean over each word's pronunciations, zero where there are none."""
+        """phones: (W, K, P) -> (W, dim), the mean over the pronunciations of each word, zeros if it has none."""
         there = phones[:, :, 0] > 0 if phones.shape[2] else phones.new_zeros(phones.shape[:2], dtype=torch.bool)
         assert self.pronunciation is not None
         total = self.pronunciation.output.weight.new_zeros(len(phones), self.pronunciation.output.out_features)
@@ -142,13 +147,13 @@ class WordVectors(nn.Module):
 
 
 def _on_end(first: Tensor, second: Tensor) -> Tensor:
-    """(W, L), (W, L), padded with 0 behind -> (W, 2 L), the second behind the first, padded likewise."""
+    """Concatenate sequences row by row: (W, L), (W, L), padded with 0 at the end -> (W, 2 L), padded likewise."""
     both = torch.cat((first, second), 1)
     return both.gather(1, (both == 0).long().sort(dim=1, stable=True).indices)
 
 
 class SoftmaxTable(nn.Module):
-    """The control: a learned vector and bias a word, as any word-level CTC has; it knows no word beyond training."""
+    """The control: a learned vector and bias for each word, as in any word-level CTC; it has no rows for other words."""
 
     def __init__(self, words: int, dim: int) -> None:
         super().__init__()
@@ -164,18 +169,18 @@ class WordTable(NamedTuple):
 
 
 class WordHead(nn.Module):
-    """Encoder frames at 80 ms -> the space of the word vectors, and a learned score of the blank."""
+    """Encoder frames at 80 ms -> vectors in the word space, and a learned score of the blank."""
 
     def __init__(self, encoder_dim: int, dim: int, words: Union[WordVectors, SoftmaxTable]) -> None:
         super().__init__()
         self.output = nn.Linear(encoder_dim, dim)
         self.blank = nn.Linear(encoder_dim, 1)
         self.words = words
-        self.log_scale = nn.Parameter(torch.tensor(2.7))  # cosines times 15 at the start
+        self.log_scale = nn.Parameter(torch.tensor(2.7))  # multiplies cosines by 15 at first
 
     def forward(self, h: Tensor) -> Tuple[Tensor, Tensor]:
-        """h: (N, T, C) -> frame vectors (N, T, dim), times the scale, and blank scores (N, T)."""
-        z, blank = self.output(h).float(), self.blank(h)[..., 0].float()  # cosines and their softmax are not for half precision
+        """h: (N, T, C) -> frame vectors (N, T, dim), multiplied by the scale, and scores of the blank (N, T)."""
+        z, blank = self.output(h).float(), self.blank(h)[..., 0].float()  # half precision is too coarse
         if isinstance(self.words, WordVectors):
             z = F.normalize(z, dim=-1) * self.log_scale.exp()
         return z, blank
@@ -188,12 +193,12 @@ class WordHead(nn.Module):
 
 
 def word_scores(frames: Tensor, blank: Tensor, vectors: Tensor, bias: Union[Tensor, float] = 0.0) -> Tensor:
-    """The word head's scores of blank and words before the softmax: what training, decoding, rescoring and adding words all use.
+    """Scores of the blank and of words before the softmax. Training, decoding, rescoring and adding words all use this function.
 
     The bias is added in place: with a table of 200,000 words the scores take most of the memory of decoding.
 
     Args:
-      frames: (..., T, dim), frame vectors as `WordHead` makes them.
+      frames: (..., T, dim), frame vectors from `WordHead`.
       blank: (..., T), scores of the blank.
       vectors: (W, dim), a table of word vectors.
       bias: (W,), added to the words' scores.
