@@ -6,6 +6,7 @@ from typing import List
 from utils.core.errors import UserError
 from utils.core.files import read_json, write_bytes, write_json, write_lines
 from utils.lang import graphs, lexicon, ngram, units
+from utils.lang.mixture import Mixture
 from utils.pipeline.contract import Job
 from utils.text.normalise import normaliser
 from utils.text.sentences import Text, transcripts
@@ -40,7 +41,7 @@ def _more_text(job: Job, words: List[str]) -> List[List[str]]:
 def _mixed(job: Job, model: ngram.NGram, sentences: List[List[str]]) -> ngram.NGram:
     """The model mixed with one of these sentences, with the weight that is best on dev; writes text-<n>gram.json."""
     dev = transcripts(job.inputs["data"], "dev")
-    mixture = ngram.Mixture(model, ngram.estimate(sentences, model.order)).tuned(dev)
+    mixture = Mixture(model, ngram.estimate(sentences, model.order)).tuned(dev)
     mixed = mixture.static(ngram.occurring(sentences, model.order, job.config.lang.min_count))
     before, after, total = model.perplexity(dev), mixed.perplexity(dev), sum(map(len, sentences))
     known = total - sum(sentence.count(lexicon.UNKNOWN) for sentence in sentences)

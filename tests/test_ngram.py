@@ -9,6 +9,7 @@ from support.corpora import SENTENCES
 from utils.core.errors import UserError
 from utils.core.files import read_json
 from utils.lang import ngram
+from utils.lang.mixture import Mixture
 
 
 def probability(word, context, order, text):
@@ -174,7 +175,7 @@ def test_a_mixture_is_word_by_word_and_every_context_sums_to_one(order, least):
     other = ngram.estimate(text, order)
     assert ("<unk>",) in other.logp
     listed = ngram.occurring(text, order, least)
-    made = ngram.Mixture(own, other, 0.3).static(listed)
+    made = Mixture(own, other, 0.3).static(listed)
     assert {g for g in made.logp if len(g) == 1} == {g for g in own.logp if len(g) == 1} and own.logp.keys() <= made.logp.keys()
     assert any(g in made.logp and g not in own.logp for g in other.logp) == (order > 1 and least == 1)
     for gram, logp in made.logp.items():
@@ -191,11 +192,11 @@ def test_the_weight_of_a_mixture_maximises_the_likelihood():
     own = ngram.estimate(SENTENCES, 2)
     words = {g[0] for g in own.logp}
     text = list(ngram.of_words(MORE, words))
-    mixture, dev = ngram.Mixture(own, ngram.estimate(text, 2)), [SENTENCES[0], [w for w in MORE[1] if w in words], SENTENCES[1]]
+    mixture, dev = Mixture(own, ngram.estimate(text, 2)), [SENTENCES[0], [w for w in MORE[1] if w in words], SENTENCES[1]]
     everything = ngram.occurring(text, 2, 1)
 
     def perplexity(weight):
-        return ngram.Mixture(own, mixture.other, weight).static(everything).perplexity(dev)
+        return Mixture(own, mixture.other, weight).static(everything).perplexity(dev)
 
     found = mixture.tuned(dev).weight
     assert 0.02 < found < 0.98
