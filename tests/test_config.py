@@ -245,6 +245,23 @@ def test_a_dropped_key_loads_at_its_off_value_and_is_refused_at_others(key, capl
         config.load("wordvec_hybrid", YESNO, [f"{key}=9"])
 
 
+def test_weights_of_the_first_pass_are_numbers_or_auto_and_one_old_number_is_for_both_heads():
+    settings = ["decode.first_lm_scale=0.5", "decode.blank_penalty.word=auto"]
+    decode = config.load("wordvec_hybrid", YESNO, settings)["decode"]
+    assert decode["first_lm_scale"] == {"subword": 0.5, "word": 0.5}
+    assert decode["blank_penalty"] == {"subword": 0.0, "word": "auto"}
+    for wrong in ("autp", "-1", "[1]"):
+        with pytest.raises(UserError, match=r"decode\.blank_penalty\.word.* a number, at least 0, or auto"):
+            config.load("wordvec_hybrid", YESNO, [f"decode.blank_penalty.word={wrong}"])
+
+
+def test_weights_that_change_nothing_leave_the_fingerprint_of_decoding_as_it_was():
+    both = {"blank_penalty": {"subword": 0.0, "word": 0.0}, "first_lm_scale": {"subword": 0.5, "word": 0.5}}
+    assert as_fingerprinted({"decode": both}, ("decode",)) == {"decode": {"first_lm_scale": 0.5, "unknown": False}}
+    both["first_lm_scale"]["word"], both["blank_penalty"]["word"] = 1.0, 2.0
+    assert as_fingerprinted({"decode": both}, ("decode",)) == {"decode": {**both, "unknown": False}}
+
+
 def test_names_of_today_leave_fingerprints_as_they_were():
     declared = {"model": {"subword_subsampling": 4}, "loss": {"word": 0.5}, "decode": {"beam": 8.0}}
     assert as_fingerprinted(declared, ("model", "loss", "decode")) == {

@@ -14,6 +14,7 @@ from support.decoders import write_decoder
 from support.driving import drive
 from support.training import MEMORISING
 from utils.core.files import ROOT
+from utils.decode.search_weights import HEADS, read_weights
 from utils.pipeline.config import load
 from utils.pipeline.stages import STAGES, plan
 from utils.results.store import read_all
@@ -81,6 +82,28 @@ def test_rescoring_needs_no_second_decode(finished):
     assert drive(*arguments) == 0
     assert finished["folders"]["decode"].stat().st_mtime_ns == decoded
     assert len(list(finished["folders"]["rescore"].parent.glob("rescore-*"))) == 2
+
+
+@pytest.mark.slow
+def test_weights_found_on_dev_decode_as_the_same_numbers_do(finished):
+    keys = {graph: (f"decode.blank_penalty.{head}", f"decode.first_lm_scale.{head}") for graph, head in HEADS.items()}
+
+    def decoded(nj, *settings):
+        options = ["--stage", "decode", "--stop-stage", "decode", "--nj", nj, *(w for s in settings for w in ("--set", s))]
+        assert drive(*finished["arguments"], *options) == 0
+        return max(finished["folders"]["decode"].parent.glob("decode-*"), key=lambda folder: folder.stat().st_mtime)
+
+    auto = [f"{key}=auto" for pair in keys.values() for key in pair]
+    found = decoded("2", *auto)
+    weights = read_weights(found)
+    assert set(weights) == set(keys) and len(json.loads((found / "first_pass.json").read_text())["lattice"]["dev_errors"]) > 4
+    assert not list(found.rglob("*-network.safetensors")) and not (found / "weights").exists()
+    numbers = [f"{key}={value}" for graph, pair in keys.items() for key, value in zip(pair, vars(weights[graph]).values())]
+    hypotheses = {path.name: path.read_text() for path in found.glob("hyps-*.jsonl")}
+    again = decoded("1", *numbers)
+    assert again != found and {path.name: path.read_text() for path in again.glob("hyps-*.jsonl")} == hypotheses
+    found.rename(found.with_name("two"))
+    assert read_weights(decoded("1", *auto)) == weights
 
 
 @pytest.mark.slow

@@ -23,8 +23,9 @@ from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.core.tables import Table, as_text, grouped, number
 from utils.core.versions import machine
-from utils.decode.first_pass import FirstPassDecoder, first_pass_graph
+from utils.decode.first_pass import FirstPassDecoder
 from utils.decode.pieces import pieces
+from utils.lang.graphs import load_fsa
 from utils.lang.lexicon import Lexicon, read_lexicon
 from utils.lang.packs import read_pack, write_pack
 from utils.lang.units import cmudict, pronounce
@@ -111,7 +112,7 @@ def decode(plans: Dict[str, Plan], folder: Path, audio_seconds: float) -> Dict[s
     lang = make_lang(plans["lang"].out, added.entries, (False, True), folder / "lang")
     del added
     settings = view(plans["decode"].config).decode
-    graphs = {"word_lattice": first_pass_graph(lang / "word_graph.pt", settings.first_lm_scale, "cpu")}
+    graphs = {"word_lattice": load_fsa(lang / "word_graph.pt")}
     features = Features(plans["features"].out, 0.0)
     decoder = FirstPassDecoder(model, features, read_lexicon(lang), graphs, table, settings, "cpu")
     cuts: List[Any] = []

@@ -25,6 +25,7 @@ class Key:
     open_high: bool = False
     odd: bool = False
     choices: Tuple[Any, ...] = ()
+    word: str = ""  # that a number may also be
     item: Optional["Key"] = None  # of a list: what its items may be
     filled: bool = False  # whether a list needs an item
     once: bool = False  # whether an item may occur only once in a list
@@ -40,10 +41,12 @@ class Key:
         low = "" if self.low is None else f"{'greater than' if self.open_low else 'at least'} {self.low:g}"
         high = "" if self.high is None else f"{'less than' if self.open_high else 'at most'} {self.high:.15g}"
         ends = " and ".join(filter(None, (low, high)))
-        return f"{name}, {ends}" if ends else name
+        return (f"{name}, {ends}" if ends else name) + f", or {self.word}" * bool(self.word)
 
     def fits(self, value: Any) -> bool:
         """Whether a value of the right type is allowed."""
+        if self.word and value == self.word:
+            return True
         if self.choices:
             return value in self.choices
         if self.item is not None:
@@ -87,6 +90,11 @@ def whole(low: float = 0, high: Optional[float] = None, odd: bool = False) -> Ke
 def number(low: Optional[float] = 0, high: Optional[float] = None, open_low: bool = False, open_high: bool = False) -> Key:
     """A finite number."""
     return Key(float, low, high, open_low, open_high)
+
+
+def number_or(word: str, low: float = 0) -> Key:
+    """A finite number, or one word."""
+    return Key(float, low, word=word)
 
 
 def positive(high: Optional[float] = None) -> Key:
@@ -153,5 +161,5 @@ def _is_typed(known: Key, value: Any) -> bool:
     if known.item is not None:
         return isinstance(value, list) and all(_is_typed(known.item, each) for each in value)
     if known.kind is float:
-        return type(value) is float and math.isfinite(value)
+        return (type(value) is float and math.isfinite(value)) or (known.word != "" and value == known.word)
     return type(value) is known.kind

@@ -1,22 +1,32 @@
 """First pass: the network, greedy words, k2 lattices. A batch is written as one piece, which is complete or absent."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
+from kaldialign import edit_distance
 from torch import Tensor
 
 from utils.core.memory import Parts, in_parts
 from utils.core.timing import timed
-from utils.decode.pieces import HeadOutputs, write_head_outputs, write_lattices, write_piece
+from utils.decode.pieces import (
+    HeadOutputs,
+    network_file,
+    read_network_output,
+    write_head_outputs,
+    write_lattices,
+    write_network_output,
+    write_piece,
+)
+from utils.decode.search_weights import SearchWeights, penalised
 from utils.lang.fsa import arc_edges
-from utils.lang.graphs import load_fsa, need_k2, rescored
+from utils.lang.graphs import need_k2, rescored
 from utils.lang.lexicon import Lexicon
 from utils.nn.ctc import greedy
-from utils.nn.model import AcousticModel
+from utils.nn.model import AcousticModel, Output
 from utils.train.dataset import Features
 from utils.vectors.wordvec import WordTable, word_scores
 
@@ -38,6 +48,7 @@ class FirstPassDecoder:
     config: SimpleNamespace  # the group `decode`
     device: str
     whole: Optional[Any] = None  # the whole n-gram model as an acceptor, if the sub-word graph has only a part of it
+    weights: Dict[str, SearchWeights] = field(default_factory=dict)  # by graph; a graph that is missing is not weighed
 
     def batch_seconds(self) -> float:
         """Seconds of audio in a batch: fewer if the vocabulary is large, so that memory stays bounded."""
@@ -60,13 +71,8 @@ class FirstPassDecoder:
     @torch.no_grad()
     def _piece(self, cuts: Sequence[Any], out: Path) -> None:
         """Decode some utterances and write a piece (see utils/decode/pieces.py)."""
-        loaded = [self.features(cut) for cut in cuts]
-        seconds: Dict[str, float] = {}
-        with timed(seconds, "encoder"):
-            output = self.model(
-                torch.nn.utils.rnn.pad_sequence(loaded, batch_first=True).to(self.device),
-                torch.tensor([len(x) for x in loaded], device=self.device),
-            )
+        output, encoder_seconds = self.network_output(cuts, out)
+        seconds: Dict[str, float] = {"encoder": encoder_seconds}
         hypotheses: Dict[str, List[List[str]]] = {}
         sizes: Dict[str, List[int]] = {}
         word_log_probs, kept = None, HeadOutputs()
@@ -83,29 +89,73 @@ class FirstPassDecoder:
             kept.normaliser, kept.lengths = normaliser[..., 0].float().cpu(), output.word_lengths.cpu()
         write_head_outputs(out, kept)
         for name, graph in self.graphs.items():
+            weights = self.weights.get(name, SearchWeights())
             search, log_probs, lengths = (
                 (lattices_of_words, word_log_probs, output.word_lengths)
                 if name == "word_lattice"
                 else (lattices, output.subword, output.subword_lengths)
             )
             with timed(seconds, name):
-                found = search(log_probs, lengths, graph, self.config)
+                found = search(penalised(log_probs, weights.blank_penalty), lengths, scaled(graph, weights.lm_scale), self.config)
                 hypotheses[name] = [self.lexicon.ids_to_words(ids) for ids in best_paths(found)]
             if name == "lattice" and self.whole is not None:
                 hypotheses["first_pass"], sizes["first_pass"] = hypotheses[name], [found.num_arcs, int(lengths.sum())]
                 with timed(seconds, "whole_lm"):
-                    found = rescored(found.to("cpu"), self.whole, self.config.first_lm_scale, self.config.output_beam)
+                    whole, scale = scaled(self.whole, weights.lm_scale), weights.lm_scale
+                    found = rescored(found.to("cpu"), whole, scale, self.config.output_beam)
                     hypotheses[name] = [self.lexicon.ids_to_words(ids) for ids in best_paths(found)]
             sizes[name] = [found.num_arcs, int(lengths.sum())]
             write_lattices(out, name, found)
         write_piece(out, cuts, hypotheses, seconds, sizes)
+        network_file(out).unlink(missing_ok=True)
+
+    @torch.no_grad()
+    def network_output(self, cuts: Sequence[Any], out: Path, keep: bool = False) -> Tuple[Output, float]:
+        """What the network says of a batch, and the seconds that it took: read from the disk where an earlier call kept it.
+
+        Args:
+          out: the piece of the batch.
+          keep: whether to write it for later calls, the last of which is that of `decode`.
+        """
+        if network_file(out).exists():
+            return read_network_output(out)
+        loaded = [self.features(cut) for cut in cuts]
+        seconds: Dict[str, float] = {}
+        with timed(seconds, "encoder"):
+            output = self.model(
+                torch.nn.utils.rnn.pad_sequence(loaded, batch_first=True).to(self.device),
+                torch.tensor([len(x) for x in loaded], device=self.device),
+            )
+        if keep:
+            write_network_output(out, output, seconds["encoder"])
+        return output, seconds["encoder"]
+
+    @torch.no_grad()
+    def errors(self, cuts: Sequence[Any], out: Path, name: str, candidates: Sequence[SearchWeights]) -> List[int]:
+        """Word errors of the best paths of a batch in one graph, with each of some weights."""
+        output, _ = self.network_output(cuts, out, keep=True)
+        if name == "lattice":
+            search, log_probs, lengths = lattices, output.subword, output.subword_lengths
+        else:
+            assert self.table is not None
+            search, lengths = lattices_of_words, output.word_lengths
+            log_probs = word_scores(output.frames, output.blank, *self.table).log_softmax(-1)
+        found = []
+        for weights in candidates:
+            graph = scaled(self.graphs[name], weights.lm_scale)
+            paths = best_paths(search(penalised(log_probs, weights.blank_penalty), lengths, graph, self.config))
+            pairs = zip(cuts, map(self.lexicon.ids_to_words, paths))
+            found.append(sum(edit_distance(cut.supervisions[0].text.split(), words)["total"] for cut, words in pairs))
+        return found
 
 
-def first_pass_graph(path: Path, lm_scale: float, device: str) -> Any:
+def scaled(graph: Any, lm_scale: float) -> Any:
     """A graph with its LM scores multiplied by `lm_scale`; the attribute `lm_scores` stays unscaled."""
-    graph = load_fsa(path)
+    if lm_scale == 1:
+        return graph
+    graph = graph.clone()
     graph.scores = graph.scores + (lm_scale - 1) * graph.lm_scores
-    return graph.to(device)
+    return graph
 
 
 def lattices(log_probs: Tensor, lengths: Tensor, graph: Any, config: SimpleNamespace) -> Any:

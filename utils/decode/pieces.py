@@ -4,6 +4,7 @@ Files of a piece, behind its path without ending (`<split>/<number>`, and `<spli
   .json                 `Piece`; written last, so a piece with it is complete
   -scores.safetensors   `HeadOutputs`
   -<graph>.pt           k2 lattices
+  -network.safetensors  the output of the network, while weights are searched for on dev (`network_file`)
 Files of the stage:
   words.safetensors          `WordTable`, of the vocabulary that was decoded with
   hyps-<decoding>-<split>.jsonl, timing.json, density.json (`write_hypotheses`)
@@ -20,6 +21,7 @@ from torch import Tensor
 from utils.core.files import atomic_path, read_json, write_json, write_jsonl
 from utils.core.timing import sum_timing
 from utils.lang.graphs import load_fsa
+from utils.nn.model import Output
 from utils.vectors.wordvec import WordTable, word_scores
 
 SMALL_BATCH = 25  # utterances of a piece, for recognisers that take one at a time
@@ -92,6 +94,25 @@ def write_head_outputs(out: Path, outputs: HeadOutputs) -> None:
     """Write `<out>-scores.safetensors` atomically."""
     with atomic_path(_file(out, "-scores.safetensors")) as temporary:
         save_file({name: value for name, value in vars(outputs).items() if value is not None}, str(temporary))
+
+
+def network_file(out: Path) -> Path:
+    """Where the whole output of the network is kept until the piece `out` is decoded."""
+    return _file(out, "-network.safetensors")
+
+
+def write_network_output(out: Path, output: Output, seconds: float) -> None:
+    """Write `network_file`, atomically: the output of a batch as it is, and the seconds that it took."""
+    tensors = {name: value.cpu().contiguous() for name, value in vars(output).items() if value is not None}
+    with atomic_path(network_file(out)) as temporary:
+        save_file({**tensors, "seconds": torch.tensor([seconds], dtype=torch.float64)}, str(temporary))
+
+
+def read_network_output(out: Path) -> Tuple[Output, float]:
+    """What `write_network_output` wrote."""
+    stored = load_file(str(network_file(out)))
+    seconds = float(stored.pop("seconds"))
+    return Output(**{name: stored.get(name) for name in Output.__dataclass_fields__}), seconds
 
 
 def read_head_outputs(piece: Piece) -> HeadOutputs:

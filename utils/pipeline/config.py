@@ -15,7 +15,7 @@ from utils.core.allowed import accepted, like, nearest
 from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.pipeline import rules
-from utils.pipeline.old_keys import DROPPED, RENAMED, current_key, current_names
+from utils.pipeline.old_keys import DROPPED, RENAMED, SPLIT, current_key, current_names
 from utils.pipeline.schema import SCHEMA
 
 RECIPES = "recipes"  # in corpus.yaml: recipe -> settings of the corpus for this recipe alone
@@ -87,7 +87,7 @@ def check_overrides(items: Sequence[str]) -> None:
     for item in items:
         key, text = split_override(item)
         key = RENAMED.get(key, key)
-        if key in DROPPED or key.startswith(f"{OPEN}."):
+        if key in DROPPED or key in SPLIT or key.startswith(f"{OPEN}."):
             continue
         _check_known(key, SCHEMA, "--set")
         with suppress(ValueError):
@@ -177,6 +177,10 @@ def _merge(config: Dict[str, Any], changes: Dict[str, Any], where: str, prefix: 
 
 def _set(config: Dict[str, Any], key: str, value: Any, where: str) -> None:
     known = leaves(config)
+    for part in SPLIT.get(key, ()):
+        _set(config, part, value, where)
+    if key in SPLIT:
+        return
     if key not in known:
         current = current_key(key, value, where)
         if current is None:

@@ -3,7 +3,7 @@
 import copy
 import logging
 from dataclasses import dataclass
-from typing import Any, Dict, Optional, Sequence
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 from utils.core.errors import UserError
 
@@ -25,6 +25,10 @@ RENAMED: Dict[str, str] = {
     "model.word_stride": "model.word_subsampling",
     "decode.first_order": "decode.first_pass_lm_order",
 }
+# Old name -> the keys that its value is for today.
+SPLIT: Dict[str, Sequence[str]] = {"decode.first_lm_scale": ("decode.first_lm_scale.subword", "decode.first_lm_scale.word")}
+# Group -> the value of all its keys at which earlier versions, which did not have them, did the same.
+YOUNGER: Dict[str, float] = {"decode.blank_penalty": 0.0}
 DROPPED: Dict[str, Dropped] = {
     "rescore.spans": Dropped(
         False, "on no corpus did rivals and durations of words change the WER by more than its interval", False
@@ -61,6 +65,10 @@ def current_names(config: Dict[str, Any]) -> Dict[str, Any]:
     out = copy.deepcopy(config)
     for old, new in RENAMED.items():
         _rename(out, old, new)
+    for old, parts in SPLIT.items():
+        group, name = _group(out, old)
+        if name in group and not isinstance(group[name], dict):
+            group[name] = {part.rpartition(".")[2]: group[name] for part in parts}
     return out
 
 
@@ -73,18 +81,33 @@ def as_fingerprinted(config: Dict[str, Any], declared: Sequence[str]) -> Dict[st
     out = copy.deepcopy(config)
     for old, new in RENAMED.items():
         _rename(out, new, old)
+    for old in SPLIT:
+        group, name = _group(out, old)
+        values = list(group.get(name, {}).values())
+        if values and values.count(values[0]) == len(values):
+            group[name] = values[0]
+    for key, value in YOUNGER.items():
+        holder, younger = _group(out, key)
+        if younger in holder and all(each == value for each in holder[younger].values()):
+            del holder[younger]
     for key, dropped in DROPPED.items():
-        group, _, name = key.rpartition(".")
-        if dropped.in_fingerprint and group in declared:
-            out[group].setdefault(name, dropped.off)
+        parent, _, last = key.rpartition(".")
+        if dropped.in_fingerprint and parent in declared:
+            out[parent].setdefault(last, dropped.off)
     return out
 
 
-def _rename(config: Dict[str, Any], key: str, new: str) -> None:
-    """Rename a dotted key inside its group; does nothing where it is missing."""
+def _group(config: Dict[str, Any], key: str) -> Tuple[Dict[str, Any], str]:
+    """The group of a dotted key, empty where it is missing, and the key's name in it."""
     *parents, last = key.split(".")
     group: Any = config
     for name in parents:
         group = group.get(name, {})
+    return group, last
+
+
+def _rename(config: Dict[str, Any], key: str, new: str) -> None:
+    """Rename a dotted key inside its group; does nothing where it is missing."""
+    group, last = _group(config, key)
     if last in group:
         group[new.rpartition(".")[2]] = group.pop(last)

@@ -5,7 +5,7 @@ What one key may be is declared here; what keys may be together is in utils/pipe
 
 from typing import Any, Dict, Iterator, Tuple
 
-from utils.core.allowed import NAMES, Key, items, number, one_of, positive, whole
+from utils.core.allowed import NAMES, Key, items, number, number_or, one_of, positive, whole
 
 TEXT, SWITCH, SHARE, BELOW_1 = Key(str), Key(bool), number(0, 1), number(0, 1, open_high=True)
 SEED = whole(0, 2**31 - 1)
@@ -105,7 +105,10 @@ SCHEMA: Dict[str, Key] = {
     "decode.beam": positive(),
     "decode.output_beam": positive(),
     "decode.max_active": whole(30),  # k2's search keeps at least 30
-    "decode.first_lm_scale": number(0),
+    "decode.blank_penalty.subword": number_or("auto"),
+    "decode.blank_penalty.word": number_or("auto"),
+    "decode.first_lm_scale.subword": number_or("auto"),
+    "decode.first_lm_scale.word": number_or("auto"),
     "decode.first_pass_lm_order": whole(0, 9),
     "decode.packs": items(TEXT),
     "gmm.mono_passes": whole(1),

@@ -13,6 +13,7 @@ from utils.core.timing import timed
 from utils.decode.candidates import Candidates
 from utils.decode.nbest import nbest
 from utils.decode.pieces import HeadOutputs, Piece, read_head_outputs, read_lattices, read_word_table
+from utils.decode.search_weights import penalised, read_weights
 from utils.lang.fsa import some
 from utils.lang.hypothesis import Hypothesis
 from utils.lang.lexicon import read_lexicon
@@ -35,7 +36,7 @@ class Rescorer:
         """Read the vocabulary and the word head's table; job: of the stage."""
         decoded, model = job.inputs["decode"], made_with(job.inputs["train"]).model
         decode = made_with(decoded).decode
-        self.config, self.log, self.first_lm_scale = job.config.rescore, job.log, decode.first_lm_scale
+        self.config, self.log, self.weights = job.config.rescore, job.log, read_weights(decoded)
         found = [graph for graph in ("lattice", "word_lattice") if (decoded / f"hyps-{graph}-dev.jsonl").exists()]
         self.graphs = found if self.config.candidates == "both" else found[:1]  # whose paths the lists have
         # frames of the word head a frame of the first graph's lattices
@@ -45,7 +46,8 @@ class Rescorer:
         table = read_word_table(decoded)
         self.vocabulary = Vocabulary(lexicon, trained, frozenset(lexicon.words[trained:]), *(table or (None, None)))
         frame = model.subword_subsampling * made_with(job.inputs["features"]).features.frame_shift
-        self.lattices = WholeLattices(lexicon, trained, self.frame_ratio, frame, (decode.first_lm_scale, decode.output_beam))
+        settings = (self.weights[self.graphs[0]].lm_scale, decode.output_beam)
+        self.lattices = WholeLattices(lexicon, trained, self.frame_ratio, frame, settings)
         self.proposals: Dict[str, List[Tuple[int, ...]]] = {}  # utterance id -> hypotheses of word ids
         if "propose" in job.inputs:
             rows = read_jsonl(job.inputs["propose"] / "proposals.jsonl")
@@ -115,7 +117,7 @@ class Rescorer:
     def lists(self, piece: Piece, graph: str, seconds: Dict[str, float]) -> List[List[Hypothesis]]:
         """n-best lists of a decoded piece's lattices of one graph."""
         lattices = read_lattices(piece, graph)
-        settings = (self.config.paths, self.config.lattice_scale, self.first_lm_scale)
+        settings = (self.config.paths, self.config.lattice_scale, self.weights[graph].lm_scale)
 
         def work(parts: Parts) -> List[List[Hypothesis]]:
             return [paths for part in parts for paths in nbest(some(lattices, *part), *settings)]
@@ -136,7 +138,9 @@ class Rescorer:
         if self.candidates is None:
             self.candidates = Candidates(self.lang, self.vocabulary.lexicon, self.vocabulary.proposed)
         proposed = self.proposals.get(utterance, ())
-        return self.candidates.join(subword, word, kept.subword_log_probs(n), self.frame_ratio, self.first_lm_scale, proposed)
+        weights = self.weights["lattice"]
+        log_probs = penalised(kept.subword_log_probs(n), weights.blank_penalty)  # as the lattices' scores have it
+        return self.candidates.join(subword, word, log_probs, self.frame_ratio, weights.lm_scale, proposed)
 
     def score(
         self, kept: HeadOutputs, n: int, paths: Sequence[Hypothesis], word_score: str
