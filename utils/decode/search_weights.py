@@ -38,7 +38,7 @@ SPREAD = SearchWeights(1.5, 0.3)
 TIE = 0.5  # errors that it costs to be one spread away
 STEPS = ((1.0, 0.25), (0.5, 0.125))  # of penalty and scale, from coarse to fine
 TURNS = 4  # most moves with one step
-SECONDS = 400.0  # of dev audio that are searched for each candidate
+SECONDS = 1200.0  # of dev audio that are searched for each candidate
 
 
 def given(config: SimpleNamespace, graph: str) -> Tuple[Any, Any]:
