@@ -55,7 +55,11 @@ def search_weights(job: Job, decoder: FirstPassDecoder, dev: Sequence[Sequence[A
             def work(n: int, path: Path) -> None:
                 write_json(path, decoder.errors(dev[n], job.out / "dev" / f"{n:05d}", graph, candidates))
 
-            run_all(work, [piece for piece in pieces if not piece[1].exists()], nj, f"weights of the {graph}")
+            missing = [piece for piece in pieces if not piece[1].exists()]
+            if nj > 1 and len(missing) == 1:  # which run_all would do in this process, where forks are still to come
+                in_fork(f"weights of the {graph}", work, *missing[0])
+            else:
+                run_all(work, missing, nj, f"weights of the {graph}")
             return [sum(row) for row in zip(*(read_json(path) for _, path in pieces))]
 
         started = time.perf_counter()

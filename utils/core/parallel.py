@@ -19,12 +19,11 @@ _work: Optional[Callable[..., Any]] = None  # inherited by forks, so that it nee
 def run_all(work: Callable[..., Any], pieces: Sequence[Tuple], nj: int, what: str) -> None:
     """Call `work(*piece)` for every piece, `nj` at a time; the first error stops the rest and is raised here.
 
-    With one process the work is done in this one. Otherwise workers are forks, even for one piece, so that this process stays fit
-    for more of them: the caller must not have used several threads of OpenMP before, nor CUDA, nor have made larger graphs with
+    Workers are forks: the caller must not have used several threads of OpenMP before, nor CUDA, nor have made larger graphs with
     k2 (`in_fork`).
     """
     bar = dict(desc=what, total=len(pieces), unit="piece", leave=False, mininterval=1)
-    if nj <= 1 or not pieces:
+    if min(nj, len(pieces)) <= 1:
         for piece in tqdm(pieces, **bar):
             work(*piece)
         return
