@@ -1,18 +1,14 @@
 """Stage 6: greedy words and k2 lattices of dev and test."""
 
-import shutil
-import time
-from pathlib import Path
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict
 
 import torch
 
-from utils.core.files import read_json, write_json
 from utils.core.parallel import in_fork, run_all
 from utils.core.splits import EVALUATION
+from utils.decode.dev_search import search_weights
 from utils.decode.first_pass import FirstPassDecoder
 from utils.decode.pieces import unfinished, write_hypotheses, write_word_table
-from utils.decode.search_weights import AUTO, FILE, SearchWeights, find, given, read_weights, sample, write_weights
 from utils.lang.graphs import load_fsa, need_k2
 from utils.lang.lexicon import read_lexicon
 from utils.lang.packs import joined, read_pack
@@ -24,54 +20,15 @@ from utils.train.models import composed_table, trained_model, with_added
 
 
 def run(job: Job) -> None:
-    """Write pieces with lattices and outputs of the heads, hyps-<decoding>-<split>.jsonl, timing.json, density.json."""
+    """Write first_pass.json, pieces (lattices, outputs of the heads), hyps-<decoding>-<split>.jsonl, timing.json, density.json."""
     torch.set_num_threads(1)  # real-time factors are for one core; parallel processes decode different batches
     decoder = make_decoder(job)
     nj = 1 if job.device.startswith("cuda") else job.nj
     batches = {split: ordered_batches(read_cuts(job.inputs["features"], split), decoder.batch_seconds()) for split in EVALUATION}
-    decoder.weights = search_weights(job, decoder, batches["dev"], nj)
+    decoder.weigh(search_weights(decoder, job.config.decode, batches["dev"], job.out, nj, job.log))
     work = [each for split in EVALUATION for each in unfinished(batches[split], job.out / split)]
     run_all(decoder.decode, work, nj, "decode")
     write_hypotheses(job.out, EVALUATION)
-
-
-def search_weights(job: Job, decoder: FirstPassDecoder, dev: Sequence[Sequence[Any]], nj: int) -> Dict[str, SearchWeights]:
-    """The weights of each graph, given or found on batches of dev; written as first_pass.json, which a resumed run reads."""
-    if (job.out / FILE).exists():
-        return read_weights(job.out)
-    folder, batches = job.out / "weights", sample(dev)
-    found: Dict[str, SearchWeights] = {}
-    tried: Dict[str, Dict[SearchWeights, int]] = {}
-    for graph in decoder.graphs:
-        values = given(job.config.decode, graph)
-        if AUTO not in values:
-            found[graph] = SearchWeights(*values)
-            continue
-
-        def errors(candidates: Sequence[SearchWeights], graph: str = graph) -> List[int]:
-            names = [f"{graph}-{w.blank_penalty:g}-{w.lm_scale:g}" for w in candidates]
-            pieces = [(n, folder / f"{'_'.join(names)}-{n:05d}.json") for n in batches]
-
-            def work(n: int, path: Path) -> None:
-                write_json(path, decoder.errors(dev[n], job.out / "dev" / f"{n:05d}", graph, candidates))
-
-            missing = [piece for piece in pieces if not piece[1].exists()]
-            if nj > 1 and len(missing) == 1:  # which run_all would do in this process, where forks are still to come
-                in_fork(f"weights of the {graph}", work, *missing[0])
-            else:
-                run_all(work, missing, nj, f"weights of the {graph}")
-            return [sum(row) for row in zip(*(read_json(path) for _, path in pieces))]
-
-        started = time.perf_counter()
-        tried[graph] = find(graph, job.config.decode, errors)
-        found[graph] = next(iter(tried[graph]))
-        job.log.info(
-            "%s: blank penalty %g, LM scale %g, found on dev with %d searches in %.1f s",
-            *(graph, found[graph].blank_penalty, found[graph].lm_scale, len(tried[graph]), time.perf_counter() - started),
-        )
-    write_weights(job.out, found, tried)
-    shutil.rmtree(folder, ignore_errors=True)
-    return found
 
 
 def make_decoder(job: Job) -> FirstPassDecoder:

@@ -6,6 +6,7 @@ import torch
 
 from utils.bundle.export import export_onnx, save_word_vectors
 from utils.core.files import atomic_path, write_json
+from utils.decode.search_weights import FILE
 from utils.features.cmvn import STATISTICS
 from utils.features.front_end import DESCRIPTION
 from utils.lang.lexicon import read_lexicon
@@ -16,6 +17,7 @@ from utils.train.models import trained_model
 COPIES = {
     "train": ("model.safetensors", "config.yaml", "summary.json"),
     "features": (STATISTICS, DESCRIPTION),
+    "decode": (FILE,),
     "lang": ("words.txt", "tokens.txt", "lexicon.txt", "sp.model", "lm.arpa", "HLG.pt", "word_graph.pt"),
 }
 

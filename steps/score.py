@@ -16,6 +16,7 @@ from utils.core.files import ROOT, read_json, read_jsonl, write_lines, write_tex
 from utils.core.splits import EVALUATION, cuts_path
 from utils.core.tables import as_text
 from utils.core.versions import git_state
+from utils.decode.search_weights import FILE, read_weights
 from utils.features import front_end, front_ends
 from utils.pipeline.config import made_with
 from utils.pipeline.contract import Job
@@ -132,13 +133,19 @@ def model_bytes(inputs: Mapping[str, Path]) -> int:
 
 
 def rescored(job: Job, split: str, decoding: str, oracle: Any) -> Dict[str, Any]:
-    """The keys that differ between first pass and rescoring: weights, oracle, lattices, links."""
+    """The keys that differ between first pass and rescoring: weights, oracle, lattices, links.
+
+    `weights` has those of the first pass too: `first_pass`, for each of the decoding's graphs its blank penalty and LM scale.
+    """
     path = job.inputs.get("rescore", job.inputs["decode"]) / "weights.json"  # a system without rescoring may tune its decoding
     weights = read_json(path) if path.exists() else {}
     again, factors = decoding in weights, real_time_factors(job.inputs)
     found = {"graph": weights.get("graph", ""), **weights.get(decoding, {})}
+    graphs = found["graph"].split("+") if again else ["lattice" if decoding == "first_pass" else decoding]
+    first = read_weights(job.inputs["decode"]) if (job.inputs["decode"] / FILE).exists() else {}
+    searched = {graph: [first[graph].blank_penalty, first[graph].lm_scale] for graph in graphs if graph in first}
     return {
-        "weights": found if again else {},
+        "weights": {**(found if again else {}), **({"first_pass": searched} if searched else {})},
         "oracle_wer": oracle if again else None,
         "lattice_density": density(job, split, found["graph"].split("+") if again else [decoding]),
         "rtf": {link: factors[link] for link in links(decoding, found["graph"]) if link in factors},

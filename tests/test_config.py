@@ -44,13 +44,19 @@ def test_a_corpus_may_say_something_of_one_recipe(corpus):
         config.load("bpe_ctc", corpus("recipes: {bpe_ctc: {train: {epoch: 9}}}"))
 
 
+def of_its_kind(key, value):
+    """Whether a value has the type of its key, or is the word that a number's key allows, and lies in its range."""
+    known = SCHEMA[key]
+    return (type(value) is known.kind or (known.word and value == known.word)) and known.fits(value)
+
+
 @pytest.mark.parametrize("recipe", config.recipe_names())
 @pytest.mark.parametrize("folder", sorted(p.parent for p in (ROOT / "egs").glob("*/corpus.yaml")), ids=lambda p: p.name)
 def test_every_recipe_resolves_with_every_corpus_to_allowed_values(recipe, folder):
     resolved = config.leaves(config.load(recipe, folder))
     assert resolved.keys() >= BASE.keys()
     for key in SCHEMA:
-        assert type(resolved[key]) is SCHEMA[key].kind and SCHEMA[key].fits(resolved[key]), key
+        assert of_its_kind(key, resolved[key]), key
 
 
 @pytest.mark.parametrize(
@@ -246,10 +252,12 @@ def test_a_dropped_key_loads_at_its_off_value_and_is_refused_at_others(key, capl
 
 
 def test_weights_of_the_first_pass_are_numbers_or_auto_and_one_old_number_is_for_both_heads():
-    settings = ["decode.first_lm_scale=0.5", "decode.blank_penalty.word=auto"]
+    settings = ["decode.first_lm_scale=0.5"]
     decode = config.load("wordvec_hybrid", YESNO, settings)["decode"]
     assert decode["first_lm_scale"] == {"subword": 0.5, "word": 0.5}
-    assert decode["blank_penalty"] == {"subword": 0.0, "word": "auto"}
+    assert decode["blank_penalty"] == {"subword": "auto", "word": "auto"}
+    both = config.load("wordvec_hybrid", YESNO, ["decode.blank_penalty=0", "decode.first_lm_scale.word=0.5"])["decode"]
+    assert both["blank_penalty"] == {"subword": 0.0, "word": 0.0} and both["first_lm_scale"] == {"subword": "auto", "word": 0.5}
     for wrong in ("autp", "-1", "[1]"):
         with pytest.raises(UserError, match=r"decode\.blank_penalty\.word.* a number, at least 0, or auto"):
             config.load("wordvec_hybrid", YESNO, [f"decode.blank_penalty.word={wrong}"])
@@ -292,7 +300,7 @@ def test_every_rule_is_asked():
 def test_the_schema_has_the_keys_of_base_yaml_and_allows_every_default():
     assert list(SCHEMA) == [key for key in BASE if key not in DROPPED]
     for key, known in SCHEMA.items():
-        assert type(BASE[key]) is known.kind and known.fits(BASE[key]), key
+        assert of_its_kind(key, BASE[key]), key
     assert SCHEMA["data.normaliser"].choices == normalise.NAMES
     assert SCHEMA["data.language"].choices == tuple(sorted(normalise.VERSIONS))
     page = {key: (default, kind, allowed) for key, default, kind, allowed in rows(BASE)}

@@ -11,7 +11,7 @@ import pytest
 
 from utils.core.errors import UserError
 from utils.core.files import ROOT
-from utils.core.parallel import in_fork
+from utils.core.parallel import in_fork, run_all
 
 SEARCHES = """
 import k2, torch
@@ -23,6 +23,7 @@ def search(number):
     return found.num_arcs + number
 
 assert in_fork("graphs", search, 1) == in_fork("graphs", search, 0) + 1 > 20
+run_all(search, [(0,)], 2, "search")
 run_all(search, [(0,), (1,), (2,)], 2, "search")
 print("found")
 """
@@ -37,10 +38,12 @@ def test_forks_after_one_that_used_k2_do_not_wait_for_its_threads():
 
 def test_an_error_of_a_fork_comes_back():
     def wrong(word):
-        raise UserError(f"no {word} here")
+        raise UserError(f"no {word()} here")
 
     with pytest.raises(UserError, match="no word here"):
-        in_fork("words", wrong, "word")
+        run_all(wrong, [(lambda: "word",)], 2, "words")  # what no queue could carry
+    with pytest.raises(UserError, match="no words here"):
+        in_fork("words", lambda: wrong(lambda: "words"))
 
 
 def test_a_fork_that_is_killed_says_what_it_made():

@@ -3,21 +3,9 @@
 from types import SimpleNamespace
 
 import pytest
-import torch
 
-from utils.decode.first_pass import scaled
-from utils.decode.search_weights import (
-    AUTO,
-    SECONDS,
-    TIE,
-    USUAL,
-    SearchWeights,
-    find,
-    penalised,
-    read_weights,
-    sample,
-    write_weights,
-)
+from utils.decode.dev_search import SECONDS, sample
+from utils.decode.search_weights import AUTO, TIE, USUAL, SearchWeights, find, read_weights, write_weights
 
 
 def decode(penalty=AUTO, scale=AUTO):
@@ -55,15 +43,6 @@ def test_given_numbers_are_kept():
 def test_a_dev_set_that_says_nothing_leaves_the_usual_weights():
     for errors in (lambda wanted: [7] * len(wanted), lambda wanted: [7 - (w.blank_penalty > 2) * TIE / 10 for w in wanted]):
         assert next(iter(find("word_lattice", decode(), errors))) == USUAL["word_lattice"]
-
-
-def test_no_penalty_and_the_whole_lm_change_nothing():
-    log_probs = torch.randn(2, 5, 4).log_softmax(-1)
-    graph = SimpleNamespace(scores=torch.ones(3))
-    assert penalised(log_probs, 0.0) is log_probs and scaled(graph, 1.0) is graph
-    changed = penalised(log_probs, 1.5)
-    torch.testing.assert_close(changed[..., 0], log_probs[..., 0] - 1.5)
-    assert torch.equal(changed[..., 1:], log_probs[..., 1:])
 
 
 def test_weights_are_read_back_and_an_older_decoding_has_those_of_its_configuration(tmp_path):

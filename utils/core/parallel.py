@@ -19,16 +19,20 @@ _work: Optional[Callable[..., Any]] = None  # inherited by forks, so that it nee
 def run_all(work: Callable[..., Any], pieces: Sequence[Tuple], nj: int, what: str) -> None:
     """Call `work(*piece)` for every piece, `nj` at a time; the first error stops the rest and is raised here.
 
-    Workers are forks: the caller must not have used several threads of OpenMP before, nor CUDA, nor have made larger graphs with
-    k2 (`in_fork`).
+    With `nj` above 1 the workers are forks, even for one piece, so that later calls can fork too: the caller must not have used
+    several threads of OpenMP before, nor CUDA, nor have made larger graphs with k2 (`in_fork`). Pieces need no pickling.
     """
     bar = dict(desc=what, total=len(pieces), unit="piece", leave=False, mininterval=1)
-    if min(nj, len(pieces)) <= 1:
+    if nj <= 1 or not pieces:
         for piece in tqdm(pieces, **bar):
             work(*piece)
         return
-    with _forks(work, min(nj, len(pieces)), what, "finished work is kept; run again with a smaller --nj") as pool:
-        running = [pool.submit(_call, piece) for piece in pieces]
+
+    def numbered(n: int) -> None:
+        work(*pieces[n])
+
+    with _forks(numbered, min(nj, len(pieces)), what, "finished work is kept; run again with a smaller --nj") as pool:
+        running = [pool.submit(_call, (n,)) for n in range(len(pieces))]
         for done in tqdm(as_completed(running), **bar):
             done.result()
 

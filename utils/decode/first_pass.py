@@ -21,7 +21,7 @@ from utils.decode.pieces import (
     write_network_output,
     write_piece,
 )
-from utils.decode.search_weights import SearchWeights, penalised
+from utils.decode.search_weights import SearchWeights
 from utils.lang.fsa import arc_edges
 from utils.lang.graphs import need_k2, rescored
 from utils.lang.lexicon import Lexicon
@@ -33,6 +33,7 @@ from utils.vectors.wordvec import WordTable, word_scores
 log = logging.getLogger("nuptse.decode")
 BATCH_SECONDS = 60.0
 WORD_FRAME = 0.08  # seconds, roughly, a frame of the word head
+ONE_BEST = 0.1  # output beam where the best path alone is wanted, which any beam keeps
 SCORES = 1.5e7  # most frames x words in a batch, unless one utterance has more: 60 MB in float32
 
 
@@ -48,7 +49,15 @@ class FirstPassDecoder:
     config: SimpleNamespace  # the group `decode`
     device: str
     whole: Optional[Any] = None  # the whole n-gram model as an acceptor, if the sub-word graph has only a part of it
-    weights: Dict[str, SearchWeights] = field(default_factory=dict)  # by graph; a graph that is missing is not weighed
+    weights: Dict[str, SearchWeights] = field(default_factory=dict)  # by graph; without effect until `weigh` sets them
+
+    def weigh(self, weights: Dict[str, SearchWeights]) -> None:
+        """Decode with these weights of each graph from now on; to be called once, since it scales the graphs' LM scores."""
+        assert not self.weights
+        self.weights = weights
+        self.graphs = {name: scaled(graph, weights[name].lm_scale) for name, graph in self.graphs.items()}
+        if self.whole is not None:
+            self.whole = scaled(self.whole, weights["lattice"].lm_scale)
 
     def batch_seconds(self) -> float:
         """Seconds of audio in a batch: fewer if the vocabulary is large, so that memory stays bounded."""
@@ -95,14 +104,15 @@ class FirstPassDecoder:
                 if name == "word_lattice"
                 else (lattices, output.subword, output.subword_lengths)
             )
+            assert log_probs is not None  # a graph has its head
+            log_probs[..., 0] -= weights.blank_penalty
             with timed(seconds, name):
-                found = search(penalised(log_probs, weights.blank_penalty), lengths, scaled(graph, weights.lm_scale), self.config)
+                found = search(log_probs, lengths, graph, self.config)
                 hypotheses[name] = [self.lexicon.ids_to_words(ids) for ids in best_paths(found)]
             if name == "lattice" and self.whole is not None:
                 hypotheses["first_pass"], sizes["first_pass"] = hypotheses[name], [found.num_arcs, int(lengths.sum())]
                 with timed(seconds, "whole_lm"):
-                    whole, scale = scaled(self.whole, weights.lm_scale), weights.lm_scale
-                    found = rescored(found.to("cpu"), whole, scale, self.config.output_beam)
+                    found = rescored(found.to("cpu"), self.whole, weights.lm_scale, self.config.output_beam)
                     hypotheses[name] = [self.lexicon.ids_to_words(ids) for ids in best_paths(found)]
             sizes[name] = [found.num_arcs, int(lengths.sum())]
             write_lattices(out, name, found)
@@ -132,18 +142,21 @@ class FirstPassDecoder:
 
     @torch.no_grad()
     def errors(self, cuts: Sequence[Any], out: Path, name: str, candidates: Sequence[SearchWeights]) -> List[int]:
-        """Word errors of the best paths of a batch in one graph, with each of some weights."""
+        """Word errors of the best paths of a batch in one graph, with each of some weights; before `weigh`."""
+        assert not self.weights
         output, _ = self.network_output(cuts, out, keep=True)
+        config = self.config
         if name == "lattice":
             search, log_probs, lengths = lattices, output.subword, output.subword_lengths
+            config = SimpleNamespace(**{**vars(config), "output_beam": ONE_BEST})
         else:
             assert self.table is not None
-            search, lengths = lattices_of_words, output.word_lengths
+            search, lengths = lattices_of_words, output.word_lengths  # whose output beam decides on the words, too
             log_probs = word_scores(output.frames, output.blank, *self.table).log_softmax(-1)
-        found = []
+        found, blank = [], log_probs[..., 0].clone()
         for weights in candidates:
-            graph = scaled(self.graphs[name], weights.lm_scale)
-            paths = best_paths(search(penalised(log_probs, weights.blank_penalty), lengths, graph, self.config))
+            log_probs[..., 0] = blank - weights.blank_penalty
+            paths = best_paths(search(log_probs, lengths, scaled(self.graphs[name], weights.lm_scale), config))
             pairs = zip(cuts, map(self.lexicon.ids_to_words, paths))
             found.append(sum(edit_distance(cut.supervisions[0].text.split(), words)["total"] for cut, words in pairs))
         return found

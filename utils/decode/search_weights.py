@@ -14,8 +14,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
 
-from torch import Tensor
-
 from utils.core.files import read_json, write_json
 from utils.pipeline.config import made_with
 
@@ -38,28 +36,11 @@ SPREAD = SearchWeights(1.5, 0.3)
 TIE = 0.5  # errors that it costs to be one spread away
 STEPS = ((1.0, 0.25), (0.5, 0.125))  # of penalty and scale, from coarse to fine
 TURNS = 4  # most moves with one step
-SECONDS = 1200.0  # of dev audio that are searched for each candidate
 
 
 def given(config: SimpleNamespace, graph: str) -> Tuple[Any, Any]:
     """Penalty and scale of a graph in the group `decode`: numbers, or AUTO."""
     return getattr(config.blank_penalty, HEADS[graph]), getattr(config.first_lm_scale, HEADS[graph])
-
-
-def penalised(log_probs: Tensor, penalty: float) -> Tensor:
-    """Log-probabilities (..., symbols), blank first, with the penalty subtracted from the blank's; a copy unless it is 0."""
-    if penalty == 0:
-        return log_probs
-    out = log_probs.clone()
-    out[..., 0] -= penalty
-    return out
-
-
-def sample(batches: Sequence[Sequence[Any]]) -> List[int]:
-    """Numbers of the batches of dev that weights are found on: all, or evenly spaced ones of about SECONDS of audio."""
-    total = sum(cut.duration for cuts in batches for cut in cuts)
-    count = max(1, round(len(batches) * min(1.0, SECONDS / max(total, 1e-9))))
-    return sorted({n * len(batches) // count for n in range(count)})
 
 
 def find(graph: str, config: SimpleNamespace, errors: Callable[[Sequence[SearchWeights]], List[int]]) -> Dict[SearchWeights, int]:

@@ -25,9 +25,11 @@ RENAMED: Dict[str, str] = {
     "model.word_stride": "model.word_subsampling",
     "decode.first_order": "decode.first_pass_lm_order",
 }
-# Old name -> the keys that its value is for today.
-SPLIT: Dict[str, Sequence[str]] = {"decode.first_lm_scale": ("decode.first_lm_scale.subword", "decode.first_lm_scale.word")}
-# Group -> the value of all its keys at which earlier versions, which did not have them, did the same.
+# Group -> its keys, all of which a value of the group is for; fingerprints have one value where they are equal.
+SPLIT: Dict[str, Sequence[str]] = {
+    group: (f"{group}.subword", f"{group}.word") for group in ("decode.blank_penalty", "decode.first_lm_scale")
+}
+# Group of SPLIT -> the value at which earlier versions, which did not have it, did the same.
 YOUNGER: Dict[str, float] = {"decode.blank_penalty": 0.0}
 DROPPED: Dict[str, Dropped] = {
     "rescore.spans": Dropped(
@@ -88,7 +90,7 @@ def as_fingerprinted(config: Dict[str, Any], declared: Sequence[str]) -> Dict[st
             group[name] = values[0]
     for key, value in YOUNGER.items():
         holder, younger = _group(out, key)
-        if younger in holder and all(each == value for each in holder[younger].values()):
+        if holder.get(younger) == value:
             del holder[younger]
     for key, dropped in DROPPED.items():
         parent, _, last = key.rpartition(".")

@@ -62,8 +62,8 @@ STAGES: List[Stage] = [
           outside=outside.files_of("rescore.word_lm.path", "rescore.llm.path")),
     Stage(8, "score", "WER/CER, OOV recall, oracle, real-time factor, errors, plots, records", 3,
           ("score", "seed", *TEXT), ("data", "features", "lang", "vectors", "train", "decode", "rescore"), ("kaldialign",)),
-    Stage(9, "export", "a model bundle: safetensors, ONNX, config, vocabulary", 1,
-          ("export",), ("features", "lang", "vectors", "train"), ("torch",)),
+    Stage(9, "export", "a model bundle: safetensors, ONNX, config, vocabulary", 2,
+          ("export",), ("features", "lang", "vectors", "train", "decode"), ("torch",)),
 ]
 # Stage 7 begins with this where rescore.attention.beam asks for it. It needs no acoustic model: all recipes and seeds share it.
 PROPOSE = Stage(7, "propose", "hypotheses of the front end's own decoder", 2,

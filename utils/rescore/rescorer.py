@@ -13,7 +13,7 @@ from utils.core.timing import timed
 from utils.decode.candidates import Candidates
 from utils.decode.nbest import nbest
 from utils.decode.pieces import HeadOutputs, Piece, read_head_outputs, read_lattices, read_word_table
-from utils.decode.search_weights import penalised, read_weights
+from utils.decode.search_weights import read_weights
 from utils.lang.fsa import some
 from utils.lang.hypothesis import Hypothesis
 from utils.lang.lexicon import read_lexicon
@@ -139,7 +139,8 @@ class Rescorer:
             self.candidates = Candidates(self.lang, self.vocabulary.lexicon, self.vocabulary.proposed)
         proposed = self.proposals.get(utterance, ())
         weights = self.weights["lattice"]
-        log_probs = penalised(kept.subword_log_probs(n), weights.blank_penalty)  # as the lattices' scores have it
+        log_probs = kept.subword_log_probs(n).clone()
+        log_probs[:, 0] -= weights.blank_penalty  # as the lattices' scores have it
         return self.candidates.join(subword, word, log_probs, self.frame_ratio, weights.lm_scale, proposed)
 
     def score(
