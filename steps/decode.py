@@ -20,7 +20,7 @@ from utils.train.models import composed_table, trained_model, with_added
 
 
 def run(job: Job) -> None:
-    """Write first_pass.json, pieces (lattices, outputs of the heads), hyps-<decoding>-<split>.jsonl, timing.json, density.json."""
+    """Write first_pass.json, pieces (lattices, heads' outputs), hyps-<decoding>-<split>.jsonl, timing.json, density.json."""
     torch.set_num_threads(1)  # real-time factors are for one core; parallel processes decode different batches
     decoder = make_decoder(job)
     nj = 1 if job.device.startswith("cuda") else job.nj
