@@ -3,7 +3,8 @@
 import pytest
 
 from utils.core.errors import UserError
-from utils.text.normalise import normaliser, normaliser_id, spell_number
+from utils.text.normalise import normaliser, normaliser_id
+from utils.text.numbers import spell_number
 
 CASES = [
     ("en", "Press 1, or 21 -- don't wait!", "press one or twenty one don't wait"),
