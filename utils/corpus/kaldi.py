@@ -141,7 +141,9 @@ def _run(command: str, recording: str, folder: Path) -> Path:
     wav = folder / f"{recording.replace('/', '_')}.wav"
     if not wav.exists():
         with atomic_path(wav) as temporary, open(temporary, "wb") as stream:
-            done = subprocess.run(["bash", "-o", "pipefail", "-c", command], stdout=stream, stderr=subprocess.PIPE, text=True)
+            done = subprocess.run(
+                ["bash", "-o", "pipefail", "-c", command], stdout=stream, stderr=subprocess.PIPE, errors="replace"
+            )
             if done.returncode:
                 raise UserError(
                     f"wav.scp: the command of recording '{recording}' failed with status {done.returncode}: "
