@@ -1,9 +1,10 @@
 """kaldi_dir: anyone's own data, in Kaldi data directories below data.source: train/, dev/, test/, each with
 
-    wav.scp    RECORDING PATH            absolute, from data.source, or from the repository; commands ("... |") where allowed
-    segments   UTTERANCE RECORDING START END      seconds; optional: without it, a recording is an utterance
-    text       UTTERANCE WORD WORD ...
-    utt2spk    UTTERANCE SPEAKER
+    wav.scp                RECORDING PATH                   absolute, from data.source, or from the repository; or a command
+    segments               UTTERANCE RECORDING START END    seconds; optional: without it, a recording is an utterance
+    reco2file_and_channel  RECORDING FILE CHANNEL           optional: A or B (1 or 2), where each speaker has a channel
+    text                   UTTERANCE WORD WORD ...
+    utt2spk                UTTERANCE SPEAKER
 
 A dev or test that does not exist is held out of train, always the same: whole speakers where there are ten or more, else
 utterances.

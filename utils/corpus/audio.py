@@ -31,7 +31,7 @@ def check(path: Path, spans: Sequence[Tuple[float, Optional[float]]], channel: O
     Args:
       path: the audio file.
       spans: (start, end) in seconds; end None for the end of the file.
-      channel: which channel of several is used; None: the file must have one.
+      channel: which channel of several is used; None: the file must have one. A file that has one is used as it is.
     Returns:
       `Checked`; a file that can't be used at all has rate 0 and the same problem in every span.
     """
@@ -52,7 +52,11 @@ def check(path: Path, spans: Sequence[Tuple[float, Optional[float]]], channel: O
             if total <= 0:
                 return unusable(f"no samples in {path}")
             if channel is None and channels != 1:
-                return unusable(f"{channels} channels in {path}: choose one with data.options.channel=0")
+                return unusable(
+                    f"{channels} channels in {path}: name that of each recording in reco2file_and_channel (RECORDING FILE A), or "
+                    "choose one for all with data.options.channel=0"
+                )
+            channel = 0 if channels == 1 else channel  # a file of one channel was cut from the call before
             if channel is not None and channel >= channels:
                 return unusable(f"no channel {channel} in {path}, which has {channels}")
             problems = [_problem(audio, start, end, channel or 0, path) for start, end in spans]

@@ -5,30 +5,29 @@ error; an utterance that lacks its text, audio or speaker is left out with the r
 """
 
 import re
-import subprocess
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
 from utils.core.errors import UserError
-from utils.core.files import atomic_path
+from utils.corpus import channels, pipes
 from utils.corpus.manifests import Corpus, LeftOut, Utterance
 
-TABLES = ("wav.scp", "text", "utt2spk", "segments")
+TABLES = ("wav.scp", "text", "utt2spk", "segments", "reco2file_and_channel")
 ARCHIVE = re.compile(r".*\.ark:\d+$")
 
 
 def read(
-    folder: Path, source: Path, split: str, language: str, channel: Optional[int] = None, pipes: Optional[Path] = None
+    folder: Path, source: Path, split: str, language: str, channel: Optional[int] = None, commands: Optional[Path] = None
 ) -> Corpus:
     """The utterances of one data directory, and what is incomplete in it.
 
     Args:
       folder: the data directory.
-      source: where relative paths of wav.scp start (then: the working directory).
+      source: where relative paths of wav.scp start, in commands too (then: the repository).
       split: the split that its utterances get.
       language: ISO 639-1.
-      channel: of recordings with several.
-      pipes: a folder for the output of commands in wav.scp; None refuses them.
+      channel: of recordings with several, where reco2file_and_channel and segments name none.
+      commands: a folder for the output of commands in wav.scp; None refuses them.
     Raises:
       UserError: a table is missing or can't be read.
     """
@@ -36,8 +35,10 @@ def read(
     texts = table(folder / "text", empty=True)
     speakers = table(folder / "utt2spk")
     segments = _segments(folder / "segments")
+    named = folder / "reco2file_and_channel"
+    own = channels.channel_of(table(named), named) if named.is_file() else {}
     for recording, path in waves.items():
-        if path.endswith("|") and pipes is None:
+        if path.endswith("|") and commands is None:
             raise UserError(
                 f"{folder / 'wav.scp'}: recording '{recording}' is a command ({path}); run the commands yourself and "
                 "name the audio files, or, if you trust them, allow them by --set data.options.allow_pipes=true"
@@ -70,9 +71,9 @@ def read(
         if reason:
             left_out.append(LeftOut(identity, split, reason))
         else:
-            audio = _audio(waves[recording], recording, source, pipes)
+            audio, taken = _audio(waves[recording], recording, source, commands), own.get(recording, channel)
             utterances.append(
-                Utterance(identity, split, texts[identity], speakers[identity], language, audio, start, end, channel, recording)
+                Utterance(identity, split, texts[identity], speakers[identity], language, audio, start, end, taken, recording)
             )
     unused = sorted(set(waves) - {recording for recording, _, _ in where.values()} - {item.id for item in left_out})
     left_out += [
@@ -128,28 +129,12 @@ def _segments(path: Path) -> Optional[Dict[str, Tuple[str, float, Optional[float
     return out
 
 
-def _audio(path: str, recording: str, source: Path, pipes: Optional[Path]) -> Path:
+def _audio(path: str, recording: str, source: Path, commands: Optional[Path]) -> Path:
     if path.endswith("|"):
-        assert pipes is not None
-        return _run(path[:-1], recording, pipes)
+        assert commands is not None
+        return pipes.output(path[:-1], recording, source, commands)
     beside = source / path  # an absolute path stays what it is
     return beside if beside.exists() or not Path(path).exists() else Path(path)
-
-
-def _run(command: str, recording: str, folder: Path) -> Path:
-    """The output of a command in wav.scp as a file; an existing file is kept."""
-    wav = folder / f"{recording.replace('/', '_')}.wav"
-    if not wav.exists():
-        with atomic_path(wav) as temporary, open(temporary, "wb") as stream:
-            done = subprocess.run(
-                ["bash", "-o", "pipefail", "-c", command], stdout=stream, stderr=subprocess.PIPE, errors="replace"
-            )
-            if done.returncode:
-                raise UserError(
-                    f"wav.scp: the command of recording '{recording}' failed with status {done.returncode}: "
-                    f"{command.strip()}: {done.stderr.strip()[-300:]}"
-                )
-    return wav
 
 
 def files(source: Path) -> List[Path]:

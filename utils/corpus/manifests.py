@@ -31,7 +31,7 @@ from utils.core.errors import UserError
 from utils.core.files import atomic_path, relative, write_json, write_lines
 from utils.core.parallel import threaded
 from utils.core.splits import SPLITS, cuts_path
-from utils.corpus import audio
+from utils.corpus import audio, channels
 from utils.text.normalise import normaliser, normaliser_id
 
 
@@ -47,7 +47,7 @@ class Utterance:
     audio: Path
     start: float = 0.0  # seconds
     end: Optional[float] = None  # seconds; None: the end of the file
-    channel: Optional[int] = None  # of several; None: the file must have one
+    channel: Optional[int] = None  # of several, from 0; None: the file must have one
     recording: str = ""  # id of the recording; empty: that of the utterance
     raw: str = ""  # the text as published, where the module of local/ changed it
 
@@ -184,7 +184,8 @@ def _cuts(
         recording_id = u.recording or u.id
         files[recording_id, u.audio, u.channel].append(u)
         if paths.setdefault(recording_id, u.audio) != u.audio:
-            raise UserError(f"the recording id '{recording_id}' is used for two files: {paths[recording_id]} and {u.audio}")
+            both = f"{paths[recording_id]} and {u.audio} (utterance '{u.id}' of {u.split})"
+            raise UserError(f"the recording id '{recording_id}' is used for two files: {both}; give each an id of its own")
 
     def look(item: Any) -> audio.Checked:
         (_, path, channel), spoken = item
@@ -192,9 +193,20 @@ def _cuts(
 
     cuts: Dict[str, Dict[str, MonoCut]] = {split: {} for split in SPLITS}
     rates: Counter = Counter()
-    for ((recording_id, path, _), spoken), found in zip(files.items(), threaded(look, files.items(), nj, "audio")):
+    checked = list(zip(files.items(), threaded(look, files.items(), nj, "audio")))
+    shared = channels.shared(
+        [
+            channels.Use(u.id, recording_id, texts[u.id], path, channel or 0, u.start, u.end)
+            for ((recording_id, path, channel), spoken), found in checked
+            if found.channels > 1
+            for u in spoken
+        ],
+        log,
+    )
+    for ((recording_id, path, _), spoken), found in checked:
         recording = None
         for u, problem in zip(spoken, found.problems):
+            problem = problem or shared.get(u.id)
             if problem is None and recording is None:
                 rates[found.rate] += 1
                 recording = _recording(recording_id, path, found, config.sampling_rate, out, final)
@@ -223,12 +235,13 @@ def _recording(name: str, path: Path, found: audio.Checked, rate: int, out: Path
 
 
 def _cut(u: Utterance, text: str, recording: Recording) -> MonoCut:
+    channel = u.channel or 0 if len(recording.sources[0].channels) > 1 else 0
     start = u.start
     duration = round((recording.duration if u.end is None else min(u.end, recording.duration)) - start, 8)
     segment = SupervisionSegment(
-        u.id, recording.id, 0.0, duration, u.channel or 0, text, u.language, u.speaker, custom={"raw": u.raw or u.text}
+        u.id, recording.id, 0.0, duration, channel, text, u.language, u.speaker, custom={"raw": u.raw or u.text}
     )
-    return MonoCut(u.id, start, duration, u.channel or 0, [segment], recording=recording)
+    return MonoCut(u.id, start, duration, channel, [segment], recording=recording)
 
 
 def _account(
