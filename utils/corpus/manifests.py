@@ -89,15 +89,16 @@ def options(config: SimpleNamespace, known: Dict[str, Any]) -> Dict[str, Any]:
 def hold_out(utterances: List[Utterance], split: str, speakers: int = 0, single: int = 0) -> List[Utterance]:
     """The same utterances, some of train moved to `split`: whole speakers, or single utterances.
 
-    They are chosen by the SHA-1 of their names, so that every machine chooses the same.
+    See `chosen_by_name`.
     """
-
-    def chosen(names: Iterable[str], n: int) -> Set[str]:
-        return set(sorted(set(names), key=lambda name: hashlib.sha1(name.encode()).hexdigest())[:n])
-
     train = [u for u in utterances if u.split == "train"]
-    who, which = chosen((u.speaker for u in train), speakers), chosen((u.id for u in train), single)
+    who, which = chosen_by_name((u.speaker for u in train), speakers), chosen_by_name((u.id for u in train), single)
     return [replace(u, split=split) if u.split == "train" and (u.speaker in who or u.id in which) else u for u in utterances]
+
+
+def chosen_by_name(names: Iterable[str], n: int) -> Set[str]:
+    """n of the names, chosen by their SHA-1, so that every machine chooses the same."""
+    return set(sorted(set(names), key=lambda name: hashlib.sha1(name.encode()).hexdigest())[:n])
 
 
 def write(corpus: Corpus, name: str, config: SimpleNamespace, out: Path, final: Path, nj: int, log: logging.Logger) -> None:
