@@ -85,7 +85,7 @@ def records_of(corpus: Path, kind: str) -> List[Dict[str, Any]]:
 def configuration(record: Mapping[str, Any]) -> Tuple[str, ...]:
     """What tells a record from the others of its benchmark."""
     parts = (record["corpus"], record.get("recipe", ""), " ".join(record["overrides"]), " ".join(record.get("how_added", ())))
-    more = (record.get("device", "cpu").partition(":")[0], record.get("speech", ""))
+    more = (record.get("device", "cpu").partition(":")[0], record.get("speech", ""), record.get("graph", ""))
     return (*parts, str(record.get("seed", "")), *more)
 
 

@@ -13,7 +13,7 @@ Missing stages run first. Writes egs/<corpus>/unlike_speech.jsonl and unlike_spe
 import shutil
 import sys
 import tempfile
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -64,17 +64,22 @@ Rates = Mapping[str, Any]
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run the command line; returns the exit status."""
     p = driver.parser(stages=False)
-    p.add_argument("--speech", required=True, metavar="NAME", help="the corpus to recognise, a folder of egs/")
-    p.add_argument("--speech-set", action="append", default=[], metavar="KEY=VALUE", help="a setting of that corpus")
+    add_speech_options(p, required=True)
     p.add_argument("--add-words", action="store_true", help="add the words of the speech that the training text lacks")
     return driver.with_plans(p, arguments, _run)
+
+
+def add_speech_options(p: ArgumentParser, required: bool) -> None:
+    """The options that name the new speech."""
+    p.add_argument("--speech", required=required, metavar="NAME", help="the corpus to recognise, a folder of egs/")
+    p.add_argument("--speech-set", action="append", default=[], metavar="KEY=VALUE", help="a setting of that corpus")
 
 
 def _run(options: Namespace, plans: Dict[str, Plan]) -> None:
     if "propose" in plans:
         raise UserError("rescore.attention.beam needs the audio of the own dev set beside that of the new speech: not done here")
     stages_until("train", options)
-    new, halves = _speech(options, plans)
+    new, halves = halves_of(options, plans)
     how: List[str] = []
     if options.add_words:
         how, name = ["its words added"], "speech-" + new["features"].fingerprint
@@ -89,7 +94,7 @@ def _run(options: Namespace, plans: Dict[str, Plan]) -> None:
         for way, settings in WAYS.items():
             run = driver.planned_stages(also(options, *settings), ROOT)[1]
             speech = plans["features"].out.with_name(f"unlike-{new['features'].fingerprint}-{source}")
-            _write_features(speech, plans["features"].out, new["features"].out, {"dev": dev, "test": halves["test"]})
+            write_features(speech, plans["features"].out, new["features"].out, {"dev": dev, "test": halves["test"]})
             decoded = _recognise(options, run, speech)
             rows.append({"dev": source, "weights": way, **_measured(decoded, run["lang"].out)})
             print({k: v for k, v in rows[-1].items() if k != "decodings"}, flush=True)
@@ -106,7 +111,7 @@ def _run(options: Namespace, plans: Dict[str, Plan]) -> None:
         print(as_text(table))
 
 
-def _speech(options: Namespace, plans: Mapping[str, Plan]) -> Tuple[Dict[str, Plan], Dict[str, List[MonoCut]]]:
+def halves_of(options: Namespace, plans: Mapping[str, Plan]) -> Tuple[Dict[str, Plan], Dict[str, List[MonoCut]]]:
     """The stages data and features of the new speech, with the model's front end; its halves.
 
     Raises:
@@ -130,7 +135,7 @@ def _speech(options: Namespace, plans: Mapping[str, Plan]) -> Tuple[Dict[str, Pl
     return new, halves
 
 
-def _write_features(out: Path, trained: Path, new: Path, cuts: Mapping[str, Sequence[MonoCut]]) -> None:
+def write_features(out: Path, trained: Path, new: Path, cuts: Mapping[str, Sequence[MonoCut]]) -> None:
     """A features folder with these cuts; normalised by the speech that the model was trained on, or each speaker's own."""
     out.mkdir(exist_ok=True)
     for path in trained.iterdir():
@@ -232,9 +237,10 @@ def with_and_without(records: Sequence[Rates]) -> Table:
     for labels, own in groups.items():
         if labels[-1] != "found":
             continue
-        others = groups[(*labels[:-1], "without")]
+        beside = (*labels[:-1], "without")
+        others = groups[beside]
         words = np.sum([row["utterance_words"] for row in own], axis=0)
-        for name in own[0]["decodings"]:
+        for name in (name for name in own[0]["decodings"] if name != "greedy"):  # greedy words have no weights
             here, there = (np.sum([row["decodings"][name]["utterance_errors"] for row in rows], axis=0) for rows in (own, others))
             delta = difference(here, there, words)
             wers = [number(error_rate(errors, words)) for errors in (there, here)]
