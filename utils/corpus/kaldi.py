@@ -1,9 +1,10 @@
 """Kaldi data directories: wav.scp, text, utt2spk and, where recordings hold several utterances, segments.
 
 What makes a table unreadable (a missing file, an id that occurs twice, bytes that aren't UTF-8, a refused pipe) stops with one
-error; an utterance that lacks its text, audio or speaker is left out with the reason.
+error; an utterance that lacks its text, audio or speaker, or whose line of segments is wrong, is left out with the reason.
 """
 
+import math
 import re
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
@@ -14,12 +15,15 @@ from utils.corpus.manifests import Corpus, LeftOut, Utterance
 
 TABLES = ("wav.scp", "text", "utt2spk", "segments", "reco2file_and_channel")
 ARCHIVE = re.compile(r".*\.ark:\d+$")
+SECONDS = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # float() also reads nan, 1_000 and other digits
+CHANNEL = re.compile(r"-1|\d{1,3}", re.ASCII)
+Span = Tuple[str, float, Optional[float], Optional[int]]  # recording; start, end in seconds, None: its end; channel, if named
 
 
 def read(
     folder: Path, source: Path, split: str, language: str, channel: Optional[int] = None, commands: Optional[Path] = None
 ) -> Corpus:
-    """The utterances of one data directory, and what is incomplete in it.
+    """The utterances of one data directory, and what is incomplete in it. Only in the split test may utterances lack a text.
 
     Args:
       folder: the data directory.
@@ -32,7 +36,7 @@ def read(
       UserError: a table is missing or can't be read.
     """
     waves = table(folder / "wav.scp")
-    texts = table(folder / "text", empty=True)
+    texts = {} if split == "test" and _blank(folder / "text") else table(folder / "text", empty=True)
     speakers = table(folder / "utt2spk")
     segments = _segments(folder / "segments")
     named = folder / "reco2file_and_channel"
@@ -48,20 +52,23 @@ def read(
                 f"{folder / 'wav.scp'}: recording '{recording}' is in a Kaldi archive ({path}); write it to an "
                 "audio file first (Kaldi: wav-copy)"
             )
-    where: Dict[str, Tuple[str, float, Optional[float]]]
+    where: Dict[str, Span]
+    wrong: Dict[str, str]
     if segments is None:
-        where = {recording: (recording, 0.0, None) for recording in waves}
+        where, wrong = {recording: (recording, 0.0, None, None) for recording in waves}, {}
         table_name = "wav.scp"
     else:
-        where, table_name = segments, "segments"
+        (where, wrong), table_name = segments, "segments"
     utterances, left_out = [], []
     for identity in sorted({*texts, *where}):
-        recording, start, end = where.get(identity, ("", 0.0, None))
+        recording, start, end, taken = where.get(identity, ("", 0.0, None, None))
         reason = (
             f"a text without audio: not in {folder / table_name}"
             if identity not in where
+            else f"{folder / table_name}: {wrong[identity]}"
+            if identity in wrong
             else f"audio without a text: not in {folder / 'text'}"
-            if identity not in texts
+            if identity not in texts and split != "test"
             else f"no audio: its recording '{recording}' is not in {folder / 'wav.scp'}"
             if recording not in waves
             else f"no speaker: not in {folder / 'utt2spk'}"
@@ -71,11 +78,23 @@ def read(
         if reason:
             left_out.append(LeftOut(identity, split, reason))
         else:
-            audio, taken = _audio(waves[recording], recording, source, commands), own.get(recording, channel)
+            audio = _audio(waves[recording], recording, source, commands)
             utterances.append(
-                Utterance(identity, split, texts[identity], speakers[identity], language, audio, start, end, taken, recording)
+                Utterance(
+                    identity,
+                    split,
+                    texts.get(identity, ""),
+                    speakers[identity],
+                    language,
+                    audio,
+                    start,
+                    end,
+                    own.get(recording, channel) if taken is None else taken,
+                    recording,
+                    transcribed=identity in texts,
+                )
             )
-    unused = sorted(set(waves) - {recording for recording, _, _ in where.values()} - {item.id for item in left_out})
+    unused = sorted(set(waves) - {span[0] for span in where.values()} - {item.id for item in left_out})
     left_out += [
         LeftOut(recording, split, f"audio without a text: no segment of it in {folder / 'segments'}") for recording in unused
     ]
@@ -89,10 +108,12 @@ def table(path: Path, empty: bool = False) -> Dict[str, str]:
       UserError: the file is missing, a line isn't UTF-8, an id occurs twice, a line holds nothing but an id (unless `empty`).
     """
     if not path.is_file():
-        remedy = "; where speakers aren't known, make it by: awk '{print $1, $1}' text > utt2spk"
-        raise UserError(
-            f"{path} is missing{remedy if path.name == 'utt2spk' else ''}; a Kaldi data directory holds wav.scp, text and utt2spk"
-        )
+        ids = next((name for name in ("text", "segments") if not _blank(path.with_name(name))), "wav.scp")
+        remedy = {
+            "utt2spk": f"; where speakers aren't known, make it by: awk '{{print $1, $1}}' {ids} > utt2spk",
+            "text": "; only a test set may lack it, and is then recognised without being scored",
+        }
+        raise UserError(f"{path} is missing{remedy.get(path.name, '')}; a Kaldi data directory holds wav.scp, text and utt2spk")
     out: Dict[str, str] = {}
     for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
         try:
@@ -115,18 +136,30 @@ def table(path: Path, empty: bool = False) -> Dict[str, str]:
     return out
 
 
-def _segments(path: Path) -> Optional[Dict[str, Tuple[str, float, Optional[float]]]]:
-    """Utterance -> (recording, start, end) in seconds, end None for the end of the recording; None without the file."""
+def _blank(path: Path) -> bool:
+    return not path.is_file() or not path.read_bytes().strip()
+
+
+def _segments(path: Path) -> Optional[Tuple[Dict[str, Span], Dict[str, str]]]:
+    """The span of each utterance, and what is wrong with those that have none; None without the file."""
     if not path.is_file():
         return None
-    out: Dict[str, Tuple[str, float, Optional[float]]] = {}
-    for identity, value in table(path).items():
-        try:
-            recording, start, end = value.split()
-            out[identity] = recording, float(start), None if float(end) == -1 else float(end)
-        except ValueError:
-            raise UserError(f"{path}, utterance '{identity}': '{value}' is not RECORDING START END (seconds)") from None
-    return out
+    found = {identity: _span(value) for identity, value in table(path, empty=True).items()}
+    return {i: span for i, (span, _) in found.items()}, {i: wrong for i, (_, wrong) in found.items() if wrong}
+
+
+def _span(value: str) -> Tuple[Span, str]:
+    """What follows the id in a line of segments, and what is wrong with it; whether the recording is as long shows later."""
+    fields = value.split()
+    nothing: Span = (fields[0] if fields else "", 0.0, None, None)
+    if len(fields) not in (3, 4) or not CHANNEL.fullmatch("".join(fields[3:]) or "-1"):
+        return nothing, f"'{value}' is not RECORDING START END (seconds), or these with the number of a channel, from 0"
+    for written in fields[1:3]:
+        if not SECONDS.fullmatch(written) or math.isinf(float(written)):
+            point = "; the decimal sign is a point" if "," in written else ""
+            return nothing, f"'{written}' is not a number of seconds{point} (-1 as END: the end of the recording)"
+    start, end, channel = float(fields[1]), float(fields[2]), int((fields + ["-1"])[3])
+    return (fields[0], start, None if end == -1 else end, None if channel == -1 else channel), ""
 
 
 def _audio(path: str, recording: str, source: Path, commands: Optional[Path]) -> Path:

@@ -30,7 +30,7 @@ from utils.core.allowed import nearest
 from utils.core.errors import UserError
 from utils.core.files import atomic_path, relative, write_json, write_lines
 from utils.core.parallel import threaded
-from utils.core.splits import SPLITS, cuts_path
+from utils.core.splits import SPLITS, UNTRANSCRIBED, cuts_path
 from utils.corpus import audio, channels
 from utils.text.normalise import normaliser, normaliser_id
 
@@ -50,6 +50,7 @@ class Utterance:
     channel: Optional[int] = None  # of several, from 0; None: the file must have one
     recording: str = ""  # id of the recording; empty: that of the utterance
     raw: str = ""  # the text as published, where the module of local/ changed it
+    transcribed: bool = True  # False, which only test may have: nobody wrote down what is said, and `text` is empty
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,10 @@ def write(corpus: Corpus, name: str, config: SimpleNamespace, out: Path, final: 
     splits = {split: [cut for _, cut in sorted(cuts[split].items())] for split in SPLITS}
     for split, found in splits.items():
         if not found:
-            raise UserError(f"no utterance in the {split} set of {name}")
+            lost = sum(item.split == split for item in left_out)
+            why = f": all {lost} are left out, see {out / 'left_out.tsv'}" if lost else ""
+            raise UserError(f"no utterance in the {split} set of {name}{why}")
+    _say_unscored([u for u in corpus.utterances if u.split == "test"], cuts["test"], out, log)
     _write_manifests(splits, out)
     languages = sorted({u.language for u in corpus.utterances})
     counts = {split: _counts(found) for split, found in splits.items()}
@@ -161,11 +165,29 @@ def _normalise(utterances: List[Utterance], config: SimpleNamespace, left_out: L
     texts = {}
     for u in utterances:
         text = functions[u.language](u.text)
-        if text:
+        if text or u.split == "test":  # nothing said is a test too: what is recognised there is inserted
             texts[u.id] = text
         else:
             left_out.append(LeftOut(u.id, u.split, "no text" if not u.text.strip() else f"no word in the text {u.text!r}"))
     return texts
+
+
+def _say_unscored(utterances: List[Utterance], cuts: Dict[str, MonoCut], out: Path, log: logging.Logger) -> None:
+    """Warn of test utterances without a word in their reference; list those without a transcript in untranscribed.txt."""
+    silent = [u for u in utterances if u.id in cuts and not cuts[u.id].supervisions[0].text]
+    unknown, empty = [u.id for u in silent if not u.transcribed], [u for u in silent if u.transcribed]
+    if unknown:
+        write_lines(out / UNTRANSCRIBED, sorted(unknown))
+        log.warning("test: %d of %d utterances have no transcript: they are recognised, not scored", len(unknown), len(cuts))
+    if empty:
+        log.warning(
+            "test: %d of %d utterances have no word in their transcript; each word recognised there counts as inserted: %s",
+            len(empty),
+            len(cuts),
+            ", ".join(f"{u.id} ({_one_line(u.text)!r})" for u in empty[:5]),
+        )
+    if len(silent) == len(cuts):
+        log.warning("test has no word in any transcript, so it will have no error rate")
 
 
 def _cuts(
@@ -204,6 +226,7 @@ def _cuts(
         ],
         log,
     )
+    clipped: List[str] = []
     for ((recording_id, path, _), spoken), found in checked:
         recording = None
         for u, problem in zip(spoken, found.problems):
@@ -221,6 +244,15 @@ def _cuts(
                 left_out.append(LeftOut(u.id, u.split, problem))
             else:
                 cuts[u.split][u.id] = cut
+                if u.start < 0 or u.end is not None and u.end > (found.samples + 1) / found.rate:
+                    clipped.append(u.id)
+    if clipped:
+        log.info(
+            "%d segments begin before or end after their recording by up to %g s and are cut there: %s",
+            len(clipped),
+            audio.SLACK,
+            ", ".join(clipped[:5]),
+        )
     for rate, n in rates.items():
         if rate != config.sampling_rate:
             log.info("%d recordings of %d Hz are resampled to %d Hz (data.sampling_rate)", n, rate, config.sampling_rate)
@@ -237,7 +269,7 @@ def _recording(name: str, path: Path, found: audio.Checked, rate: int, out: Path
 
 def _cut(u: Utterance, text: str, recording: Recording) -> MonoCut:
     channel = u.channel or 0 if len(recording.sources[0].channels) > 1 else 0
-    start = u.start
+    start = max(u.start, 0.0)
     duration = round((recording.duration if u.end is None else min(u.end, recording.duration)) - start, 8)
     segment = SupervisionSegment(
         u.id, recording.id, 0.0, duration, channel, text, u.language, u.speaker, custom={"raw": u.raw or u.text}
