@@ -335,14 +335,18 @@ def test_unknown_names_are_answered_with_the_nearest(repository, capsys):
 
 def test_readmes_are_redrawn_in_place_from_committed_records(tmp_path, capsys):
     publish([record(), hybrid(git_clean=False), record(recipe="gmm_hmm", overrides=["a.b=1"])], tmp_path / "egs" / "asterisk")
-    pages = {tmp_path / "README.md": "sub-words on fbank", tmp_path / "README.zh-CN.md": "不用词向量"}
+    pages = {
+        tmp_path / "README.md": ("sub-words on fbank", "| WER, asterisk-en | WER, speechocean762 |"),
+        tmp_path / "README.zh-CN.md": ("不用词向量", "| asterisk-en 词错误率 | speechocean762 词错误率 |"),
+    }
     for page in pages:
         page.write_text("before\n<!-- results:begin -->\nold\n<!-- results:end -->\nafter\n")
     assert main(["--readme"], tmp_path) == 0
     once = {page: page.read_text() for page in pages}
-    for page, words in pages.items():
+    for page, (words, header) in pages.items():
         assert once[page].startswith("before\n") and once[page].endswith("\nafter\n") and "old" not in once[page]
-        assert words in once[page] and "| `bpe_ctc` |" in once[page] and "(docs/pictures/results.svg)" in once[page]
+        assert words in once[page] and header in once[page] and "| `bpe_ctc` |" in once[page]
+        assert "(docs/pictures/results.svg)" in once[page]
         assert "wordvec_hybrid" not in once[page] and "gmm_hmm" not in once[page]
     texts = [text.strip() for text in ElementTree.parse(tmp_path / "docs" / "pictures" / "results.svg").getroot().itertext()]
     assert "1 bpe_ctc" in texts and "asterisk-en" in texts
