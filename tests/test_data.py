@@ -565,6 +565,15 @@ def test_a_silent_server_is_given_up(monkeypatch, tmp_path):
         download.fetch(f"http://127.0.0.1:{silent.getsockname()[1]}/corpus.tar.gz", tmp_path / "corpus.tar.gz")
 
 
+def test_a_server_that_is_not_there_is_named_with_the_reason(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/corpus.tar.gz"
+    with pytest.raises(
+        UserError, match=rf"can't download {url}: \[Errno [0-9]+\] Connection refused; run the same command again"
+    ):
+        download.fetch(url, tmp_path / "corpus.tar.gz")
+
+
 def test_a_part_longer_than_the_file_is_fetched_anew(server, tmp_path):
     url, seen, payload, _ = server
     seen += [0, 0]

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from tests.bench import first_pass, large_vocabulary, precision, unlike_speech, word_lm
-from tests.bench.common import records_of, write_record
+from tests.bench.common import records_of, untrained, write_record
 from tests.bench.open_vocabulary import rates
 from tests.bench.open_vocabulary_page import beside_control, draw
 from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.decode.first_pass import BATCH_SECONDS, SCORES, WORD_FRAME, FirstPassDecoder
+from utils.pipeline import driver
 from utils.vectors.wordvec import WordTable
 
 ROWS = [
@@ -74,6 +75,12 @@ def test_a_benchmark_measured_again_replaces_its_record(tmp_path):
         write_record(tmp_path, "precision", {**common, "seed": seed, "device": device, "rows": rows})
     assert [record["rows"] for record in records_of(tmp_path, "precision")] == [[5], [4], [1]]
     assert len((tmp_path / "precision.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_benchmark_of_steps_refuses_a_gpu_that_is_not_there(tmp_path):
+    options = driver.parser(stages=False).parse_args(["--corpus", "yesno", "--device", "cuda:99"])
+    with pytest.raises(UserError, match="finds no GPU|there are [0-9]+ GPUs"):
+        untrained(options, driver.planned_stages(options, tmp_path)[1]["train"], tmp_path)
 
 
 def test_committed_pages_of_benchmarks_are_drawn_from_the_committed_records(tmp_path):
