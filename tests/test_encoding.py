@@ -12,8 +12,10 @@ import pytest
 import soundfile
 from lhotse import CutSet
 
+from utils.core.errors import UserError
 from utils.core.files import ROOT, read_json
 from utils.core.splits import cuts_path
+from utils.corpus import kaldi
 
 
 def _corpus(folder: Path) -> Path:
@@ -83,3 +85,53 @@ def test_a_path_that_is_not_utf8_is_refused():
         done.returncode == 2
         and done.stderr == b"error: 'data.source=/tmp/na\\udcefve' is not UTF-8; rename the files and folders that it names\n"
     )
+
+
+@pytest.mark.parametrize(
+    "encoding,said",
+    [
+        ("gb18030", "GB18030 (GBK is a part of it): convert it with: iconv -f GB18030 "),
+        ("utf-16", "UTF-16: convert it with: iconv -f UTF-16 "),
+        ("utf-16-be", "UTF-16BE: convert it with: iconv -f UTF-16BE "),
+        ("cp932", "CP932 (Shift_JIS)"),
+        ("euc_kr", "CP949 (EUC-KR)"),
+        ("big5", "BIG5"),
+        ("koi8_r", "KOI8-R"),
+        ("cp1251", "WINDOWS-1251"),
+        ("latin_1", "ISO-8859-1"),
+        ("cp850", "IBM850"),
+    ],
+)
+def test_the_remedy_names_the_encoding_that_a_table_has_and_its_command_converts_it(tmp_path, encoding, said):
+    texts = {"gb18030": "打开客厅的灯", "big5": "臺灣的天氣", "cp932": "電気をつけて", "euc_kr": "불을 켜 주세요"}
+    texts.update(dict.fromkeys(("koi8_r", "cp1251"), "включи свет на кухне"))
+    path = tmp_path / "the text"
+    rows = {f"utt{i}": f"{texts.get(encoding, 'déjà été à Genève')} {i}" for i in range(3)}
+    path.write_bytes("".join(f"{key} {value}\n" for key, value in rows.items()).encode(encoding))
+    with pytest.raises(UserError) as error:
+        kaldi.table(path)
+    assert said in str(error.value)
+    subprocess.run(["bash", "-c", str(error.value).partition("convert it with: ")[2]], check=True)
+    assert kaldi.table(path) == rows
+
+
+def test_a_single_line_in_another_encoding_is_named_and_no_conversion_advised(tmp_path):
+    path = tmp_path / "text"
+    path.write_bytes("u1 déjà\nu2 été\nu3 là\n".encode() + "u4 forêt\n".encode("latin_1"))
+    with pytest.raises(UserError, match=r"text, line 4: not UTF-8 \(byte 7\); correct it there"):
+        kaldi.table(path)
+
+
+@pytest.mark.parametrize(
+    "content,said",
+    [
+        (b"u1 a\nu\x002 b\n", r"line 2: the control character NUL \(U\+0000\) in the id 'u\\x002'"),
+        (b"u1 a\ru2 b\r", r"line 1: a carriage return inside the line.*tr '\\r' '\\n' < "),
+        (b"\x00" * 4096, r"line 1: the control character NUL"),
+    ],
+)
+def test_damaged_tables_are_named_and_escaped(tmp_path, content, said):
+    (tmp_path / "text").write_bytes(content)
+    with pytest.raises(UserError, match=said) as error:
+        kaldi.table(tmp_path / "text")
+    assert str(error.value).isprintable()

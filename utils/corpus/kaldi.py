@@ -12,6 +12,7 @@ from typing import Dict, List, Optional, Tuple
 from utils.core.errors import UserError
 from utils.corpus import channels, pipes
 from utils.corpus.manifests import Corpus, LeftOut, Utterance
+from utils.text.encoding import control_character, utf8_lines
 
 TABLES = ("wav.scp", "text", "utt2spk", "segments", "reco2file_and_channel")
 ARCHIVE = re.compile(r".*\.ark:\d+$")
@@ -115,17 +116,14 @@ def table(path: Path, empty: bool = False) -> Dict[str, str]:
         }
         raise UserError(f"{path} is missing{remedy.get(path.name, '')}; a Kaldi data directory holds wav.scp, text and utt2spk")
     out: Dict[str, str] = {}
-    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
-        try:
-            words = line.decode("utf-8-sig" if number == 1 else "utf-8").split(maxsplit=1)
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"{path}, line {number}: not UTF-8 ({error.reason} at byte {error.start + 1}); convert the file, for "
-                "example with: iconv -f ISO-8859-1 -t UTF-8"
-            ) from None
+    for number, line in enumerate(utf8_lines(path), 1):
+        words = line.split(maxsplit=1)
         if not words:
             continue
         identity, value = words[0], words[1].strip() if len(words) > 1 else ""
+        control = control_character(identity)
+        if control:
+            raise UserError(f"{path}, line {number}: {control} in the id '{identity}'; the file is damaged, write it again")
         if identity in out:
             raise UserError(f"{path}, line {number}: the id '{identity}' occurs a second time; every line needs an id of its own")
         if not value and not empty:

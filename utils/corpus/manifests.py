@@ -27,11 +27,12 @@ from lhotse import validate as lhotse_validate
 from lhotse.audio import AudioSource
 
 from utils.core.allowed import nearest
-from utils.core.errors import UserError
+from utils.core.errors import UserError, printable
 from utils.core.files import atomic_path, relative, write_json, write_lines
 from utils.core.parallel import threaded
 from utils.core.splits import SPLITS, UNTRANSCRIBED, cuts_path
 from utils.corpus import audio, channels
+from utils.text.encoding import spoiled
 from utils.text.normalise import normaliser, normaliser_id
 
 
@@ -165,7 +166,10 @@ def _normalise(utterances: List[Utterance], config: SimpleNamespace, left_out: L
     texts = {}
     for u in utterances:
         text = functions[u.language](u.text)
-        if text or u.split == "test":  # nothing said is a test too: what is recognised there is inserted
+        reason = spoiled(u.text)
+        if reason:
+            left_out.append(LeftOut(u.id, u.split, reason))
+        elif text or u.split == "test":  # nothing said is a test too: what is recognised there is inserted
             texts[u.id] = text
         else:
             left_out.append(LeftOut(u.id, u.split, "no text" if not u.text.strip() else f"no word in the text {u.text!r}"))
@@ -287,7 +291,7 @@ def _account(
     lost = [item for item in left_out if not item.by_design]
     known = {u.id for u in utterances}
     total = len(utterances) + sum(item.id not in known for item in lost)
-    first = "".join(f"\n  {item.id}: {item.reason}" for item in lost[:5])
+    first = "".join(f"\n  {printable(item.id)}: {_one_line(item.reason)}" for item in lost[:5])
     if total and len(lost) > config.max_left_out * total:
         raise UserError(
             f"{len(lost)} of {total} utterances ({len(lost) / total:.1%}) can't be used; data.max_left_out allows "
@@ -327,4 +331,4 @@ def _counts(cuts: List[MonoCut]) -> Dict[str, Any]:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return printable(" ".join(text.split()))
