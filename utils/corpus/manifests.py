@@ -34,6 +34,7 @@ from utils.core.splits import SPLITS, UNTRANSCRIBED, cuts_path
 from utils.corpus import audio, channels
 from utils.text.encoding import spoiled
 from utils.text.normalise import normaliser, normaliser_id
+from utils.text.numbers import doubts
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Corpus:
 
     utterances: List[Utterance]
     left_out: List[LeftOut]
+    first_version: int = 0  # the first version of the normaliser that is known to give these words; 0: find it
 
 
 def options(config: SimpleNamespace, known: Dict[str, Any]) -> Dict[str, Any]:
@@ -119,6 +121,7 @@ def write(corpus: Corpus, name: str, config: SimpleNamespace, out: Path, final: 
     _unique(corpus.utterances)
     left_out = list(corpus.left_out)
     texts = _normalise(corpus.utterances, config, left_out)
+    _doubts(corpus.utterances, log)
     cuts = _cuts([u for u in corpus.utterances if u.id in texts], texts, config, out, final, nj, log, left_out)
     _account(corpus.utterances, left_out, config, out, final, log)
     splits = {split: [cut for _, cut in sorted(cuts[split].items())] for split in SPLITS}
@@ -130,13 +133,15 @@ def write(corpus: Corpus, name: str, config: SimpleNamespace, out: Path, final: 
     _say_unscored([u for u in corpus.utterances if u.split == "test"], cuts["test"], out, log)
     _write_manifests(splits, out)
     languages = sorted({u.language for u in corpus.utterances})
+    spoken = {language: [u.text for u in corpus.utterances if u.language == language] for language in languages}
+    first = dict.fromkeys(spoken, corpus.first_version) if corpus.first_version else {}
     counts = {split: _counts(found) for split, found in splits.items()}
     write_json(
         out / "summary.json",
         {
             "name": name,
-            "normaliser": normaliser_id(config.normaliser, languages),
-            "language": "+".join(languages),
+            "normaliser": normaliser_id(config.normaliser, spoken, first),
+            "language": "+".join(spoken),
             "splits": counts,
             "left_out": sum(not item.by_design for item in left_out),
             "left_out_by_design": sum(item.by_design for item in left_out),
@@ -192,6 +197,24 @@ def _say_unscored(utterances: List[Utterance], cuts: Dict[str, MonoCut], out: Pa
         )
     if len(silent) == len(cuts):
         log.warning("test has no word in any transcript, so it will have no error rate")
+
+
+def _doubts(utterances: List[Utterance], log: logging.Logger) -> None:
+    """Say which numbers no rule of the language tells how to read, with an utterance of each kind."""
+    found: Dict[Tuple[str, str], List[Tuple[str, str]]] = defaultdict(list)
+    for u in utterances:
+        for doubt in doubts(u.text, u.language):
+            found[u.language, doubt.kind].append((u.id, doubt.piece))
+    for (language, kind), pieces in sorted(found.items()):
+        name, piece = pieces[0]
+        log.warning(
+            "%d numbers of the language %s are read without a rule (%s), such as '%s' in %s; write them out if said otherwise",
+            len(pieces),
+            language,
+            kind,
+            piece,
+            name,
+        )
 
 
 def _cuts(

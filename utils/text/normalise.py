@@ -1,25 +1,27 @@
 """Text normalisers: a transcript as published -> the words that are spoken, joined by one space.
 
 A normaliser has an id, `<name>-<language>-<version>`, that goes into every result, because word error rates of
-different normalisers are not comparable. Raise the version of a language whenever its output changes.
+different normalisers are not comparable. Raise the version of a language whenever its output changes. A corpus keeps the first
+version that gives its words, so that its results stay comparable: version 2 reads more kinds of numbers and symbols, and texts of
+plain words are those of version 1.
 
-`basic`: Unicode NFC, lower case, numbers written out in the language, everything that is neither a letter nor an apostrophe
+`basic`: Unicode NFC, lower case, numbers read aloud (numbers.py), everything that is neither a letter nor an apostrophe
 inside a word becomes a space. Hyphens separate words; apostrophes do not ("l'heure", "don't"). Spanish, French and Italian keep
 their accents; Russian writes ё as е, as most of its texts do. Chinese words keep their segmentation.
 """
 
 import re
 import unicodedata
-from typing import Callable, Dict, Iterable
+from typing import Callable, Dict, Iterable, Mapping
 
 from utils.core.allowed import nearest
 from utils.core.errors import UserError
 from utils.text.numbers import read_numbers
 
 NAMES = ("basic",)
-VERSIONS: Dict[str, int] = {"en": 1, "es": 1, "fr": 1, "he": 1, "it": 1, "ru": 1, "zh": 1}
+VERSIONS: Dict[str, int] = {"de": 1, "en": 2, "es": 2, "fr": 2, "he": 2, "it": 2, "nl": 1, "pt": 1, "ru": 2, "zh": 2}
 
-_AND = {"en": "and", "es": "y", "fr": "et", "it": "e", "ru": "и"}
+_AND = {"de": "und", "en": "and", "es": "y", "fr": "et", "it": "e", "nl": "en", "pt": "e", "ru": "и"}
 _APOSTROPHES = dict.fromkeys(map(ord, "’‘ʼ＇`´"), "'")
 _LATIN_TWINS = str.maketrans("aeopcyxkmt", "аеорсухкмт")  # Latin letters typed for Cyrillic ones that look the same
 _CYRILLIC = re.compile("[а-я]")
@@ -42,11 +44,22 @@ def normaliser(name: str, language: str) -> Callable[[str], str]:
     return normalise
 
 
-def normaliser_id(name: str, languages: Iterable[str]) -> str:
-    """The name of a normaliser in results: `basic-en-1`; of several languages `basic-en-1+fr-1`."""
-    languages = list(languages)
-    _check(name, languages)
-    return f"{name}-" + "+".join(f"{language}-{VERSIONS[language]}" for language in languages)
+def normaliser_id(name: str, texts: Mapping[str, Iterable[str]], first: Mapping[str, int] = {}) -> str:
+    """The name of a normaliser in results: `basic-en-2`; of several languages `basic-en-2+fr-1`.
+
+    Args:
+      texts: language -> a corpus's texts as published. Where they are plain words, the version is 1.
+      first: language -> the first version that is known to give a corpus's words.
+    """
+    _check(name, texts)
+    newest = {language: 1 if all(map(_plain_words, found)) else VERSIONS[language] for language, found in texts.items()}
+    return f"{name}-" + "+".join(f"{language}-{first.get(language, version)}" for language, version in newest.items())
+
+
+def _plain_words(text: str) -> bool:
+    """Whether a text has nothing but letters of one form and the usual punctuation, which all versions read alike."""
+    characters = set(unicodedata.normalize("NFC", text)) - set(" .,!?;:-'’\"。，！？、；：")
+    return all(unicodedata.category(c) in ("Lu", "Ll", "Lo") and unicodedata.normalize("NFKC", c) == c for c in characters)
 
 
 def _check(name: str, languages: Iterable[str]) -> None:
