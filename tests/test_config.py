@@ -83,7 +83,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(key, near):
         ),
         ("features.speed_perturb=0.9", "features.speed_perturb must be a list"),
         ("lang.units=unigrams", "it must be one of unigram, bpe, char, phone; the nearest allowed value is lang.units=unigram"),
-        ("data.language=no", "data.language=no is not allowed: it must be one of en, "),
+        ("data.language=no", "data.language=no is not allowed: it must be one of de, en, "),
         ("train=5", "'train' is a group of keys: train.epochs"),
         ("train.epochs", "write KEY=VALUE"),
         ("train.epochs=[1", "the value is not YAML"),
