@@ -113,7 +113,7 @@ def test_text_given_by_set_needs_no_quotes():
         ("daat: {}", r"unknown key 'daat'"),
         ("data: 5", "'data' is a group of keys"),
         ("data: {options: 5}", "data.options must hold a mapping"),
-        ("data: {language: no}", "data.language must be one of en, .* not False; put it in quotes"),
+        ("data: {language: no}", "data.language must be one of de, en, .* not False; put it in quotes"),
         ("train: {epochs: 1}\ntrain: {epochs: 2}", "key 'train' occurs twice"),
         ("data: [1, 2", "not valid YAML"),
         ("- 1", "must hold a mapping"),
