@@ -120,7 +120,7 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
         left_out += missing
     if chosen["format"] == "g722":
         utterances = _decode(utterances, out, nj)
-    return Corpus(utterances, left_out)
+    return Corpus(utterances, left_out, first_version=1)
 
 
 def _languages(config: SimpleNamespace) -> List[str]:

@@ -1,9 +1,10 @@
 """kaldi_dir: anyone's own data, in Kaldi data directories below data.source: train/, dev/, test/, each with
 
-    wav.scp    RECORDING PATH            absolute, from data.source, or from the repository; commands ("... |") where allowed
-    segments   UTTERANCE RECORDING START END      seconds; optional: without it, a recording is an utterance
-    text       UTTERANCE WORD WORD ...
-    utt2spk    UTTERANCE SPEAKER
+    wav.scp                RECORDING PATH                   absolute, from data.source, or from the repository; or a command
+    segments               UTTERANCE RECORDING START END    seconds; optional: without it, a recording is an utterance
+    reco2file_and_channel  RECORDING FILE CHANNEL           optional: A or B (1 or 2), where each speaker has a channel
+    text                   UTTERANCE WORD WORD ...
+    utt2spk                UTTERANCE SPEAKER
 
 A dev or test that does not exist is held out of train, always the same: whole speakers where there are ten or more, else
 utterances.
@@ -60,6 +61,15 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
         )
         utterances += found.utterances
         left_out += found.left_out
+    usable = sum(u.split == "train" for u in utterances)
+    if 0 < usable <= len(missing):
+        lost = [item for item in left_out if item.split == "train"]
+        raise UserError(
+            f"{source / chosen['train']} has {usable} usable utterance{'s' * (usable > 1)}"
+            + (f" ({len(lost)} left out; the first is {lost[0].id}: {lost[0].reason})" if lost else "")
+            + f", and at least one is held out for each of {' and '.join(chosen[split] for split in missing)}, which is missing: "
+            f"none is left to train on. Record more, or add {' and '.join(f'{chosen[split]}/' for split in missing)}"
+        )
     for split in reversed(missing):  # test first, so that it stays the same when a dev is made later
         train = [u for u in utterances if u.split == "train"]
         speakers = len({u.speaker for u in train})

@@ -46,7 +46,7 @@ def run(job: Job) -> None:
     )
     write_json(job.out / "report.json", report)
     write_text(job.out / "report.md", _readable(report, job))
-    _judge(job, report, [row for split in TRAINED_ON for row in rows.get(split, []) if not row.feasible])
+    _judge(job, report, {split: [row for row in found if not row.feasible] for split, found in rows.items()})
 
 
 def _close(job: Job, lex: Lexicon) -> Tuple[List[Any], int]:
@@ -58,8 +58,8 @@ def _close(job: Job, lex: Lexicon) -> Tuple[List[Any], int]:
     return audit.close_vectors(lex.words, vectors, known, counts, job.config.audit.close)
 
 
-def _judge(job: Job, report: Dict[str, Any], infeasible: List[Need]) -> None:
-    """Log the findings; raise UserError where too many training utterances are infeasible."""
+def _judge(job: Job, report: Dict[str, Any], infeasible: Dict[str, List[Need]]) -> None:
+    """Log the findings; raise UserError where too many training utterances are infeasible, or all of train or dev."""
     for split in EVALUATION:
         o = report["oov"][split]
         job.log.info(
@@ -71,21 +71,35 @@ def _judge(job: Job, report: Dict[str, Any], infeasible: List[Need]) -> None:
         )
     for warning in _warnings(report, job.config.audit.close):
         job.log.warning("%s", warning)
-    lost, total = len({row.id for row in infeasible}), sum(report["utterances"].get(split, 0) for split in TRAINED_ON)
-    if lost <= job.config.audit.max_infeasible * total:
-        if lost:
-            job.log.warning(
-                "%d of %d training cuts can't be aligned and are left out (%s)", lost, total, job.plan.out / INFEASIBLE
-            )
+    trained_on = [row for split in TRAINED_ON for row in infeasible.get(split, [])]
+    total = sum(report["utterances"].get(split, 0) for split in TRAINED_ON)
+    _judge_split("training", trained_on, total, job.config.audit.max_infeasible, job)
+    _judge_split("dev", infeasible["dev"], report["utterances"]["dev"], 1.0, job)
+
+
+def _judge_split(name: str, infeasible: List[Need], total: int, most: float, job: Job) -> None:
+    """Warn of infeasible cuts; raise UserError where they are more than the share `most`, or all there are."""
+    lost = len({row.id for row in infeasible})
+    if not lost:
         return
     first = "".join(f"\n  {row.id}: {row.frames} frames, {row.needed} needed ({row.head} head)" for row in infeasible[:5])
-    raise UserError(
-        f"{lost} of {total} training cuts have fewer frames than CTC needs ({lost / total:.1%}; audit.max_infeasible allows "
-        f"{job.config.audit.max_infeasible:.1%}). All are in {job.out / INFEASIBLE}; the first:{first}\n"
+    check = (
         "Check that these transcripts belong to their audio. If they do: longer units (lang.units, lang.size), slower copies "
-        "(features.speed_perturb), or leave them out with "
-        f"--set audit.max_infeasible={min(1.0, np.ceil(1000 * lost / total) / 1000):g}"
+        "(features.speed_perturb)"
     )
+    if lost == total:
+        raise UserError(
+            f"none of the {total} {name} cuts can be aligned: all have fewer frames than CTC needs, so "
+            f"{'there is nothing to train on' if name == 'training' else 'no checkpoint could be judged'}. All are in "
+            f"{job.out / INFEASIBLE}; the first:{first}\n{check}, or a lower model.subword_subsampling or model.word_subsampling"
+        )
+    if lost > most * total:
+        raise UserError(
+            f"{lost} of {total} {name} cuts have fewer frames than CTC needs ({lost / total:.1%}; audit.max_infeasible allows "
+            f"{most:.1%}). All are in {job.out / INFEASIBLE}; the first:{first}\n{check}, or leave them out with "
+            f"--set audit.max_infeasible={min(1.0, np.ceil(1000 * lost / total) / 1000):g}"
+        )
+    job.log.warning("%d of %d %s cuts can't be aligned and are left out (%s)", lost, total, name, job.plan.out / INFEASIBLE)
 
 
 def _warnings(report: Dict[str, Any], close: float) -> List[str]:

@@ -13,7 +13,7 @@ from lhotse import CutSet
 
 from utils.core.errors import UserError
 from utils.core.files import ROOT, read_json, read_jsonl, write_lines, write_text
-from utils.core.splits import EVALUATION, cuts_path
+from utils.core.splits import EVALUATION, cuts_path, untranscribed
 from utils.core.tables import as_text
 from utils.core.versions import git_state
 from utils.decode.search_weights import FILE, read_weights
@@ -23,30 +23,24 @@ from utils.pipeline.contract import Job
 from utils.pipeline.provenance import describe, dirty_stages, real_time_factors, stages_behind
 from utils.rescore.confidence import correct, quality, reliability
 from utils.results import pictures
-from utils.results.measure import Cut, lattice_oracle, measure, oracle_rate
+from utils.results.measure import Cut, Row, lattice_oracle, measure, oracle_rate, scored
 from utils.results.records import Record, decoding_rank, links, named_overrides, result_decoding, write
 from utils.results.report import corpus_page
 from utils.results.result_tables import run_table
 from utils.results.store import locked, publish
-from utils.text.listing import listing
+from utils.text.listing import listing, percent
+from utils.text.scoring import Scores, by_speaker, score, spelled
 
 
 def run(job: Job) -> None:
-    """Write <split>-<decoding>.json, errors-<split>-<decoding>.txt, wer.svg, and where words have confidences
-    reliability-<split>-<decoding>.svg; publish the records.
+    """Write hypotheses-, errors- (both .txt), reliability- (.svg, where words have confidences) and the record (.json) of each
+    <split>-<decoding>, and wer.svg; publish the records. A split without a word in any transcript has none.
     """
     stages, here = stages_behind(job.inputs), git_state(ROOT)
     shared = {**identity(job), **describe(stages, here, job.plan.fingerprint)}
     records = [record for split in EVALUATION for record in judged(job, split, shared)]
-    test = [r for r in records if r["split"] == "test"]
-    bars = [pictures.Bar(r["decoding"], r["wer"], *r["wer_interval"]) for r in test]
-    write_text(job.out / "wer.svg", pictures.wer_bars(f"{shared['corpus']}, {job.recipe}: WER on test", bars))
     paths = publish_all(records, job.corpus_dir)
-    job.log.info("%s", as_text(run_table(test)))
-    best = next(r for r in test if r["decoding"] == result_decoding(r["decoding"] for r in test))
-    listed = job.plan.out / f"errors-test-{best['decoding']}.txt"
-    what = (best["wer"], best["corpus"], job.recipe, best["decoding"], listed)
-    job.log.info("WER %.2f%% on %s test (%s, %s); errors aligned in %s", *what)
+    show(job, [r for r in records if r["split"] == "test"], shared["corpus"])
     job.log.info("%d records in %s; tables in %s", len(records), paths[0], job.corpus_dir / "RESULTS.md")
     if not shared["git_clean"]:
         dirty = dirty_stages(stages) + ["score"] * (not here["git_clean"])
@@ -57,21 +51,42 @@ def run(job: Job) -> None:
         )
 
 
+def show(job: Job, test: List[Record], corpus: str) -> None:
+    """Log the results on test, and draw wer.svg."""
+    if not test:
+        return
+    bars = [pictures.Bar(r["decoding"], r["wer"], *r["wer_interval"]) for r in test]
+    write_text(job.out / "wer.svg", pictures.wer_bars(f"{corpus}, {job.recipe}: WER on test", bars))
+    job.log.info("%s", as_text(run_table(test)))
+    best = next(r for r in test if r["decoding"] == result_decoding(r["decoding"] for r in test))
+    listed = job.plan.out / f"errors-test-{best['decoding']}.txt"
+    rates = f"WER {best['wer']:.2f}%" + ("" if best["cer"] is None else f", CER {best['cer']:.2f}%")
+    job.log.info("%s on %s test (%s, %s); by speaker and aligned in %s", rates, corpus, job.recipe, best["decoding"], listed)
+
+
 def judged(job: Job, split: str, shared: Dict[str, Any]) -> List[Record]:
-    """Score every decoding of a split, write its record and its error listing.
+    """Score every decoding of a split, write its words, its error listing and its record.
 
     Raises:
       UserError: no decoding, or decodings of different utterances.
     """
     cuts, heard = read_split(job.inputs["data"], split), read_json(job.inputs["lang"] / "word_counts.json")
+    if not any(cut.text for cut in cuts.values()):
+        for decoding, path in hypotheses(job, split):
+            aligned(job, split, decoding, path, cuts, heard)
+        job.log.warning(
+            "%s has no word in any transcript, so there is no error rate and no record of it; what was recognised is in %s",
+            split,
+            job.plan.out / f"hypotheses-{split}-*.txt",
+        )
+        return []
     listed = job.inputs.get("rescore", Path()) / f"nbest-{split}.jsonl"
     best = oracle_rate(listed, cuts) if listed.exists() else None
     records: List[Record] = []
     for decoding, path in hypotheses(job, split):
-        rows = read_jsonl(path)
-        scores, measured = measure(rows, cuts, heard, job.config.score.bootstrap, path)
-        write_lines(job.out / f"errors-{split}-{decoding}.txt", listing(scores, heard))
-        sure = {"confidence": confidence(job, split, decoding, path)}
+        rows, scores, in_characters = aligned(job, split, decoding, path, cuts, heard)
+        measured = measure(scores, cuts, heard, job.config.score.bootstrap, in_characters)
+        sure = {"confidence": confidence(job, split, decoding, rows)}
         again = rescored(job, split, decoding, lattice_oracle(rows) if "oracle" in rows[0] else best)
         reader = again["weights"].get("model_bytes", 0)  # the language model that read the lists
         size = {"model_mb": round(shared["model_mb"] + reader / 1e6, 3)}
@@ -88,17 +103,44 @@ def judged(job: Job, split: str, shared: Dict[str, Any]) -> List[Record]:
             records[0]["utterances_left_out"],
             split,
         )
+    unscored = sum(not cut.transcribed for cut in cuts.values())
+    if unscored:
+        job.log.warning("%d of %d utterances of %s have no transcript and are not scored", unscored, len(cuts), split)
+    found = {name: counts for name, counts in by_speaker(scores, speakers(cuts)).items() if counts[1]}
+    if len(found) > 1:
+        ends = [f"{percent(sum(found[name][2:]), found[name][1])} ({name})" for name in (list(found)[-1], next(iter(found)))]
+        job.log.info("%s (%s): WER of %d speakers from %s to %s", split, records[-1]["decoding"], len(found), *ends)
     return records
 
 
-def confidence(job: Job, split: str, decoding: str, path: Path) -> Optional[Dict[str, float]]:
+def aligned(
+    job: Job, split: str, decoding: str, path: Path, cuts: Dict[str, Cut], heard: Mapping[str, int]
+) -> Tuple[List[Row], Scores, Optional[Scores]]:
+    """Write what was recognised, as a Kaldi text file, and the error listing.
+
+    Returns: the rows of the hypotheses that are scored, their alignments, and these in characters where those are the measure.
+    """
+    rows = read_jsonl(path)
+    kept = scored(rows, cuts, path)
+    write_lines(
+        job.out / f"hypotheses-{split}-{decoding}.txt",
+        (" ".join([row["id"], *row["hyp"]]) for row in sorted(rows, key=lambda row: row["id"])),
+    )
+    scores = score((row["id"], row["ref"], row["hyp"]) for row in kept)
+    in_characters = spelled(scores.ids, scores.alignments, [cuts[name].language for name in scores.ids])
+    if kept:
+        write_lines(job.out / f"errors-{split}-{decoding}.txt", listing(scores, heard, speakers(cuts), in_characters))
+    return kept, scores, in_characters
+
+
+def speakers(cuts: Mapping[str, Cut]) -> Dict[str, str]:
+    """Utterance -> speaker."""
+    return {name: cut.speaker for name, cut in cuts.items()}
+
+
+def confidence(job: Job, split: str, decoding: str, rows: List[Row]) -> Optional[Dict[str, float]]:
     """Quality of the words' confidences, where the decoding has some, and a picture of it: reliability-<split>-<decoding>.svg."""
-    said = [
-        (c, hit)
-        for row in read_jsonl(path)
-        if "confidence" in row
-        for c, hit in zip(row["confidence"], correct(row["ref"], row["hyp"]))
-    ]
+    said = [(c, hit) for row in rows if "confidence" in row for c, hit in zip(row["confidence"], correct(row["ref"], row["hyp"]))]
     if not said:
         return None
     sure, right = (np.array(part, dtype=float) for part in zip(*said))
@@ -171,10 +213,12 @@ def hypotheses(job: Job, split: str) -> List[Tuple[str, Path]]:
 
 
 def read_split(data: Path, split: str) -> Dict[str, Cut]:
-    """id -> (normalised text, language) of a split."""
-    return {
-        cut.id: (cut.supervisions[0].text, cut.supervisions[0].language or "") for cut in CutSet.from_file(cuts_path(data, split))
-    }
+    """The utterances of a split by id."""
+    unknown, out = untranscribed(data, split), {}
+    for cut in CutSet.from_file(cuts_path(data, split)):
+        said = cut.supervisions[0]
+        out[cut.id] = Cut(said.text, said.language or "", said.speaker or "", cut.id not in unknown)
+    return out
 
 
 def publish_all(records: List[Record], corpus_dir: Path) -> List[Path]:

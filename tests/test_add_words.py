@@ -11,11 +11,12 @@ from safetensors.torch import load_file
 from support.corpora import write_kaldi
 from support.driving import drive
 from support.training import MEMORISING
+from tests.bench.large_vocabulary import measured
 from utils.core.errors import UserError
 from utils.core.files import ROOT, digest, read_jsonl
 from utils.lang import confusable, packs
 from utils.lang.frequent_words import RAREST
-from utils.lang.lexicon import Lexicon
+from utils.lang.lexicon import Lexicon, read_lexicon
 from utils.lang.ngram import read_arpa
 from utils.pipeline.config import load
 from utils.pipeline.stages import plan
@@ -238,6 +239,14 @@ def test_words_that_occur_where_others_do(trained, tmp_path):
 def test_errors(trained, arguments, message):
     said = trained.add(*arguments)
     assert said.returncode == 2 and message in said.stderr and "Traceback" not in said.stderr
+
+
+@pytest.mark.slow
+def test_benchmark_of_many_words_adds_and_decodes_in_processes_of_their_own(trained):
+    plans = trained.plans()
+    row = measured(plans, 7, 5.0)
+    assert row["added"] == 7 and row["words"] == len(read_lexicon(plans["lang"].out).words) + 7
+    assert row["audio_seconds"] >= 5.0 and 0 < row["greedy_rtf"] < row["word_lattice_rtf"]
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """Stage 4: exactly the utterances that CTC can't align are found, and what is reported is so."""
 
 import math
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -55,12 +56,12 @@ def stage(speech, tmp_path_factory):
         arguments = [w for s in fixed for w in ("--set", s)]
         assert drive("--corpus", "kaldi_dir", *arguments, "--stop-stage", "3", "--nj", "1") == 0
 
-        def run(*sets, vectors=None):
+        def run(*sets, **inputs):
             config = configuration.load("wordvec_hybrid", ROOT / "egs" / "kaldi_dir", [*fixed, *sets])
             plan = stages.plan(config, folder / "exp" / "kaldi_dir")["audit"]
-            if vectors:
-                plan = replace(plan, inputs={**plan.inputs, "vectors": vectors}, out=vectors.parent / "audit")
             run.inputs = plan.inputs
+            if inputs:
+                plan = replace(plan, inputs={**plan.inputs, **inputs}, out=next(iter(inputs.values())).parent / "audit")
             contract.make(
                 plan,
                 corpus="kaldi_dir",
@@ -105,6 +106,21 @@ def test_infeasible_cuts_are_those_that_torch_cannot_align(stage):
 def test_too_many_stop_the_stage_and_name_the_first(stage):
     with pytest.raises(UserError, match=r"cuts have fewer frames(?s:.*)frames, \d+ needed(?s:.*)--set audit.max_infeasible="):
         stage("model.word_subsampling=40")
+
+
+@pytest.mark.parametrize("lost", (1, 8))
+def test_a_dev_set_of_which_nothing_can_be_aligned_stops_before_training(stage, tmp_path, lost):
+    stage()
+    features = shutil.copytree(stage.inputs["features"], tmp_path / "features")
+    cuts = list(CutSet.from_file(features / "cuts_dev.jsonl.gz"))
+    for cut in cuts[:lost]:
+        cut.supervisions[0].text = "press " * 1000
+    CutSet.from_cuts(cuts).to_file(features / "cuts_dev.jsonl.gz")
+    if lost == len(cuts):
+        with pytest.raises(UserError, match=r"none of the 8 dev cuts can be aligned(?s:.*)frames, \d+ needed"):
+            stage(features=features)
+    else:
+        assert f"{lost} of 8 dev cuts can't be aligned" in (stage(features=features) / "log.txt").read_text()
 
 
 def test_heads_that_are_not_used_need_no_frames(stage):

@@ -19,8 +19,9 @@ from utils.pipeline.variants import display_name, variants
 from utils.results import pictures
 from utils.results.comparison import against, cells, results
 from utils.results.overview import PAGES, PICTURE, block, overview, picture, replaced, shown_cells
-from utils.results.page import html_page
+from utils.results.page import contents, html_page
 from utils.results.report import corpus_page, report
+from utils.results.result_tables import run_table
 from utils.results.store import CLEAN, DIRTY, publish, read_all, read_file
 
 
@@ -217,6 +218,27 @@ def test_pooled_languages_stand_beside_one_language_alone_on_the_same_utterances
     assert "asterisk-en" not in [row[1] for row in apart]
 
 
+def test_every_table_of_error_rates_has_the_character_error_rate_where_it_is_the_measure():
+    made = dict(corpus="stories-th", normaliser="basic-th-1", cer=7.25, cer_interval=[6.0, 8.5])
+    part = {"utterances": 4, "words": 20, "errors": 4, "wer": 20.0, "wer_interval": [10.0, 30.0], "utterance_set": "set-a"}
+    records = [
+        record(recipe="bpe_ctc", **made),
+        hybrid(decoding="lattice", **made),
+        hybrid(by_language={"th": {**part, "cer": 7.25}, "en": part}, **made),
+        hybrid(overrides=["vectors.meaning.source=random"], **made),
+    ]
+    page = report([*records, record(), hybrid()], "test")
+    for title in ("Recipes", "What the vectors bring", "Links", "All decodings", "Languages"):
+        found = table(page, title)
+        shown = [row[found.header.index("CER")] for row in found.rows]
+        assert "7.25" in shown and all(cell in ("7.25", "–") for cell in shown), title
+    assert [row[0] for row in table(page, "CER on test").rows] == ["stories-th"]
+    assert [row["shown"]["cer"] for row in contents(page)["rows"]].count("7.25") == 4
+    assert run_table(records[2:3]).header[-1] == "CER"
+    without = report([record(), hybrid(), hybrid(decoding="lattice")], "test")
+    assert not any("CER" in [*t.header, t.title[:3]] for t in without.tables)
+
+
 def test_command_prints_and_writes_the_pages_of_corpora_and_the_results_page(repository, capsys):
     assert main([], repository) == 0
     printed = capsys.readouterr().out
@@ -313,14 +335,18 @@ def test_unknown_names_are_answered_with_the_nearest(repository, capsys):
 
 def test_readmes_are_redrawn_in_place_from_committed_records(tmp_path, capsys):
     publish([record(), hybrid(git_clean=False), record(recipe="gmm_hmm", overrides=["a.b=1"])], tmp_path / "egs" / "asterisk")
-    pages = {tmp_path / "README.md": "sub-words on fbank", tmp_path / "README.zh-CN.md": "不用词向量"}
+    pages = {
+        tmp_path / "README.md": ("sub-words on fbank", "| WER, asterisk-en | WER, speechocean762 |"),
+        tmp_path / "README.zh-CN.md": ("不用词向量", "| asterisk-en 词错误率 | speechocean762 词错误率 |"),
+    }
     for page in pages:
         page.write_text("before\n<!-- results:begin -->\nold\n<!-- results:end -->\nafter\n")
     assert main(["--readme"], tmp_path) == 0
     once = {page: page.read_text() for page in pages}
-    for page, words in pages.items():
+    for page, (words, header) in pages.items():
         assert once[page].startswith("before\n") and once[page].endswith("\nafter\n") and "old" not in once[page]
-        assert words in once[page] and "| `bpe_ctc` |" in once[page] and "(docs/pictures/results.svg)" in once[page]
+        assert words in once[page] and header in once[page] and "| `bpe_ctc` |" in once[page]
+        assert "(docs/pictures/results.svg)" in once[page]
         assert "wordvec_hybrid" not in once[page] and "gmm_hmm" not in once[page]
     texts = [text.strip() for text in ElementTree.parse(tmp_path / "docs" / "pictures" / "results.svg").getroot().itertext()]
     assert "1 bpe_ctc" in texts and "asterisk-en" in texts

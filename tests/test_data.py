@@ -322,14 +322,33 @@ def damage(source: Path, kind: str) -> str:
     if kind in ("empty text", "no word"):
         texts = {**kaldi.table(train / "text"), identity: "" if kind == "empty text" else "... !"}
         (train / "text").write_text("".join(f"{i} {t}\n" for i, t in texts.items()))
-    if kind in ("zero length", "beyond the end", "before the start", "unknown recording", "unused recording"):
-        spans = {"zero length": "0.5 0.5", "beyond the end": f"0 {len(samples) / rate + 5}", "before the start": "-1 0.3"}
+    if kind in SPANS or kind in ("beyond the end", "unknown recording", "unused recording"):
+        spans = {**SPANS, "beyond the end": f"0 {len(samples) / rate + 5}"}
         rows = {i: f"{i} 0 -1" for i in waves}
-        rows[identity] = f"{'nowhere' if kind == 'unknown recording' else identity} {spans.get(kind, '0 -1')}"
+        rows[identity] = f"{'nowhere' if kind == 'unknown recording' else identity} {spans.get(kind, '0 -1')}" * (
+            kind != "id alone"
+        )
         if kind == "unused recording":
             del rows[identity]
         (train / "segments").write_text("".join(f"{i} {row}\n" for i, row in rows.items()))
     return identity
+
+
+SPANS = {  # what follows the recording in a line of segments
+    "zero length": "0.5 0.5",
+    "turned around": "0.9 0.4",
+    "before the start": "-1 0.3",
+    "from beyond the end": "1e4 -1",
+    "no end in sight": "0 1e308",
+    "infinity": "0 -Infinity",
+    "not a number": "NaN 0.3",
+    "comma": "0,1 0.3",
+    "underscore": "0.1 1_0",
+    "two columns": "0.1",
+    "channel": "0.1 0.3 B",
+    "five columns": "0.1 0.3 0 0.4",
+    "id alone": "",
+}
 
 
 DAMAGES = {
@@ -348,7 +367,18 @@ DAMAGES = {
     "no word": "no word in the text",
     "zero length": "zero length",
     "beyond the end": "lies outside",
+    "turned around": "zero length: from 0.9 to 0.4",
     "before the start": "lies outside",
+    "from beyond the end": "segment 10000- s lies outside",
+    "no end in sight": "lies outside",
+    "infinity": "segments: '-Infinity' is not a number of seconds",
+    "not a number": "'NaN' is not a number",
+    "comma": "'0,1' is not a number of seconds; the decimal sign is a point",
+    "underscore": "'1_0' is not a number",
+    "two columns": "is not RECORDING START END",
+    "channel": "is not RECORDING START END .*, or these with the number of a channel",
+    "five columns": "is not RECORDING START END",
+    "id alone": "'' is not RECORDING START END",
     "unknown recording": "'nowhere' is not in",
     "unused recording": "a text without audio",
 }
@@ -368,6 +398,42 @@ def test_an_unusable_utterance_is_left_out_and_listed(kind, kaldi_source, tmp_pa
         manifests.write(found, "x", strict, tmp_path / "out", tmp_path / "out", 2, LOG)
 
 
+def test_segments_that_rounding_moved_out_of_their_recording_are_cut_and_named(kaldi_source, tmp_path, caplog):
+    train = kaldi_source / "train"
+    waves = kaldi.table(train / "wav.scp")
+    first, second, third, *_ = sorted(waves)
+    length = soundfile.info(waves[second]).duration
+    rows = {
+        first: "-0.0049 .25e+0",
+        second: f"0.1 {length + 0.015:.4f}",
+        third: f"-0 {soundfile.info(waves[third]).duration:.6f}",
+    }
+    (train / "segments").write_text("".join(f"{i} {i} {rows.get(i, '0 -1')}\n" for i in waves))
+    (train / "utt2dur").write_text("nobody nan\n")  # not read
+    settings = data_config("kaldi_dir", source=str(kaldi_source))
+    with caplog.at_level("INFO"):
+        manifests.write(kaldi_dir.prepare(settings, tmp_path, tmp_path, 1, LOG), "x", settings, tmp_path, tmp_path, 2, LOG)
+    found = cuts(tmp_path)
+    assert len(found) == 56 and (found[first].start, found[first].end) == (0, 0.25) and found[second].end == pytest.approx(length)
+    assert (
+        f"2 segments begin before or end after their recording by up to 0.02 s and are cut there: {first}, {second}"
+        in caplog.text
+    )
+
+
+@pytest.mark.parametrize("size, missing", ((1, ("dev", "test")), (2, ("dev", "test")), (1, ("dev",))))
+def test_too_few_utterances_to_hold_some_out_say_so(size, missing, kaldi_source, tmp_path):
+    for split in missing:
+        shutil.rmtree(kaldi_source / split)
+    for table in ("wav.scp", "text", "utt2spk"):
+        path = kaldi_source / "train" / table
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:size]))
+    with pytest.raises(
+        UserError, match=f"train has {size} usable utterance.*held out for each of {' and '.join(missing)}.*none is left"
+    ):
+        kaldi_dir.prepare(data_config("kaldi_dir", source=str(kaldi_source)), tmp_path, tmp_path, 1, LOG)
+
+
 def break_duplicate(train):
     (train / "text").write_text((train / "text").read_text() * 2)
 
@@ -381,15 +447,11 @@ def break_pipe(train):
     (train / "wav.scp").write_text((train / "wav.scp").read_text().replace(".wav\n", ".wav |\n"))
 
 
-def break_segments(train):
-    (train / "segments").write_text("a b c\n")
-
-
 BREAKS = [
     (break_duplicate, "text, line 41: the id '.*' occurs a second time"),
     (break_encoding, "text, line 3: not UTF-8.*iconv"),
     (break_pipe, "wav.scp: recording '.*' is a command .*data.options.allow_pipes=true"),
-    (break_segments, "segments, utterance 'a': 'b c' is not RECORDING START END"),
+    (lambda train: (train / "segments").write_text("a b c\n"), "a: .*segments: 'b c' is not RECORDING START END"),
     (lambda train: (train / "utt2spk").unlink(), "utt2spk is missing.*awk"),
     (lambda train: (train / "text").write_text(""), "text is empty"),
     (lambda train: (train / "utt2spk").write_text("one\n"), "utt2spk, line 1: nothing follows the id 'one'"),
@@ -501,6 +563,15 @@ def test_a_silent_server_is_given_up(monkeypatch, tmp_path):
     monkeypatch.setattr(download, "TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(UserError, match="can't download .*timed out"):
         download.fetch(f"http://127.0.0.1:{silent.getsockname()[1]}/corpus.tar.gz", tmp_path / "corpus.tar.gz")
+
+
+def test_a_server_that_is_not_there_is_named_with_the_reason(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}/corpus.tar.gz"
+    with pytest.raises(
+        UserError, match=rf"can't download {url}: \[Errno [0-9]+\] Connection refused; run the same command again"
+    ):
+        download.fetch(url, tmp_path / "corpus.tar.gz")
 
 
 def test_a_part_longer_than_the_file_is_fetched_anew(server, tmp_path):

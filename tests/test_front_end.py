@@ -144,7 +144,7 @@ def test_a_size_that_cannot_be_downloaded_says_what_to_do(monkeypatch, tmp_path)
     import faster_whisper.utils
 
     def offline(*_, **__):
-        raise ConnectionError("no route to host")
+        raise FileNotFoundError("no snapshot on the disk") from ConnectionError("no route to host")  # as the hub's client does
 
     monkeypatch.setenv("NUPTSE_DOWNLOAD", str(tmp_path))
     monkeypatch.setattr(faster_whisper.utils, "download_model", offline)

@@ -5,13 +5,14 @@ import shutil
 import pytest
 import torch
 
-from tests.bench import large_vocabulary, precision, word_lm
-from tests.bench.common import records_of, write_record
+from tests.bench import first_pass, large_vocabulary, precision, unlike_speech, word_lm
+from tests.bench.common import records_of, untrained, write_record
 from tests.bench.open_vocabulary import rates
 from tests.bench.open_vocabulary_page import beside_control, draw
 from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.decode.first_pass import BATCH_SECONDS, SCORES, WORD_FRAME, FirstPassDecoder
+from utils.pipeline import driver
 from utils.vectors.wordvec import WordTable
 
 ROWS = [
@@ -76,12 +77,20 @@ def test_a_benchmark_measured_again_replaces_its_record(tmp_path):
     assert len((tmp_path / "precision.jsonl").read_text().splitlines()) == 3
 
 
+def test_a_benchmark_of_steps_refuses_a_gpu_that_is_not_there(tmp_path):
+    options = driver.parser(stages=False).parse_args(["--corpus", "yesno", "--device", "cuda:99"])
+    with pytest.raises(UserError, match="finds no GPU|there are [0-9]+ GPUs"):
+        untrained(options, driver.planned_stages(options, tmp_path)[1]["train"], tmp_path)
+
+
 def test_committed_pages_of_benchmarks_are_drawn_from_the_committed_records(tmp_path):
     pages = {
         "open_vocabulary": draw,
         "large_vocabulary": large_vocabulary.draw,
         "precision": precision.draw,
         "word_lm": word_lm.draw,
+        "first_pass": first_pass.draw,
+        "unlike_speech": unlike_speech.draw,
     }
     found = [path for path in sorted((ROOT / "egs").glob("*/*.jsonl")) if path.stem in pages]
     assert found

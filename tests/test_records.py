@@ -7,14 +7,18 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 
+import kaldialign
 import pytest
+from lhotse import CutSet
 
 from support.fabricate import DECODINGS, SENTENCES, TRAINING_COUNTS, finished, record, run_score
 from utils.core.errors import UserError
 from utils.core.files import ROOT, read_json, read_jsonl, write_json, write_jsonl
+from utils.core.splits import UNTRANSCRIBED
 from utils.core.versions import git_state
 from utils.pipeline.variants import split_settings
-from utils.results.comparison import headlines
+from utils.results.comparison import cells, headlines
+from utils.results.details import find
 from utils.results.records import DECODINGS as CHAIN
 from utils.results.records import check, decoding_rank, identity, links, named_overrides, read, result_decoding, set_digest, write
 from utils.results.store import CLEAN, DIRTY, decoded, encoded, publish, read_all, read_file
@@ -110,6 +114,78 @@ def test_chinese_gets_a_character_error_rate(tmp_path, committed):
     made = published(tmp_path / "home")["test", "lm"]
     assert made["cer"] == made["wer"]  # words of Latin letters count whole
     assert made["cer_interval"] == made["wer_interval"]
+
+
+def unwritten(plans, ids, text=""):
+    """Take the words from these references of test; with text None also the transcripts."""
+    data = plans["data"].out
+    cuts = list(CutSet.from_file(data / "cuts_test.jsonl.gz"))
+    for cut in cuts:
+        cut.supervisions[0].text = "" if cut.id in ids else cut.supervisions[0].text
+    CutSet.from_cuts(cuts).to_file(data / "cuts_test.jsonl.gz")
+    if text is None:
+        (data / UNTRANSCRIBED).write_text("".join(f"{i}\n" for i in ids))
+    for folder in (plans["decode"].out, plans["rescore"].out):
+        for path in folder.glob("*-test.jsonl"):
+            write_jsonl(path, [{**row, "ref": [] if row["id"] in ids else row["ref"]} for row in read_jsonl(path)])
+    return read_jsonl(plans["decode"].out / "hyps-greedy-test.jsonl")
+
+
+def test_words_where_the_reference_has_none_are_insertions(tmp_path, committed):
+    plans = finished(tmp_path / "exp")
+    rows = unwritten(plans, ("auth-thankyou", "conf-hasjoin"))
+    run_score(plans, tmp_path / "asterisk", "wordvec_hybrid")
+    made = read(plans["score"].out / "test-greedy.json")
+    said = [len(row["hyp"]) for row in rows if not row["ref"]]
+    whole = sum(kaldialign.edit_distance(row["ref"], row["hyp"])["total"] for row in rows)
+    assert len(said) == 2 and made["utterances"] == len(SENTENCES) and made["errors"] == whole
+    where = sorted(SENTENCES).index("conf-hasjoin")
+    assert made["utterance_words"][where] == 0 and made["utterance_errors"][where] in said
+
+
+def test_utterances_without_a_transcript_are_written_and_not_scored(tmp_path, committed):
+    plans = finished(tmp_path / "exp")
+    rows = unwritten(plans, ("all-circuits-busy-now", "conf-getpin"), None)
+    run_score(plans, tmp_path / "asterisk", "wordvec_hybrid")
+    made = read(plans["score"].out / "test-greedy.json")
+    assert made["utterances"] == len(SENTENCES) - 2 and made["utterances_left_out"] == 0
+    assert made["utterance_set"] == set_digest(row["id"] for row in rows if row["ref"])
+    written = (plans["score"].out / "hypotheses-test-greedy.txt").read_text().splitlines()
+    assert written == sorted(" ".join([row["id"], *row["hyp"]]) for row in rows)
+    assert "2 of 18 utterances of test have no transcript and are not scored" in (plans["score"].out / "log.txt").read_text()
+    (cell,) = cells(r for r in read_all([tmp_path / "asterisk"]) if (r["split"], r["decoding"]) == ("test", "greedy"))
+    assert "conf-getpin" not in find(cell, tmp_path / "exp").alignments  # the page of results shows what was scored
+
+
+@pytest.mark.parametrize("text", (None, ""))
+def test_a_test_set_without_a_reference_word_has_hypotheses_and_no_record(tmp_path, committed, text):
+    plans = finished(tmp_path / "exp")
+    rows = unwritten(plans, tuple(SENTENCES), text)
+    run_score(plans, tmp_path / "asterisk", "wordvec_hybrid")
+    out = plans["score"].out
+    assert {split for split, _ in published(tmp_path / "asterisk")} == {"dev"} and not list(out.glob("test-*.json"))
+    assert len((out / "hypotheses-test-lm.txt").read_text().splitlines()) == len(rows)
+    assert "test has no word in any transcript" in (out / "log.txt").read_text()
+    listed = out / "errors-test-greedy.txt"
+    assert f"{sum(len(row['hyp']) for row in rows)} insertions" in listed.read_text() if text == "" else not listed.exists()
+    assert "dev" in (tmp_path / "asterisk" / "RESULTS.md").read_text()
+
+
+def test_errors_are_listed_by_speaker(tmp_path, committed, caplog):
+    plans = finished(tmp_path / "exp")
+    with caplog.at_level("INFO"):
+        run_score(plans, tmp_path / "asterisk", "wordvec_hybrid")
+    made = read(plans["score"].out / "test-wordvec.json")
+    lines = (plans["score"].out / "errors-test-wordvec.txt").read_text().splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith("PER-SPEAKER STATS"))
+    rows = [line.split("\t") for line in lines[start + 1 : lines.index("", start)]]
+    assert {row[0] for row in rows} == {name[:4] for name in SENTENCES}
+    assert sum(int(row[5]) for row in rows) == made["words"] and sum(int(row[6]) for row in rows) == made["utterances"]
+    assert sum(int(n) for row in rows for n in row[2:5]) == made["errors"]
+    rates = [float(row[1].rstrip("%")) for row in rows]
+    assert rates == sorted(rates, reverse=True) and rates[0] > made["wer"] > rates[-1]
+    ends = f"WER of {len(rows)} speakers from {rows[-1][1]} ({rows[-1][0]}) to {rows[0][1]} ({rows[0][0]})"
+    assert ends in caplog.text
 
 
 def test_settings_and_seed_are_part_of_the_records_identity(tmp_path, committed):

@@ -11,7 +11,7 @@ import pytest
 from support.fabricate import SENTENCES, noisy
 from utils.core.errors import UserError
 from utils.text.listing import inline, listing
-from utils.text.scoring import characters, difference, error_rate, interval, oracle, recall, score
+from utils.text.scoring import characters, difference, error_rate, interval, oracle, recall, score, spelled
 
 
 def levenshtein(a: Sequence[str], b: Sequence[str]) -> int:
@@ -64,6 +64,21 @@ def test_chinese_counts_han_characters_and_whole_words_of_other_scripts():
     assert characters([]) == []
     rows = [("u", characters(["今天", "天气"]), characters(["今", "天天", "气"]))]
     assert score(rows).errors.sum() == 0  # another segmentation is no error
+
+
+@pytest.mark.parametrize(
+    "language, reference, recognised, errors, units",
+    (
+        ("ja", "東京 タワー まで 5km", "東京 タワ まで 5km", 1, 8),
+        ("th", "สวัสดี ครับ", "สวัสดีครับ", 0, 10),
+        ("my", "မင်္ဂလာပါ", "မင်္ဂလာပ", 1, 9),
+    ),
+)
+def test_languages_without_spaces_are_measured_in_characters(language, reference, recognised, errors, units):
+    scores = score([("a", reference.split(), recognised.split()), ("b", ["one"], ["two"])])
+    found = spelled(scores.ids, scores.alignments, [language, "en"])
+    assert found.ids == ["a"] and (found.errors.sum(), found.words.sum()) == (errors, units)
+    assert spelled(scores.ids, scores.alignments, ["ko", "vi"]) is None
 
 
 def test_recall_of_in_vocabulary_and_out_of_vocabulary_words():
@@ -160,8 +175,9 @@ def test_listing_shows_errors_inline_and_counts_them():
     scores = score(
         [("a", "please press one now".split(), "press two three now".split()), ("b", "thank you".split(), "thank you".split())]
     )
+    speakers = {"a": "anna", "b": "bob"}
     assert inline(scores.alignments[0]) == "(please->*) press (one->two three) now"
-    text = "\n".join(listing(scores, {"press": 7, "thank": 2, "you": 2, "now": 1, "please": 1}))
+    text = "\n".join(listing(scores, {"press": 7, "thank": 2, "you": 2, "now": 1, "please": 1}, speakers))
     assert "WER 50.00% = 3/6" in text and "1 insertions, 1 deletions, 1 substitutions; 4 correct" in text
     assert "1 of 2 utterances without an error" in text
     assert "b:\tthank you" in text

@@ -34,6 +34,7 @@ END
 }
 
 export NUPTSE_CWD="$PWD"
+export PYTHONUTF8=1 # every file is UTF-8, whatever the locale
 if ! "$ROOT/utils/setup.sh" --check 2>/dev/null; then
     [[ "${1:-}" == -m ]] || check_options "$@"
     "$ROOT/utils/setup.sh"

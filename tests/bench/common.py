@@ -9,6 +9,7 @@ from typing import Any, Collection, Dict, List, Mapping, Optional, Sequence, Tup
 import torch
 
 from steps.train import make_trainer
+from utils.core.device import check_device
 from utils.core.files import ROOT, read_json, read_jsonl, write_jsonl, write_text
 from utils.core.tables import Table, as_markdown, number
 from utils.core.versions import git_state, machine
@@ -48,7 +49,12 @@ def stages_until(last: str, options: Namespace) -> None:
 
 
 def untrained(options: Namespace, train: Plan, folder: Path, *more: str, workers: int = 0) -> Trainer:
-    """A trainer of an untrained model with the configuration of `options` and `more` settings; its files go to `folder`."""
+    """A trainer of an untrained model with the configuration of `options` and `more` settings; its files go to `folder`.
+
+    Raises:
+      UserError: torch cannot use the device.
+    """
+    check_device(options.device)
     config = view(load(options.recipe, ROOT / "egs" / train.out.parent.name, [*options.set, *more]))
     return make_trainer(config, train.inputs, folder, options.device, logging.getLogger("nuptse.bench"), workers)
 
@@ -85,7 +91,8 @@ def records_of(corpus: Path, kind: str) -> List[Dict[str, Any]]:
 def configuration(record: Mapping[str, Any]) -> Tuple[str, ...]:
     """What tells a record from the others of its benchmark."""
     parts = (record["corpus"], record.get("recipe", ""), " ".join(record["overrides"]), " ".join(record.get("how_added", ())))
-    return (*parts, str(record.get("seed", "")), record.get("device", "cpu").partition(":")[0])
+    more = (record.get("device", "cpu").partition(":")[0], record.get("speech", ""), record.get("graph", ""))
+    return (*parts, str(record.get("seed", "")), *more)
 
 
 def what(record: Mapping[str, Any]) -> str:

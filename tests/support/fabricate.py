@@ -207,5 +207,5 @@ STAGES = ("data", "features", "lang", "vectors", "audit", "train", "decode", "re
 
 def _cut(key: str, text: str, language: str) -> MonoCut:
     recording = Recording(key, [AudioSource("file", [0], f"{key}.wav")], 16000, 16000, 1.0)
-    segment = SupervisionSegment(key, key, 0.0, 1.0, text=text, language=language, speaker="allison", custom={"raw": text})
+    segment = SupervisionSegment(key, key, 0.0, 1.0, text=text, language=language, speaker=key[:4], custom={"raw": text})
     return MonoCut(key, 0.0, 1.0, 0, [segment], recording=recording)

@@ -44,9 +44,16 @@ def fetch(url: str, path: Path) -> None:
         if isinstance(error, OSError) and error.errno == 28:
             raise
         raise UserError(
-            f"can't download {url}: {error}; run the same command again to continue, or get the file by another way and "
-            f"name the folder with the unpacked corpus by --set data.source=FOLDER"
+            f"can't download {url}: {root_cause(error)}; run the same command again to continue, or get the file by another "
+            f"way and name the folder with the unpacked corpus by --set data.source=FOLDER"
         ) from None
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """The first of a chain of errors, such as the socket's behind that of urllib or of a hub's client."""
+    while isinstance(inner := error.__cause__ or getattr(error, "reason", None), BaseException):
+        error = inner
+    return error
 
 
 def unpack(archive: Path, target: Path) -> None:

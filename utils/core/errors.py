@@ -1,5 +1,22 @@
-"""The exception for problems that a user can solve."""
+"""The exception for problems that a user can solve, and text that a terminal shows as it is."""
+
+import unicodedata
+
+_SHOWN = "\n\t\u200c\u200d"  # ends of lines, tabs, and the joiners that writing Persian or Hindi needs
 
 
 class UserError(Exception):
     """Bad input, configuration or environment; its text says what, where, and what to do. Shown without a traceback."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(printable(text))
+
+
+def printable(text: str) -> str:
+    r"""Text with its control and invisible characters escaped: a NUL as \x00, a zero-width space as \u200b."""
+    if text.isprintable():
+        return text
+    return "".join(c if c in _SHOWN or unicodedata.category(c) not in _INVISIBLE else ascii(c)[1:-1] for c in text)
+
+
+_INVISIBLE = ("Cc", "Cf", "Cs", "Zl", "Zp")

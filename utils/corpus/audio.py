@@ -12,7 +12,7 @@ import soundfile
 from utils.core.files import atomic_path
 
 SILENCE = 1e-4  # peak of full scale (-80 dB); audio that never exceeds it is silence
-SLACK = 0.02  # seconds by which a segment may run past the end of its recording; the segment is cut there
+SLACK = 0.02  # seconds by which a segment may begin before or end after its recording; the segment is cut there
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def check(path: Path, spans: Sequence[Tuple[float, Optional[float]]], channel: O
     Args:
       path: the audio file.
       spans: (start, end) in seconds; end None for the end of the file.
-      channel: which channel of several is used; None: the file must have one.
+      channel: which channel of several is used; None: the file must have one. A file that has one is used as it is.
     Returns:
       `Checked`; a file that can't be used at all has rate 0 and the same problem in every span.
     """
@@ -52,7 +52,11 @@ def check(path: Path, spans: Sequence[Tuple[float, Optional[float]]], channel: O
             if total <= 0:
                 return unusable(f"no samples in {path}")
             if channel is None and channels != 1:
-                return unusable(f"{channels} channels in {path}: choose one with data.options.channel=0")
+                return unusable(
+                    f"{channels} channels in {path}: name that of each recording in reco2file_and_channel (RECORDING FILE A), or "
+                    "choose one for all with data.options.channel=0"
+                )
+            channel = 0 if channels == 1 else channel  # a file of one channel was cut from the call before
             if channel is not None and channel >= channels:
                 return unusable(f"no channel {channel} in {path}, which has {channels}")
             problems = [_problem(audio, start, end, channel or 0, path) for start, end in spans]
@@ -81,10 +85,10 @@ def write_wav(path: Path, samples: np.ndarray, rate: int) -> None:
 
 def _problem(audio: soundfile.SoundFile, start: float, end: Optional[float], channel: int, path: Path) -> Optional[str]:
     rate, total = audio.samplerate, audio.frames
-    first, last = round(start * rate), total if end is None else round(end * rate)
-    if first < 0 or last > total + SLACK * rate:
-        return f"segment {start:g}-{end or 0:g} s lies outside {path}, which lasts {total / rate:.3f} s"
-    last = min(last, total)
+    length = total / rate
+    if start < -SLACK or start >= length or end is not None and end > length + SLACK:
+        return f"segment {start:g}-{'' if end is None else f'{end:g}'} s lies outside {path}, which lasts {length:.3f} s"
+    first, last = round(max(start, 0.0) * rate), total if end is None else min(round(end * rate), total)
     if last <= first:
         return f"zero length: from {start:g} to {last / rate:g} s of {path}"
     audio.seek(first)

@@ -1,43 +1,49 @@
 """Kaldi data directories: wav.scp, text, utt2spk and, where recordings hold several utterances, segments.
 
 What makes a table unreadable (a missing file, an id that occurs twice, bytes that aren't UTF-8, a refused pipe) stops with one
-error; an utterance that lacks its text, audio or speaker is left out with the reason.
+error; an utterance that lacks its text, audio or speaker, or whose line of segments is wrong, is left out with the reason.
 """
 
+import math
 import re
-import subprocess
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
 from utils.core.errors import UserError
-from utils.core.files import atomic_path
+from utils.corpus import channels, pipes
 from utils.corpus.manifests import Corpus, LeftOut, Utterance
+from utils.text.encoding import control_character, utf8_lines
 
-TABLES = ("wav.scp", "text", "utt2spk", "segments")
+TABLES = ("wav.scp", "text", "utt2spk", "segments", "reco2file_and_channel")
 ARCHIVE = re.compile(r".*\.ark:\d+$")
+SECONDS = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # float() also reads nan, 1_000 and other digits
+CHANNEL = re.compile(r"-1|\d{1,3}", re.ASCII)
+Span = Tuple[str, float, Optional[float], Optional[int]]  # recording; start, end in seconds, None: its end; channel, if named
 
 
 def read(
-    folder: Path, source: Path, split: str, language: str, channel: Optional[int] = None, pipes: Optional[Path] = None
+    folder: Path, source: Path, split: str, language: str, channel: Optional[int] = None, commands: Optional[Path] = None
 ) -> Corpus:
-    """The utterances of one data directory, and what is incomplete in it.
+    """The utterances of one data directory, and what is incomplete in it. Only in the split test may utterances lack a text.
 
     Args:
       folder: the data directory.
-      source: where relative paths of wav.scp start (then: the working directory).
+      source: where relative paths of wav.scp start, in commands too (then: the repository).
       split: the split that its utterances get.
       language: ISO 639-1.
-      channel: of recordings with several.
-      pipes: a folder for the output of commands in wav.scp; None refuses them.
+      channel: of recordings with several, where reco2file_and_channel and segments name none.
+      commands: a folder for the output of commands in wav.scp; None refuses them.
     Raises:
       UserError: a table is missing or can't be read.
     """
     waves = table(folder / "wav.scp")
-    texts = table(folder / "text", empty=True)
+    texts = {} if split == "test" and _blank(folder / "text") else table(folder / "text", empty=True)
     speakers = table(folder / "utt2spk")
     segments = _segments(folder / "segments")
+    named = folder / "reco2file_and_channel"
+    own = channels.channel_of(table(named), named) if named.is_file() else {}
     for recording, path in waves.items():
-        if path.endswith("|") and pipes is None:
+        if path.endswith("|") and commands is None:
             raise UserError(
                 f"{folder / 'wav.scp'}: recording '{recording}' is a command ({path}); run the commands yourself and "
                 "name the audio files, or, if you trust them, allow them by --set data.options.allow_pipes=true"
@@ -47,20 +53,23 @@ def read(
                 f"{folder / 'wav.scp'}: recording '{recording}' is in a Kaldi archive ({path}); write it to an "
                 "audio file first (Kaldi: wav-copy)"
             )
-    where: Dict[str, Tuple[str, float, Optional[float]]]
+    where: Dict[str, Span]
+    wrong: Dict[str, str]
     if segments is None:
-        where = {recording: (recording, 0.0, None) for recording in waves}
+        where, wrong = {recording: (recording, 0.0, None, None) for recording in waves}, {}
         table_name = "wav.scp"
     else:
-        where, table_name = segments, "segments"
+        (where, wrong), table_name = segments, "segments"
     utterances, left_out = [], []
     for identity in sorted({*texts, *where}):
-        recording, start, end = where.get(identity, ("", 0.0, None))
+        recording, start, end, taken = where.get(identity, ("", 0.0, None, None))
         reason = (
             f"a text without audio: not in {folder / table_name}"
             if identity not in where
+            else f"{folder / table_name}: {wrong[identity]}"
+            if identity in wrong
             else f"audio without a text: not in {folder / 'text'}"
-            if identity not in texts
+            if identity not in texts and split != "test"
             else f"no audio: its recording '{recording}' is not in {folder / 'wav.scp'}"
             if recording not in waves
             else f"no speaker: not in {folder / 'utt2spk'}"
@@ -70,11 +79,23 @@ def read(
         if reason:
             left_out.append(LeftOut(identity, split, reason))
         else:
-            audio = _audio(waves[recording], recording, source, pipes)
+            audio = _audio(waves[recording], recording, source, commands)
             utterances.append(
-                Utterance(identity, split, texts[identity], speakers[identity], language, audio, start, end, channel, recording)
+                Utterance(
+                    identity,
+                    split,
+                    texts.get(identity, ""),
+                    speakers[identity],
+                    language,
+                    audio,
+                    start,
+                    end,
+                    own.get(recording, channel) if taken is None else taken,
+                    recording,
+                    transcribed=identity in texts,
+                )
             )
-    unused = sorted(set(waves) - {recording for recording, _, _ in where.values()} - {item.id for item in left_out})
+    unused = sorted(set(waves) - {span[0] for span in where.values()} - {item.id for item in left_out})
     left_out += [
         LeftOut(recording, split, f"audio without a text: no segment of it in {folder / 'segments'}") for recording in unused
     ]
@@ -88,22 +109,21 @@ def table(path: Path, empty: bool = False) -> Dict[str, str]:
       UserError: the file is missing, a line isn't UTF-8, an id occurs twice, a line holds nothing but an id (unless `empty`).
     """
     if not path.is_file():
-        remedy = "; where speakers aren't known, make it by: awk '{print $1, $1}' text > utt2spk"
-        raise UserError(
-            f"{path} is missing{remedy if path.name == 'utt2spk' else ''}; a Kaldi data directory holds wav.scp, text and utt2spk"
-        )
+        ids = next((name for name in ("text", "segments") if not _blank(path.with_name(name))), "wav.scp")
+        remedy = {
+            "utt2spk": f"; where speakers aren't known, make it by: awk '{{print $1, $1}}' {ids} > utt2spk",
+            "text": "; only a test set may lack it, and is then recognised without being scored",
+        }
+        raise UserError(f"{path} is missing{remedy.get(path.name, '')}; a Kaldi data directory holds wav.scp, text and utt2spk")
     out: Dict[str, str] = {}
-    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
-        try:
-            words = line.decode("utf-8-sig" if number == 1 else "utf-8").split(maxsplit=1)
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"{path}, line {number}: not UTF-8 ({error.reason} at byte {error.start + 1}); convert the file, for "
-                "example with: iconv -f ISO-8859-1 -t UTF-8"
-            ) from None
+    for number, line in enumerate(utf8_lines(path), 1):
+        words = line.split(maxsplit=1)
         if not words:
             continue
         identity, value = words[0], words[1].strip() if len(words) > 1 else ""
+        control = control_character(identity)
+        if control:
+            raise UserError(f"{path}, line {number}: {control} in the id '{identity}'; the file is damaged, write it again")
         if identity in out:
             raise UserError(f"{path}, line {number}: the id '{identity}' occurs a second time; every line needs an id of its own")
         if not value and not empty:
@@ -114,40 +134,38 @@ def table(path: Path, empty: bool = False) -> Dict[str, str]:
     return out
 
 
-def _segments(path: Path) -> Optional[Dict[str, Tuple[str, float, Optional[float]]]]:
-    """Utterance -> (recording, start, end) in seconds, end None for the end of the recording; None without the file."""
+def _blank(path: Path) -> bool:
+    return not path.is_file() or not path.read_bytes().strip()
+
+
+def _segments(path: Path) -> Optional[Tuple[Dict[str, Span], Dict[str, str]]]:
+    """The span of each utterance, and what is wrong with those that have none; None without the file."""
     if not path.is_file():
         return None
-    out: Dict[str, Tuple[str, float, Optional[float]]] = {}
-    for identity, value in table(path).items():
-        try:
-            recording, start, end = value.split()
-            out[identity] = recording, float(start), None if float(end) == -1 else float(end)
-        except ValueError:
-            raise UserError(f"{path}, utterance '{identity}': '{value}' is not RECORDING START END (seconds)") from None
-    return out
+    found = {identity: _span(value) for identity, value in table(path, empty=True).items()}
+    return {i: span for i, (span, _) in found.items()}, {i: wrong for i, (_, wrong) in found.items() if wrong}
 
 
-def _audio(path: str, recording: str, source: Path, pipes: Optional[Path]) -> Path:
+def _span(value: str) -> Tuple[Span, str]:
+    """What follows the id in a line of segments, and what is wrong with it; whether the recording is as long shows later."""
+    fields = value.split()
+    nothing: Span = (fields[0] if fields else "", 0.0, None, None)
+    if len(fields) not in (3, 4) or not CHANNEL.fullmatch("".join(fields[3:]) or "-1"):
+        return nothing, f"'{value}' is not RECORDING START END (seconds), or these with the number of a channel, from 0"
+    for written in fields[1:3]:
+        if not SECONDS.fullmatch(written) or math.isinf(float(written)):
+            point = "; the decimal sign is a point" if "," in written else ""
+            return nothing, f"'{written}' is not a number of seconds{point} (-1 as END: the end of the recording)"
+    start, end, channel = float(fields[1]), float(fields[2]), int((fields + ["-1"])[3])
+    return (fields[0], start, None if end == -1 else end, None if channel == -1 else channel), ""
+
+
+def _audio(path: str, recording: str, source: Path, commands: Optional[Path]) -> Path:
     if path.endswith("|"):
-        assert pipes is not None
-        return _run(path[:-1], recording, pipes)
+        assert commands is not None
+        return pipes.output(path[:-1], recording, source, commands)
     beside = source / path  # an absolute path stays what it is
     return beside if beside.exists() or not Path(path).exists() else Path(path)
-
-
-def _run(command: str, recording: str, folder: Path) -> Path:
-    """The output of a command in wav.scp as a file; an existing file is kept."""
-    wav = folder / f"{recording.replace('/', '_')}.wav"
-    if not wav.exists():
-        with atomic_path(wav) as temporary, open(temporary, "wb") as stream:
-            done = subprocess.run(["bash", "-o", "pipefail", "-c", command], stdout=stream, stderr=subprocess.PIPE, text=True)
-            if done.returncode:
-                raise UserError(
-                    f"wav.scp: the command of recording '{recording}' failed with status {done.returncode}: "
-                    f"{command.strip()}: {done.stderr.strip()[-300:]}"
-                )
-    return wav
 
 
 def files(source: Path) -> List[Path]:

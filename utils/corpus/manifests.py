@@ -27,12 +27,14 @@ from lhotse import validate as lhotse_validate
 from lhotse.audio import AudioSource
 
 from utils.core.allowed import nearest
-from utils.core.errors import UserError
+from utils.core.errors import UserError, printable
 from utils.core.files import atomic_path, relative, write_json, write_lines
 from utils.core.parallel import threaded
-from utils.core.splits import SPLITS, cuts_path
-from utils.corpus import audio
+from utils.core.splits import SPLITS, UNTRANSCRIBED, cuts_path
+from utils.corpus import audio, channels
+from utils.text.encoding import spoiled
 from utils.text.normalise import normaliser, normaliser_id
+from utils.text.numbers import doubts
 
 
 @dataclass(frozen=True)
@@ -47,9 +49,10 @@ class Utterance:
     audio: Path
     start: float = 0.0  # seconds
     end: Optional[float] = None  # seconds; None: the end of the file
-    channel: Optional[int] = None  # of several; None: the file must have one
+    channel: Optional[int] = None  # of several, from 0; None: the file must have one
     recording: str = ""  # id of the recording; empty: that of the utterance
     raw: str = ""  # the text as published, where the module of local/ changed it
+    transcribed: bool = True  # False, which only test may have: nobody wrote down what is said, and `text` is empty
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Corpus:
 
     utterances: List[Utterance]
     left_out: List[LeftOut]
+    first_version: int = 0  # the first version of the normaliser that is known to give these words; 0: find it
 
 
 def options(config: SimpleNamespace, known: Dict[str, Any]) -> Dict[str, Any]:
@@ -89,15 +93,16 @@ def options(config: SimpleNamespace, known: Dict[str, Any]) -> Dict[str, Any]:
 def hold_out(utterances: List[Utterance], split: str, speakers: int = 0, single: int = 0) -> List[Utterance]:
     """The same utterances, some of train moved to `split`: whole speakers, or single utterances.
 
-    They are chosen by the SHA-1 of their names, so that every machine chooses the same.
+    See `chosen_by_name`.
     """
-
-    def chosen(names: Iterable[str], n: int) -> Set[str]:
-        return set(sorted(set(names), key=lambda name: hashlib.sha1(name.encode()).hexdigest())[:n])
-
     train = [u for u in utterances if u.split == "train"]
-    who, which = chosen((u.speaker for u in train), speakers), chosen((u.id for u in train), single)
+    who, which = chosen_by_name((u.speaker for u in train), speakers), chosen_by_name((u.id for u in train), single)
     return [replace(u, split=split) if u.split == "train" and (u.speaker in who or u.id in which) else u for u in utterances]
+
+
+def chosen_by_name(names: Iterable[str], n: int) -> Set[str]:
+    """n of the names, chosen by their SHA-1, so that every machine chooses the same."""
+    return set(sorted(set(names), key=lambda name: hashlib.sha1(name.encode()).hexdigest())[:n])
 
 
 def write(corpus: Corpus, name: str, config: SimpleNamespace, out: Path, final: Path, nj: int, log: logging.Logger) -> None:
@@ -116,21 +121,27 @@ def write(corpus: Corpus, name: str, config: SimpleNamespace, out: Path, final: 
     _unique(corpus.utterances)
     left_out = list(corpus.left_out)
     texts = _normalise(corpus.utterances, config, left_out)
+    _doubts(corpus.utterances, log)
     cuts = _cuts([u for u in corpus.utterances if u.id in texts], texts, config, out, final, nj, log, left_out)
     _account(corpus.utterances, left_out, config, out, final, log)
     splits = {split: [cut for _, cut in sorted(cuts[split].items())] for split in SPLITS}
     for split, found in splits.items():
         if not found:
-            raise UserError(f"no utterance in the {split} set of {name}")
+            lost = sum(item.split == split for item in left_out)
+            why = f": all {lost} are left out, see {out / 'left_out.tsv'}" if lost else ""
+            raise UserError(f"no utterance in the {split} set of {name}{why}")
+    _say_unscored([u for u in corpus.utterances if u.split == "test"], cuts["test"], out, log)
     _write_manifests(splits, out)
     languages = sorted({u.language for u in corpus.utterances})
+    spoken = {language: [u.text for u in corpus.utterances if u.language == language] for language in languages}
+    first = dict.fromkeys(spoken, corpus.first_version) if corpus.first_version else {}
     counts = {split: _counts(found) for split, found in splits.items()}
     write_json(
         out / "summary.json",
         {
             "name": name,
-            "normaliser": normaliser_id(config.normaliser, languages),
-            "language": "+".join(languages),
+            "normaliser": normaliser_id(config.normaliser, spoken, first),
+            "language": "+".join(spoken),
             "splits": counts,
             "left_out": sum(not item.by_design for item in left_out),
             "left_out_by_design": sum(item.by_design for item in left_out),
@@ -160,11 +171,50 @@ def _normalise(utterances: List[Utterance], config: SimpleNamespace, left_out: L
     texts = {}
     for u in utterances:
         text = functions[u.language](u.text)
-        if text:
+        reason = spoiled(u.text)
+        if reason:
+            left_out.append(LeftOut(u.id, u.split, reason))
+        elif text or u.split == "test":  # nothing said is a test too: what is recognised there is inserted
             texts[u.id] = text
         else:
             left_out.append(LeftOut(u.id, u.split, "no text" if not u.text.strip() else f"no word in the text {u.text!r}"))
     return texts
+
+
+def _say_unscored(utterances: List[Utterance], cuts: Dict[str, MonoCut], out: Path, log: logging.Logger) -> None:
+    """Warn of test utterances without a word in their reference; list those without a transcript in untranscribed.txt."""
+    silent = [u for u in utterances if u.id in cuts and not cuts[u.id].supervisions[0].text]
+    unknown, empty = [u.id for u in silent if not u.transcribed], [u for u in silent if u.transcribed]
+    if unknown:
+        write_lines(out / UNTRANSCRIBED, sorted(unknown))
+        log.warning("test: %d of %d utterances have no transcript: they are recognised, not scored", len(unknown), len(cuts))
+    if empty:
+        log.warning(
+            "test: %d of %d utterances have no word in their transcript; each word recognised there counts as inserted: %s",
+            len(empty),
+            len(cuts),
+            ", ".join(f"{u.id} ({_one_line(u.text)!r})" for u in empty[:5]),
+        )
+    if len(silent) == len(cuts):
+        log.warning("test has no word in any transcript, so it will have no error rate")
+
+
+def _doubts(utterances: List[Utterance], log: logging.Logger) -> None:
+    """Say which numbers no rule of the language tells how to read, with an utterance of each kind."""
+    found: Dict[Tuple[str, str], List[Tuple[str, str]]] = defaultdict(list)
+    for u in utterances:
+        for doubt in doubts(u.text, u.language):
+            found[u.language, doubt.kind].append((u.id, doubt.piece))
+    for (language, kind), pieces in sorted(found.items()):
+        name, piece = pieces[0]
+        log.warning(
+            "%d numbers of the language %s are read without a rule (%s), such as '%s' in %s; write them out if said otherwise",
+            len(pieces),
+            language,
+            kind,
+            piece,
+            name,
+        )
 
 
 def _cuts(
@@ -184,7 +234,8 @@ def _cuts(
         recording_id = u.recording or u.id
         files[recording_id, u.audio, u.channel].append(u)
         if paths.setdefault(recording_id, u.audio) != u.audio:
-            raise UserError(f"the recording id '{recording_id}' is used for two files: {paths[recording_id]} and {u.audio}")
+            both = f"{paths[recording_id]} and {u.audio} (utterance '{u.id}' of {u.split})"
+            raise UserError(f"the recording id '{recording_id}' is used for two files: {both}; give each an id of its own")
 
     def look(item: Any) -> audio.Checked:
         (_, path, channel), spoken = item
@@ -192,9 +243,21 @@ def _cuts(
 
     cuts: Dict[str, Dict[str, MonoCut]] = {split: {} for split in SPLITS}
     rates: Counter = Counter()
-    for ((recording_id, path, _), spoken), found in zip(files.items(), threaded(look, files.items(), nj, "audio")):
+    checked = list(zip(files.items(), threaded(look, files.items(), nj, "audio")))
+    shared = channels.shared(
+        [
+            channels.Use(u.id, recording_id, texts[u.id], path, channel or 0, u.start, u.end)
+            for ((recording_id, path, channel), spoken), found in checked
+            if found.channels > 1
+            for u in spoken
+        ],
+        log,
+    )
+    clipped: List[str] = []
+    for ((recording_id, path, _), spoken), found in checked:
         recording = None
         for u, problem in zip(spoken, found.problems):
+            problem = problem or shared.get(u.id)
             if problem is None and recording is None:
                 rates[found.rate] += 1
                 recording = _recording(recording_id, path, found, config.sampling_rate, out, final)
@@ -208,6 +271,15 @@ def _cuts(
                 left_out.append(LeftOut(u.id, u.split, problem))
             else:
                 cuts[u.split][u.id] = cut
+                if u.start < 0 or u.end is not None and u.end > (found.samples + 1) / found.rate:
+                    clipped.append(u.id)
+    if clipped:
+        log.info(
+            "%d segments begin before or end after their recording by up to %g s and are cut there: %s",
+            len(clipped),
+            audio.SLACK,
+            ", ".join(clipped[:5]),
+        )
     for rate, n in rates.items():
         if rate != config.sampling_rate:
             log.info("%d recordings of %d Hz are resampled to %d Hz (data.sampling_rate)", n, rate, config.sampling_rate)
@@ -223,12 +295,13 @@ def _recording(name: str, path: Path, found: audio.Checked, rate: int, out: Path
 
 
 def _cut(u: Utterance, text: str, recording: Recording) -> MonoCut:
-    start = u.start
+    channel = u.channel or 0 if len(recording.sources[0].channels) > 1 else 0
+    start = max(u.start, 0.0)
     duration = round((recording.duration if u.end is None else min(u.end, recording.duration)) - start, 8)
     segment = SupervisionSegment(
-        u.id, recording.id, 0.0, duration, u.channel or 0, text, u.language, u.speaker, custom={"raw": u.raw or u.text}
+        u.id, recording.id, 0.0, duration, channel, text, u.language, u.speaker, custom={"raw": u.raw or u.text}
     )
-    return MonoCut(u.id, start, duration, u.channel or 0, [segment], recording=recording)
+    return MonoCut(u.id, start, duration, channel, [segment], recording=recording)
 
 
 def _account(
@@ -241,7 +314,7 @@ def _account(
     lost = [item for item in left_out if not item.by_design]
     known = {u.id for u in utterances}
     total = len(utterances) + sum(item.id not in known for item in lost)
-    first = "".join(f"\n  {item.id}: {item.reason}" for item in lost[:5])
+    first = "".join(f"\n  {printable(item.id)}: {_one_line(item.reason)}" for item in lost[:5])
     if total and len(lost) > config.max_left_out * total:
         raise UserError(
             f"{len(lost)} of {total} utterances ({len(lost) / total:.1%}) can't be used; data.max_left_out allows "
@@ -281,4 +354,4 @@ def _counts(cuts: List[MonoCut]) -> Dict[str, Any]:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())
+    return printable(" ".join(text.split()))

@@ -103,8 +103,9 @@ def _from_bundle(name: str) -> Tuple[Architecture, Dict[str, Tensor]]:
     try:
         weights = bundle._get_state_dict({"model_dir": str(folder)})
     except Exception as error:  # torch.hub raises errors of many types
+        cause = download.root_cause(error)
         raise UserError(
-            f"torchaudio's bundle {name} can't be downloaded to {folder} ({type(error).__name__}: {str(error)[:200]}); run "
+            f"torchaudio's bundle {name} can't be downloaded to {folder} ({type(cause).__name__}: {str(cause)[:200]}); run "
             f"again, copy the file there, or name a folder of transformers by --set features.model=FOLDER"
         ) from None
     p = bundle._params

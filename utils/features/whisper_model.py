@@ -1,6 +1,7 @@
 """Whisper models in CTranslate2's format: a folder that the user names, or a size that is downloaded."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,14 @@ def whisper_folder(model: str, group: str) -> Path:
     target = download.folder(f"whisper-{model}")
     if not all((target / name).exists() for name in MODEL_FILES):
         try:
-            download_model(model, output_dir=str(target))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # of an argument that faster-whisper gives the hub's client
+                download_model(model, output_dir=str(target))
         except Exception as error:  # the hub's client raises errors of many types
-            first = " ".join(str(error).split())[:200]
+            cause = download.root_cause(error)
+            first = " ".join(str(cause).split())[:200]
             raise UserError(
-                f"the Whisper model {model} can't be downloaded ({type(error).__name__}: {first}); run again to resume, or copy "
+                f"the Whisper model {model} can't be downloaded ({type(cause).__name__}: {first}); run again to resume, or copy "
                 f"its folder here and name it by --set {group}.model=FOLDER"
             ) from None
     return check_whisper(target, group)

@@ -18,7 +18,7 @@ SCHEMA: Dict[str, Key] = {
     "seed": SEED,
     "data.module": TEXT,
     "data.source": TEXT,
-    "data.language": one_of("en", "es", "fr", "he", "it", "ru", "zh"),  # those of utils/text/normalise.py
+    "data.language": one_of("de", "en", "es", "fr", "he", "it", "nl", "pt", "ru", "zh"),  # those of utils/text/normalise.py
     "data.normaliser": one_of("basic"),
     "data.sampling_rate": whole(4000, 192_000),
     "data.min_duration": number(0),

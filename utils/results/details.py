@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Set, Tuple
 
 from utils.core.files import ROOT, read_jsonl
-from utils.core.splits import cuts_path
+from utils.core.splits import cuts_path, untranscribed
 from utils.results.comparison import Cell
 from utils.results.records import Record, set_digest
 from utils.text.scoring import Alignment, score
@@ -98,7 +98,8 @@ def _run(cell: Cell, record: Record, exp: Path) -> Run:
     words = next((folder / name for folder in folders.values() if (folder / name).is_file()), None)
     if words is None:
         return Run(cell, record["seed"], curve=curve, missing=GONE)
-    scores = score((row["id"], row["ref"], row["hyp"]) for row in read_jsonl(words))
+    unknown = untranscribed(folders["data"], record["split"]) if "data" in folders else ()
+    scores = score((row["id"], row["ref"], row["hyp"]) for row in read_jsonl(words) if row["id"] not in unknown)
     if set_digest(scores.ids) != record["utterance_set"] or scores.errors.tolist() != record["utterance_errors"]:
         return Run(cell, record["seed"], missing=f"{words.parent.name} in exp holds other words than the record was made of")
     return Run(cell, record["seed"], dict(zip(scores.ids, scores.alignments)), curve, folders.get("data"))

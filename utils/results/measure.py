@@ -1,85 +1,118 @@
 """The measured part of a results record: error rates, recall and intervals, from recognised words and the cuts of a split."""
 
 from pathlib import Path
-from typing import Any, Collection, Dict, List, Optional, Tuple
+from typing import Any, Collection, Dict, List, NamedTuple, Optional, Sequence
 
 import numpy as np
 
 from utils.core.errors import UserError
 from utils.core.files import read_jsonl
 from utils.results.records import set_digest
-from utils.text.scoring import GAP, Scores, characters, error_rate, interval, oracle, recall, score
-
-Cut = Tuple[str, str]  # normalised text, language
+from utils.text.scoring import Scores, error_rate, interval, oracle, recall, spelled
 
 
-def measure(
-    rows: List[Dict[str, Any]], cuts: Dict[str, Cut], vocabulary: Collection[str], resamples: int, where: Path
-) -> Tuple[Scores, Dict[str, Any]]:
-    """Score one decoding of one split.
+class Cut(NamedTuple):
+    """What the data stage says of an utterance."""
+
+    text: str  # normalised
+    language: str = ""
+    speaker: str = ""
+    transcribed: bool = True  # whether `text` is what is said, so that the utterance is scored
+
+
+Row = Dict[str, Any]  # {"id", "ref": words, "hyp": words} of one utterance, or {"id", "ref", "paths"}
+
+
+def scored(rows: List[Row], cuts: Dict[str, Cut], where: Path) -> List[Row]:
+    """The rows of utterances that have a transcript.
 
     Args:
-      rows: {"id", "ref": words, "hyp": words}.
-      cuts: id -> (text, language) of the split in the data stage.
-      vocabulary: words of the training text.
-      resamples: number of bootstrap resamples.
+      cuts: by id, of the split in the data stage.
       where: the file of `rows`, for messages.
-    Returns: the alignments, and the keys of a record from `utterances` to `utterance_errors`, without `oracle_wer`.
     Raises:
       UserError: an utterance occurs twice, is not in the split, or has a reference that differs from its text.
     """
     _same_utterances(rows, cuts, where)
-    scores = score((row["id"], row["ref"], row["hyp"]) for row in rows)
-    errors, words = scores.errors, scores.words
-    languages = [cuts[name][1] for name in scores.ids]
-    chinese = np.array([language.startswith("zh") for language in languages])
+    return [row for row in rows if cuts[row["id"]].transcribed]
+
+
+def measure(
+    scores: Scores, cuts: Dict[str, Cut], vocabulary: Collection[str], resamples: int, in_characters: Optional[Scores]
+) -> Dict[str, Any]:
+    """The keys of a record from `utterances` to `utterance_errors`, without `oracle_wer`, of one decoding of one split.
+
+    Args:
+      scores: alignments of the utterances, of which a reference has a word.
+      cuts: by id, of the split in the data stage.
+      vocabulary: words of the training text.
+      resamples: number of bootstrap resamples.
+      in_characters: `scores` in characters, where these are the measure.
+    """
+    languages = [cuts[name].language for name in scores.ids]
     out = {
         "utterances": len(scores.ids),
-        "utterances_left_out": len(cuts) - len(scores.ids),
-        "words": int(words.sum()),
-        "errors": int(errors.sum()),
+        "utterances_left_out": sum(cut.transcribed for cut in cuts.values()) - len(scores.ids),
+        "words": int(scores.words.sum()),
+        "errors": int(scores.errors.sum()),
         "insertions": int(scores.insertions.sum()),
         "deletions": int(scores.deletions.sum()),
         "substitutions": int(scores.substitutions.sum()),
-        "wer": round(error_rate(errors, words), 4),
-        "wer_interval": _ends(errors, words, resamples),
-        **_character_rate(scores, chinese, resamples),
+        "wer": round(error_rate(scores.errors, scores.words), 4),
+        "wer_interval": _ends(scores.errors, scores.words, resamples),
+        "cer": None,
+        "cer_interval": None,
+        **_character_rate(in_characters, resamples),
         **{
             key: round(value, 4) if isinstance(value, float) else value
             for key, value in recall(scores.alignments, vocabulary).items()
         },
         "by_language": {},
         "utterance_set": set_digest(scores.ids),
-        "utterance_words": words.tolist(),
-        "utterance_errors": errors.tolist(),
+        "utterance_words": scores.words.tolist(),
+        "utterance_errors": scores.errors.tolist(),
     }
     if len(set(languages)) > 1:
         for language in sorted(set(languages)):
-            own = np.array([other == language for other in languages])
-            out["by_language"][language] = {
-                "utterances": int(own.sum()),
-                "words": int(words[own].sum()),
-                "errors": int(errors[own].sum()),
-                "wer": round(error_rate(errors[own], words[own]), 4),
-                "wer_interval": _ends(errors[own], words[own], resamples),
-                "utterance_set": set_digest(name for name, kept in zip(scores.ids, own) if kept),
-            }
-    return scores, out
+            part = _language(scores, np.array([other == language for other in languages]), language, resamples)
+            if part:
+                out["by_language"][language] = part
+    return out
+
+
+def _language(scores: Scores, own: np.ndarray, language: str, resamples: int) -> Dict[str, Any]:
+    """The entry of `by_language` for the utterances chosen by `own`: (U,) bool; empty where no reference has a word."""
+    errors, words = scores.errors[own], scores.words[own]
+    names = [name for name, kept in zip(scores.ids, own) if kept]
+    pairs = [alignment for alignment, kept in zip(scores.alignments, own) if kept]
+    if not words.sum():
+        return {}
+    return {
+        "utterances": int(own.sum()),
+        "words": int(words.sum()),
+        "errors": int(errors.sum()),
+        "wer": round(error_rate(errors, words), 4),
+        "wer_interval": _ends(errors, words, resamples),
+        **_character_rate(spelled(names, pairs, [language] * len(names)), resamples),
+        "utterance_set": set_digest(names),
+    }
 
 
 def oracle_rate(path: Path, cuts: Dict[str, Cut]) -> Optional[float]:
     """Oracle WER (percent) of an n-best file; None where the file is missing."""
     if not path.exists():
         return None
-    rows = read_jsonl(path)
-    _same_utterances(rows, cuts, path)
+    rows = scored(read_jsonl(path), cuts, path)
     best = oracle((row["id"], row["ref"], [p["words"] for p in row["paths"]]) for row in rows)
-    return round(error_rate(np.array(list(best.values())), np.array([len(row["ref"]) for row in rows])), 4)
+    return _rate_of(list(best.values()), rows)
 
 
-def lattice_oracle(rows: List[Dict[str, Any]]) -> float:
+def lattice_oracle(rows: Sequence[Row]) -> float:
     """Oracle WER (percent) of lattices, from rows with `oracle`: the fewest errors of any path through the lattice."""
-    return round(error_rate(*(np.array(n) for n in zip(*((row["oracle"], len(row["ref"])) for row in rows)))), 4)
+    return _rate_of([row["oracle"] for row in rows], rows)
+
+
+def _rate_of(errors: Sequence[int], rows: Sequence[Row]) -> float:
+    return round(error_rate(np.array(errors), np.array([len(row["ref"]) for row in rows])), 4)
 
 
 def _same_utterances(rows: List[Dict[str, Any]], cuts: Dict[str, Cut], where: Path) -> None:
@@ -90,24 +123,20 @@ def _same_utterances(rows: List[Dict[str, Any]], cuts: Dict[str, Cut], where: Pa
             wrong = "occurs twice"
         elif name not in cuts:
             wrong = "is not in this split of the data stage"
-        elif " ".join(words) != cuts[name][0]:
-            wrong = f"has the reference '{' '.join(words)}', the data stage '{cuts[name][0]}'"
+        elif " ".join(words) != cuts[name].text:
+            wrong = f"has the reference '{' '.join(words)}', the data stage '{cuts[name].text}'"
         if wrong:
             raise UserError(f"{where}: utterance {name} {wrong}; delete {where.parent} and run its stage again")
         seen.add(name)
 
 
-def _character_rate(scores: Scores, chosen: np.ndarray, resamples: int) -> Dict[str, Any]:
-    """`cer` and its interval over the Chinese utterances; None without such utterances."""
-    if not chosen.any():
-        return {"cer": None, "cer_interval": None}
-    kept = [(name, pairs) for name, pairs, chinese in zip(scores.ids, scores.alignments, chosen) if chinese]
-    spelled = score(
-        (name, characters(r for r, _ in pairs if r != GAP), characters(h for _, h in pairs if h != GAP)) for name, pairs in kept
-    )
+def _character_rate(scores: Optional[Scores], resamples: int) -> Dict[str, Any]:
+    """`cer` and its interval, of scores in characters; nothing without them."""
+    if scores is None or not scores.words.sum():
+        return {}
     return {
-        "cer": round(error_rate(spelled.errors, spelled.words), 4),
-        "cer_interval": _ends(spelled.errors, spelled.words, resamples),
+        "cer": round(error_rate(scores.errors, scores.words), 4),
+        "cer_interval": _ends(scores.errors, scores.words, resamples),
     }
 
 

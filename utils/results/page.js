@@ -2,7 +2,7 @@
 const data = JSON.parse(document.getElementById("data").textContent);
 const find = (id) => document.getElementById(id);
 const COLUMNS = [ // key, title, whether a larger value comes first
-  ["wer", "WER, %"], ["interval", "95% interval"], ["delta", "Δ " + data.baseline], ["oov", "OOV recall", true],
+  ["wer", "WER, %"], ["cer", "CER, %"], ["interval", "95% interval"], ["delta", "Δ " + data.baseline], ["oov", "OOV recall", true],
   ["rtf", "RTF"], ["training", "training"], ["mb", "peak MB"], ["seeds", "seeds", true], ["name", "system"],
 ];
 const TICKS = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5];
@@ -142,7 +142,8 @@ for (const row of data.rows) counts[row.corpus] = (counts[row.corpus] || 0) + (r
 const names = Object.keys(counts).sort();
 options(find("corpus"), names, names.length > 1 ? "all" : "");
 options(find("recipe"), [...new Set(data.rows.map((row) => row.recipe))].sort(), "all");
-for (const [key, title] of COLUMNS) find("sort").append(element("option", title, { value: key }));
+const measured = (key) => key !== "cer" || data.rows.some((row) => row.cer !== null); // of languages without spaces alone
+for (const [key, title] of COLUMNS.filter(([key]) => measured(key))) find("sort").append(element("option", title, { value: key }));
 find("corpus").value = [...names].sort((a, b) => counts[b] - counts[a])[0];
 for (const id of ["corpus", "recipe", "setting", "decodings"]) find(id).addEventListener("input", draw);
 find("sort").addEventListener("input", () => sortBy(find("sort").value, Boolean(COLUMNS.find(([key]) => key === find("sort").value)[2])));

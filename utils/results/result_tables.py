@@ -32,6 +32,7 @@ def all_tables(every: Sequence[Cell], final: Sequence[Cell], split: str, baselin
     systems = [c for c in final if not apart.get((c.corpus, c.system), ("", []))[1]]  # the others have a table of their own
     tables = [
         matrix(final, split, baseline),
+        matrix(final, split, baseline, "cer"),
         comparison(systems, split, baseline),
         parts(every, final, split),
         chain(every, split),
@@ -46,12 +47,21 @@ def run_table(records: Sequence[Record]) -> Table:
     """The decodings of one run on one split."""
     every = cells(records)
     title = f"{every[0].name}, seed {every[0].seeds[0]}, on {every[0].corpus} {records[0]['split']}"
-    return Table(title, RATES_CAPTION + _bound(every), ["decoding", *RATES], [[c.decoding, *_rates(c)] for c in every], 1)
+    header, rows = with_cer(["decoding", *RATES], [[c.decoding, *_rates(c)] for c in every], every)
+    return Table(title, RATES_CAPTION + _bound(every), header, rows, 1)
 
 
-def matrix(final: Sequence[Cell], split: str, baseline: str) -> Optional[Table]:
-    """Corpora x recipes with default settings."""
-    plain = [c for c in final if c.plain]
+def with_cer(header: Sequence[str], rows: Sequence[Sequence[str]], shown: Sequence[Cell]) -> Tuple[List[str], List[List[str]]]:
+    """Header and rows with the character error rate of each row's cell at the end, where a cell has one."""
+    rates = [[number(c.mean("cer"), 2)] for c in shown]
+    if all(rate == [ABSENT] for rate in rates):
+        return list(header), [list(row) for row in rows]
+    return [*header, "CER"], [[*row, *rate] for row, rate in zip(rows, rates)]
+
+
+def matrix(final: Sequence[Cell], split: str, baseline: str, measure: str = "wer") -> Optional[Table]:
+    """Corpora x recipes with default settings; with the measure cer, those corpora that have it."""
+    plain = [c for c in final if c.plain and c.mean(measure) is not None]
     systems = sorted({c.system for c in plain}, key=lambda s: (s != baseline, s))
     if len(systems) < 2:
         return None
@@ -59,28 +69,27 @@ def matrix(final: Sequence[Cell], split: str, baseline: str) -> Optional[Table]:
     strong: Set[Tuple[int, int]] = set()
     for i, corpus in enumerate(dict.fromkeys(c.corpus for c in plain)):
         here = {c.system: c for c in plain if c.corpus == corpus}
-        best = min(c.wer for c in here.values())
-        strong |= {(i, 1 + n) for n, s in enumerate(systems) if s in here and here[s].wer == best}
-        rows.append([corpus, *(_entry(here[s], here.get(baseline)) if s in here else (ABSENT, "") for s in systems)])
+        best = min(c.mean(measure) or 0.0 for c in here.values())
+        strong |= {(i, 1 + n) for n, s in enumerate(systems) if s in here and here[s].mean(measure) == best}
+        base = here.get(baseline) if measure == "wer" else None  # records have the errors of each utterance in words alone
+        rows.append([corpus, *(_entry(here[s], base, measure) if s in here else (ABSENT, "") for s in systems)])
     tails = [max(len(row[c][1]) for row in rows) for c in range(1, len(systems) + 1)]
     texts = [[row[0], *(mean + tail.ljust(width) for (mean, tail), width in zip(row[1:], tails))] for row in rows]
-    caption = (
-        "Default settings. Mean over seeds, their number in brackets where there are several. "
-        f"*: differs from {baseline} on the same utterances and seeds (paired bootstrap, p < 0.05)."
-    )
-    return Table(f"WER on {split}, %", caption, ["corpus", *systems], texts, 1, frozenset(strong))
+    caption = "Default settings. Mean over seeds, their number in brackets where there are several."
+    if measure == "wer":
+        caption += f" *: differs from {baseline} on the same utterances and seeds (paired bootstrap, p < 0.05)."
+    return Table(f"{measure.upper()} on {split}, %", caption, ["corpus", *systems], texts, 1, frozenset(strong))
 
 
-def _entry(cell: Cell, baseline: Optional[Cell]) -> Tuple[str, str]:
+def _entry(cell: Cell, baseline: Optional[Cell], measure: str) -> Tuple[str, str]:
     """The mean, and what follows it: significance, number of seeds, whether dirty."""
     apart = against(cell, baseline) if baseline and baseline is not cell else None
     seeds = f" ({len(cell.seeds)})" if len(cell.seeds) > 1 else ""
-    return number(cell.wer), ("*" if apart and apart.p < 0.05 else "") + seeds + " †" * cell.dirty
+    return number(cell.mean(measure)), ("*" if apart and apart.p < 0.05 else "") + seeds + " †" * cell.dirty
 
 
 def comparison(final: Sequence[Cell], split: str, baseline: str) -> Table:
     """The result of each system, beside the baseline."""
-    chinese = any(c.mean("cer") is not None for c in final)
     rows = []
     for cell in final:
         base = next((c for c in final if c.corpus == cell.corpus and c.system == baseline), None)
@@ -90,9 +99,9 @@ def comparison(final: Sequence[Cell], split: str, baseline: str) -> Table:
         row = [*_name(cell), cell.decoding, " ".join(map(str, cell.seeds)), number(cell.wer, 2), seeds]
         row += [span(*cell.interval)]
         row += [signed(apart.value, 2), span(apart.low, apart.high), probability(apart.p)] if apart else [ABSENT] * 3
-        rows.append(row + ([number(cell.mean("cer"), 2)] if chinese else []))
+        rows.append(row)
     header = ["corpus", "recipe", "decoding", "seeds", "WER", "over seeds", "95% interval", f"Δ {baseline}", "Δ interval", "p"]
-    header += ["CER"] if chinese else []
+    header, rows = with_cer(header, rows, final)
     caption = (
         "The last decoding of each system: mean WER over the seeds and its range; 95% bootstrap interval over utterances; Δ: "
         f"difference to {baseline}, with interval and two-sided p of the paired bootstrap, on the utterances and seeds that "
@@ -126,7 +135,7 @@ def parts(every: Sequence[Cell], final: Sequence[Cell], split: str) -> Optional[
     greedy = {(c.corpus, c.system): c for c in every if c.decoding == "greedy"}
     last = {(c.corpus, c.system): c for c in final}
     random = {(key[0], rest): key for key, (rest, own) in variants.items() if "vectors.meaning.source=random" in own}
-    rows = []
+    rows, shown = [], []
     for key, (rest, own) in sorted(variants.items(), key=lambda item: (item[0][0], item[1][0], last[item[0]].wer)):
         recipe, *settings = rest.split(" ")
         vectors = display_name("", own).strip(" +") or "default"
@@ -134,6 +143,7 @@ def parts(every: Sequence[Cell], final: Sequence[Cell], split: str) -> Optional[
         for cells_of in (greedy, last):
             row += _beside(cells_of.get(key), cells_of.get(random.get((key[0], rest), ("", ""))))
         rows.append(row)
+        shown.append(last[key])
     if not rows:
         return None
     caption = (
@@ -142,6 +152,7 @@ def parts(every: Sequence[Cell], final: Sequence[Cell], split: str) -> Optional[
         "bootstrap."
     )
     header = ["corpus", "recipe", "vectors", "seeds", "greedy", "its range", "Δ greedy", "chain", "over seeds", "Δ chain"]
+    header, rows = with_cer(header, rows, shown)
     return Table(f"What the vectors bring on {split}", caption, header, grouped(rows, 2), 4)
 
 
@@ -163,7 +174,7 @@ def chain(every: Sequence[Cell], split: str) -> Optional[Table]:
     systems: Dict[Tuple[str, str], Dict[str, Cell]] = {}
     for cell in every:
         systems.setdefault((cell.corpus, cell.system), {})[cell.decoding] = cell
-    rows = []
+    rows, shown = [], []
     for (corpus, _), cells_of in systems.items():
         found = [cells_of[link] for link in REREAD if link in cells_of]
         lattice = cells_of.get("lattice", cells_of.get("word_lattice"))
@@ -183,6 +194,7 @@ def chain(every: Sequence[Cell], split: str) -> Optional[Table]:
             row.append(_recovered(link, first.wer, oracle))
         whole = cells_of.get(scores.WHOLE_LATTICE.name)
         rows.append([*row, number(oracle, 2), number(whole.mean("oracle_wer"), 2) if whole else ABSENT])
+        shown.append(found[-1])
     if not rows:
         return None
     caption = (
@@ -192,7 +204,7 @@ def chain(every: Sequence[Cell], split: str) -> Optional[Table]:
         "lattices."
     )
     before = ["corpus", "recipe", "seeds", "lattice", "density", "first pass", "whole LM"]
-    header = [*before, *REREAD.values(), "oracle", "lattice oracle"]
+    header, rows = with_cer([*before, *REREAD.values(), "oracle", "lattice oracle"], rows, shown)
     return Table(f"Links of the chain on {split}", caption, header, grouped(rows, 1), 4)
 
 
@@ -206,7 +218,7 @@ def _recovered(link: Optional[Cell], first: float, oracle: float) -> str:
 def decodings(every: Sequence[Cell], split: str) -> Table:
     """All decodings."""
     rows = [[*_name(c), c.decoding, str(len(c.seeds)), *_rates(c)] for c in every]
-    header = ["corpus", "recipe", "decoding", "seeds", *RATES]
+    header, rows = with_cer(["corpus", "recipe", "decoding", "seeds", *RATES], rows, every)
     return Table(f"All decodings on {split}", f"Means over seeds. {RATES_CAPTION}{_bound(every)}", header, grouped(rows, 2), 3)
 
 
@@ -254,7 +266,9 @@ def languages(final: Sequence[Cell], split: str) -> Optional[Table]:
         for name, language, normaliser in sets:
             if (name, normaliser) == (cell.records[0]["utterance_set"], _normaliser(cell, language)):
                 rows.append([language, *_name(cell), *_language(cell.records)])
-    header = ["language", "trained on", "recipe", "seeds", "words", "WER", "95% interval"]
+    header = ["language", "trained on", "recipe", "seeds", "words", "WER", "95% interval", "CER"]
+    if all(row[-1] == ABSENT for row in rows):
+        header, rows = header[:-1], [row[:-1] for row in rows]
     caption = "Trained on several languages together, and on one language where the same utterances were scored."
     return Table(f"Languages on {split}", caption, header, grouped(sorted(rows), 1), 3)
 
@@ -285,9 +299,11 @@ def cost(final: Sequence[Cell], split: str) -> Table:
 
 
 def _language(parts: Sequence[Record]) -> List[str]:
-    """Seeds, words, WER and interval of one language: records, or entries of their `by_language`."""
+    """Seeds, words, WER, interval and CER of one language: records, or entries of their `by_language`."""
     wer, interval = sum(p["wer"] for p in parts) / len(parts), parts[0]["wer_interval"]
-    return [str(len(parts)), str(parts[0]["words"]), number(wer, 2), span(*interval) if len(parts) == 1 else ABSENT]
+    spelled = [p["cer"] for p in parts if p.get("cer") is not None]
+    cer = number(sum(spelled) / len(spelled), 2) if spelled else ABSENT
+    return [str(len(parts)), str(parts[0]["words"]), number(wer, 2), span(*interval) if len(parts) == 1 else ABSENT, cer]
 
 
 def _normaliser(cell: Cell, language: str) -> str:

@@ -2,30 +2,35 @@
 
 from collections import Counter
 from itertools import groupby
-from typing import Dict, Iterator, List, Mapping, Tuple
+from typing import Dict, Iterator, List, Mapping, Optional, Tuple
 
-from utils.text.scoring import GAP, Alignment, Scores
+from utils.text.scoring import GAP, Alignment, Scores, by_speaker
 
 NOTHING = "*"  # how a gap is printed
 
 
-def listing(scores: Scores, trained: Mapping[str, int]) -> Iterator[str]:
+def listing(
+    scores: Scores, trained: Mapping[str, int], speakers: Mapping[str, str], in_characters: Optional[Scores] = None
+) -> Iterator[str]:
     """Lines of the listing.
 
     Args:
       scores: alignments of the split.
       trained: word -> its count in the training text; words without a count are marked OOV.
+      speakers: utterance -> speaker.
+      in_characters: the same alignments in characters, where these are the measure.
     """
-    words, errors = int(scores.words.sum()), int(scores.errors.sum())
     pairs = Counter(pair for pairs in scores.alignments for pair in pairs)
     kinds = confusions(pairs)
-    yield f"WER {100.0 * errors / words:.2f}% = {errors}/{words}"
+    yield f"WER {_rate(scores)}" + (f"; CER {_rate(in_characters)}" if in_characters else "")
     yield (
         f"{scores.insertions.sum()} insertions, {scores.deletions.sum()} deletions, {scores.substitutions.sum()} substitutions; "
         f"{sum(n for (r, h), n in pairs.items() if r == h)} correct; "
         f"{int((scores.errors == 0).sum())} of {len(scores.ids)} utterances without an error"
     )
-    yield "Sections: PER-UTT DETAILS, SUBSTITUTIONS, DELETIONS, INSERTIONS, PER-WORD STATS"
+    yield "Sections: PER-SPEAKER STATS, PER-UTT DETAILS, SUBSTITUTIONS, DELETIONS, INSERTIONS, PER-WORD STATS"
+    yield ""
+    yield from _speakers(scores, speakers, in_characters)
     yield ""
     yield "PER-UTT DETAILS: word, or (REF->HYP)"
     for name, alignment in zip(scores.ids, scores.alignments):
@@ -39,6 +44,28 @@ def listing(scores: Scores, trained: Mapping[str, int]) -> Iterator[str]:
     yield "PER-WORD STATS: word, correct, errors, in reference, in output, in training text"
     for word, correct, wrong, reference, output in _words(pairs):
         yield f"{word}\t{correct}\t{wrong}\t{reference}\t{output}\t{trained.get(word) or 'OOV'}"
+
+
+def _rate(scores: Scores) -> str:
+    return f"{percent(scores.errors.sum(), scores.words.sum())} = {scores.errors.sum()}/{scores.words.sum()}"
+
+
+def percent(errors: float, words: float) -> str:
+    """An error rate; "none" where the reference has no word."""
+    return f"{100.0 * errors / words:.2f}%" if words else "none"
+
+
+def _speakers(scores: Scores, speakers: Mapping[str, str], in_characters: Optional[Scores]) -> Iterator[str]:
+    spelled = by_speaker(in_characters, speakers) if in_characters else {}
+    yield (
+        "PER-SPEAKER STATS: speaker, WER, insertions, deletions, substitutions, words in reference, utterances"
+        + ", CER" * bool(spelled)
+    )
+    for name, (utterances, words, *errors) in by_speaker(scores, speakers).items():
+        row = [name, percent(sum(errors), words), *map(str, errors), str(words), str(utterances)]
+        if name in spelled:
+            row.append(percent(spelled[name][2:].sum(), spelled[name][1]))
+        yield "\t".join(row)
 
 
 def inline(alignment: Alignment) -> str:

@@ -5,7 +5,7 @@ Rates are in percent of the reference words (or characters), as papers give them
 
 import re
 from dataclasses import dataclass
-from typing import Collection, Dict, Iterable, List, Sequence, Tuple
+from typing import Collection, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import kaldialign
 import numpy as np
@@ -15,9 +15,15 @@ from utils.core.errors import UserError
 GAP = ""  # in an alignment: no word on this side. Words are never empty, so it is unambiguous.
 Alignment = List[Tuple[str, str]]  # (reference word, recognised word)
 
-# One unit of Chinese error rates: a Han character; what is written with letters or digits stays a whole word, as in WeNet.
-_HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_CHARACTER = re.compile(f"[{_HAN}]|[^\\s{_HAN}]+")
+# Languages written without spaces between words, whose measure is the character error rate (as in Radford et al. 2022, app. C).
+SPACELESS = ("bo", "dz", "ja", "km", "lo", "my", "th", "yue", "zh")
+# Each code point of these scripts is a unit; what other letters or digits spell stays a whole word, as in WeNet.
+_SPACELESS_SCRIPTS = (
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
+    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f"  # kana, and the marks that repeat or lengthen
+    "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Tibetan, Burmese, Khmer
+)
+_CHARACTER = re.compile(f"[{_SPACELESS_SCRIPTS}]|[^\\s{_SPACELESS_SCRIPTS}]+")
 
 
 @dataclass(frozen=True)
@@ -77,8 +83,34 @@ def error_rate(errors: np.ndarray, words: np.ndarray) -> float:
 
 
 def characters(words: Iterable[str]) -> List[str]:
-    """The units of a Chinese character error rate: each Han character by itself, other words whole."""
+    """The units of a character error rate: each code point of a script without spaces by itself, other words whole."""
     return [unit for word in words for unit in _CHARACTER.findall(word)]
+
+
+def spelled(ids: Sequence[str], alignments: Sequence[Alignment], languages: Sequence[str]) -> Optional[Scores]:
+    """Scores in characters of the utterances whose language is measured so; None without such utterances.
+
+    Args:
+      ids, alignments, languages: of each utterance.
+    """
+    kept = [
+        (name, [r for r, _ in pairs if r != GAP], [h for _, h in pairs if h != GAP])
+        for name, pairs, language in zip(ids, alignments, languages)
+        if language.split("-")[0] in SPACELESS
+    ]
+    return score((name, characters(said), characters(recognised)) for name, said, recognised in kept) if kept else None
+
+
+def by_speaker(scores: Scores, speakers: Mapping[str, str]) -> Dict[str, np.ndarray]:
+    """Speaker -> utterances, words, insertions, deletions, substitutions: (5,); the highest error rate first.
+
+    Args:
+      speakers: utterance -> speaker.
+    """
+    counts = np.stack([np.ones_like(scores.words), scores.words, scores.insertions, scores.deletions, scores.substitutions])
+    names = np.array([speakers[name] for name in scores.ids])
+    sums = {name: counts[:, names == name].sum(1) for name in sorted({speakers[i] for i in scores.ids})}
+    return dict(sorted(sums.items(), key=lambda item: (-item[1][2:].sum() / max(item[1][1], 1), item[0])))
 
 
 def recall(alignments: Iterable[Alignment], vocabulary: Collection[str]) -> Dict[str, object]:

@@ -8,6 +8,9 @@ from lhotse import CutSet
 
 from utils.core.errors import UserError
 from utils.core.splits import EVALUATION, cuts_path
+from utils.text.encoding import SAMPLE, refusal, wide
+
+SEEN = 1 << 26  # bytes of a file that isn't UTF-8 in which the broken lines are counted
 
 
 def transcripts(data: Path, split: str) -> List[List[str]]:
@@ -49,10 +52,17 @@ class Text:
 
 def lines(path: Path) -> Iterator[str]:
     """Lines of a UTF-8 file, plain or `.gz`, with their line ends. Raises UserError for another file."""
+    opened = gzip.open if path.suffix == ".gz" else open
     try:
-        with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8", newline="\n") as stream:
-            yield from stream
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text ({error}); binary word2vec and fastText files end in .bin") from None
+        with opened(path, "rb") as stream:
+            head = stream.read(SAMPLE)
+        if wide(head):
+            raise UserError(refusal(path, head))
+        with opened(path, "rt", encoding="utf-8-sig", newline="\n") as text:
+            yield from text
+    except UnicodeDecodeError:
+        with opened(path, "rb") as stream:
+            why = refusal(path, stream.read(SEEN))
+        raise UserError(f"{why}. Binary word2vec and fastText files end in .bin") from None
     except (OSError, EOFError) as error:
         raise UserError(f"{path} can't be read: {error}") from None
