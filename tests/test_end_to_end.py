@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -93,17 +94,29 @@ def test_weights_found_on_dev_decode_as_the_same_numbers_do(finished):
         assert drive(*finished["arguments"], *options) == 0
         return max(finished["folders"]["decode"].parent.glob("decode-*"), key=lambda folder: folder.stat().st_mtime)
 
-    auto = [f"{key}=auto" for pair in keys.values() for key in pair]
-    found = decoded("2", *auto)
+    found = finished["folders"]["decode"]
     weights = read_weights(found)
     assert set(weights) == set(keys) and len(json.loads((found / "first_pass.json").read_text())["lattice"]["dev_errors"]) > 4
     assert not list(found.rglob("*-network.safetensors")) and not (found / "weights").exists()
     numbers = [f"{key}={value}" for graph, pair in keys.items() for key, value in zip(pair, vars(weights[graph]).values())]
     hypotheses = {path.name: path.read_text() for path in found.glob("hyps-*.jsonl")}
-    again = decoded("1", *numbers)
+    again = decoded("2", *numbers)
     assert again != found and {path.name: path.read_text() for path in again.glob("hyps-*.jsonl")} == hypotheses
-    found.rename(found.with_name("two"))
-    assert read_weights(decoded("1", *auto)) == weights
+    kept = found.rename(found.with_name("kept"))
+    try:
+        assert read_weights(decoded("2")) == weights
+    finally:
+        shutil.rmtree(found, ignore_errors=True)
+        kept.rename(found)
+
+
+@pytest.mark.slow
+def test_records_and_bundle_have_the_weights_of_the_first_pass(finished):
+    weights = {graph: list(vars(each).values()) for graph, each in read_weights(finished["folders"]["decode"]).items()}
+    records = {r["decoding"]: r["weights"].get("first_pass") for r in read_all([finished["corpus"]]) if r["split"] == "test"}
+    assert records["greedy"] is None and records["wordvec"] == weights
+    assert all(records[graph] == {graph: weights[graph]} for graph in weights)
+    assert (finished["folders"]["export"] / "bundle" / "first_pass.json").exists()
 
 
 @pytest.mark.slow
