@@ -7,17 +7,21 @@ python -m steps.add_words --corpus asterisk --recipe wordvec_hybrid --pack names
 import sys
 import time
 from pathlib import Path
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Optional, Sequence
 
 from utils.core.errors import UserError
 from utils.core.files import write_lines
+from utils.lang.lexicon import SYMBOL
 from utils.lang.packs import read_pack, write_pack
-from utils.lang.spelling import parse
+from utils.lang.spelling import Asked, as_in_transcripts, parse
 from utils.pipeline import driver
+from utils.pipeline.config import made_with
 from utils.pipeline.outside import pack_path
 from utils.pipeline.stages import Plan
 from utils.rescore.adding import Adding
 from utils.rescore.similar_words import alike
+from utils.text.encoding import utf8_lines
+from utils.text.normalise import normaliser
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -68,11 +72,14 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         return
     if options.remove:
         pack = read_pack(path)
-        missing = [word for word, _ in asked if word not in pack.spoken]
+        data = made_with(plans["lang"].out).data
+        normalise = normaliser(data.normaliser, data.language)
+        gone = [word if word in pack.spoken else normalise(word) for word, *_ in asked]
+        missing = [entry.word for entry, word in zip(asked, gone) if word not in pack.spoken]
         if missing:
             raise UserError(f"pack {options.pack} has no {', '.join(missing)}")
-        write_pack(pack.without([word for word, _ in asked]), path)
-        print(f"{len(asked)} words removed from {path}")
+        write_pack(pack.without(gone), path)
+        print(f"{len(set(gone))} words removed from {path}")
         return
     if not asked and not options.audio and options.common < 1:
         raise UserError(
@@ -81,13 +88,16 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
     adding = Adding({name: plan.out for name, plan in plans.items()})
     started = time.perf_counter()
     left_out: Optional[Dict[str, str]] = {} if options.leave_out else None
-    pack = adding.pack(asked, _recordings(options.audio, options.here), options.common, options.by_frequency, left_out)
+    recordings = _recordings(options.audio, options.here, adding.normalise)
+    words, notes = as_in_transcripts(asked, adding.normalise, adding.lexicon.word_id, left_out)
+    pack = adding.pack(words, recordings, options.common, options.by_frequency, left_out)
     if options.like or options.like_vectors:
-        named = [word for word in options.like.split(",") if word]
+        named = [adding.normalise(word) or word for word in options.like.split(",") if word]
         pack.like = alike(pack.words, named, options.here / options.like_vectors, adding.lexicon)
     seconds = time.perf_counter() - started
     old = read_pack(path) if path.exists() else None
     write_pack(old.with_words(pack) if old else pack, path)
+    print(*notes, sep="\n", end="\n" * bool(notes))
     print(f"{len(pack.words)} words in {seconds:.2f} s ({path}); the model is unchanged")
     if left_out:
         listed = path.with_suffix(".left_out.tsv")
@@ -98,23 +108,28 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         print(line)
 
 
-def _listed(path: Path) -> List[Tuple[str, Tuple[str, ...]]]:
-    """The words of a file, each with its units or none."""
+def _listed(path: Path) -> List[Asked]:
+    """The words of a UTF-8 file, each with its units or none. Raises UserError for another file."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--file {path} can't be read as text: {error}") from None
-    return [parse(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+        return [parse(line, f"{path}, line {number}") for number, line in enumerate(utf8_lines(path), 1) if line.strip()]
+    except OSError as error:
+        raise UserError(f"--file {path} can't be read: {error}") from None
 
 
-def _recordings(pairs: Sequence[str], here: Path) -> Dict[str, List[Path]]:
+def _recordings(pairs: Sequence[str], here: Path, normalise: Callable[[str], str]) -> Dict[str, List[Path]]:
     """Word -> its recordings, from WORD=FILE with paths from the folder `here`."""
     out: Dict[str, List[Path]] = {}
     for pair in pairs:
-        word, equals, file = pair.partition("=")
+        written, equals, file = pair.partition("=")
         if not equals or not (here / file).is_file():
             raise UserError(f"--audio {pair}: expected WORD=FILE with a file that exists")
-        out.setdefault(word, []).append(here / file)
+        words = [] if SYMBOL.fullmatch(written) else normalise(written).split()
+        if len(words) != 1:
+            raise UserError(
+                f"--audio {pair}: '{written}' is {f'{len(words)} words' if words else 'no word'} in transcripts"
+                f"{' (' + ' '.join(words) + ')' if words else ''}; give a recording of each word alone"
+            )
+        out.setdefault(words[0], []).append(here / file)
     return out
 
 

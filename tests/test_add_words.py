@@ -18,8 +18,10 @@ from utils.lang import confusable, packs
 from utils.lang.frequent_words import RAREST
 from utils.lang.lexicon import Lexicon, read_lexicon
 from utils.lang.ngram import read_arpa
+from utils.lang.spelling import as_in_transcripts, parse
 from utils.pipeline.config import load
 from utils.pipeline.stages import plan
+from utils.text.normalise import normaliser
 
 HELD_OUT = ("seven", "yankee")
 
@@ -76,6 +78,49 @@ def test_expected_confusion_is_the_two_word_softmax():
     found = list(confusable.confusions(torch.eye(2)[:1], torch.tensor([[0.95, 0.3122]]), 30.0))
     logits = torch.tensor([1.0, 0.95]) * 30
     assert found[0][2] == pytest.approx(logits.softmax(0)[1].item(), abs=1e-4)
+
+
+def named(*lines, left_out=None):
+    """What becomes of lines of a list where the model knows `mail` and `four`."""
+    asked = [parse(line, f"list.txt, line {number}") for number, line in enumerate(lines, 1)]
+    return as_in_transcripts(asked, normaliser("basic", "en"), {"mail", "four"}, left_out)
+
+
+def test_named_words_get_the_form_of_transcripts_and_what_was_changed_is_said():
+    words, notes = named("Zermatt", "o’clock", "OBJECTIVE-C", "e-mail", "Zürich TS UH R", "zürich TS UH R", "zermatt")
+    parts = [("objective", ()), ("c", ()), ("e", ())]
+    assert words == [("zermatt", ()), ("o'clock", ()), *parts, ("zürich", ("TS", "UH", "R"))]
+    assert notes == [
+        "3 words are written as transcripts have them: Zermatt -> zermatt, o’clock -> o'clock, Zürich -> zürich",
+        "OBJECTIVE-C is 2 words in transcripts, objective c: added objective, c",
+        "e-mail is 2 words in transcripts, e mail: added e",
+    ]
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("<EPS>", "1 that name symbols or marks, not words; take them out: <EPS> (list.txt, line 2)"),
+        ("#12", "1 that name symbols or marks, not words; take them out: #12 (list.txt, line 2)"),
+        ("!SIL S IH L", "name symbols or marks"),
+        ("[laughter]", "name symbols or marks"),
+        ("***", "1 without a letter or digit; write them as they are said: *** (list.txt, line 2)"),
+        ("wi-fi W AY F AY", "give each of those its own pronunciation: wi-fi, that is wi fi (list.txt, line 2)"),
+        ("4-mail", "1 of which the model has all parts already: 4-mail, that is four mail (list.txt, line 2)"),
+    ],
+)
+def test_what_is_no_word_of_transcripts_is_refused_with_its_line_or_left_out(line, message):
+    with pytest.raises(UserError) as refused:
+        named("zermatt", line)
+    assert message in str(refused.value) and "1 of 2 words can't be added" in str(refused.value)
+    left_out = {}
+    assert named("zermatt", line, left_out=left_out)[0] == [("zermatt", ())] and len(left_out) == 1
+
+
+def test_a_pack_with_the_name_of_a_symbol_is_refused_before_it_reaches_the_graphs():
+    pack = packs.Pack("m", ["lugano", "#1"], torch.eye(2), {"lugano": [("l",)], "#1": [("o",)]}, {"lugano": "text", "#1": "text"})
+    with pytest.raises(UserError, match="has #1, the name of a symbol: .*--remove"):
+        packs.joined([pack], [])
 
 
 @pytest.fixture(scope="module")
@@ -136,13 +181,16 @@ def test_words_added_from_recordings_are_recognised_and_the_model_is_untouched(t
 
 @pytest.mark.slow
 def test_lists_pronunciations_and_removal(trained, tmp_path):
-    (tmp_path / "list.txt").write_text("kilometre\nzulus\n\n")
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbfKilometre\r\n\r\nzulus\r\n")
     said = trained.add("--pack", "list", "--file", str(tmp_path / "list.txt"), "alphas a l f a")
-    assert said.returncode == 0 and "3 words in" in said.stdout, said.stderr
+    assert said.returncode == 0 and "3 words in" in said.stdout and "Kilometre -> kilometre" in said.stdout, said
     shown = trained.add("--pack", "list", "--list").stdout.splitlines()
     assert [line.split("\t")[::2] for line in shown] == [["alphas", "pronunciation"], ["kilometre", "text"], ["zulus", "text"]]
     assert shown[0].split("\t")[1] == "a l f a"
-    assert trained.add("--pack", "list", "--remove", "zulus").returncode == 0
+    (tmp_path / "wide.txt").write_text("lugano", encoding="utf-16")
+    wide = trained.add("--pack", "list", "--file", str(tmp_path / "wide.txt"))
+    assert wide.returncode == 2 and "iconv -f UTF-16 -t UTF-8" in wide.stderr
+    assert trained.add("--pack", "list", "--remove", "ZULUS").returncode == 0
     assert len(trained.add("--pack", "list", "--list").stdout.splitlines()) == 2
     gone = trained.add("--pack", "list", "--remove", "zulus")
     assert gone.returncode == 2 and "pack list has no zulus" in gone.stderr
@@ -230,6 +278,8 @@ def test_words_that_occur_where_others_do(trained, tmp_path):
         ),
         (["zurich z qq"], "1 with units that the model doesn't have (qq); it has "),
         (["alpha", "日本", "--leave-out"], "1 that the model's units can't spell; give their pronunciation: 日本"),
+        (["<eps>"], "1 that name symbols or marks, not words; take them out: <eps> (the command line)"),
+        (["--audio", "wi-fi=README.md"], "'wi-fi' is 2 words in transcripts (wi fi); give a recording of each word alone"),
         (["--audio", "zurich=nowhere.wav"], "expected WORD=FILE with a file that exists"),
         (["--file", "nowhere.txt"], "nowhere.txt can't be read"),
         (["--pack", "none", "--list"], "no vocabulary pack 'none' for this model"),

@@ -83,6 +83,15 @@ def test_word2vec_binary_is_read(tmp_path):
     assert found.known.tolist() == [False, True, False] and found.vectors[1].tolist() == [1, 2, 3]
 
 
+def test_a_file_may_write_words_in_other_letters_than_transcripts_and_the_same_letters_come_first(tmp_path):
+    (tmp_path / "v.txt").write_bytes("\ufeffДон’Т 1 2\r\nЕЩЁ 3 4\r\nCall 5 6\r\ncall 7 8\r\nCALL 9 9\r\n".encode())
+    found = from_file(["дон'т", "еще", "call"], [], config(path=str(tmp_path / "v.txt")))
+    assert found.known.all() and found.vectors.tolist() == [[1, 2], [3, 4], [7, 8]]
+    (tmp_path / "v.bin").write_bytes(b"2 2\nCall " + struct.pack("<2f", 1, 2) + b"\nagent " + struct.pack("<2f", 3, 4) + b"\n")
+    found = from_file(["call", "agent"], [], config(path=str(tmp_path / "v.bin")))
+    assert found.vectors.tolist() == [[1, 2], [3, 4]]
+
+
 @pytest.mark.parametrize(
     "text, message",
     [

@@ -33,7 +33,7 @@ from utils.core.parallel import threaded
 from utils.core.splits import SPLITS, UNTRANSCRIBED, cuts_path
 from utils.corpus import audio, channels
 from utils.text.encoding import spoiled
-from utils.text.normalise import normaliser, normaliser_id
+from utils.text.normalise import folded, normaliser, normaliser_id
 from utils.text.numbers import doubts
 
 
@@ -203,7 +203,7 @@ def _doubts(utterances: List[Utterance], log: logging.Logger) -> None:
     """Say which numbers no rule of the language tells how to read, with an utterance of each kind."""
     found: Dict[Tuple[str, str], List[Tuple[str, str]]] = defaultdict(list)
     for u in utterances:
-        for doubt in doubts(u.text, u.language):
+        for doubt in doubts(folded(u.text), u.language):
             found[u.language, doubt.kind].append((u.id, doubt.piece))
     for (language, kind), pieces in sorted(found.items()):
         name, piece = pieces[0]

@@ -1,5 +1,6 @@
 """Words, sub-word units, and the unit sequences of words: spellings or pronunciations."""
 
+import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +10,7 @@ from utils.core.errors import UserError
 from utils.core.files import write_lines
 
 EPS, BLANK, DISAMBIG, UNKNOWN = "<eps>", "<blk>", "#0", "<unk>"
+SYMBOL = re.compile(r"<.*>|#\d+|!\w+|\[.*\]|\{.*\}")  # what names a symbol, or a mark of transcribers, and never a word
 Entry = Tuple[str, Tuple[str, ...]]  # a word, and one of its unit sequences
 
 

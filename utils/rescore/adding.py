@@ -11,7 +11,7 @@ from utils.lang.confusable import close_pairs
 from utils.lang.frequent_words import common_words, frequencies
 from utils.lang.lexicon import Lexicon, read_lexicon
 from utils.lang.packs import Pack
-from utils.lang.spelling import Spoken, spell
+from utils.lang.spelling import Spoken, refusal, spell
 from utils.lang.units import cmudict, pronounce
 from utils.nn.model import AcousticModel
 from utils.pipeline.config import made_with
@@ -42,6 +42,7 @@ class Adding:
             self.composer = Composer(self.model.word.words, folders["vectors"], source, self._sentences)
             self.known, _ = composed_table(self.model, len(self.lexicon.words), "cpu")
         self.data = made_with(folders["lang"]).data
+        self.normalise = normaliser(self.data.normaliser, self.data.language)
         if self.lexicon.of_phones or (self.composer is not None and "phones" in self.composer.alphabets):
             cmudict()  # read now, so that the time of adding words doesn't include it
 
@@ -77,8 +78,7 @@ class Adding:
             word: of_recordings(files, self.model, self.known, self.lexicon, self.folders) for word, files in recordings.items()
         }
         words = list(dict.fromkeys([word for word, _ in asked] + list(recordings)))
-        normalise = normaliser(self.data.normaliser, self.data.language)
-        frequency = common_words(common, self.lexicon, self.data.language, normalise) if common else {}
+        frequency = common_words(common, self.lexicon, self.data.language, self.normalise) if common else {}
         if by_frequency:
             frequency = {**frequencies(words, self.data.language), **frequency}
         origin = dict.fromkeys(words, "text")
@@ -114,22 +114,6 @@ class Adding:
         if self.composer is None or self.model.word is None:
             return []
         return close_pairs(pack, self.lexicon, self.known, float(self.model.word.log_scale.exp()))
-
-
-def refusal(unfit: Dict[str, str], asked: int) -> UserError:
-    """The error for words that can't be added to a model.
-
-    Args:
-      unfit: the words, each with the reason.
-      asked: how many words were to be added.
-    """
-    groups: Dict[str, List[str]] = {}
-    for word, reason in unfit.items():
-        groups.setdefault(reason, []).append(word)
-    lines = (
-        f"\n  {len(group)} {reason}: {', '.join(group[:10])}{', ...' * (len(group) > 10)}" for reason, group in groups.items()
-    )
-    return UserError(f"{len(unfit)} of {asked} words can't be added; --leave-out adds the others:{''.join(lines)}")
 
 
 def _others(words: List[str], unfit: Dict[str, str], left_out: Optional[Dict[str, str]]) -> List[str]:

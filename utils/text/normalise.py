@@ -56,6 +56,11 @@ def normaliser_id(name: str, texts: Mapping[str, Iterable[str]], first: Mapping[
     return f"{name}-" + "+".join(f"{language}-{first.get(language, version)}" for language, version in newest.items())
 
 
+def folded(text: str) -> str:
+    """Text in the letters of transcripts: Unicode NFC, one form of apostrophe, small letters."""
+    return unicodedata.normalize("NFC", text).translate(_APOSTROPHES).lower()
+
+
 def _plain_words(text: str) -> bool:
     """Whether a text has nothing but letters of one form and the usual punctuation, which all versions read alike."""
     characters = set(unicodedata.normalize("NFC", text)) - set(" .,!?;:-'’\"。，！？、；：")
@@ -74,7 +79,7 @@ def _check(name: str, languages: Iterable[str]) -> None:
 
 
 def _basic(text: str, language: str) -> str:
-    text = unicodedata.normalize("NFC", text).translate(_APOSTROPHES).lower()
+    text = folded(text)
     text = read_numbers(text, language).replace("&", f" {_AND.get(language, ' ')} ")
     words = "".join(c if _in_word(text, i) else " " for i, c in enumerate(text)).split()
     if language == "ru":

@@ -339,7 +339,7 @@ def _form(forms: Tuple[str, ...], amount: str, language: str) -> str:
     if len(forms) == 1:
         return forms[0]
     left, dot, _ = amount.partition(".")
-    n = int(left)
+    n = int(left) if len(left) <= LONGEST else 10**LONGEST
     if language == "ru" and len(forms) == 3:
         if dot:
             return forms[1]

@@ -6,7 +6,6 @@ says so.
 """
 
 import re
-import unicodedata
 from typing import Dict, List, NamedTuple, Optional, Sequence
 
 from utils.text import number_words as say
@@ -49,19 +48,17 @@ def read_numbers(text: str, language: str, doubts: Optional[List[Doubt]] = None)
       language: ISO 639-1, one of those of normalise.VERSIONS.
       doubts: gets what the rules of the language don't tell.
     """
-    text = plain(text, language)
-    if any(character.isdigit() for character in text):
-        text = _Reader(language, [] if doubts is None else doubts).read(text)
+    if any(map(str.isnumeric, text)):
+        text = _Reader(language, [] if doubts is None else doubts).read(plain(text, language))
     if language == "zh":
         return text.replace("%", " ")
     return re.sub(r"[%‰]", lambda sign: f" {say.noun(sign[0], '5', language)} ", text)
 
 
 def doubts(text: str, language: str) -> Sequence[Doubt]:
-    """What `read_numbers` reads without a rule of the language; text: as published."""
+    """What `read_numbers` reads without a rule of the language."""
     found: List[Doubt] = []
-    if any(character.isnumeric() for character in text):
-        read_numbers(unicodedata.normalize("NFC", text).replace("’", "'").lower(), language, found)
+    read_numbers(text, language, found)
     return found
 
 
@@ -151,12 +148,12 @@ class _Reader:
             written = match["after"] or match["before"]
             last = written.rpartition(_RANGE)[2].lstrip(_BELOW_ZERO)
             name, big = (match["sign"] or match["behind"]), (match["size"] or "").strip()
-            before = (say.negative(self.language) + " " if match["less"] else "") + self._before(written)
+            space = "" if self.language == "zh" else " "
+            before = (say.negative(self.language) + space if match["less"] else "") + self._before(written)
             if not say.noun(name, last, self.language):
                 self._doubt("currency", match[0])
                 return self._words(self._signed(written))
             if big:
-                space = "" if self.language == "zh" else " "
                 parts = (say.number(last, self.language), _MAGNITUDES.get(big, big), say.noun(name, "5", self.language))
                 return self._words(before + space.join(parts))
             return self._words(before + say.money(name, last, self.language))
@@ -234,14 +231,14 @@ class _Reader:
         return text.replace("º", " ").replace("ª", " ")
 
     def _decade(self, match: "re.Match[str]") -> str:
+        """1990s, the 80s."""
         century, decade = match.groups()
-        if decade == "00" and not century:
+        if decade in ("00", "10") and not century:  # 10s may be seconds
             return match[0]
+        if century == "20" and decade == "00":
+            return " two thousands "
         words = say.cardinal(int(decade), "en") if decade != "00" else "hundred"
         plural = words[:-1] + "ies" if words.endswith("y") else words + "s"
-        if century == "20" and decade == "00":
-            plural = "two thousands"
-            return f" {plural} "
         return f" {say.cardinal(int(century), 'en') if century else ''} {plural} "
 
     def _day(self, match: "re.Match[str]") -> str:
@@ -263,7 +260,7 @@ class _Reader:
         def version(match: "re.Match[str]") -> str:
             return self._words(say.dotted(tuple(match[0].split(".")), self.language))
 
-        text = re.sub(r"\d+(?:\.\d+){2,}", version, text)
+        text = re.sub(r"(?<!\d)\d+(?:\.\d+){2,}", version, text)
         text = re.sub(r"(?<![\w.])\.(?=\d)", "0." if self.language == "zh" else f" {say.POINT[self.language]} ", text)
         text = re.sub(rf"{_BELOW_ZERO}?{_N}(?:{_RANGE}{_N})*", lambda match: self._words(self._signed(match[0])), text)
         return re.sub(f"[{_BELOW_ZERO}{_RANGE}]", " ", text)

@@ -54,7 +54,7 @@ def meaning(words: Sequence[str], sentences: Sequence[List[str]], config: Simple
     found = SOURCES[config.source](words, sentences, config)
     if not found.known.any():
         where = f"vectors.meaning.path={config.path}"
-        raise UserError(f"{where}: it has none of the {len(words)} words; is it of another language, or cased?")
+        raise UserError(f"{where}: it has none of the {len(words)} words; is it of another language?")
     processing = Processing.learn(np.asarray(found.vectors, dtype=np.float32)[found.known], config.remove, config.width)
     return Meaning(processing.of(found.vectors, found.known), torch.from_numpy(found.known), processing, found.licence)
 

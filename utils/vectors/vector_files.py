@@ -6,13 +6,14 @@ from typing import Dict, Sequence
 import numpy as np
 
 from utils.core.errors import UserError
+from utils.text.normalise import folded
 from utils.text.sentences import lines
 
 FASTTEXT_MAGIC = (793712314).to_bytes(4, "little")  # what fastText's own binary files begin with
 
 
 def read_vectors(path: Path, words: Sequence[str]) -> Dict[str, np.ndarray]:
-    """Vectors (D,) of those of the words that the file has.
+    """Vectors (D,) of those of the words that the file has, if only with other letters: New, don’t, ещё for new, don't, еще.
 
     Args:
       path: text (`.gz` too), or binary (`.bin`: word2vec's format, or fastText's own, which composes unknown words from letters).
@@ -26,6 +27,7 @@ def _text(path: Path, words: Sequence[str]) -> Dict[str, np.ndarray]:
     """A word a line with its numbers, separated by spaces; the first line of word2vec and fastText (count, D) is skipped."""
     wanted, dim = set(words), 0
     found: Dict[str, np.ndarray] = {}
+    alike: Dict[str, np.ndarray] = {}  # of words that the file has with other letters
     for number, line in enumerate(lines(path), 1):
         parts = line.rstrip().split(" ")
         if number == 1 and len(parts) == 2 and parts[0].isdigit() and parts[1].isdigit():
@@ -40,15 +42,17 @@ def _text(path: Path, words: Sequence[str]) -> Dict[str, np.ndarray]:
         word = " ".join(parts[:-dim])  # GloVe 840B has words with spaces
         if len(parts) > dim + 1 and _is_number(parts[-dim - 1]) and _is_number(parts[1]):
             raise UserError(f"{path}, line {number}: {len(parts) - 1} numbers after the word, {dim} expected; the file is ragged")
-        if word in wanted and word not in found:
+        kept = found if word in wanted else alike
+        word = word if word in wanted else _alike(word)
+        if word in wanted and word not in kept:
             try:
                 vector = np.array(parts[-dim:], dtype=np.float32)
             except ValueError:
                 raise UserError(f"{path}, line {number}: '{word}' has something that is not a number") from None
             if not np.isfinite(vector).all():
                 raise UserError(f"{path}, line {number}: '{word}' has a number that is not finite")
-            found[word] = vector
-    return found
+            kept[word] = vector
+    return {**alike, **found}
 
 
 def _binary(path: Path, words: Sequence[str]) -> Dict[str, np.ndarray]:
@@ -61,7 +65,17 @@ def _binary(path: Path, words: Sequence[str]) -> Dict[str, np.ndarray]:
         vectors = load_facebook_vectors(str(path)) if is_fasttext else KeyedVectors.load_word2vec_format(str(path), binary=True)
     except (EOFError, ValueError, UnicodeDecodeError, NotImplementedError, AssertionError) as error:
         raise UserError(f"{path} is not a complete word2vec or fastText binary file ({error}); download it again") from None
-    return {word: vectors[word] for word in words if is_fasttext or word in vectors}
+    written = {word: word for word in words if is_fasttext or word in vectors}
+    lost = set(words) - set(written)
+    for key in vectors.key_to_index if lost else ():
+        if _alike(key) in lost:
+            written.setdefault(_alike(key), key)
+    return {word: vectors[key] for word, key in written.items()}
+
+
+def _alike(word: str) -> str:
+    """A word of a file in the letters that transcripts have."""
+    return folded(word).replace("ё", "е")
 
 
 def _is_number(text: str) -> bool:
