@@ -44,7 +44,7 @@ def test_normalising_twice_changes_nothing(language, text, spoken):
 
 def test_the_id_names_language_and_the_first_version_that_gives_the_words():
     assert normaliser_id("basic", {"en": ["It costs 5 euros."]}) == "basic-en-2"
-    assert normaliser_id("basic", {"en": ["It's late, well-known café!"], "ru": ["Да, ёлка №5"]}) == "basic-en-1+ru-2"
+    assert normaliser_id("basic", {"en": ["It's\tlate,\u00a0well-known café!\n"], "ru": ["Да, ёлка №5"]}) == "basic-en-1+ru-2"
     assert normaliser_id("basic", {"en": ["Press 1"], "it": ["Premi 1"]}, {"en": 1, "it": 1}) == "basic-en-1+it-1"
 
 

@@ -63,7 +63,7 @@ def folded(text: str) -> str:
 
 def _plain_words(text: str) -> bool:
     """Whether a text has nothing but letters of one form and the usual punctuation, which all versions read alike."""
-    characters = set(unicodedata.normalize("NFC", text)) - set(" .,!?;:-'’\"。，！？、；：")
+    characters = set("".join(unicodedata.normalize("NFC", text).split())) - set(".,!?;:-'’\"。，！？、；：")
     return all(unicodedata.category(c) in ("Lu", "Ll", "Lo") and unicodedata.normalize("NFKC", c) == c for c in characters)
 
 
