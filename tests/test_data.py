@@ -421,6 +421,20 @@ def test_segments_that_rounding_moved_out_of_their_recording_are_cut_and_named(k
     )
 
 
+def test_numbers_that_no_rule_tells_how_to_read_are_counted_with_an_example(kaldi_source, tmp_path, caplog):
+    text = kaldi_source / "train" / "text"
+    names = [line.split()[0] for line in text.read_text().splitlines()]
+    said = dict(zip(names, ("born 05/07/1981", "₫9 on 2020-01-31", "v 4.0 costs $1,250.90")))
+    text.write_text("".join(f"{name} {said.get(name, 'seven')}\n" for name in names))
+    settings = data_config("kaldi_dir", source=str(kaldi_source))
+    manifests.write(kaldi_dir.prepare(settings, tmp_path, tmp_path, 1, LOG), "x", settings, tmp_path, tmp_path, 2, LOG)
+    for kind, count, piece, name in (("date", 2, "05/07/1981", names[0]), ("currency", 1, "₫9", names[1])):
+        assert f"{count} numbers of the language en are read without a rule ({kind}), such as '{piece}' in {name};" in caplog.text
+    spoken = "v four point zero costs one thousand two hundred and fifty dollars and ninety cents"
+    assert cuts(tmp_path)[names[2]].supervisions[0].text == spoken
+    assert read_json(tmp_path / "summary.json")["normaliser"] == "basic-en-2"
+
+
 @pytest.mark.parametrize("size, missing", ((1, ("dev", "test")), (2, ("dev", "test")), (1, ("dev",))))
 def test_too_few_utterances_to_hold_some_out_say_so(size, missing, kaldi_source, tmp_path):
     for split in missing:
