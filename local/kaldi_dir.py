@@ -67,7 +67,7 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
         raise UserError(
             f"{source / chosen['train']} has {usable} usable utterance{'s' * (usable > 1)}"
             + (f" ({len(lost)} left out; the first is {lost[0].id}: {lost[0].reason})" if lost else "")
-            + f", and at least one is held out for each of {' and '.join(chosen[split] for split in missing)}, which is missing: "
+            + f", and at least one is held out for each missing folder ({', '.join(chosen[split] for split in missing)}): "
             f"none is left to train on. Record more, or add {' and '.join(f'{chosen[split]}/' for split in missing)}"
         )
     for split in reversed(missing):  # test first, so that it stays the same when a dev is made later

@@ -61,7 +61,7 @@ def show(job: Job, test: List[Record], corpus: str) -> None:
     best = next(r for r in test if r["decoding"] == result_decoding(r["decoding"] for r in test))
     listed = job.plan.out / f"errors-test-{best['decoding']}.txt"
     rates = f"WER {best['wer']:.2f}%" + ("" if best["cer"] is None else f", CER {best['cer']:.2f}%")
-    job.log.info("%s on %s test (%s, %s); by speaker and aligned in %s", rates, corpus, job.recipe, best["decoding"], listed)
+    job.log.info("%s on %s test (%s, %s); errors aligned in %s", rates, corpus, job.recipe, best["decoding"], listed)
 
 
 def judged(job: Job, split: str, shared: Dict[str, Any]) -> List[Record]:

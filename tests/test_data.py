@@ -29,7 +29,7 @@ from support.driving import content
 from utils.core import download
 from utils.core.errors import UserError
 from utils.core.files import ROOT, read_json
-from utils.core.splits import SPLITS
+from utils.core.splits import SPLITS, untranscribed
 from utils.corpus import audio, kaldi, manifests
 from utils.pipeline import config, stages
 
@@ -443,9 +443,55 @@ def test_too_few_utterances_to_hold_some_out_say_so(size, missing, kaldi_source,
         path = kaldi_source / "train" / table
         path.write_text("".join(path.read_text().splitlines(keepends=True)[:size]))
     with pytest.raises(
-        UserError, match=f"train has {size} usable utterance.*held out for each of {' and '.join(missing)}.*none is left"
+        UserError, match=f"train has {size} usable utterance.*missing folder .{', '.join(missing)}.: none is left"
     ):
         kaldi_dir.prepare(data_config("kaldi_dir", source=str(kaldi_source)), tmp_path, tmp_path, 1, LOG)
+
+
+@pytest.mark.parametrize("kept", (None, "", "\ufeff\n", 3))
+def test_utterances_of_test_need_no_transcript_and_no_word_in_it(kept, kaldi_source, tmp_path, caplog):
+    path = kaldi_source / "test" / "text"
+    names = sorted(kaldi.table(path))
+    if kept is None:
+        path.unlink()
+    else:
+        path.write_text(kept if isinstance(kept, str) else f"{names[0]} please\n{names[1]} — ?!\n{names[2]}\n")
+    (kaldi_source / "test" / "spk2gender").write_text("nobody f\n")
+    settings = data_config("kaldi_dir", source=str(kaldi_source))
+    manifests.write(kaldi_dir.prepare(settings, tmp_path, tmp_path, 1, LOG), "x", settings, tmp_path, tmp_path, 2, LOG)
+    unknown = names[3:] if kept == 3 else names
+    assert {*names} <= cuts(tmp_path).keys() and untranscribed(tmp_path, "test") == set(unknown)
+    assert not untranscribed(tmp_path, "dev") and not left_out(tmp_path)
+    assert f"{len(unknown)} of 8 utterances have no transcript" in caplog.text
+    empty = (
+        f"2 of 8 utterances have no word in their transcript; each word recognised there counts as inserted: {names[1]} ('— ?!')"
+    )
+    assert (empty in caplog.text) == (kept == 3)
+    assert ("test has no word in any transcript" in caplog.text) == (kept != 3)
+
+
+@pytest.mark.parametrize("split", ("train", "dev"))
+def test_only_test_may_lack_its_transcripts(split, kaldi_source, tmp_path):
+    (kaldi_source / split / "text").unlink()
+    with pytest.raises(UserError, match=f"{split}/text is missing; only a test set may lack it"):
+        kaldi_dir.prepare(data_config("kaldi_dir", source=str(kaldi_source)), tmp_path, tmp_path, 1, LOG)
+
+
+def test_segments_may_name_the_channel(kaldi_source, tmp_path):
+    train = kaldi_source / "train"
+    waves = kaldi.table(train / "wav.scp")
+    first, second, *_ = sorted(waves)
+    left, rate = soundfile.read(waves[first])
+    right = np.resize(soundfile.read(waves[second])[0], len(left))
+    soundfile.write(str(kaldi_source / "call.wav"), np.stack([left, right], 1), rate)
+    rest = [i for i in waves if i not in (first, second)]
+    (train / "wav.scp").write_text("call call.wav\n" + "".join(f"{i} {waves[i]}\n" for i in rest))
+    (train / "segments").write_text(f"{first} call 0 -1 0\n{second} call 0 -1 1\n" + "".join(f"{i} {i} 0 -1 -1\n" for i in rest))
+    settings = data_config("kaldi_dir", source=str(kaldi_source))
+    manifests.write(kaldi_dir.prepare(settings, tmp_path, tmp_path, 1, LOG), "x", settings, tmp_path, tmp_path, 2, LOG)
+    found = cuts(tmp_path)
+    np.testing.assert_allclose(found[first].load_audio()[0], left, atol=1e-4)
+    np.testing.assert_allclose(found[second].load_audio()[0], right, atol=1e-4)
 
 
 def break_duplicate(train):

@@ -6,6 +6,7 @@ error; an utterance that lacks its text, audio or speaker, or whose line of segm
 
 import math
 import re
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
@@ -135,7 +136,8 @@ def table(path: Path, empty: bool = False) -> Dict[str, str]:
 
 
 def _blank(path: Path) -> bool:
-    return not path.is_file() or not path.read_bytes().strip()
+    """Whether a table does not exist or has no line."""
+    return not path.is_file() or not path.read_bytes().lstrip(BOM_UTF8).strip()
 
 
 def _segments(path: Path) -> Optional[Tuple[Dict[str, Span], Dict[str, str]]]:
