@@ -5,6 +5,7 @@ What is printed and all RESULTS.md come from the records alone. The HTML page al
 speech, and is not committed. Needs neither torch nor k2; Lhotse imports torch where the page gets speech.
 """
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -48,20 +49,26 @@ def main(arguments: Optional[Sequence[str]] = None, root: Path = ROOT) -> int:
         whole = options == p.parse_args(["--baseline", options.baseline, "--worst", str(options.worst)])
         written = []
         if whole:
-            for folder in dict.fromkeys(root / "egs" / folder for folder, _ in every):
+            for folder in (root / "egs" / name for name in dict.fromkeys(name for name, _ in every)):
+                if not os.access(folder, os.W_OK):
+                    continue
                 with locked(folder):
                     written.append((folder / "RESULTS.md", corpus_page(folder)))
         if options.markdown:
             written.append((options.markdown, markdown(page, f"Results on {options.split}")))
         if options.html or whole:
-            exp = Path(os.environ.get("NUPTSE_EXP") or root / "exp")
-            text = html_page(page, f"Nuptse: results on {options.split}", details(page, exp, options.worst))
+            text = html_page(page, f"Nuptse: results on {options.split}", details(page, _exp(root), options.worst))
             written.append((options.html or root / "RESULTS.html", text))
         for path, text in written:
             write_text(path, text)
             print(f"written: {path}")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        print(f"error: {error}; --html FILE and --markdown FILE write elsewhere", file=sys.stderr)
         return 1
     return 0
 
@@ -92,8 +99,13 @@ def parser() -> Parser:
 
 
 def published(root: Path) -> List[Tuple[str, Record]]:
-    """Every record of egs/*/, with the name of its folder."""
-    return [(folder.name, r) for folder in sorted((root / "egs").glob("*/")) for r in read_all([folder])]
+    """Every record of egs/*/, and of exp/*/ where egs/ was read-only, with the name of its folder."""
+    folders = [*sorted((root / "egs").glob("*/")), *sorted(_exp(root).glob("*/"))]
+    return [(folder.name, r) for folder in folders for r in read_all([folder])]
+
+
+def _exp(root: Path) -> Path:
+    return Path(os.environ.get("NUPTSE_EXP") or root / "exp")
 
 
 def chosen(

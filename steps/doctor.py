@@ -4,6 +4,7 @@ Imports only the standard library, so that it runs with any Python 3 when nothin
 process, because versions that do not match may crash it.
 """
 
+import importlib.util
 import json
 import os
 import platform
@@ -53,7 +54,7 @@ class Finding(NamedTuple):
 def main() -> int:
     """Print every finding; returns 1 where something is wrong."""
     wrong = 0
-    for check in (python, environment, packages, torch_and_k2, machine, disks, programs, git):
+    for check in (python, environment, python_path, packages, torch_and_k2, machine, disks, programs, git):
         for finding in check():
             wrong += bool(finding.remedy)
             print(f"{'WRONG' if finding.remedy else '   ok'}  {finding.what + ':':<13} {finding.found}")
@@ -90,6 +91,18 @@ def environment() -> Iterator[Finding]:
         yield Finding(".venv", f"missing, unfinished, or of other versions{why}", SETUP)
     else:
         yield Finding(".venv", f"not in use; this environment is {sys.prefix}")
+
+
+def python_path() -> Iterator[Finding]:
+    """Folders of PYTHONPATH, and which of our packages come from there."""
+    named = [Path(p).resolve() for p in os.environ.get("PYTHONPATH", "").split(os.pathsep) if p]
+    others = [str(folder) for folder in named if folder != ROOT]
+    if others:
+        specs = {name: importlib.util.find_spec(name) for name in ("k2", "lhotse", "torch", "torchaudio", "numpy")}
+        origins = {name: Path(spec.origin).resolve() for name, spec in specs.items() if spec and spec.origin}
+        foreign = [name for name, origin in origins.items() if any(Path(folder) in origin.parents for folder in others)]
+        used = f"; {', '.join(foreign)} of it are used" if foreign else "; nothing of it is used"
+        yield Finding("PYTHONPATH", f"{os.pathsep.join(others)}, searched after the packages of the environment{used}")
 
 
 def packages() -> Iterator[Finding]:

@@ -1,9 +1,10 @@
 """Stage 8: error rates, recall, oracle, real-time factors of every decoding; error listings, pictures, results records.
 
-Records are added to egs/<corpus>/results.jsonl, and RESULTS.md there is redrawn, before the stage counts as complete. To publish
-again, delete the stage's folder and run it again.
+Records are added to egs/<corpus>/results.jsonl (exp/<corpus>/ where egs/ is read-only), and RESULTS.md there is redrawn, before
+the stage counts as complete. To publish again, delete the stage's folder and run it again.
 """
 
+import os
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
@@ -39,9 +40,10 @@ def run(job: Job) -> None:
     stages, here = stages_behind(job.inputs), git_state(ROOT)
     shared = {**identity(job), **describe(stages, here, job.plan.fingerprint)}
     records = [record for split in EVALUATION for record in judged(job, split, shared)]
-    paths = publish_all(records, job.corpus_dir)
+    published = results_folder(job.corpus_dir, job.plan.out.parent)
+    paths = publish_all(records, published)
     show(job, [r for r in records if r["split"] == "test"], shared["corpus"])
-    job.log.info("%d records in %s; tables in %s", len(records), paths[0], job.corpus_dir / "RESULTS.md")
+    job.log.info("%d records in %s; tables in %s", len(records), paths[0], published / "RESULTS.md")
     if not shared["git_clean"]:
         dirty = dirty_stages(stages) + ["score"] * (not here["git_clean"])
         job.log.warning(
@@ -219,6 +221,11 @@ def read_split(data: Path, split: str) -> Dict[str, Cut]:
         said = cut.supervisions[0]
         out[cut.id] = Cut(said.text, said.language or "", said.speaker or "", cut.id not in unknown)
     return out
+
+
+def results_folder(corpus_dir: Path, exp: Path) -> Path:
+    """Where records go: to the corpus's folder, or beside the stages where that folder is read-only."""
+    return exp if corpus_dir.is_dir() and not os.access(corpus_dir, os.W_OK) else corpus_dir
 
 
 def publish_all(records: List[Record], corpus_dir: Path) -> List[Path]:

@@ -3,6 +3,7 @@
 #   ./tests/run.sh                          all tests, about 10 minutes
 #   ./tests/run.sh --quick                  those that take little time and no network, under two minutes
 #   ./tests/run.sh tests/test_text.py -x    any options of pytest; paths are relative to the root of the repository
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # started as `sh FILE`
 if [[ "${1:-}" == --help || "${1:-}" == -h ]]; then
     sed -n '2,/^if/{/^#/s/^# \{0,1\}//p;}' "${BASH_SOURCE[0]}"
     exit 0

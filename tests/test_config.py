@@ -270,6 +270,12 @@ def test_weights_that_change_nothing_leave_the_fingerprint_of_decoding_as_it_was
     assert as_fingerprinted({"decode": both}, ("decode",)) == {"decode": {**both, "unknown": False}}
 
 
+@pytest.mark.parametrize("name", ["take #2", "123", "a: b", "null", "[one]", "~", "yes"])
+def test_text_is_taken_as_it_is_typed(name):
+    assert config.load("wordvec_hybrid", YESNO, [f"data.source={name}"])["data"]["source"] == name
+    assert config.load("wordvec_hybrid", YESNO, ['data.source=""'])["data"]["source"] == ""
+
+
 def test_names_of_today_leave_fingerprints_as_they_were():
     declared = {"model": {"subword_subsampling": 4}, "loss": {"word": 0.5}, "decode": {"beam": 8.0}}
     assert as_fingerprinted(declared, ("model", "loss", "decode")) == {

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -215,10 +216,10 @@ def test_a_file_is_complete_or_absent(tmp_path):
     assert files.read_json(path) == {"a": "é", "b": 1}
 
 
-def small_disk(folder):
+def small_disk(folder, options="size=64k"):
     """A command prefix that puts a disk of 64 kB at `folder`, in a namespace of its own; skips where that is not allowed."""
     folder.mkdir(parents=True)
-    prefix = ["unshare", "-rm", "sh", "-c", f'mount -t tmpfs -o size=64k none "{folder}" && exec "$@"', "sh"]
+    prefix = ["unshare", "-rm", "sh", "-c", f'mount -t tmpfs -o {options} none "{folder}" && exec "$@"', "sh"]
     if shutil.which("unshare") is None or subprocess.run([*prefix, "true"], capture_output=True).returncode:
         pytest.skip("needs permission to mount a small disk")
     return prefix
@@ -231,6 +232,20 @@ def test_a_full_disk_is_named_with_the_remedy_and_the_next_run_continues(chain, 
     assert "the disk is full" in said.stderr and "set NUPTSE_EXP to a folder with more" in said.stderr
     assert "to continue: " in said.stderr
     assert call([*chain, "--stop-stage", "0"]).returncode == 0
+
+
+@pytest.mark.slow
+def test_a_read_only_disk_is_named_with_the_remedy(chain, exp):
+    said = call([*small_disk(exp, "ro"), *chain])
+    assert said.returncode == 1 and "Traceback" not in said.stderr, said.stderr
+    assert "Read-only file system" in said.stderr and "set NUPTSE_EXP to a folder where you may write" in said.stderr
+
+
+def test_torch_does_not_end_the_process_where_the_disk_is_full(tmp_path):
+    """Writing the file itself, it would end in a dump of C++ (terminate called ...)."""
+    code = "import sys, torch; from utils.core import torch_files; torch_files.save(torch.zeros(10**5), sys.argv[1])"
+    said = call([*small_disk(tmp_path / "disk"), sys.executable, "-c", code, str(tmp_path / "disk" / "checkpoint.pt")])
+    assert said.returncode == 1 and "OSError: [Errno 28]" in said.stderr and "terminate" not in said.stderr, said.stderr
 
 
 @pytest.mark.parametrize(
@@ -248,8 +263,9 @@ def test_a_full_disk_is_known_behind_a_librarys_own_error(error, tmp_path):
         except Exception as cause:
             raise ValueError("could not save") from cause
     except ValueError as raised:
-        assert files.disk_full(raised, tmp_path) in ("x.bin", str(tmp_path))
-    assert files.disk_full(ValueError("something else"), tmp_path) == ""
+        said = files.unwritable(raised, tmp_path)
+        assert re.search(rf"the disk is full \((x.bin|{re.escape(str(tmp_path))})\); free space", said)
+    assert files.unwritable(ValueError("something else"), tmp_path) == ""
 
 
 def test_the_fingerprint_follows_what_a_stage_reads_and_nothing_else(tmp_path):

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -181,6 +182,24 @@ def test_it_works_from_anywhere_with_spaces_and_the_named_command_makes_what_is_
     assert made.returncode == 0, made.stderr
     assert sorted(p.name.split("-")[0] for p in (here / "my results" / "kaldi_dir").glob("[!.]*")) == ["data", "lang"]
     assert "not complete" not in made.stderr and not (clone / "exp").exists()
+
+
+def test_packages_of_pythonpath_come_after_those_of_the_environment(tmp_path):
+    """Those that the environment lacks are still found."""
+    for name in ("lhotse", "my_own_package"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("print('foreign', __name__)\n")
+    code = "import steps, lhotse, my_own_package; print(lhotse.__version__)"
+    environment = {**quiet(), "PYTHONPATH": str(tmp_path)}
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert said.stdout.splitlines() == ["foreign my_own_package", metadata.version("lhotse")], said.stderr
+
+
+@pytest.mark.parametrize("script", ["egs/yesno/run.sh", "tests/run.sh", "utils/setup.sh"])
+def test_scripts_may_be_started_with_sh_and_another_pythons_home(script):
+    home = {**quiet(), "PYTHONHOME": "/nowhere"}
+    said = subprocess.run(["sh", str(ROOT / script), "--help"], env=home, capture_output=True, text=True)
+    assert said.returncode == 0 and script.rpartition("/")[2] in said.stdout and not said.stderr
 
 
 # Stopping: a corpus one recording of which a command writes that waits for the file `go`

@@ -505,7 +505,8 @@ def test_a_failure_of_pip_ends_in_one_sentence_with_the_remedy(log, sentence, se
 
 def test_settings_of_pip_and_python_that_would_break_it_are_ignored_and_an_index_is_kept(setup, tools):
     fake_python(tools / "python3.10", "env; exit 1")
-    harmful = dict(PIP_TARGET="/x", PIP_PREFIX="/x", PIP_ROOT="/x", PIP_USER="1", PIP_REQUIRE_VIRTUALENV="1")
+    elsewhere = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_CONSTRAINT", "PIP_SRC", "PIP_PYTHON", "UV_PROJECT_ENVIRONMENT")
+    harmful = dict(dict.fromkeys(elsewhere, "/x"), PIP_USER="1", PIP_REQUIRE_VIRTUALENV="1")
     setup(**harmful, PYTHONHOME="/x", PYTHONPATH="/x", PIP_INDEX_URL="https://index.example/simple")
     log = (tools.parent / "a repo" / ".venv" / "setup.log").read_text().splitlines()
     assert "PIP_INDEX_URL=https://index.example/simple" in log and not [line for line in log if line.endswith("=/x")]

@@ -25,6 +25,12 @@ if sys.argv[:1] == ["-m"]:  # Python is still looking for the module to run: not
             sys.exit(2)
 os.environ["PYTHONUTF8"] = "1"
 
+# Packages of PYTHONPATH come after those of the environment: what is tested and recorded must be what runs.
+_named = {os.path.realpath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path}
+_named.discard(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
+_later = [path for path in sys.path if path and os.path.realpath(path) in _named]
+sys.path[:] = [path for path in sys.path if path not in _later] + _later
+
 _set = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
 try:
     with open("/proc/cpuinfo", encoding="utf-8") as _cpus:

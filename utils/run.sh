@@ -4,7 +4,9 @@
 #   utils/run.sh -m steps.doctor
 # It puts the repository's root on Python's path and runs there; NUPTSE_CWD tells the driver where it was called.
 # `.venv/bin/python -m steps.doctor`, typed in the root, does the same. Options are checked before anything is installed.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # started as `sh FILE`
 set -euo pipefail
+unset PYTHONHOME # of another Python; PYTHONPATH comes after the packages of .venv (utils/__init__.py)
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 
 # Without .venv, answer --help and refuse wrong options with any Python: the driver needs only the standard library for that.

@@ -11,8 +11,17 @@
 #   ... --check                       only tell by the exit status whether .venv is complete
 # Variables: NUPTSE_STACK=tested (or modern, modern-cu128, no-k2 ...) chooses a stack too; NUPTSE_PYTHON names the Python to use;
 # NUPTSE_TORCH_INDEX names another index of torch's wheels. More is in docs/installation.md.
+[ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # started as `sh FILE`
 set -euo pipefail
-unset PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX PIP_ROOT
+unset PYTHONPATH PYTHONHOME
+# Of pip's variables those count that say how an index is reached; the others would install something else, or elsewhere.
+for name in $(compgen -e | grep -E '^(PIP|UV)_'); do
+    case "$name" in
+        *_INDEX | *_INDEX_URL | *_FIND_LINKS | *_PROXY | *_CERT | *_TRUSTED_HOST | *_INSECURE_HOST | *_NATIVE_TLS | *_KEYRING_PROVIDER | \
+            *_CACHE_DIR | *_NO_CACHE* | *_TIMEOUT | *_RETRIES | *_CONFIG_FILE | *_MIRROR | *_OFFLINE) ;;
+        *) unset "$name" ;;
+    esac
+done
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 LISTS="$ROOT/utils/requirements"
 VENV="$ROOT/.venv"

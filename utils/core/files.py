@@ -6,7 +6,7 @@ import json
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterable, Iterator, List, Optional
+from typing import Any, Iterable, Iterator, List, Optional, Union
 
 ROOT = Path(__file__).resolve().parents[2]  # the repository; every relative path in a manifest starts here
 
@@ -35,7 +35,7 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: Union[bytes, memoryview]) -> None:
     """Write bytes, atomically."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
@@ -82,7 +82,21 @@ def digest(path: Path) -> str:
     return state.hexdigest()
 
 
-def disk_full(error: BaseException, folder: Path) -> str:
+def unwritable(error: BaseException, folder: Path) -> str:
+    """Why a file could not be written, and what to do: a full disk or quota, no permission, a read-only disk; else ''.
+
+    Args:
+      folder: below NUPTSE_EXP, where the work that raised the error writes.
+    """
+    full = _disk_full(error, folder)
+    if full:
+        return f"the disk is full ({full}); free space, or set NUPTSE_EXP to a folder with more"
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{error}; set NUPTSE_EXP to a folder where you may write"
+    return ""
+
+
+def _disk_full(error: BaseException, folder: Path) -> str:
     """The path that could not be written, where an error or its cause is a full disk or quota; else ''.
 
     Libraries wrap the system's error in their own, so the text of the error and the free space at `folder` count too.

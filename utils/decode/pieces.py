@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from utils.core import torch_files
 from utils.core.files import atomic_path, read_json, write_json, write_jsonl
 from utils.core.timing import sum_timing
 from utils.lang.graphs import load_fsa
@@ -122,8 +123,7 @@ def read_head_outputs(piece: Piece) -> HeadOutputs:
 
 def write_lattices(out: Path, graph: str, lattices: Any) -> None:
     """Write `<out>-<graph>.pt` atomically; lattices: k2.FsaVec."""
-    with atomic_path(_file(out, f"-{graph}.pt")) as temporary:
-        torch.save(lattices.to("cpu").as_dict(), temporary)
+    torch_files.save(lattices.to("cpu").as_dict(), _file(out, f"-{graph}.pt"))
 
 
 def read_lattices(piece: Piece, graph: str) -> Any:

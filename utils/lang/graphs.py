@@ -3,7 +3,6 @@
 k2 is imported inside the functions, because the rest of the project also runs without it.
 """
 
-import io
 import math
 import pickle
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
 
+from utils.core import torch_files
 from utils.core.errors import UserError
-from utils.core.files import write_bytes
 from utils.core.process import quiet
 from utils.lang.lexicon import Lexicon, disambiguate
 
@@ -45,9 +44,7 @@ def load_fsa(path: Path, device: str = "cpu") -> Fsa:
 
 def save_fsa(fsa: Fsa, path: Path) -> None:
     """Save a graph atomically; equal graphs give equal bytes."""
-    buffer = io.BytesIO()  # torch would store the name of a file
-    torch.save(fsa.as_dict(), buffer)
-    write_bytes(path, buffer.getvalue())
+    torch_files.save(fsa.as_dict(), path)
 
 
 def grammar(arpa: Path, words: Path) -> Fsa:

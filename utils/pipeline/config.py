@@ -63,10 +63,11 @@ def load(recipe: str, corpus_dir: Path, overrides: Sequence[str] = ()) -> Dict[s
     _merge(config, own.get(recipe, {}), f"{where}: {RECIPES}.{recipe}")
     for item in overrides:
         key, value = split_override(item)
-        parsed = parse(value, f"--set {item}")
-        if isinstance(leaves(config).get(key), str) and not isinstance(parsed, str):
-            parsed = value.strip()  # text needs no quotes here: 123 as a folder's name, an empty source=
-        _set(config, key, parsed, "--set")
+        words = SCHEMA[key].kind is str if key in SCHEMA else isinstance(leaves(config).get(key), str)
+        text = value.strip()
+        plain = words and not (len(text) > 1 and text[0] == text[-1] and text[0] in "'\"")
+        # Text needs no quotes here: a folder may be called "123" or "take #2", which YAML reads as something else.
+        _set(config, key, text if plain else parse(value, f"--set {item}"), "--set")
     rules.check(view(config))
     return config
 

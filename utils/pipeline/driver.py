@@ -19,7 +19,7 @@ from typing import Callable, Dict, NoReturn, Optional, Sequence, Set, Tuple
 
 from utils.core.device import check_device
 from utils.core.errors import UserError
-from utils.core.files import ROOT, disk_full, relative
+from utils.core.files import ROOT, relative, unwritable
 from utils.core.process import apart
 from utils.pipeline import config as configuration
 from utils.pipeline.machine import check_machine
@@ -129,9 +129,16 @@ def with_plans(p: Parser, arguments: Optional[Sequence[str]], work: Callable[[ar
     options = p.parse_args(arguments)
     options.here = _settle(options)
     try:
-        work(options, planned_stages(options, options.here)[1])
+        plans = planned_stages(options, options.here)[1]
+        work(options, plans)
     except UserError as error:
         log.error("error: %s", error)
+        return 2
+    except OSError as error:
+        said = unwritable(error, plans["data"].out.parent)
+        if not said:
+            raise
+        log.error("error: %s", said)
         return 2
     return 0
 
@@ -217,13 +224,9 @@ def _work(planned: Plan, options: argparse.Namespace, corpus_dir: Path) -> int:
     except KeyboardInterrupt:
         return 130
     except BaseException as error:
-        full = disk_full(error, planned.partial)
-        if full:
-            log.error("error: %s: the disk is full (%s); free space, or set NUPTSE_EXP to a folder with more", title, full)
-        elif isinstance(error, UserError):
-            log.error("error: %s: %s", title, error)
-        elif isinstance(error, PermissionError):
-            log.error("error: %s: %s; set NUPTSE_EXP to a folder where you may write", title, error)
+        said = unwritable(error, planned.partial) or (str(error) if isinstance(error, UserError) else "")
+        if said:
+            log.error("error: %s: %s", title, said)
         else:
             traceback.print_exc()
         return 1

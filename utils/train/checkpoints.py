@@ -8,16 +8,15 @@ from typing import Any, Dict, List, Optional
 
 import torch
 
+from utils.core import torch_files
 from utils.core.errors import UserError
-from utils.core.files import atomic_path
 
 KEEP = 2
 
 
 def save(folder: Path, step: int, state: Dict[str, Any]) -> None:
     """Write checkpoint-<step>.pt and remove all but the newest two."""
-    with atomic_path(folder / f"checkpoint-{step:08d}.pt") as temporary:
-        torch.save(state, temporary)
+    torch_files.save(state, folder / f"checkpoint-{step:08d}.pt")
     for old in _all(folder)[:-KEEP]:
         old.unlink()
 

@@ -13,6 +13,7 @@ from lhotse import CutSet
 from torch import Tensor
 from tqdm import tqdm
 
+from utils.core import torch_files
 from utils.core.errors import UserError
 from utils.core.files import write_json, write_jsonl
 from utils.core.memory import Parts, in_parts
@@ -254,7 +255,7 @@ class Trainer:
         wrong = [n for n in range(len(batch.ids)) if not math.isfinite(failure.loss[n].item())]
         path = self.out / f"failed-step-{self.step}.pt"
         kept = {key: getattr(batch, key) for key in ("ids", "x", "lengths", "subwords", "words")}
-        torch.save({**kept, "loss": failure.loss, "head": failure.head, "model": self.model.state_dict()}, path)
+        torch_files.save({**kept, "loss": failure.loss, "head": failure.head, "model": self.model.state_dict()}, path)
         names = ", ".join(batch.ids[n] for n in wrong[:10])
         return UserError(
             f"the {failure.head} loss of {len(wrong)} utterance(s) is not finite at step {self.step}: {names}; the batch and the "
