@@ -24,12 +24,13 @@ from utils.pipeline.contract import Job
 from utils.pipeline.provenance import describe, dirty_stages, real_time_factors, stages_behind
 from utils.rescore.confidence import correct, quality, reliability
 from utils.results import pictures
-from utils.results.measure import Cut, Row, lattice_oracle, measure, oracle_rate, scored
+from utils.results.measure import measure
 from utils.results.records import Record, decoding_rank, links, named_overrides, result_decoding, write
 from utils.results.report import corpus_page
 from utils.results.result_tables import run_table
 from utils.results.store import locked, publish
 from utils.text.listing import listing, percent
+from utils.text.references import Cut, Row, lattice_oracle, oracle_rate, scored
 from utils.text.scoring import Scores, by_speaker, score, spelled
 
 
