@@ -108,6 +108,14 @@ def test_readme_is_short_and_its_chinese_twin_has_the_same_structure():
     assert typed(PAGES[0]) == typed(PAGES[1])
 
 
+def test_chosen_tests_are_there():
+    pages = [*PAGES, ROOT / "CONTRIBUTING.md"]
+    chosen = {found for page in pages for found in re.findall(r"tests/run\.sh (tests/\w+\.py) -k (\w+)", page.read_text("utf-8"))}
+    assert chosen
+    for file, word in chosen:
+        assert re.search(rf"^def test_\w*{word}", (ROOT / file).read_text("utf-8"), re.M), (file, word)
+
+
 def test_readme_names_every_page():
     named = set(re.findall(r"\]\(docs/([\w-]+\.md)\)", PAGES[0].read_text(encoding="utf-8")))
     assert named == {page.name for page in PAGES[2:]} - {"index.md"}
