@@ -19,6 +19,6 @@ def run(job: Job) -> None:
     recogniser = SYSTEMS[job.config.system](job.config.ready, job.device, languages)
     work = [item for split, cuts in splits.items() for item in unfinished(small_batches(cuts), job.out / split)]
     nj = 1 if job.device.startswith("cuda") else job.nj
-    run_all(lambda cuts, path: recognise(recogniser, cuts, job.config.data.normaliser, path), work, nj, "decode")
+    run_all(lambda cuts, path: recognise(recogniser, cuts, job.inputs["data"], path), work, nj, "decode")
     write_hypotheses(job.out, EVALUATION)
     write_json(job.out / "summary.json", {"model_bytes": recogniser.bytes})

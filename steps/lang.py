@@ -8,8 +8,7 @@ from utils.core.files import read_json, write_bytes, write_json, write_lines
 from utils.lang import graphs, lexicon, ngram, units
 from utils.lang.mixture import Mixture
 from utils.pipeline.contract import Job
-from utils.text.normalise import normaliser
-from utils.text.sentences import Text, transcripts
+from utils.text.sentences import Text, transcripts, transcripts_normaliser
 
 
 def run(job: Job) -> None:
@@ -31,7 +30,7 @@ def run(job: Job) -> None:
 def _more_text(job: Job, words: List[str]) -> List[List[str]]:
     """The sentences of `lang.text`, with <unk> for words that are not in `words`."""
     path = job.config.lang.text
-    more = Text([], path, normaliser(job.config.data.normaliser, job.config.data.language), "lang.text")
+    more = Text([], path, transcripts_normaliser(job.inputs["data"]), "lang.text")
     sentences = list(ngram.of_words(more, words))
     if all(word == lexicon.UNKNOWN for sentence in sentences for word in sentence):
         raise UserError(f"lang.text={path} has none of the training text's {len(words)} words; is it of another language?")

@@ -16,8 +16,7 @@ from utils.lang.frequent_words import common_words
 from utils.lang.lexicon import Lexicon, read_lexicon, write_entries
 from utils.lang.spelling import spellings
 from utils.pipeline.contract import Job
-from utils.text.normalise import normaliser
-from utils.text.sentences import held_out_words
+from utils.text.sentences import held_out_words, transcripts_normaliser
 from utils.train import synthesis
 
 
@@ -68,7 +67,7 @@ def _new_words(job: Job, lexicon: Lexicon) -> List[str]:
     """The most frequent words of English that the lexicon lacks, except those of dev and test, which stay out-of-vocabulary."""
     config, data = job.config.synthesis, job.config.data
     held_out = held_out_words(job.inputs["data"])
-    listed = common_words(config.words, lexicon, data.language, normaliser(data.normaliser, data.language))
+    listed = common_words(config.words, lexicon, data.language, transcripts_normaliser(job.inputs["data"]))
     new = [word for word in listed if word not in held_out]
     if config.new and not new:
         raise UserError(f"synthesis.words={config.words}: none of these words is in neither train, dev nor test; raise it")

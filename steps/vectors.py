@@ -42,7 +42,7 @@ def run(job: Job) -> None:
         table["phones"], alphabet = pronunciation(words, spoken)
         write_lines(job.out / "phones.txt", alphabet)
     if config.meaning.source != "none":
-        source = source_config(job.config, job.out / "contexts.safetensors")
+        source = source_config(job.config, job.inputs["data"], job.out / "contexts.safetensors")
         found = meaning(words, transcripts(job.inputs["data"], "train"), source)
         table["meaning"], table["known"] = found.vectors, found.known
         with atomic_path(job.out / "processing.safetensors") as temporary:

@@ -43,6 +43,8 @@ def data_config(module: str, **changes: object) -> SimpleNamespace:
         source="",
         language="en",
         normaliser="basic",
+        conventions=["usual"],
+        segmentation="auto",
         sampling_rate=16000,
         min_duration=0.1,
         max_duration=35.0,

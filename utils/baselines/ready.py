@@ -12,7 +12,7 @@ from utils.decode.pieces import write_piece
 from utils.features.extraction import audio
 from utils.features.whisper import RATE, WINDOW, Placement
 from utils.features.whisper_model import whisper_folder
-from utils.text.normalise import normaliser
+from utils.text.sentences import transcripts_normaliser
 
 MORE_TOKENS = 8  # of a window, in addition to those for its seconds
 
@@ -111,12 +111,17 @@ class PocketSphinx:
 SYSTEMS: Dict[str, Callable[[SimpleNamespace, str, Set[str]], Any]] = {"whisper": Whisper, "pocketsphinx": PocketSphinx}
 
 
-def recognise(recogniser: Any, cuts: Sequence[Any], normaliser_name: str, out: Path) -> None:
-    """Recognise some cuts and write them as a piece (utils/decode/pieces.py); hypotheses pass the normaliser of the corpus."""
+def recognise(recogniser: Any, cuts: Sequence[Any], data: Path, out: Path) -> None:
+    """Recognise some cuts and write them as a piece (utils/decode/pieces.py).
+
+    Args:
+      data: folder of stage 0; hypotheses become words as its transcripts did.
+    """
+    normalisers = {language: transcripts_normaliser(data, language) for language in {c.supervisions[0].language for c in cuts}}
     seconds: Dict[str, float] = {}
     found: List[List[str]] = []
     for cut in cuts:
         language = cut.supervisions[0].language
         text = recogniser.words(audio(cut, RATE, "none")[0], language, seconds)
-        found.append(normaliser(normaliser_name, language)(text).split())
+        found.append(normalisers[language](text).split())
     write_piece(out, cuts, {"beam": found}, seconds)

@@ -32,9 +32,8 @@ from utils.core.files import atomic_path, relative, write_json, write_lines
 from utils.core.parallel import threaded
 from utils.core.splits import SPLITS, UNTRANSCRIBED, cuts_path
 from utils.corpus import audio, channels
+from utils.corpus.wording import Said, in_words
 from utils.text.encoding import spoiled
-from utils.text.normalise import folded, normaliser, normaliser_id
-from utils.text.numbers import doubts
 
 
 @dataclass(frozen=True)
@@ -120,8 +119,9 @@ def write(corpus: Corpus, name: str, config: SimpleNamespace, out: Path, final: 
     """
     _unique(corpus.utterances)
     left_out = list(corpus.left_out)
-    texts = _normalise(corpus.utterances, config, left_out)
-    _doubts(corpus.utterances, log)
+    said = [Said(u.id, u.language, u.text) for u in corpus.utterances]
+    words = in_words(said, config, corpus.first_version, out, log)
+    texts = _usable(corpus.utterances, words.texts, left_out)
     cuts = _cuts([u for u in corpus.utterances if u.id in texts], texts, config, out, final, nj, log, left_out)
     _account(corpus.utterances, left_out, config, out, final, log)
     splits = {split: [cut for _, cut in sorted(cuts[split].items())] for split in SPLITS}
@@ -132,16 +132,14 @@ def write(corpus: Corpus, name: str, config: SimpleNamespace, out: Path, final: 
             raise UserError(f"no utterance in the {split} set of {name}{why}")
     _say_unscored([u for u in corpus.utterances if u.split == "test"], cuts["test"], out, log)
     _write_manifests(splits, out)
-    languages = sorted({u.language for u in corpus.utterances})
-    spoken = {language: [u.text for u in corpus.utterances if u.language == language] for language in languages}
-    first = dict.fromkeys(spoken, corpus.first_version) if corpus.first_version else {}
     counts = {split: _counts(found) for split, found in splits.items()}
     write_json(
         out / "summary.json",
         {
             "name": name,
-            "normaliser": normaliser_id(config.normaliser, spoken, first),
-            "language": "+".join(spoken),
+            "normaliser": words.normaliser,
+            "segmentation": words.segmentation,
+            "language": "+".join(sorted({u.language for u in corpus.utterances})),
             "splits": counts,
             "left_out": sum(not item.by_design for item in left_out),
             "left_out_by_design": sum(item.by_design for item in left_out),
@@ -166,19 +164,18 @@ def _unique(utterances: List[Utterance]) -> None:
         )
 
 
-def _normalise(utterances: List[Utterance], config: SimpleNamespace, left_out: List[LeftOut]) -> Dict[str, str]:
-    functions = {language: normaliser(config.normaliser, language) for language in {u.language for u in utterances}}
-    texts = {}
+def _usable(utterances: List[Utterance], texts: Dict[str, str], left_out: List[LeftOut]) -> Dict[str, str]:
+    """The texts of the utterances that have one; the others are added to `left_out`."""
+    usable = {}
     for u in utterances:
-        text = functions[u.language](u.text)
         reason = spoiled(u.text)
         if reason:
             left_out.append(LeftOut(u.id, u.split, reason))
-        elif text or u.split == "test":  # nothing said is a test too: what is recognised there is inserted
-            texts[u.id] = text
+        elif texts[u.id] or u.split == "test":  # nothing said is a test too: what is recognised there is inserted
+            usable[u.id] = texts[u.id]
         else:
             left_out.append(LeftOut(u.id, u.split, "no text" if not u.text.strip() else f"no word in the text {u.text!r}"))
-    return texts
+    return usable
 
 
 def _say_unscored(utterances: List[Utterance], cuts: Dict[str, MonoCut], out: Path, log: logging.Logger) -> None:
@@ -197,24 +194,6 @@ def _say_unscored(utterances: List[Utterance], cuts: Dict[str, MonoCut], out: Pa
         )
     if len(silent) == len(cuts):
         log.warning("test has no word in any transcript, so it will have no error rate")
-
-
-def _doubts(utterances: List[Utterance], log: logging.Logger) -> None:
-    """Say which numbers no rule of the language tells how to read, with an utterance of each kind."""
-    found: Dict[Tuple[str, str], List[Tuple[str, str]]] = defaultdict(list)
-    for u in utterances:
-        for doubt in doubts(folded(u.text), u.language):
-            found[u.language, doubt.kind].append((u.id, doubt.piece))
-    for (language, kind), pieces in sorted(found.items()):
-        name, piece = pieces[0]
-        log.warning(
-            "%d numbers of the language %s are read without a rule (%s), such as '%s' in %s; write them out if said otherwise",
-            len(pieces),
-            language,
-            kind,
-            piece,
-            name,
-        )
 
 
 def _cuts(

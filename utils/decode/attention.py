@@ -13,7 +13,7 @@ from utils.core.errors import UserError
 from utils.features.whisper import RATE, WINDOW, Placement, load_whisper, mel_extractor, mel_windows
 from utils.features.whisper_model import whisper_folder
 from utils.pipeline.config import made_with
-from utils.text.normalise import normaliser
+from utils.text.sentences import transcripts_normaliser
 from utils.train.dataset import read_cuts
 
 LONGEST = 440  # tokens of a hypothesis that are scored; the decoder has 448 positions
@@ -42,7 +42,7 @@ class AttentionDecoder:
         if not (self.folder / "tokenizer.json").is_file():
             raise UserError(f"features.model={self.folder} has no tokenizer.json, which its decoder (rescore.attention) needs")
         self.cuts = {cut.id: cut for split in splits for cut in read_cuts(features, split)}
-        self.normaliser = made_with(data).data.normaliser
+        self.data = data
         self.model: Any = None
         self.tokenizers: Dict[str, Any] = {}
         self.quiet = np.zeros((0, 0), np.float32)
@@ -89,7 +89,7 @@ class AttentionDecoder:
 
     def _search(self, utterances: Sequence[str], language: str, length: int, beam: int) -> Dict[str, List[List[str]]]:
         """`propose` for utterances of one language, with lengths that round up to `length` frames."""
-        tokenizer, normalise = self._tokenizer(language, utterances[0]), normaliser(self.normaliser, language)
+        tokenizer, normalise = self._tokenizer(language, utterances[0]), transcripts_normaliser(self.data, language)
         if not len(self.quiet):
             (silence,) = mel_windows(np.zeros(WINDOW * RATE // 100, np.float32), mel_extractor(self.model.n_mels))
             self.quiet = np.array(self.model.encode(self._stored(silence[None]), to_cpu=True))[0].astype(np.float32)

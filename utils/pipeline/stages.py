@@ -83,7 +83,7 @@ GMM = (
 # fmt: on
 BY_NAME: Dict[str, Stage] = {stage.name: stage for stage in STAGES}
 # Keys that are younger than their stages, with the values that change nothing: not hashed, so that finished outputs are kept.
-YOUNGER: Dict[str, Any] = {"decode.first_pass_lm_order": 0}
+YOUNGER: Dict[str, Any] = {"decode.first_pass_lm_order": 0, "data.conventions": ["usual"], "data.segmentation": "auto"}
 
 
 def _system(own: Iterable[Stage], shared: Iterable[str] = ("data", "lang", "score")) -> Dict[str, Stage]:

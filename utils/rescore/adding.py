@@ -16,8 +16,7 @@ from utils.lang.units import cmudict, pronounce
 from utils.nn.model import AcousticModel
 from utils.pipeline.config import made_with
 from utils.rescore.recordings import of_recordings
-from utils.text.normalise import normaliser
-from utils.text.sentences import transcripts
+from utils.text.sentences import transcripts, transcripts_normaliser
 from utils.train.models import composed_table, trained_model
 from utils.vectors.composer import Composer
 from utils.vectors.meaning import source_config
@@ -38,11 +37,11 @@ class Adding:
         self.composer: Optional[Composer] = None
         self.known = torch.zeros(0, 1)  # (V, dim), the word head's vectors of the model's words
         if self.model.word is not None and isinstance(self.model.word.words, WordVectors):
-            source = source_config(made_with(folders["vectors"]))
+            source = source_config(made_with(folders["vectors"]), folders["data"])
             self.composer = Composer(self.model.word.words, folders["vectors"], source, self._sentences)
             self.known, _ = composed_table(self.model, len(self.lexicon.words), "cpu")
         self.data = made_with(folders["lang"]).data
-        self.normalise = normaliser(self.data.normaliser, self.data.language)
+        self.normalise = transcripts_normaliser(folders["data"])
         if self.lexicon.of_phones or (self.composer is not None and "phones" in self.composer.alphabets):
             cmudict()  # read now, so that the time of adding words doesn't include it
 

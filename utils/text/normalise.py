@@ -5,60 +5,77 @@ different normalisers are not comparable. Raise the version of a language whenev
 version that gives its words, so that its results stay comparable: version 2 reads more kinds of numbers and symbols, and texts of
 plain words are those of version 1.
 
-`basic`: Unicode NFC, lower case, numbers read aloud (numbers.py), everything that is neither a letter nor an apostrophe
-inside a word becomes a space. Hyphens separate words; apostrophes do not ("l'heure", "don't"). Spanish, French and Italian keep
-their accents; Russian writes ё as е, as most of its texts do. Chinese words keep their segmentation.
+`basic`: what is not said is left out (conventions.py), letters take their usual form (letters.py) and are small, numbers are
+read aloud (numbers.py), and everything that is neither a letter nor an apostrophe inside a word becomes a space. Hyphens separate
+words; apostrophes do not ("l'heure", "don't"). Spanish, French and Italian keep their accents; Russian writes ё as е, as most of
+its texts do. Chinese words keep their segmentation, and Latin letters beside them are words of their own.
 """
 
 import re
 import unicodedata
-from typing import Callable, Dict, Iterable, Mapping
+from typing import Callable, Dict, Iterable, Mapping, Sequence
 
 from utils.core.allowed import nearest
 from utils.core.errors import UserError
+from utils.text.conventions import USUAL, Conventions
+from utils.text.letters import apart, of_word, usual_form
 from utils.text.numbers import read_numbers
 
 NAMES = ("basic",)
 VERSIONS: Dict[str, int] = {"de": 1, "en": 2, "es": 2, "fr": 2, "he": 2, "it": 2, "nl": 1, "pt": 1, "ru": 2, "zh": 2}
 
 _AND = {"de": "und", "en": "and", "es": "y", "fr": "et", "it": "e", "nl": "en", "pt": "e", "ru": "и"}
-_APOSTROPHES = dict.fromkeys(map(ord, "’‘ʼ＇`´"), "'")
+_APOSTROPHES = dict.fromkeys(map(ord, "’‘ʼ＇`´ʻʽ‛′՚ꞌ׳"), "'")
 _LATIN_TWINS = str.maketrans("aeopcyxkmt", "аеорсухкмт")  # Latin letters typed for Cyrillic ones that look the same
 _CYRILLIC = re.compile("[а-я]")
 
 
-def normaliser(name: str, language: str) -> Callable[[str], str]:
+def normaliser(name: str, language: str, conventions: Sequence[str] = (USUAL,)) -> Callable[[str], str]:
     """The function that normalises text of one language.
 
     Args:
       name: one of NAMES.
       language: ISO 639-1.
+      conventions: what transcripts have besides words, see conventions.py.
     Raises:
-      UserError: unknown name or language.
+      UserError: unknown name, language or convention.
     """
     _check(name, [language])
+    leave_out = Conventions(conventions).apply
 
     def normalise(text: str) -> str:
-        return _basic(text, language)
+        return _basic(leave_out(text), language)
 
     return normalise
 
 
-def normaliser_id(name: str, texts: Mapping[str, Iterable[str]], first: Mapping[str, int] = {}) -> str:
+def normaliser_id(
+    name: str, texts: Mapping[str, Iterable[str]], first: Mapping[str, int] = {}, conventions: Sequence[str] = (USUAL,)
+) -> str:
     """The name of a normaliser in results: `basic-en-2`; of several languages `basic-en-2+fr-1`.
 
     Args:
       texts: language -> a corpus's texts as published. Where they are plain words, the version is 1.
       first: language -> the first version that is known to give a corpus's words.
+      conventions: as for `normaliser`.
     """
     _check(name, texts)
-    newest = {language: 1 if all(map(_plain_words, found)) else VERSIONS[language] for language, found in texts.items()}
+    leave_out = Conventions(conventions).apply
+
+    def plain(text: str, language: str) -> bool:
+        return (
+            _plain_words(text)
+            and leave_out(text) == text
+            and apart(usual_form(text, language)) == unicodedata.normalize("NFC", text)
+        )
+
+    newest = {x: 1 if all(plain(text, x) for text in found) else VERSIONS[x] for x, found in texts.items()}
     return f"{name}-" + "+".join(f"{language}-{first.get(language, version)}" for language, version in newest.items())
 
 
-def folded(text: str) -> str:
-    """Text in the letters of transcripts: Unicode NFC, one form of apostrophe, small letters."""
-    return unicodedata.normalize("NFC", text).translate(_APOSTROPHES).lower()
+def folded(text: str, language: str = "") -> str:
+    """Text in the letters of transcripts: Unicode NFC, one form of each letter and of the apostrophe, small letters."""
+    return usual_form(text, language).translate(_APOSTROPHES).lower()
 
 
 def _plain_words(text: str) -> bool:
@@ -79,15 +96,10 @@ def _check(name: str, languages: Iterable[str]) -> None:
 
 
 def _basic(text: str, language: str) -> str:
-    text = folded(text)
-    text = read_numbers(text, language).replace("&", f" {_AND.get(language, ' ')} ")
-    words = "".join(c if _in_word(text, i) else " " for i, c in enumerate(text)).split()
+    text = folded(text, language)
+    text = apart(read_numbers(text, language).replace("&", f" {_AND.get(language, ' ')} "))
+    words = "".join(c if of_word(text, i) else " " for i, c in enumerate(text)).split()
+    words = [w for w in words if w.isascii() or any(unicodedata.category(c) in ("Lo", "Ll", "Lt", "Lu") for c in w)]
     if language == "ru":
         words = [w.translate(_LATIN_TWINS) if _CYRILLIC.search(w) else w for w in (w.replace("ё", "е") for w in words)]
     return " ".join(words)
-
-
-def _in_word(text: str, i: int) -> bool:
-    if text[i] == "'":
-        return 0 < i < len(text) - 1 and text[i - 1].isalpha() and text[i + 1].isalpha()
-    return unicodedata.category(text[i])[0] in "LM"

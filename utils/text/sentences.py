@@ -7,8 +7,13 @@ from typing import Callable, Iterator, List, Sequence, Set
 from lhotse import CutSet
 
 from utils.core.errors import UserError
+from utils.core.files import read_json
 from utils.core.splits import EVALUATION, cuts_path
+from utils.pipeline.config import made_with
+from utils.text.conventions import USUAL
 from utils.text.encoding import SAMPLE, refusal, wide
+from utils.text.normalise import normaliser
+from utils.text.segmentation import CHARACTERS, characters
 
 SEEN = 1 << 26  # bytes of a file that isn't UTF-8 in which the broken lines are counted
 
@@ -16,6 +21,14 @@ SEEN = 1 << 26  # bytes of a file that isn't UTF-8 in which the broken lines are
 def transcripts(data: Path, split: str) -> List[List[str]]:
     """The words of every utterance of a split, in order; data: folder of stage 0."""
     return [cut.supervisions[0].text.split() for cut in CutSet.from_file(cuts_path(data, split))]
+
+
+def transcripts_normaliser(data: Path, language: str = "") -> Callable[[str], str]:
+    """What makes other text like the transcripts of a stage 0; data: its folder; language: that of the corpus unless given."""
+    made = made_with(data).data
+    by_characters = read_json(data / "summary.json").get("segmentation") == CHARACTERS
+    function = normaliser(made.normaliser, language or made.language, getattr(made, "conventions", (USUAL,)))
+    return (lambda text: characters(function(text))) if by_characters else function
 
 
 def held_out_words(data: Path) -> Set[str]:

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 
 from utils.core.errors import UserError
-from utils.text.normalise import normaliser
-from utils.text.sentences import Text
+from utils.text.sentences import Text, transcripts_normaliser
 from utils.vectors.contexts import context_vectors
 from utils.vectors.embedding_table import folder_licence, open_embedding_table
 from utils.vectors.processing import Processing
@@ -59,15 +58,15 @@ def meaning(words: Sequence[str], sentences: Sequence[List[str]], config: Simple
     return Meaning(processing.of(found.vectors, found.known), torch.from_numpy(found.known), processing, found.licence)
 
 
-def source_config(config: SimpleNamespace, kept: Optional[Path] = None) -> SimpleNamespace:
+def source_config(config: SimpleNamespace, data: Path, kept: Optional[Path] = None) -> SimpleNamespace:
     """The group `vectors.meaning`, with `normalise` (makes a line of text like the transcripts) and `kept`.
 
     Args:
       config: the whole configuration of the stage.
+      data: folder of stage 0.
       kept: file that an interrupted run resumes from.
     """
-    normalise = normaliser(config.data.normaliser, config.data.language)
-    return SimpleNamespace(**vars(config.vectors.meaning), normalise=normalise, kept=kept)
+    return SimpleNamespace(**vars(config.vectors.meaning), normalise=transcripts_normaliser(data), kept=kept)
 
 
 def stored_vectors(source: str, words: Sequence[str], path: str) -> SourceVectors:

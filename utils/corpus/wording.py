@@ -1,0 +1,123 @@
+"""The transcripts of a corpus as words, and an account of what that took: pieces that are not said, numbers without a rule, text
+without blanks between words.
+"""
+
+import logging
+import unicodedata
+from collections import Counter, defaultdict
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Dict, List, NamedTuple, Sequence, Tuple
+
+from utils.core.errors import printable
+from utils.core.files import write_lines
+from utils.text.conventions import Conventions
+from utils.text.normalise import folded, normaliser, normaliser_id
+from utils.text.numbers import doubts
+from utils.text.segmentation import AUTO, BLANKS, CHARACTERS, characters, unsegmented
+
+DROPPED = "dropped.tsv"
+SHOWN = 5  # pieces of a kind in the log
+_READ = "%‰°℃℉№−+"  # beside numbers
+
+
+class Said(NamedTuple):
+    """A transcript as published."""
+
+    id: str
+    language: str
+    text: str
+
+
+class Words(NamedTuple):
+    """Normalised transcripts by id, and how they were made."""
+
+    texts: Dict[str, str]
+    normaliser: str
+    segmentation: str  # blanks or characters
+
+
+def in_words(said: Sequence[Said], config: SimpleNamespace, first_version: int, out: Path, log: logging.Logger) -> Words:
+    """Normalise transcripts; write dropped.tsv where something was left out of them, and log what a user should look at.
+
+    Args:
+      config: the keys below `data`.
+      first_version: the first version of the normaliser that is known to give these words; 0: find it.
+      out: where dropped.tsv goes.
+    Raises:
+      UserError: an unknown normaliser, language or convention.
+    """
+    languages = sorted({s.language for s in said})
+    functions = {language: normaliser(config.normaliser, language, config.conventions) for language in languages}
+    texts = {s.id: functions[s.language](s.text) for s in said}
+    _say_doubts(_say_dropped(said, config.conventions, out, log), log)
+    segmentation = config.segmentation
+    if segmentation == AUTO:
+        segmentation = CHARACTERS if unsegmented(texts.values()) else BLANKS
+        if segmentation == CHARACTERS:
+            log.warning(
+                "the text has no blanks between words, so every character is a word (data.segmentation=characters). To have "
+                "words, segment it first, a blank between words; if its words are as long as that, set data.segmentation=blanks"
+            )
+    if segmentation == CHARACTERS:
+        texts = {name: characters(text) for name, text in texts.items()}
+    published = {language: [s.text for s in said if s.language == language] for language in languages}
+    first = dict.fromkeys(languages, first_version) if first_version else {}
+    return Words(texts, normaliser_id(config.normaliser, published, first, config.conventions), segmentation)
+
+
+def _say_dropped(said: Sequence[Said], chosen: Sequence[str], out: Path, log: logging.Logger) -> List[Said]:
+    """List what conventions leave out, and symbols that no word has; returns the transcripts without what is left out."""
+    apply = Conventions(chosen).apply
+    left: List[Said] = []
+    first: Dict[Tuple[str, str], str] = {}
+    counts: Counter = Counter()
+    for s in said:
+        found: Counter = Counter()
+        text = apply(s.text, found)
+        found.update(("symbols", c) for c in text if _unsaid(c))
+        for piece in found:
+            first.setdefault(piece, s.id)
+        counts += found
+        left.append(s._replace(text=text))
+    kinds: Dict[str, List[Tuple[str, int]]] = defaultdict(list)
+    for (kind, piece), count in sorted(counts.items(), key=lambda item: (item[0][0], -item[1], item[0][1])):
+        kinds[kind].append((_one_line(piece), count))
+    if kinds:
+        rows = [(kind, piece, str(n), first[key]) for key, n in counts.items() for kind, piece in [key]]
+        write_lines(out / DROPPED, sorted("\t".join(_one_line(field) for field in row) for row in rows))
+        log.info("transcripts without what is not said (data.conventions), listed in %s:", DROPPED)
+    for kind, pieces in kinds.items():
+        shown = ", ".join(f"{piece} {count}" for piece, count in pieces[:SHOWN])
+        log.info("  %s: %d, %s%s", kind, sum(n for _, n in pieces), shown, " ..." * (len(pieces) > SHOWN))
+    return left
+
+
+def _say_doubts(said: Sequence[Said], log: logging.Logger) -> None:
+    """Say which numbers no rule of the language tells how to read, with an utterance of each kind."""
+    found: Dict[Tuple[str, str], List[Tuple[str, str]]] = defaultdict(list)
+    for s in said:
+        for doubt in doubts(folded(s.text, s.language), s.language):
+            found[s.language, doubt.kind].append((s.id, doubt.piece))
+    for (language, kind), pieces in sorted(found.items()):
+        name, piece = pieces[0]
+        log.warning(
+            "%d numbers of the language %s are read without a rule (%s), such as '%s' in %s; write them out if said otherwise",
+            len(pieces),
+            language,
+            kind,
+            piece,
+            name,
+        )
+
+
+def _unsaid(c: str) -> bool:
+    """Whether a character is a symbol that no rule reads aloud."""
+    if c.isalnum() or c.isspace() or c in _READ:
+        return False
+    category = unicodedata.category(c)
+    return category in ("Sm", "So", "Co", "Cn") or c in "@#*"
+
+
+def _one_line(text: str) -> str:
+    return printable(" ".join(text.split()))

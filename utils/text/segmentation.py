@@ -1,0 +1,32 @@
+"""Text of scripts without blanks between words: whether it was segmented into words, and its characters where it was not."""
+
+import re
+from typing import Iterable
+
+from utils.text.letters import UNSPACED
+
+BLANKS, CHARACTERS, AUTO = "blanks", "characters", "auto"
+LONGEST = 2.5  # characters a word, on average: segmented Chinese and Japanese have 1.5 to 2.2
+LONGEST_OF_ALPHABETS = 6.0  # the same for scripts with letters: segmented Thai, Khmer, Lao and Burmese have 3 to 4
+_MARKS = "\u0e31\u0e33-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb3-\u0ebc\u0ec8-\u0ece\u102b-\u103e\u1056-\u1059\u17b4-\u17d3\u3099\u309a"
+_STACKED = "[\u1039\u17d2]."  # a consonant below the one before it
+_CHARACTER = re.compile(f"[{UNSPACED}](?:{_STACKED}|[{_MARKS}])*|[^\\s{UNSPACED}]+")
+_RUN = re.compile(f"[{UNSPACED}]+")
+
+
+def characters(text: str) -> str:
+    """Normalised text with every character of a script without blanks as a word, marks on their letter; other words whole."""
+    return " ".join(_CHARACTER.findall(text))
+
+
+def unsegmented(texts: Iterable[str]) -> bool:
+    """Whether normalised texts have no blanks between words: their runs of such scripts are longer than words are."""
+    words = length = alphabets = 0
+    for text in texts:
+        for run in _RUN.findall(text):
+            found = _CHARACTER.findall(run)
+            words += 1
+            length += len(found)
+            alphabets += sum(c[0] < "\u3000" for c in found)
+    limit = LONGEST_OF_ALPHABETS if 2 * alphabets > length else LONGEST
+    return words > 0 and length > limit * words
