@@ -42,7 +42,7 @@ LETTERS = {
         "क्\u200dष र\u0941\u200d\u092a \u200dक": "क्\u200dष र\u0941\u200dप क",
         "Vie\u0323\u0302t": "việt",
     },
-    "ru": {"боль\u00adшо\u0301й ё": "большой е"},
+    "ru": {"боль\u00adшо\u0301й ё": "большой е", "Т: зaмóк": "замок", "да\u0336": "да"},
     "he": {'דו"ח רמטכ״ל כֹּל ז׳קט': "דוח רמטכל כל ז'קט"},
     "zh": {"请打开Bluetooth吧": "请打开 bluetooth 吧", "⼈工": "人工"},
 }
@@ -80,7 +80,8 @@ def _words(tmp_path, texts, language="en", **changes):
 def test_what_is_dropped_is_listed_with_counts_and_version(tmp_path, caplog):
     caplog.set_level(logging.INFO)
     found = _words(tmp_path, ["<UNK> one", "two <UNK> [door\tslams] ♫", "B: three \ue000"])
-    assert list(found.texts.values()) == ["one", "two", "three"] and found.normaliser == "basic-en-2"
+    assert list(found.texts.values()) == ["one", "two", "three"] and found.shortened == {"u0", "u1", "u2"}
+    assert found.normaliser == "basic-en-2"
     rows = [line.split("\t") for line in (tmp_path / "dropped.tsv").read_text(encoding="utf-8").splitlines()]
     assert rows == [
         ["brackets", "[door slams]", "1", "u1"],

@@ -32,7 +32,7 @@ from utils.core.files import atomic_path, relative, write_json, write_lines
 from utils.core.parallel import threaded
 from utils.core.splits import SPLITS, UNTRANSCRIBED, cuts_path
 from utils.corpus import audio, channels
-from utils.corpus.wording import Said, in_words
+from utils.corpus.wording import Said, Words, in_words
 from utils.text.encoding import spoiled
 
 
@@ -121,7 +121,7 @@ def write(corpus: Corpus, name: str, config: SimpleNamespace, out: Path, final: 
     left_out = list(corpus.left_out)
     said = [Said(u.id, u.language, u.text) for u in corpus.utterances]
     words = in_words(said, config, corpus.first_version, out, log)
-    texts = _usable(corpus.utterances, words.texts, left_out)
+    texts = _usable(corpus.utterances, words, left_out)
     cuts = _cuts([u for u in corpus.utterances if u.id in texts], texts, config, out, final, nj, log, left_out)
     _account(corpus.utterances, left_out, config, out, final, log)
     splits = {split: [cut for _, cut in sorted(cuts[split].items())] for split in SPLITS}
@@ -164,17 +164,18 @@ def _unique(utterances: List[Utterance]) -> None:
         )
 
 
-def _usable(utterances: List[Utterance], texts: Dict[str, str], left_out: List[LeftOut]) -> Dict[str, str]:
+def _usable(utterances: List[Utterance], words: Words, left_out: List[LeftOut]) -> Dict[str, str]:
     """The texts of the utterances that have one; the others are added to `left_out`."""
     usable = {}
     for u in utterances:
         reason = spoiled(u.text)
         if reason:
             left_out.append(LeftOut(u.id, u.split, reason))
-        elif texts[u.id] or u.split == "test":  # nothing said is a test too: what is recognised there is inserted
-            usable[u.id] = texts[u.id]
+        elif words.texts[u.id] or u.split == "test":  # nothing said is a test too: what is recognised there is inserted
+            usable[u.id] = words.texts[u.id]
         else:
-            left_out.append(LeftOut(u.id, u.split, "no text" if not u.text.strip() else f"no word in the text {u.text!r}"))
+            reason = "no text" if not u.text.strip() else f"no word in the text {u.text!r}"
+            left_out.append(LeftOut(u.id, u.split, reason, by_design=u.id in words.shortened))  # nothing but [noise]: no defect
     return usable
 
 

@@ -7,7 +7,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Dict, List, NamedTuple, Sequence, Tuple
+from typing import Dict, List, NamedTuple, Sequence, Set, Tuple
 
 from utils.core.errors import printable
 from utils.core.files import write_lines
@@ -35,6 +35,7 @@ class Words(NamedTuple):
     texts: Dict[str, str]
     normaliser: str
     segmentation: str  # blanks or characters
+    shortened: Set[str]  # ids of transcripts of which conventions left something out
 
 
 def in_words(said: Sequence[Said], config: SimpleNamespace, first_version: int, out: Path, log: logging.Logger) -> Words:
@@ -50,7 +51,8 @@ def in_words(said: Sequence[Said], config: SimpleNamespace, first_version: int, 
     languages = sorted({s.language for s in said})
     functions = {language: normaliser(config.normaliser, language, config.conventions) for language in languages}
     texts = {s.id: functions[s.language](s.text) for s in said}
-    _say_doubts(_say_dropped(said, config.conventions, out, log), log)
+    left = _say_dropped(said, config.conventions, out, log)
+    _say_doubts(left, log)
     segmentation = config.segmentation
     if segmentation == AUTO:
         segmentation = CHARACTERS if unsegmented(texts.values()) else BLANKS
@@ -63,7 +65,8 @@ def in_words(said: Sequence[Said], config: SimpleNamespace, first_version: int, 
         texts = {name: characters(text) for name, text in texts.items()}
     published = {language: [s.text for s in said if s.language == language] for language in languages}
     first = dict.fromkeys(languages, first_version) if first_version else {}
-    return Words(texts, normaliser_id(config.normaliser, published, first, config.conventions), segmentation)
+    shortened = {s.id for s, rest in zip(said, left) if s != rest}
+    return Words(texts, normaliser_id(config.normaliser, published, first, config.conventions), segmentation, shortened)
 
 
 def _say_dropped(said: Sequence[Said], chosen: Sequence[str], out: Path, log: logging.Logger) -> List[Said]:

@@ -46,8 +46,9 @@ TABLE: Dict[str, Convention] = {
         "who speaks, at the beginning: `A:` `SPEAKER_01:` `Interviewer:`",
         [
             (
-                r"^\s*(?:[A-Z]{1,2}\d{0,2}|(?i:agent|caller|client|customer|doctor|host|guest|interviewe[er]|moderator|operator|"
-                r"patient|participant|speaker|spk|user)(?:[ _-]?(?:\d{1,3}|[A-Za-z]))?)\s?(?::(?=\s)|：)\s*",
+                r"^\s*(?:[A-ZА-ЯЁ]{1,2}\d{0,2}|(?i:agent|caller|client|customer|doctor|host|guest|interviewe[er]|moderator|operator|"
+                r"patient|participant|speaker|spk|user|sprecher|locuteur|hablante|спикер|דובר|说话人)"
+                r"(?:[ _-]?(?:\d{1,3}|[A-Za-z]))?)\s?(?::(?=\s)|：)\s*",
                 "",
             )
         ],

@@ -18,7 +18,7 @@ _STRESS = re.compile("(?<=[\u0400-\u052f])[\u0300\u0301]")  # what NFC leaves on
 _NO_LETTERS = re.compile(
     "[\u02b9\u02ba\u02c6-\u02d1\u02ec\u02ee\u0640]"
 )  # by category letters: primes, stress and length, tatweel
-_NO_MARKS = re.compile("[\u034f\u180b-\u180d\ufe00-\ufe0f\U000e0100-\U000e01ef]")  # variants of a character, not marks on it
+_NO_MARKS = re.compile("[\u0335-\u0338\u034f\u180b-\u180d\ufe00-\ufe0f\U000e0100-\U000e01ef]")  # strokes, variants of a character
 # Their compatibility forms are not how they are written: Thai, Lao, Tibetan, single Korean letters. Numbers have º.
 _AS_THEY_ARE = re.compile("[\u0e00-\u0fff\u3131-\u318e\u00aa\u00ba]")
 

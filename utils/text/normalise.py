@@ -26,7 +26,7 @@ VERSIONS: Dict[str, int] = {"de": 1, "en": 2, "es": 2, "fr": 2, "he": 2, "it": 2
 
 _AND = {"de": "und", "en": "and", "es": "y", "fr": "et", "it": "e", "nl": "en", "pt": "e", "ru": "и"}
 _APOSTROPHES = dict.fromkeys(map(ord, "’‘ʼ＇`´ʻʽ‛′՚ꞌ׳"), "'")
-_LATIN_TWINS = str.maketrans("aeopcyxkmt", "аеорсухкмт")  # Latin letters typed for Cyrillic ones that look the same
+_LATIN_TWINS = str.maketrans("aeopcyxkmtáéóý", "аеорсухкмтаеоу")  # Latin letters typed for Cyrillic ones that look the same
 _CYRILLIC = re.compile("[а-я]")
 
 
