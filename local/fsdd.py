@@ -11,6 +11,7 @@ import logging
 import random
 import re
 from collections import defaultdict
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Dict, List, Tuple
@@ -22,6 +23,7 @@ from utils.core import download
 from utils.core.errors import UserError
 from utils.core.parallel import threaded
 from utils.corpus import audio
+from utils.corpus.decoding import Copies
 from utils.corpus.manifests import Corpus, LeftOut, Utterance, options
 
 VERSION = "1.0.10"
@@ -87,7 +89,7 @@ def _connected(waves: List[Path], chosen: Dict, language: str, out: Path, nj: in
             f"data.options.dev={chosen['dev']} and test={chosen['test']} must be different speakers of "
             f"{', '.join(sorted(by_speaker))}"
         )
-    loaded = dict(zip(waves, threaded(_load, waves, nj, "reading")))
+    loaded = dict(zip(waves, threaded(partial(_load, copies=Copies(out / "audio")), waves, nj, "reading")))
     left_out = [
         LeftOut(wave.stem, held_out.get(_parts(wave)[1], "train"), problem) for wave, (_, problem) in loaded.items() if problem
     ]
@@ -120,11 +122,11 @@ def _sequences(waves: List[Path], lengths: List[int], rng: random.Random) -> Lis
     return out
 
 
-def _load(wave: Path) -> Tuple[np.ndarray, str]:
+def _load(wave: Path, copies: Copies) -> Tuple[np.ndarray, str]:
     """(T,) int16 samples, and what is wrong with them."""
-    found = audio.check(wave, [(0.0, None)])
+    found = audio.check(wave, [(0.0, None)], copies)
     problem = found.problems[0] or ("" if found.rate == RATE else f"{found.rate} Hz instead of {RATE}: {wave}")
-    return (np.zeros(0, dtype=np.int16), problem) if problem else (soundfile.read(str(wave), dtype="int16")[0], "")
+    return (np.zeros(0, dtype=np.int16), problem) if problem else (soundfile.read(str(found.path), dtype="int16")[0], "")
 
 
 def _join(pieces: List[np.ndarray], gap: float) -> np.ndarray:

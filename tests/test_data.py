@@ -31,6 +31,7 @@ from utils.core.errors import UserError
 from utils.core.files import ROOT, read_json
 from utils.core.splits import SPLITS, untranscribed
 from utils.corpus import audio, kaldi, manifests
+from utils.corpus.decoding import Copies
 from utils.pipeline import config, stages
 
 LOG = logging.getLogger("nuptse.data")
@@ -307,7 +308,7 @@ def damage(source: Path, kind: str) -> str:
     elif kind == "not audio":
         wav.write_text("hello, this is text\n" * 50)
     elif kind == "stereo":
-        soundfile.write(str(wav), np.stack([samples, samples], 1), rate)
+        soundfile.write(str(wav), np.stack([samples, samples[::-1]], 1), rate)
     elif kind == "silent":
         soundfile.write(str(wav), np.zeros_like(samples), rate)
     elif kind == "no samples":
@@ -676,4 +677,4 @@ def test_checks_find_a_short_flac(speech, tmp_path):
     samples, rate = soundfile.read(str(speech["conf-adminmenu"].audio))
     soundfile.write(str(tmp_path / "a.flac"), samples, rate)
     (tmp_path / "a.flac").write_bytes((tmp_path / "a.flac").read_bytes()[:-20000])
-    assert audio.check(tmp_path / "a.flac", [(0.0, None)]).problems[0]
+    assert audio.check(tmp_path / "a.flac", [(0.0, None)], Copies(tmp_path)).problems[0]

@@ -31,7 +31,8 @@ from utils.core.errors import UserError, printable
 from utils.core.files import atomic_path, relative, write_json, write_lines
 from utils.core.parallel import threaded
 from utils.core.splits import SPLITS, UNTRANSCRIBED, cuts_path
-from utils.corpus import audio, channels
+from utils.corpus import audio, channels, doubtful
+from utils.corpus.decoding import Copies
 from utils.corpus.wording import Said, Words, in_words
 from utils.text.encoding import spoiled
 
@@ -219,28 +220,32 @@ def _cuts(
 
     def look(item: Any) -> audio.Checked:
         (_, path, channel), spoken = item
-        return audio.check(path, [(u.start, u.end) for u in spoken], channel)
+        return audio.check(path, [(u.start, u.end) for u in spoken], copies, channel)
+
+    copies = Copies(out / "audio")
+    used: List[doubtful.Spoken] = []
+    doubted: Dict[str, List[doubtful.Doubt]] = {}
 
     cuts: Dict[str, Dict[str, MonoCut]] = {split: {} for split in SPLITS}
     rates: Counter = Counter()
     checked = list(zip(files.items(), threaded(look, files.items(), nj, "audio")))
     shared = channels.shared(
         [
-            channels.Use(u.id, recording_id, texts[u.id], path, channel or 0, u.start, u.end)
-            for ((recording_id, path, channel), spoken), found in checked
+            channels.Use(u.id, recording_id, texts[u.id], found.path, channel or 0, u.start, u.end)
+            for ((recording_id, _, channel), spoken), found in checked
             if found.channels > 1
             for u in spoken
         ],
         log,
     )
     clipped: List[str] = []
-    for ((recording_id, path, _), spoken), found in checked:
+    for ((recording_id, _, _), spoken), found in checked:
         recording = None
-        for u, problem in zip(spoken, found.problems):
-            problem = problem or shared.get(u.id)
+        for u, span in zip(spoken, found.spans):
+            problem = span.problem or shared.get(u.id)
             if problem is None and recording is None:
                 rates[found.rate] += 1
-                recording = _recording(recording_id, path, found, config.sampling_rate, out, final)
+                recording = _recording(recording_id, found, config.sampling_rate, out, final)
             cut = None if problem else _cut(u, texts[u.id], recording)
             if cut and not config.min_duration <= cut.duration <= config.max_duration:
                 problem = (
@@ -249,10 +254,15 @@ def _cuts(
                 )
             if problem:
                 left_out.append(LeftOut(u.id, u.split, problem))
-            else:
+            elif cut:
                 cuts[u.split][u.id] = cut
+                used.append(doubtful.Spoken(u.id, u.split, u.language, texts[u.id], cut.duration, span.digest))
+                doubted[u.id] = list(span.doubts)
                 if u.start < 0 or u.end is not None and u.end > (found.samples + 1) / found.rate:
                     clipped.append(u.id)
+    for name, more in doubtful.of_corpus(used).items():
+        doubted[name] += more
+    doubtful.report(doubted, used, out, final, log)
     if clipped:
         log.info(
             "%d segments begin before or end after their recording by up to %g s and are cut there: %s",
@@ -266,9 +276,8 @@ def _cuts(
     return cuts
 
 
-def _recording(name: str, path: Path, found: audio.Checked, rate: int, out: Path, final: Path) -> Recording:
-    if out in path.parents:
-        path = final / path.relative_to(out)
+def _recording(name: str, found: audio.Checked, rate: int, out: Path, final: Path) -> Recording:
+    path = final / found.path.relative_to(out) if out in found.path.parents else found.path
     source = AudioSource("file", list(range(found.channels)), relative(path))
     recording = Recording(name, [source], found.rate, found.samples, found.samples / found.rate)
     return recording if found.rate == rate else recording.resample(rate)

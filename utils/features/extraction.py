@@ -17,6 +17,7 @@ from utils.core.errors import UserError
 from utils.core.files import atomic_path, read_json, relative, write_json, write_lines
 from utils.core.parallel import run_all
 from utils.core.timing import timed
+from utils.corpus.audio import load
 from utils.corpus.manifests import write_manifest
 from utils.features.cmvn import Sums, add
 from utils.features.front_end import FrontEnd
@@ -61,7 +62,7 @@ def audio(cut: MonoCut, rate: int, denoise: str) -> np.ndarray:
     """Samples of a cut, (1, S) float32 in [-1, 1], at `rate` Hz; denoise: none or noisereduce."""
     if cut.sampling_rate != rate:
         cut = cut.resample(rate)
-    samples = cut.load_audio()
+    samples = load(cut)
     if denoise == "noisereduce":
         samples = _noisereduce()(y=samples, sr=rate).astype(np.float32)
     return samples

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Dict, List, Sequence, Tuple
 
 import torch
-from lhotse import Recording
 from torch import Tensor
 from torch.nn import functional as F
 
 from utils.core.errors import UserError
+from utils.corpus.audio import whole
 from utils.features.extraction import audio
 from utils.features.front_ends import make
 from utils.lang.lexicon import Lexicon
@@ -32,15 +32,15 @@ def of_recordings(
     Returns:
       (dim,), of unit length; different sequences of units.
     Raises:
-      UserError: a recording without features, for example one that is too short.
+      UserError: a recording that can't be read, or has no features, for example one that is too short.
     """
     settings = made_with(folders["features"])
     front_end = make(settings.features, settings.data.sampling_rate)
     features = Features(folders["features"], 0.0)
     frames, blanks, units = [], [], []
     for file in files:
-        cut = Recording.from_file(file).to_cut()
-        (x,) = front_end.extract([audio(cut, settings.data.sampling_rate, settings.features.denoise)])
+        with whole(file) as cut:
+            (x,) = front_end.extract([audio(cut, settings.data.sampling_rate, settings.features.denoise)])
         if isinstance(x, Exception):
             raise UserError(f"--audio {file}: {x}")
         x = features.normalise(torch.from_numpy(x), "")

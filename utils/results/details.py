@@ -118,13 +118,15 @@ def _cuts(manifest: Path, ids: Sequence[str]) -> Dict[str, Any]:
 def _clip(cut: Any) -> Clip:
     import soundfile
 
+    from utils.corpus.audio import load
+
     if cut is None or not all(Path(source.source).is_file() for source in cut.recording.sources):
         return Clip(missing="its audio is not on this machine")
     if cut.duration > LONGEST:
         return Clip(cut.duration, missing=f"longer than {LONGEST:g} s")
     stream = io.BytesIO()
     try:
-        soundfile.write(stream, cut.load_audio().T, cut.sampling_rate, format="FLAC", subtype="PCM_16")
+        soundfile.write(stream, load(cut).T, cut.sampling_rate, format="FLAC", subtype="PCM_16")
     except Exception as error:  # every reader raises its own; one bad file must not stop the page
         return Clip(cut.duration, missing=f"its audio can't be read ({type(error).__name__})")
     return Clip(cut.duration, base64.b64encode(stream.getvalue()).decode())
