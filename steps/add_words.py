@@ -90,6 +90,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
     left_out: Optional[Dict[str, str]] = {} if options.leave_out else None
     recordings = _recordings(options.audio, options.here, adding.normalise)
     words, notes = as_in_transcripts(asked, adding.normalise, adding.lexicon.word_id, left_out)
+    print(*notes, sep="\n", end="\n" * bool(notes))
     pack = adding.pack(words, recordings, options.common, options.by_frequency, left_out)
     if options.like or options.like_vectors:
         named = [adding.normalise(word) or word for word in options.like.split(",") if word]
@@ -97,7 +98,6 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
     seconds = time.perf_counter() - started
     old = read_pack(path) if path.exists() else None
     write_pack(old.with_words(pack) if old else pack, path)
-    print(*notes, sep="\n", end="\n" * bool(notes))
     print(f"{len(pack.words)} words in {seconds:.2f} s ({path}); the model is unchanged")
     if left_out:
         listed = path.with_suffix(".left_out.tsv")

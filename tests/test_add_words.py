@@ -91,7 +91,7 @@ def test_named_words_get_the_form_of_transcripts_and_what_was_changed_is_said():
     parts = [("objective", ()), ("c", ()), ("e", ())]
     assert words == [("zermatt", ()), ("o'clock", ()), *parts, ("zürich", ("TS", "UH", "R"))]
     assert notes == [
-        "3 words are written as transcripts have them: Zermatt -> zermatt, o’clock -> o'clock, Zürich -> zürich",
+        "3 words are normalised, as transcripts are: Zermatt -> zermatt, o’clock -> o'clock, Zürich -> zürich",
         "OBJECTIVE-C is 2 words in transcripts, objective c: added objective, c",
         "e-mail is 2 words in transcripts, e mail: added e",
     ]
