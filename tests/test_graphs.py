@@ -308,7 +308,7 @@ def test_an_interrupted_stage_keeps_finished_outputs_and_ends_with_the_same_byte
 def test_phones_list_the_words_that_got_a_guess(asterisk):
     plan = asterisk("lang.units=phone")
     guessed = dict(line.split(" ", 1) for line in (plan.out / "guessed.txt").read_text().splitlines())
-    assert guessed["pbx"] == "P IY B IY EH K S" and "press" not in guessed
+    assert guessed["pbx"] == "P IY B IY EH K S" and guessed["uppercase"] == "AH P ER K EY S" and "press" not in guessed
     assert len(lexicon.read_lexicon(plan.out).pronunciations["the"]) == 2
     with pytest.raises(UserError, match="data.language is fr"):
         asterisk("lang.units=phone", "data.language=fr", before=lambda plan: plan.inputs.update(data=asterisk().inputs["data"]))

