@@ -118,9 +118,10 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
             found = _hold_out(found, normaliser(config.normaliser, language))
         utterances += found
         left_out += missing
+    read = [u.audio for u in utterances]
     if chosen["format"] == "g722":
         utterances = _decode(utterances, out, nj)
-    return Corpus(utterances, left_out, first_version=1)
+    return Corpus(utterances, left_out, read, first_version=1)
 
 
 def _languages(config: SimpleNamespace) -> List[str]:

@@ -106,7 +106,7 @@ def _connected(waves: List[Path], chosen: Dict, language: str, out: Path, nj: in
                 text = " ".join(WORDS[int(w.stem[0])] for w in sequence)
                 raw = " ".join(w.stem for w in sequence)
                 utterances.append(Utterance(identity, split, text, speaker, language, wav, raw=raw))
-    return Corpus(utterances, left_out)
+    return Corpus(utterances, left_out, waves)
 
 
 def _sequences(waves: List[Path], lengths: List[int], rng: random.Random) -> List[List[Path]]:

@@ -44,7 +44,7 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
     if not 0 < chosen["held_out"] < 0.5:
         raise UserError(f"data.options.held_out={chosen['held_out']}: a share of train, more than 0 and less than 0.5")
     source = Path(config.source)
-    utterances, left_out = [], []
+    utterances, left_out, inputs = [], [], []
     missing = []
     for split in SPLITS:
         folder = source / chosen[split]
@@ -61,6 +61,7 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
         )
         utterances += found.utterances
         left_out += found.left_out
+        inputs += found.inputs
     usable = sum(u.split == "train" for u in utterances)
     if 0 < usable <= len(missing):
         lost = [item for item in left_out if item.split == "train"]
@@ -83,4 +84,4 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
             n,
             "speakers" if by_speaker else "utterances",
         )
-    return Corpus(utterances, left_out)
+    return Corpus(utterances, left_out, inputs)

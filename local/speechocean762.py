@@ -25,8 +25,8 @@ def name(config: SimpleNamespace) -> str:
 
 
 def tables(source: Path) -> List[Path]:
-    """The files that identify a local copy."""
-    return kaldi.files(source)
+    """The files that identify a local copy, also where it holds the folder that is in the archive."""
+    return [*kaldi.files(source), *kaldi.files(source / "speechocean762")]
 
 
 def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: logging.Logger) -> Corpus:

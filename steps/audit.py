@@ -3,12 +3,12 @@
 from typing import Any, Dict, List, Tuple
 
 import numpy as np
-from lhotse import CutSet
 from safetensors import safe_open
 
 from utils.core.errors import UserError
 from utils.core.files import read_json, write_json, write_lines, write_text
-from utils.core.splits import EVALUATION, SPLITS, cuts_path
+from utils.core.splits import EVALUATION, SPLITS
+from utils.corpus.cuts import read_cuts
 from utils.lang import audit
 from utils.lang.feasibility import INFEASIBLE, Head, Need, needs
 from utils.lang.lexicon import Lexicon, read_lexicon, training_lexicon
@@ -24,10 +24,10 @@ def run(job: Job) -> None:
     heads = [Head("subword", model.subword_subsampling)] * model.subword_head
     heads += [Head("word", model.word_subsampling)] * (model.word_head != "none")
     lex = read_lexicon(job.inputs["lang"])
-    cuts = {split: list(CutSet.from_file(cuts_path(job.inputs["features"], split))) for split in SPLITS}
+    cuts = {split: list(read_cuts(job.inputs["features"], split)) for split in SPLITS}
     rows = {split: needs(cuts[split], lex, heads) for split in SPLITS}
     if "synthesise" in job.inputs:
-        cuts["synthesised"] = list(CutSet.from_file(cuts_path(job.inputs["synthesise"], "train")))
+        cuts["synthesised"] = list(read_cuts(job.inputs["synthesise"], "train"))
         rows["synthesised"] = needs(cuts["synthesised"], training_lexicon(job.inputs), heads)
     report: Dict[str, Any] = {
         "utterances": {split: len(found) for split, found in cuts.items()},

@@ -6,6 +6,7 @@ import torch
 
 from utils.core.parallel import in_fork, run_all
 from utils.core.splits import EVALUATION
+from utils.corpus.cuts import read_cuts
 from utils.decode.dev_search import search_weights
 from utils.decode.first_pass import FirstPassDecoder
 from utils.decode.pieces import unfinished, write_hypotheses, write_word_table
@@ -15,7 +16,7 @@ from utils.lang.packs import joined, read_pack
 from utils.lang.vocabulary import make_lang
 from utils.pipeline.contract import Job
 from utils.pipeline.outside import pack_path
-from utils.train.dataset import Features, ordered_batches, read_cuts
+from utils.train.dataset import Features, ordered_batches
 from utils.train.models import composed_table, trained_model, with_added
 
 

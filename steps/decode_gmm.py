@@ -7,10 +7,11 @@ from utils.baselines.gmm_training import GmmModel
 from utils.core.files import read_json, write_json
 from utils.core.parallel import run_all
 from utils.core.splits import EVALUATION
+from utils.corpus.cuts import read_cuts
 from utils.decode.pieces import small_batches, unfinished, write_hypotheses
 from utils.lang.lexicon import read_lexicon
 from utils.pipeline.contract import Job
-from utils.train.dataset import Features, read_cuts
+from utils.train.dataset import Features
 
 
 def run(job: Job) -> None:

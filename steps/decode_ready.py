@@ -1,12 +1,11 @@
 """Stage 6 of the ready-made systems: the words of dev and test."""
 
-from lhotse import CutSet
-
 from utils.baselines.ready import SYSTEMS, recognise
 from utils.core.files import write_json
 from utils.core.memory import keep_freed
 from utils.core.parallel import run_all
-from utils.core.splits import EVALUATION, cuts_path
+from utils.core.splits import EVALUATION
+from utils.corpus.cuts import read_cuts
 from utils.decode.pieces import small_batches, unfinished, write_hypotheses
 from utils.pipeline.contract import Job
 
@@ -14,7 +13,7 @@ from utils.pipeline.contract import Job
 def run(job: Job) -> None:
     """Write hyps-beam-<split>.jsonl, timing.json, summary.json."""
     keep_freed()
-    splits = {split: list(CutSet.from_file(cuts_path(job.inputs["data"], split))) for split in EVALUATION}
+    splits = {split: list(read_cuts(job.inputs["data"], split)) for split in EVALUATION}
     languages = {cut.supervisions[0].language for cuts in splits.values() for cut in cuts}
     recogniser = SYSTEMS[job.config.system](job.config.ready, job.device, languages)
     work = [item for split, cuts in splits.items() for item in unfinished(small_batches(cuts), job.out / split)]

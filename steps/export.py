@@ -6,12 +6,12 @@ import torch
 
 from utils.bundle.export import export_onnx, save_word_vectors
 from utils.core.files import atomic_path, write_json
+from utils.corpus.cuts import read_cuts
 from utils.decode.search_weights import FILE
 from utils.features.cmvn import STATISTICS
 from utils.features.front_end import DESCRIPTION
 from utils.lang.lexicon import read_lexicon
 from utils.pipeline.contract import Job
-from utils.train.dataset import read_cuts
 from utils.train.models import trained_model
 
 COPIES = {

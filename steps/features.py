@@ -3,12 +3,11 @@
 import shutil
 from typing import List
 
-from lhotse import CutSet
-
 from utils.core.errors import UserError
 from utils.core.files import atomic_path, write_json
 from utils.core.splits import SPLITS, cuts_path
 from utils.core.timing import sum_timing
+from utils.corpus.cuts import read_cuts
 from utils.features import cmvn, extraction
 from utils.features.front_end import DESCRIPTION
 from utils.features.front_ends import make
@@ -20,7 +19,7 @@ def run(job: Job) -> None:
     if not (job.out / cmvn.STATISTICS).exists():  # the last file
         config = job.config.features
         front_end = make(config, job.config.data.sampling_rate, job.device)  # refuses bad settings before the work starts
-        splits = {split: list(CutSet.from_file(cuts_path(job.inputs["data"], split))) for split in SPLITS}
+        splits = {split: list(read_cuts(job.inputs["data"], split)) for split in SPLITS}
         chunks = extraction.chunks(splits, config.speed_perturb)
 
         def compute(n: int) -> None:

@@ -10,12 +10,13 @@ from lhotse import CutSet
 from lhotse.utils import fix_random_seed
 
 from utils.core.files import read_jsonl, write_text
+from utils.corpus.cuts import read_cuts
 from utils.lang.feasibility import infeasible
 from utils.lang.graphs import need_k2
 from utils.lang.lexicon import training_lexicon
 from utils.pipeline.contract import Job
 from utils.results.pictures import training_curves
-from utils.train.dataset import Features, read_cuts
+from utils.train.dataset import Features
 from utils.train.models import make_model
 from utils.train.pretrained_layers import UpperLayers, load_pretrained
 from utils.train.trainer import Trainer

@@ -1,9 +1,10 @@
 """Stage 5 of the system gmm: monophone, then triphone models."""
 
 from utils.baselines.gmm_training import GmmTrainer
+from utils.corpus.cuts import read_cuts
 from utils.lang.lexicon import read_lexicon
 from utils.pipeline.contract import Job
-from utils.train.dataset import Features, read_cuts
+from utils.train.dataset import Features
 
 
 def run(job: Job) -> None:

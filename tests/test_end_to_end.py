@@ -245,7 +245,8 @@ def test_the_bundle_decodes_like_the_recipe(finished):
     with safe_open(str(bundle / "word_vectors.safetensors"), framework="pt") as table:
         words, vectors, bias = table.metadata()["words"].split("\n"), table.get_tensor("vectors"), table.get_tensor("bias")
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(len(words)))
-    from utils.train.dataset import Features, read_cuts
+    from utils.corpus.cuts import read_cuts
+    from utils.train.dataset import Features
 
     features = Features(finished["folders"]["features"], 0.0)
     session = onnxruntime.InferenceSession(str(bundle / "model.onnx"), providers=["CPUExecutionProvider"])

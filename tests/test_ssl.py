@@ -22,13 +22,14 @@ from support.corpora import write_kaldi
 from support.driving import drive
 from utils.core.errors import UserError
 from utils.core.files import ROOT
+from utils.corpus.cuts import read_cuts
 from utils.features import extraction, front_ends
 from utils.features.ssl_model import _renamed, bundles
 from utils.lang.lexicon import read_lexicon
 from utils.nn.wav2vec2 import Architecture, Wav2Vec2
 from utils.pipeline import config, stages
 from utils.pipeline.contract import Job
-from utils.train.dataset import Features, read_cuts
+from utils.train.dataset import Features
 from utils.train.pretrained_layers import LayerMix, UpperLayers
 from utils.train.trainer import Trainer
 

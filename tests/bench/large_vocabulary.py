@@ -24,6 +24,7 @@ from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.core.tables import Table, as_text, grouped, number
 from utils.core.versions import machine
+from utils.corpus.cuts import read_cuts
 from utils.decode.first_pass import FirstPassDecoder
 from utils.decode.pieces import pieces
 from utils.lang.graphs import load_fsa
@@ -35,7 +36,7 @@ from utils.pipeline import driver
 from utils.pipeline.config import view
 from utils.pipeline.stages import Plan
 from utils.rescore.adding import Adding
-from utils.train.dataset import Features, ordered_batches, read_cuts
+from utils.train.dataset import Features, ordered_batches
 from utils.train.models import composed_table, trained_model, with_added
 
 ENDINGS = ("", "'s", "ing", "ed", "ly", "ness")

@@ -8,10 +8,11 @@ from types import SimpleNamespace
 import torch
 
 from utils.core.files import ROOT
+from utils.corpus.cuts import read_cuts
 from utils.lang.lexicon import read_lexicon
 from utils.pipeline.config import load, view
 from utils.pipeline.stages import plan
-from utils.train.dataset import Features, read_cuts
+from utils.train.dataset import Features
 from utils.train.trainer import Trainer
 
 SMALL = [

@@ -100,7 +100,8 @@ def read(
     left_out += [
         LeftOut(recording, split, f"audio without a text: no segment of it in {folder / 'segments'}") for recording in unused
     ]
-    return Corpus(utterances, left_out)
+    read_by = [path for command in waves.values() if command.endswith("|") for path in pipes.files(command[:-1], source)]
+    return Corpus(utterances, left_out, read_by)
 
 
 def table(path: Path, empty: bool = False) -> Dict[str, str]:

@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Dict, Iterable, List, Optional, Set, Tuple
+from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 from lhotse import (
     CutSet,
@@ -29,6 +29,7 @@ from lhotse.audio import AudioSource
 from utils.core.allowed import nearest
 from utils.core.errors import UserError, printable
 from utils.core.files import atomic_path, relative, write_json, write_lines
+from utils.core.inputs import write_inputs
 from utils.core.parallel import threaded
 from utils.core.splits import SPLITS, UNTRANSCRIBED, cuts_path
 from utils.corpus import audio, channels, doubtful
@@ -71,6 +72,7 @@ class Corpus:
 
     utterances: List[Utterance]
     left_out: List[LeftOut]
+    inputs: Sequence[Path] = ()  # files that the utterances' audio was made from, where it is below the stage's output
     first_version: int = 0  # the first version of the normaliser that is known to give these words; 0: find it
 
 
@@ -133,6 +135,7 @@ def write(corpus: Corpus, name: str, config: SimpleNamespace, out: Path, final: 
             raise UserError(f"no utterance in the {split} set of {name}{why}")
     _say_unscored([u for u in corpus.utterances if u.split == "test"], cuts["test"], out, log)
     _write_manifests(splits, out)
+    write_inputs(out, [*corpus.inputs, *(u.audio for u in corpus.utterances if out not in u.audio.parents)], nj)
     counts = {split: _counts(found) for split, found in splits.items()}
     write_json(
         out / "summary.json",

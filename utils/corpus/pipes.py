@@ -20,7 +20,8 @@ def output(command: str, recording: str, source: Path, folder: Path) -> Path:
     Raises:
       UserError: the command fails in both.
     """
-    key = hashlib.sha256(f"{recording}\n{command}".encode()).hexdigest()[:16]
+    read = [(path.stat().st_size, path.stat().st_mtime_ns) for path in files(command, source)]  # another file, another output
+    key = hashlib.sha256(f"{recording}\n{command}\n{read}".encode()).hexdigest()[:16]
     wav = folder / f"{re.sub('[^A-Za-z0-9-]', '_', recording)[:40]}-{key}.wav"
     if not wav.exists():
         with atomic_path(wav) as temporary:

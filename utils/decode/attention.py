@@ -10,11 +10,11 @@ from typing import Any, Dict, List, Sequence, Tuple
 import numpy as np
 
 from utils.core.errors import UserError
+from utils.corpus.cuts import read_cuts
 from utils.features.whisper import RATE, WINDOW, Placement, load_whisper, mel_extractor, mel_windows
 from utils.features.whisper_model import whisper_folder
 from utils.pipeline.config import made_with
 from utils.text.sentences import transcripts_normaliser
-from utils.train.dataset import read_cuts
 
 LONGEST = 440  # tokens of a hypothesis that are scored; the decoder has 448 positions
 LEAST = 1e-30  # lowest probability of a token

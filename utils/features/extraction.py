@@ -1,6 +1,8 @@
 """Stage 1's work: features of all cuts, in chunks that several processes make."""
 
 import errno
+from collections import Counter
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -8,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
+import soundfile
 import torch
 from lhotse import Features, LilcomChunkyWriter
 from lhotse.cut import MonoCut
@@ -69,13 +72,22 @@ def audio(cut: MonoCut, rate: int, denoise: str) -> np.ndarray:
 
 
 def chunks(splits: Mapping[str, Sequence[MonoCut]], speeds: Sequence[float]) -> List[Chunk]:
-    """All chunks: of every split as it is, and of the training set at each of `speeds`."""
+    """All chunks: of every split as it is, and of the training set at each of `speeds`.
+
+    Raises UserError where an utterance has the id of another one's copy at another speed.
+    """
     out: List[Chunk] = []
     for split, cuts in splits.items():
         for speed in (1.0, *speeds) if split == "train" else (1.0,):
             for start in range(0, len(cuts), CHUNK):
                 name = f"{split}-{start // CHUNK:05d}" if speed == 1.0 else f"{split}-sp{speed:g}-{start // CHUNK:05d}"
                 out.append(Chunk(name, split, speed, list(cuts[start : start + CHUNK])))
+    twice = [name for name, n in Counter(_name(cut, chunk.speed) for chunk in out for cut in chunk.cuts).items() if n > 1]
+    if twice:
+        raise UserError(
+            f"utterance '{twice[0]}' has the name of a copy at another speed (features.speed_perturb={list(speeds)}); give it "
+            "another id, or set features.speed_perturb=[]"
+        )
     return out
 
 
@@ -214,10 +226,21 @@ def _prepare(original: MonoCut, speed: float, rate: int, denoise: str) -> _Prepa
     except Exception as error:  # decoders raise errors of many types at bad audio: the cut is left out
         if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
             raise
-        return _Prepared(original, original, none, _one_line(error))
+        return _Prepared(original, original, none, _replaced(original) or _one_line(error))
     if not np.isfinite(samples).all():
         return _Prepared(original, cut, none, "samples that are not numbers (NaN or infinite)")
     return _Prepared(original, cut, samples, "")
+
+
+def _replaced(cut: MonoCut) -> str:
+    """What is to be done about an audio file that is as long no more as when stage 0 checked it; '' where it is."""
+    path = cut.recording.sources[0].source
+    with suppress(soundfile.LibsndfileError):
+        seconds = soundfile.info(path).duration
+        if abs(seconds - cut.recording.duration) > 0.01:
+            was = f"lasts {seconds:.2f} s, and lasted {cut.recording.duration:.2f} s in stage 0"
+            return f"{path} was replaced: it {was}; delete the folder of stage data in exp and run again from stage 0 on"
+    return ""
 
 
 def _checked(cut: MonoCut, features: Union[np.ndarray, Exception], front_end: FrontEnd) -> Union[np.ndarray, str]:

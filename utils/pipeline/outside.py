@@ -21,7 +21,10 @@ def nothing(config: Config, exp: Path, fingerprints: Mapping[str, str]) -> Dict[
 
 
 def corpus(config: Config, exp: Path, fingerprints: Mapping[str, str]) -> Dict[str, str]:
-    """The tables of a local copy of the corpus, which its module lists. Raises UserError where the folder is missing."""
+    """The tables of a local copy of the corpus, which its module lists, also in folders that its options name.
+
+    Raises UserError where the local copy is no folder.
+    """
     if not config["data"]["source"]:
         return {}
     source = Path(config["data"]["source"])
@@ -30,7 +33,9 @@ def corpus(config: Config, exp: Path, fingerprints: Mapping[str, str]) -> Dict[s
             f"data.source={source} is not a folder; give the corpus in its official layout, or leave it empty to download"
         )
     tables = getattr(import_module(f"local.{config['data']['module']}"), "tables", None)
-    return {str(path.relative_to(source)): digest(path) for path in tables(source)} if tables else {}
+    named = [source / value for value in config["data"]["options"].values() if value and isinstance(value, str)]
+    found = [path for folder in (source, *named) if folder.is_dir() for path in tables(folder)] if tables else []
+    return {str(path.relative_to(source) if source in path.parents else path): digest(path) for path in found}
 
 
 def features_model(config: Config, exp: Path, fingerprints: Mapping[str, str]) -> Dict[str, str]:

@@ -4,13 +4,12 @@ The key `system` says what recognises. The network has every stage; the other sy
 apply to them, some with a module of their own.
 """
 
-import hashlib
-import json
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Tuple
 
+from utils.core.inputs import fingerprint
 from utils.core.versions import tool_version
 from utils.pipeline import config as configuration
 from utils.pipeline import outside
@@ -156,8 +155,8 @@ def plan(config: Dict[str, Any], exp: Path) -> Dict[str, Plan]:
     """Fingerprint every stage of a resolved configuration.
 
     A fingerprint hashes the stage's version, its declared keys (without YOUNGER), the fingerprints of the stages that it reads,
-    the versions of its tools, and the content of the files outside that it depends on. Stages that the configured system does not
-    have are not planned.
+    the versions of its tools, and the content of the files outside that it depends on; it is another where files that a finished
+    output was made of changed since. Stages that the configured system does not have are not planned.
     """
     plans: Dict[str, Plan] = {}
     for stage in stages_of(config).values():
@@ -170,7 +169,7 @@ def plan(config: Dict[str, Any], exp: Path) -> Dict[str, Plan]:
             "tools": {tool: tool_version(tool) for tool in stage.tools},
             "sources": stage.outside(config, exp, {name: made.fingerprint for name, made in plans.items()}),
         }
-        full = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-        out = exp / f"{stage.name}-{full[:8]}"
-        plans[stage.name] = Plan(stage, declared, full[:8], out, {name: plans[name].out for name in stage.reads})
+        found = fingerprint(identity, exp)
+        out = exp / f"{stage.name}-{found}"
+        plans[stage.name] = Plan(stage, declared, found, out, {name: plans[name].out for name in stage.reads})
     return plans

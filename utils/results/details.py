@@ -77,7 +77,7 @@ def speech(wanted: Mapping[str, Tuple[Path, Sequence[str]]], split: str, room: i
       room: limit in characters of base64 over all clips.
     Returns: (corpus, id) -> its clip.
     """
-    cuts = {corpus: _cuts(cuts_path(folder, split), ids) for corpus, (folder, ids) in wanted.items()}
+    cuts = {corpus: _cuts(folder, split, ids) for corpus, (folder, ids) in wanted.items()}
     out: Dict[Tuple[str, str], Clip] = {}
     for _, corpus, name in sorted((turn, corpus, name) for corpus, (_, ids) in wanted.items() for turn, name in enumerate(ids)):
         clip = _clip(cuts[corpus].get(name))
@@ -105,14 +105,14 @@ def _run(cell: Cell, record: Record, exp: Path) -> Run:
     return Run(cell, record["seed"], dict(zip(scores.ids, scores.alignments)), curve, folders.get("data"))
 
 
-def _cuts(manifest: Path, ids: Sequence[str]) -> Dict[str, Any]:
+def _cuts(folder: Path, split: str, ids: Sequence[str]) -> Dict[str, Any]:
     """Cuts by id; Lhotse is imported here, as it needs torch and comparing doesn't."""
-    if not manifest.is_file():
+    if not cuts_path(folder, split).is_file():
         return {}
-    from lhotse import CutSet
+    from utils.corpus.cuts import read_cuts
 
     wanted = set(ids)
-    return {cut.id: cut.with_recording_path_prefix(ROOT) for cut in CutSet.from_file(manifest) if cut.id in wanted}
+    return {cut.id: cut.with_recording_path_prefix(ROOT) for cut in read_cuts(folder, split) if cut.id in wanted}
 
 
 def _clip(cut: Any) -> Clip:

@@ -20,7 +20,6 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from utils.core.errors import UserError
-from utils.core.splits import cuts_path
 from utils.features.cmvn import STATISTICS
 from utils.lang.lexicon import Lexicon
 
@@ -91,12 +90,6 @@ class Features:
         if self.stats:
             raise UserError(f"no normalisation statistics for speaker {speaker}; run stage 1 again")
         return x
-
-
-def read_cuts(folder: Path, split: str, leave_out: Sequence[str] = ()) -> CutSet:
-    """The cuts of one split of stage `data` or `features`, in memory, without those named in `leave_out`."""
-    out = set(leave_out)
-    return CutSet.from_cuts(cut for cut in CutSet.from_file(cuts_path(folder, split)) if cut.id not in out)
 
 
 def epoch_batches(cuts: CutSet, batch_seconds: float, seed: int, epoch: int) -> List[CutSet]:

@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load_file
 
 from utils.core.files import read_json
+from utils.corpus.cuts import read_cuts
 from utils.lang.lexicon import Lexicon
 from utils.nn.model import AcousticModel, build, load
 from utils.pipeline.config import made_with
-from utils.train.dataset import read_cuts
 from utils.train.pretrained_layers import make_front
 from utils.vectors.wordvec import SoftmaxTable, WordTable
 

@@ -1,0 +1,85 @@
+"""Files that a finished stage read besides what its fingerprint holds: their sizes, times and hashes, and whether they changed.
+
+The list lies in the stage's folder. A file counts as changed where its size differs, or its time and its content. With
+NUPTSE_CHECK_FILES=content, the content of every file is compared, whatever its time. A file that is gone has not changed: what
+was made from it is as good as before.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Dict, Iterable, List, Optional
+
+from utils.core.files import digest, read_jsonl, write_jsonl
+
+log = logging.getLogger("nuptse")
+NAME = "inputs.jsonl"  # a line a file: path, size in bytes (-1: not there), time in ns, SHA-256
+
+
+def write_inputs(folder: Path, files: Iterable[Path], nj: int) -> None:
+    """Write the list of a stage's folder; `nj` files are read at once."""
+    from utils.core.parallel import threaded  # needs a package, and planning a stage must not
+
+    paths = sorted({os.path.abspath(path) for path in files})  # links stay links: they may lead elsewhere tomorrow
+    write_jsonl(folder / NAME, threaded(_look, paths, nj, "checksums"))
+
+
+def fingerprint(identity: Dict[str, Any], exp: Path) -> str:
+    """Hash of what identifies a stage's output `exp`/<stage>-<fingerprint>: eight hexadecimal digits.
+
+    Where a finished output has that name, but files on its list changed since, the output that replaces it gets another.
+    """
+    changed = None
+    while True:
+        found = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+        folder = exp / f"{identity['stage']}-{found}"
+        if changed and not folder.exists():
+            log.warning("%s changed since %s-%s was made: it is made again", changed, identity["stage"], identity["replaces"])
+        changed = first_change(folder)
+        if changed is None:
+            return found
+        identity = {**identity, "replaces": found}
+
+
+def first_change(folder: Path) -> Optional[str]:
+    """The first file that is other than it was when the stage of `folder` read it; None where all are the same, or no list is."""
+    path, touched = folder / NAME, False
+    if not path.is_file():
+        return None
+    rows: List[Dict[str, Any]] = read_jsonl(path)
+    thorough = os.environ.get("NUPTSE_CHECK_FILES") == "content"
+    for row in rows:
+        now = _stat(row["path"])
+        if now["size"] < 0 or now.items() <= row.items() and not thorough:
+            continue
+        if now["size"] != row["size"] or _digest(row["path"]) != row["sha256"]:
+            return str(row["path"])
+        touched = touched or now["time"] != row["time"]
+        row.update(now)
+    if touched:  # the same content at another time: the next look is quick again
+        with suppress(OSError):
+            write_jsonl(path, rows)
+    return None
+
+
+def _stat(path: str) -> Dict[str, Any]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return {"path": path, "size": -1, "time": 0}
+    return {"path": path, "size": found.st_size, "time": found.st_mtime_ns}
+
+
+def _look(path: str) -> Dict[str, Any]:
+    found = _stat(path)
+    return {**found, "sha256": _digest(path)}
+
+
+def _digest(path: str) -> str:
+    try:
+        return digest(Path(path))
+    except OSError:  # not there, or not to be read
+        return ""

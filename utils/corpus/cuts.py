@@ -1,0 +1,56 @@
+"""Reading the cuts of a finished stage, wherever its folder is now."""
+
+import re
+from pathlib import Path
+from typing import Iterator, Sequence
+
+from lhotse import CutSet
+from lhotse.cut import MonoCut
+
+from utils.core.errors import UserError
+from utils.core.splits import cuts_path
+
+STAGE = re.compile(r"[a-z]+-[0-9a-f]{8}")  # the folder of a stage's output
+
+
+def read_cuts(folder: Path, split: str, leave_out: Sequence[str] = ()) -> CutSet:
+    """The cuts of one split of stage `data` or `features`, in memory, without those named in `leave_out`.
+
+    Manifests hold the paths that files had when they were made. Files of this exp/ are found where it is now.
+
+    Raises:
+      UserError: a file of features is missing.
+    """
+    out, seen = set(leave_out), set()
+    kept = []
+    for cut in moved_cuts(CutSet.from_file(cuts_path(folder, split)), folder.parent):
+        if cut.has_features and cut.features.storage_path not in seen:
+            seen.add(cut.features.storage_path)
+            if not Path(cut.features.storage_path).is_file():
+                raise UserError(
+                    f"{cut.features.storage_path} is missing, which stage {folder.name} made; delete the folder {folder} and run "
+                    "the same command from stage 0 on: it is made again"
+                )
+        if cut.id not in out:
+            kept.append(cut)
+    return CutSet.from_cuts(kept)
+
+
+def moved_cuts(cuts: CutSet, exp: Path) -> Iterator[MonoCut]:
+    """The cuts, in which files of stages are those in `exp`, the corpus's folder of outputs."""
+    for cut in cuts:
+        if cut.has_features:
+            cut.features.storage_path = moved(cut.features.storage_path, exp)
+        for source in cut.recording.sources if cut.has_recording else ():
+            if source.type == "file":
+                source.source = moved(source.source, exp)
+        yield cut
+
+
+def moved(path: str, exp: Path) -> str:
+    """Where a file is now: below `exp`, if it is a file of a stage whose output is there."""
+    parts = Path(path).parts
+    for n, part in enumerate(parts):
+        if STAGE.fullmatch(part) and (exp / part).is_dir():
+            return str(exp.joinpath(*parts[n:]))
+    return path
