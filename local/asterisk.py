@@ -24,6 +24,7 @@ from utils.core.errors import UserError
 from utils.core.parallel import threaded
 from utils.corpus.audio import decode_g722, write_wav
 from utils.corpus.manifests import Corpus, LeftOut, Utterance, options
+from utils.corpus.naming import named
 from utils.text.normalise import normaliser
 
 URL = "https://downloads.asterisk.org/pub/telephony/sounds/releases/"
@@ -87,7 +88,7 @@ def name(config: SimpleNamespace) -> str:
     chosen = options(config, OPTIONS)
     parts = ["asterisk", "+".join(_languages(config))]
     parts += [chosen[key] for key in ("format", "split") if chosen[key] != OPTIONS[key]]
-    return "-".join(parts)
+    return named("-".join(parts), chosen, OPTIONS, said=("languages", "format", "split"))
 
 
 def tables(source: Path) -> List[Path]:

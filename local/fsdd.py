@@ -25,6 +25,7 @@ from utils.core.parallel import threaded
 from utils.corpus import audio
 from utils.corpus.decoding import Copies
 from utils.corpus.manifests import Corpus, LeftOut, Utterance, options
+from utils.corpus.naming import named
 
 VERSION = "1.0.10"
 URL = f"https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/v{VERSION}.tar.gz"
@@ -38,7 +39,8 @@ OPTIONS = {"task": "connected", "dev": ["lucas"], "test": ["theo"], "digits": [3
 
 def name(config: SimpleNamespace) -> str:
     """The name of the corpus in results: fsdd-connected, fsdd-isolated."""
-    return f"fsdd-{options(config, OPTIONS)['task']}"
+    chosen = options(config, OPTIONS)
+    return named(f"fsdd-{chosen['task']}", chosen, OPTIONS, said=("task",))
 
 
 def tables(source: Path) -> List[Path]:

@@ -17,7 +17,7 @@ from typing import List
 
 from utils.core.errors import UserError
 from utils.core.splits import SPLITS
-from utils.corpus import kaldi
+from utils.corpus import kaldi, naming
 from utils.corpus.manifests import Corpus, hold_out, options
 
 OPTIONS = {"name": "", "train": "train", "dev": "dev", "test": "test", "held_out": 0.1, "channel": -1, "allow_pipes": False}
@@ -25,8 +25,16 @@ SPEAKERS = 10  # from that many on, whole speakers are held out
 
 
 def name(config: SimpleNamespace) -> str:
-    """The name of the corpus in results: data.options.name, else the name of the folder."""
-    return options(config, OPTIONS)["name"] or Path(config.source).resolve().name
+    """The name of the corpus in results: data.options.name, else that of the folder; language and options that aren't usual."""
+    chosen = options(config, OPTIONS)
+    base = naming.checked(chosen["name"] or Path(config.source).resolve().name, "data.options.name")
+    usual = {**OPTIONS, "language": "en"}
+    return naming.named(base, {**chosen, "language": config.language}, usual, said=("name", "allow_pipes"))
+
+
+def place(config: SimpleNamespace) -> str:
+    """What tells corpora of one name apart: a digest of the folder's path."""
+    return naming.place(Path(config.source))
 
 
 def tables(source: Path) -> List[Path]:

@@ -13,6 +13,7 @@ from utils.core import download
 from utils.core.errors import UserError
 from utils.corpus import kaldi
 from utils.corpus.manifests import Corpus, hold_out, options
+from utils.corpus.naming import named
 
 URL = "https://www.openslr.org/resources/101/speechocean762.tar.gz"
 UTTERANCES = {"train": 2500, "test": 2500}
@@ -21,7 +22,7 @@ OPTIONS = {"dev_speakers": 12}
 
 def name(config: SimpleNamespace) -> str:
     """The name of the corpus in results."""
-    return "speechocean762"
+    return named("speechocean762", options(config, OPTIONS), OPTIONS)
 
 
 def tables(source: Path) -> List[Path]:

@@ -12,6 +12,7 @@ from typing import List
 from utils.core import download
 from utils.core.errors import UserError
 from utils.corpus.manifests import Corpus, Utterance, options
+from utils.corpus.naming import named
 
 URL = "https://www.openslr.org/resources/1/waves_yesno.tar.gz"
 FILES = 60
@@ -21,7 +22,7 @@ OPTIONS = {"dev": 5}
 
 def name(config: SimpleNamespace) -> str:
     """The name of the corpus in results."""
-    return "yesno"
+    return named("yesno", options(config, OPTIONS), OPTIONS)
 
 
 def tables(source: Path) -> List[Path]:

@@ -12,6 +12,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 from lhotse import CutSet
 
+from steps.data import told_apart
 from utils.core.errors import UserError
 from utils.core.files import ROOT, read_json, read_jsonl, write_lines, write_text
 from utils.core.splits import EVALUATION, cuts_path, untranscribed
@@ -155,8 +156,11 @@ def confidence(job: Job, split: str, decoding: str, rows: List[Row]) -> Optional
 def identity(job: Job) -> Dict[str, Any]:
     """What the run is of: corpus, recipe, seed ..."""
     data = read_json(job.inputs["data"] / "summary.json")
+    if "source" not in data:  # made by an earlier version, whose names left options out
+        data.update(told_apart(made_with(job.inputs["data"]).data))
     return {
         "corpus": data["name"],
+        "source": data["source"],
         "recipe": job.recipe,
         "overrides": named_overrides(job.overrides),
         "seed": job.config.seed,

@@ -118,7 +118,7 @@ def finished(
         )
     write_json(
         data / "summary.json",
-        {"name": f"asterisk-{'+'.join(languages)}", "normaliser": "basic-" + "+".join(f"{x}-1" for x in languages)},
+        {"name": f"asterisk-{'+'.join(languages)}", "source": "", "normaliser": "basic-" + "+".join(f"{x}-1" for x in languages)},
     )
     write_json(plans["lang"].out / "word_counts.json", TRAINING_COUNTS)
     write_json(plans["train"].out / "summary.json", {"parameters": 3_000_000})
@@ -155,6 +155,7 @@ def record(**changes: Any) -> Dict[str, Any]:
     wer = round(100 * sum(errors) / sum(words), 4)
     out = {
         "corpus": "asterisk-en",
+        "source": "",
         "split": "test",
         "recipe": "bpe_ctc",
         "overrides": [],

@@ -107,7 +107,9 @@ def chosen_by_name(names: Iterable[str], n: int) -> Set[str]:
     return set(sorted(set(names), key=lambda name: hashlib.sha1(name.encode()).hexdigest())[:n])
 
 
-def write(corpus: Corpus, name: str, config: SimpleNamespace, out: Path, final: Path, nj: int, log: logging.Logger) -> None:
+def write(
+    corpus: Corpus, name: str, config: SimpleNamespace, out: Path, final: Path, nj: int, log: logging.Logger, source: str = ""
+) -> None:
     """Check everything and write the files of the data stage.
 
     Args:
@@ -117,6 +119,7 @@ def write(corpus: Corpus, name: str, config: SimpleNamespace, out: Path, final: 
       out: the partial folder, which already has the converted audio.
       final: the final name of `out`, for the paths in manifests.
       nj: files decoded at once.
+      source: which of the corpora of this name it is; empty where there is one.
     Raises:
       UserError: ids that occur twice, a split without utterances, more left out than data.max_left_out.
     """
@@ -141,6 +144,7 @@ def write(corpus: Corpus, name: str, config: SimpleNamespace, out: Path, final: 
         out / "summary.json",
         {
             "name": name,
+            "source": source,
             "normaliser": words.normaliser,
             "segmentation": words.segmentation,
             "language": "+".join(sorted({u.language for u in corpus.utterances})),

@@ -27,6 +27,7 @@ NULL = type(None)
 # A type; several of which one fits; [of the items]; {str: of the values}; or {} for any mapping.
 SCHEMA: Dict[str, Any] = {
     "corpus": str,
+    "source": str,  # which of the corpora of this name; empty where there is one, or the record is older
     "split": str,
     "recipe": str,
     "overrides": [str],
@@ -71,7 +72,7 @@ SCHEMA: Dict[str, Any] = {
     "threads": int,
     "date": str,
 }
-YOUNGER = {"lattice_density": None}  # keys that records of earlier versions lack, with what these read as
+YOUNGER = {"lattice_density": None, "source": ""}  # keys that records of earlier versions lack, with what these read as
 Record = Dict[str, Any]
 
 
@@ -132,7 +133,7 @@ def read(path: Path) -> Record:
 
 def identity(record: Record) -> Tuple[Any, ...]:
     """What tells a record from all others of its corpus folder, in the order in which records are sorted."""
-    return tuple(record[key] for key in ("corpus", "recipe")) + (
+    return tuple(record[key] for key in ("corpus", "source", "recipe")) + (
         " ".join(record["overrides"]),
         record["seed"],
         record["split"],

@@ -13,7 +13,7 @@ import json
 import re
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Sequence, Set, Tuple
 
 from filelock import FileLock
 
@@ -26,8 +26,12 @@ LOCK = ".results.lock"
 
 
 def read_all(corpus_dirs: Iterable[Path]) -> List[Record]:
-    """The records of some folders egs/<corpus>, clean and dirty ones, sorted."""
-    return [r for folder in corpus_dirs for name in (CLEAN, DIRTY) for r in read_file(Path(folder) / name)]
+    """The records of some folders egs/<corpus>, clean and dirty ones, sorted. Corpora of one name are told apart in `corpus`."""
+    found = [r for folder in corpus_dirs for name in (CLEAN, DIRTY) for r in read_file(Path(folder) / name)]
+    sources: Dict[str, Set[str]] = {}
+    for r in found:
+        sources.setdefault(r["corpus"], set()).add(r["source"])
+    return [{**r, "corpus": f"{r['corpus']} ({r['source'] or 'older'})"} if len(sources[r["corpus"]]) > 1 else r for r in found]
 
 
 def read_file(path: Path) -> List[Record]:
@@ -119,7 +123,7 @@ def decoded(text: str) -> List[int]:
 
 def _line(record: Record) -> str:
     short = {"utterance_words": utterances_digest(record), "utterance_errors": encoded(record["utterance_errors"])}
-    entry = {key: short.get(key, record[key]) for key in SCHEMA}
+    entry = {key: short.get(key, record[key]) for key in SCHEMA if key != "source" or record[key]}
     return "{" + ", ".join(f'"{key}": {json.dumps(v, ensure_ascii=False, sort_keys=True)}' for key, v in entry.items()) + "}"
 
 
