@@ -297,7 +297,7 @@ def test_the_second_of_two_runs_waits_and_does_nothing(waiting, exp):
     _, said = first.communicate(timeout=60)
     assert first.returncode == 0 and "done in" in said
     _, said = second.communicate(timeout=60)
-    assert second.returncode == 0 and "complete, made by the other run" in said
+    assert second.returncode == 0 and "complete, made by another run" in said
     (folder,) = exp.glob("*/data-????????")
     assert (folder / "log.txt").read_text().count(" train ") == 1
 

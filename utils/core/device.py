@@ -1,4 +1,6 @@
-"""Whether torch can use the device that was asked for."""
+"""The device that was asked for: whether torch can use it, and how much of its memory was used."""
+
+from typing import Dict
 
 from utils.core.errors import UserError
 
@@ -33,3 +35,12 @@ def gpu_trouble(index: int) -> str:
         f"torch {torch.__version__} has no code for {torch.cuda.get_device_name(index)} (compute capability {major}.{minor}); "
         "install the modern stack: utils/setup.sh --modern"
     )
+
+
+def gpu_memory(device: str) -> Dict[str, int]:
+    """{"peak_gpu_memory_mb": ...} of this process; {} on a CPU."""
+    if device == "cpu":
+        return {}
+    from utils.core.memory import gpu_peak  # imports torch
+
+    return {"peak_gpu_memory_mb": gpu_peak(device)}

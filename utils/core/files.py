@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterable, Iterator, List, Optional, Union
@@ -80,6 +81,24 @@ def digest(path: Path) -> str:
         for block in iter(lambda: stream.read(1 << 20), b""):
             state.update(block)
     return state.hexdigest()
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what `atomic_path` had not finished in a folder and those below."""
+    for stray in list(folder.rglob(".tmp-*")):
+        if stray.is_dir():
+            shutil.rmtree(stray)
+        else:
+            stray.unlink()
+
+
+def sync_folder(folder: Path) -> None:
+    """Let the names in a folder survive a power failure."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def unwritable(error: BaseException, folder: Path) -> str:

@@ -24,18 +24,12 @@ def named(base: str, chosen: Dict[str, Any], usual: Dict[str, Any], said: Sequen
 
 def checked(name: str, key: str) -> str:
     """A name that a user gave, once results can hold it; raises UserError, which names `key`, for another one."""
-    if (
-        0 < len(name) <= LONGEST
-        and name.isprintable()
-        and name == name.strip()
-        and not set(name) & set("/\\=")
-        and name[0] != "."
-    ):
+    if 0 < len(name) <= LONGEST and name.isprintable() and name == name.strip() and not set(name) & set("/\\="):
         return name
     shown = name if len(name) <= LONGEST else f"{name[:30]}... ({len(name)} characters)"
     raise UserError(
-        f"results can't call a corpus {shown!r}; give it a name of at most {LONGEST} characters that has no / \\ = and begins with "
-        f"no point: --set {key}=NAME"
+        f"results can't call a corpus {shown!r}; give it a name of at most {LONGEST} characters without / \\ and =: "
+        f"--set {key}=NAME"
     )
 
 

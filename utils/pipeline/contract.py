@@ -9,7 +9,6 @@ import logging
 import os
 import platform
 import resource
-import shutil
 import sys
 import time
 from contextlib import contextmanager, suppress
@@ -21,7 +20,9 @@ from typing import Any, Dict, Iterator, Sequence
 import yaml
 from filelock import FileLock, Timeout
 
-from utils.core.files import ROOT, write_json, write_text
+from utils.core.device import gpu_memory
+from utils.core.files import ROOT, remove_unfinished, sync_folder, write_json, write_text
+from utils.core.twins import take, twin
 from utils.core.versions import git_state, machine, tool_version
 from utils.pipeline import config as configuration
 from utils.pipeline.stages import Plan
@@ -73,7 +74,7 @@ class _LogFile(logging.FileHandler):
 
 
 def make(plan: Plan, **run: Any) -> bool:
-    """Run one stage under its lock and publish its output; does nothing, and returns False, where the output is finished.
+    """Run one stage under its lock and publish its output; returns False where it is finished, or another one is as good.
 
     Args:
       plan: from `utils.pipeline.stages.plan`.
@@ -83,9 +84,15 @@ def make(plan: Plan, **run: Any) -> bool:
         if complete:
             return False
         plan.partial.mkdir(parents=True, exist_ok=True)
-        _remove_strays(plan.partial)  # left by a killed run, and perhaps large
+        remove_unfinished(plan.partial)  # left by a killed run, and perhaps large
         job = Job(config=configuration.view(plan.config), out=plan.partial, inputs=plan.inputs, plan=plan, **run)
         write_text(plan.partial / "config.yaml", yaml.safe_dump(plan.config, sort_keys=False))
+        made = twin(plan.partial, plan.inputs, _same(plan), plan.stage.unread) if plan.stage.unread else None
+        if made:
+            job.log.info("%s read the same: its output is taken", made.name)
+            take(made, plan.partial, {"fingerprint": plan.fingerprint, "inputs": _names(plan), "taken_from": made.name})
+            _rename(plan)
+            return False
         handler = _LogFile(plan.partial / "log.txt")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         job.log.addHandler(handler)
@@ -109,15 +116,6 @@ def stage_record(folder: Path) -> Dict[str, Any]:
     return json.loads((folder / "stage.json").read_text(encoding="utf-8"))
 
 
-def _gpu_memory(device: str) -> Dict[str, int]:
-    """{"peak_gpu_memory_mb": ...}; {} on a CPU."""
-    if device == "cpu":
-        return {}
-    from utils.core.memory import gpu_peak  # imports torch
-
-    return {"peak_gpu_memory_mb": gpu_peak(device)}
-
-
 def _add_seconds(partial: Path, seconds: float) -> None:
     """Add wall time to that of earlier, interrupted runs."""
     path = partial / "seconds.json"
@@ -125,45 +123,40 @@ def _add_seconds(partial: Path, seconds: float) -> None:
     write_json(path, earlier + seconds)
 
 
-def _remove_strays(partial: Path) -> None:
-    """Remove files that `atomic_path` had not finished."""
-    for stray in list(partial.rglob(".tmp-*")):
-        if stray.is_dir():
-            shutil.rmtree(stray)
-        else:
-            stray.unlink()
-
-
 def _publish(plan: Plan, job: Job) -> None:
     own, children = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     write_json(
         plan.partial / "stage.json",
         {
-            "stage": plan.stage.name,
-            "stage_version": plan.stage.version,
+            **_same(plan),
             "fingerprint": plan.fingerprint,
-            "inputs": {name: folder.name for name, folder in plan.inputs.items()},
+            "inputs": _names(plan),
             "seconds": round(json.loads((plan.partial / "seconds.json").read_text()), 3),
             "peak_memory_mb": round(max(own, children) / 1024),
-            **_gpu_memory(job.device),
+            **gpu_memory(job.device),
             "threads": job.threads,
             "nj": job.nj,
             "device": job.device,
             "machine": machine(job.device),
-            "versions": {"python": platform.python_version(), **{tool: tool_version(tool) for tool in plan.stage.tools}},
             **git_state(ROOT),
         },
     )
     (plan.partial / "seconds.json").unlink()
-    _remove_strays(plan.partial)
-    _sync(plan.partial)
+    remove_unfinished(plan.partial)
+    _rename(plan)
+
+
+def _same(plan: Plan) -> Dict[str, Any]:
+    """What stage.json says of the code that makes an output."""
+    versions = {"python": platform.python_version(), **{tool: tool_version(tool) for tool in plan.stage.tools}}
+    return {"stage": plan.stage.name, "stage_version": plan.stage.version, "versions": versions}
+
+
+def _names(plan: Plan) -> Dict[str, str]:
+    return {name: folder.name for name, folder in plan.inputs.items()}
+
+
+def _rename(plan: Plan) -> None:
+    sync_folder(plan.partial)
     os.rename(plan.partial, plan.out)
-    _sync(plan.out.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_folder(plan.out.parent)

@@ -219,7 +219,7 @@ def _work(planned: Plan, options: argparse.Namespace, corpus_dir: Path) -> int:
         if made:
             log.info("%s: done in %.1f s (%s)", title, time.perf_counter() - started, planned.out)
         else:
-            log.info("%s: complete, made by the other run (%s)", title, planned.out)
+            log.info("%s: complete, made by another run (%s)", title, planned.out)
         return 0
     except KeyboardInterrupt:
         return 130

@@ -30,6 +30,7 @@ class Stage:
     tools: Tuple[str, ...]  # packages whose version changes its output
     module: str = ""  # in steps/, where it is not `name`
     outside: Outside = outside.nothing  # files that it reads besides
+    unread: Tuple[str, ...] = ()  # files of its inputs that don't change it; if set, an output made of the same others is taken
 
     def run(self, job: Any) -> None:
         """Run `steps.<module>.run(job)`; imported here, so that planning stages needs no heavy import."""
@@ -38,6 +39,13 @@ class Stage:
 
 ENCODING = ("lhotse", "lilcom", "torch", "torchaudio", "noisereduce", "ctranslate2")
 TEXT = ("data.language", "data.normaliser")
+UNTRAINED = (
+    "cuts_test*",
+    "test-*",
+    "left_out.tsv",
+    "report.*",
+    "summary.json",
+)  # of earlier stages: another test set trains nothing
 # fmt: off
 STAGES: List[Stage] = [
     Stage(0, "data", "recordings, supervisions, cuts; normalised text; what was left out and why", 1,
@@ -53,7 +61,8 @@ STAGES: List[Stage] = [
            "features.frame_shift"),
           ("features", "lang", "vectors"), ()),
     Stage(5, "train", "k2 training; checkpoints; curves", 2,
-          ("model", "loss", "train", "seed"), ("features", "lang", "vectors", "audit"), ("torch", "k2", "lhotse")),
+          ("model", "loss", "train", "seed"), ("features", "lang", "vectors", "audit"), ("torch", "k2", "lhotse"),
+          unread=UNTRAINED),
     Stage(6, "decode", "greedy words, k2 lattices, 1-best", 4,
           ("decode",), ("features", "lang", "vectors", "train"), ("torch", "k2"), outside=outside.packs),
     Stage(7, "rescore", "n-best rescored with word vectors and the LM; weights tuned on dev", 16,
@@ -75,7 +84,7 @@ PASSES = ("mono_passes", "mono_gaussians", "leaves", "tri_passes", "tri_gaussian
 GMM = (
     Stage(5, "train", "monophone, then triphone GMM-HMM", 1,
           (*(f"gmm.{key}" for key in PASSES), "train.cache_gb", "data.max_left_out", "seed"), ("features", "lang"),
-          ("kaldi-hmm-gmm", "kaldifst", "numpy"), "train_gmm"),
+          ("kaldi-hmm-gmm", "kaldifst", "numpy"), "train_gmm", unread=UNTRAINED),
     Stage(6, "decode", "words of Kaldi's lattice decoder; the LM's weight tuned on dev", 1,
           ("gmm.lm_weights", "decode"), ("features", "lang", "train"), ("kaldi-hmm-gmm", "kaldifst"), "decode_gmm"),
 )
