@@ -87,7 +87,7 @@ def _crossed(uses: Iterable[Use]) -> Dict[str, str]:
     for one in sorted(uses, key=lambda use: use.start):
         running = [use for use in running if use.end is None or use.end > one.start]
         for other in running:
-            if other.recording != one.recording and other.text != one.text:
+            if other.recording != one.recording and "" != other.text != one.text != "":
                 for this, that in ((one, other), (other, one)):
                     what = f"recording '{that.recording}' has the same channel of {this.audio} at the same time"
                     out[this.utterance] = f"{what}, with another text; name their channels in reco2file_and_channel"
