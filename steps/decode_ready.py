@@ -2,6 +2,7 @@
 
 from utils.baselines.ready import SYSTEMS, recognise
 from utils.core.files import write_json
+from utils.core.inputs import same_inputs
 from utils.core.memory import keep_freed
 from utils.core.parallel import run_all
 from utils.core.splits import EVALUATION
@@ -11,7 +12,7 @@ from utils.pipeline.contract import Job
 
 
 def run(job: Job) -> None:
-    """Write hyps-beam-<split>.jsonl, timing.json, summary.json."""
+    """Write hyps-beam-<split>.jsonl, timing.json, inputs.jsonl, summary.json."""
     keep_freed()
     splits = {split: list(read_cuts(job.inputs["data"], split)) for split in EVALUATION}
     languages = {cut.supervisions[0].language for cuts in splits.values() for cut in cuts}
@@ -20,4 +21,5 @@ def run(job: Job) -> None:
     nj = 1 if job.device.startswith("cuda") else job.nj
     run_all(lambda cuts, path: recognise(recogniser, cuts, job.inputs["data"], path), work, nj, "decode")
     write_hypotheses(job.out, EVALUATION)
+    same_inputs(job.inputs["data"], job.out)
     write_json(job.out / "summary.json", {"model_bytes": recogniser.bytes})

@@ -5,6 +5,7 @@ from typing import List
 
 from utils.core.errors import UserError
 from utils.core.files import atomic_path, write_json
+from utils.core.inputs import same_inputs
 from utils.core.splits import SPLITS, cuts_path
 from utils.core.timing import sum_timing
 from utils.corpus.cuts import read_cuts
@@ -49,6 +50,7 @@ def _finish(job: Job, chunks: List[extraction.Chunk], smallest: float) -> None:
     # global: all that the model is trained on. speaker: all audio of a speaker, in any split, at its own speed.
     used = [c for c in chunks if (c.split == "train" if kind == "global" else c.speed == 1.0) and kind != "none"]
     sums = cmvn.total([records[chunk.name].sums for chunk in used])
+    same_inputs(job.inputs["data"], job.out)
     cmvn.write_cmvn(sums, kind == "speaker", job.out / cmvn.STATISTICS, smallest)
 
 

@@ -18,7 +18,7 @@ from support.corpora import data_config
 from support.fabricate import record
 from utils.core.errors import UserError
 from utils.core.files import read_json, write_json
-from utils.core.inputs import NAME, fingerprint, first_change, write_inputs
+from utils.core.inputs import NAME, fingerprint, first_change, same_inputs, write_inputs
 from utils.core.twins import take, twin
 from utils.corpus import kaldi, manifests, pipes
 from utils.corpus.cuts import read_cuts
@@ -157,9 +157,11 @@ def test_an_output_of_changed_files_gets_another_name_until_they_change_back(tmp
         audio.write_bytes(content)
         found.append(fingerprint({"stage": "data"}, tmp_path))
         folder = tmp_path / f"data-{found[-1]}"
-        if not folder.exists():
+        if not folder.exists():  # as stages 0 and 1 do
             folder.mkdir()
             write_inputs(folder, [audio], 1)
+    same_inputs(folder, tmp_path)
+    assert (tmp_path / NAME).read_bytes() == (folder / NAME).read_bytes()
     assert found[0] == found[4] and found[1] == found[3] and len(set(found)) == 3
 
 

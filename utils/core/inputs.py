@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Optional
 
-from utils.core.files import digest, read_jsonl, write_jsonl
+from utils.core.files import digest, read_jsonl, write_bytes, write_jsonl
 
 log = logging.getLogger("nuptse")
 NAME = "inputs.jsonl"  # a line a file: path, size in bytes (-1: not there), time in ns, SHA-256
@@ -25,6 +25,12 @@ def write_inputs(folder: Path, files: Iterable[Path], nj: int) -> None:
 
     paths = sorted({os.path.abspath(path) for path in files})  # links stay links: they may lead elsewhere tomorrow
     write_jsonl(folder / NAME, threaded(_look, paths, nj, "checksums"))
+
+
+def same_inputs(earlier: Path, folder: Path) -> None:
+    """Give a stage that reads the same files the list of the earlier stage, whose folder may be deleted and made anew."""
+    if (earlier / NAME).is_file():
+        write_bytes(folder / NAME, (earlier / NAME).read_bytes())
 
 
 def fingerprint(identity: Dict[str, Any], exp: Path) -> str:

@@ -221,8 +221,9 @@ def _cuts(
     for u in utterances:
         recording_id = u.recording or u.id
         files[recording_id, u.audio, u.channel].append(u)
-        if paths.setdefault(recording_id, u.audio) != u.audio:
-            both = f"{paths[recording_id]} and {u.audio} (utterance '{u.id}' of {u.split})"
+        known = paths.setdefault(recording_id, u.audio)
+        if known != u.audio and known.resolve() != u.audio.resolve():
+            both = f"{known} and {u.audio} (utterance '{u.id}' of {u.split})"
             raise UserError(f"the recording id '{recording_id}' is used for two files: {both}; give each an id of its own")
 
     def look(item: Any) -> audio.Checked:
