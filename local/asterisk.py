@@ -88,7 +88,7 @@ def name(config: SimpleNamespace) -> str:
     chosen = options(config, OPTIONS)
     parts = ["asterisk", "+".join(_languages(config))]
     parts += [chosen[key] for key in ("format", "split") if chosen[key] != OPTIONS[key]]
-    return named("-".join(parts), chosen, OPTIONS, said=("languages", "format", "split"))
+    return named("-".join(parts), config, OPTIONS, said=("languages", "format", "split"))
 
 
 def tables(source: Path) -> List[Path]:

@@ -39,8 +39,7 @@ OPTIONS = {"task": "connected", "dev": ["lucas"], "test": ["theo"], "digits": [3
 
 def name(config: SimpleNamespace) -> str:
     """The name of the corpus in results: fsdd-connected, fsdd-isolated."""
-    chosen = options(config, OPTIONS)
-    return named(f"fsdd-{chosen['task']}", chosen, OPTIONS, said=("task",))
+    return named(f"fsdd-{options(config, OPTIONS)['task']}", config, OPTIONS, "en", said=("task",))
 
 
 def tables(source: Path) -> List[Path]:

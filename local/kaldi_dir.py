@@ -28,8 +28,7 @@ def name(config: SimpleNamespace) -> str:
     """The name of the corpus in results: data.options.name, else that of the folder; language and options that aren't usual."""
     chosen = options(config, OPTIONS)
     base = naming.checked(chosen["name"] or Path(config.source).resolve().name, "data.options.name")
-    usual = {**OPTIONS, "language": "en"}
-    return naming.named(base, {**chosen, "language": config.language}, usual, said=("name", "allow_pipes"))
+    return naming.named(base, config, OPTIONS, "en", said=("name", "allow_pipes"))
 
 
 def place(config: SimpleNamespace) -> str:

@@ -22,7 +22,7 @@ OPTIONS = {"dev_speakers": 12}
 
 def name(config: SimpleNamespace) -> str:
     """The name of the corpus in results."""
-    return named("speechocean762", options(config, OPTIONS), OPTIONS)
+    return named("speechocean762", config, OPTIONS, "en")
 
 
 def tables(source: Path) -> List[Path]:

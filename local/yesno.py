@@ -22,7 +22,7 @@ OPTIONS = {"dev": 5}
 
 def name(config: SimpleNamespace) -> str:
     """The name of the corpus in results."""
-    return named("yesno", options(config, OPTIONS), OPTIONS)
+    return named("yesno", config, OPTIONS, "he")
 
 
 def tables(source: Path) -> List[Path]:

@@ -237,7 +237,7 @@ def test_a_corpus_is_called_by_all_that_decides_its_data(tmp_path):
     assert name(name="calls", channel=1, test="sets/a b") == 'calls channel=1 test="sets/a b"'
     assert name(held_out=0.2, name="x") == "x held_out=0.2"
     assert kaldi_dir.name(data_config("kaldi_dir", source=str(tmp_path), language="fr", options={"name": "x"})) == "x language=fr"
-    assert yesno.name(data_config("yesno", options={"dev": 9})) == "yesno dev=9"
+    assert yesno.name(data_config("yesno", language="he", options={"dev": 9})) == "yesno dev=9"
     for bad in ("en/us", "a" * 240, "a\tb", "a test=b"):
         with pytest.raises(UserError, match="results can't call a corpus .*--set data.options.name=NAME"):
             name(name=bad)

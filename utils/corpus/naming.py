@@ -3,22 +3,27 @@
 import hashlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Dict, Sequence
 
 from utils.core.errors import UserError
+from utils.corpus.manifests import options
 
 LONGEST = 100  # characters of a name
 
 
-def named(base: str, chosen: Dict[str, Any], usual: Dict[str, Any], said: Sequence[str] = ()) -> str:
-    """`base`, and what is not as usual: "mycorpus channel=1 test=test_other".
+def named(base: str, config: SimpleNamespace, usual: Dict[str, Any], language: str = "", said: Sequence[str] = ()) -> str:
+    """`base`, and what is not as usual: "mycorpus channel=1 language=fr test=test_other".
 
     Args:
-      chosen: the options of the corpus.
-      usual: their defaults.
+      config: the keys below `data`.
+      usual: the options of the corpus with their defaults.
+      language: the usual one; empty: `base` says it.
       said: options that `base` says already, or that don't decide the data.
     """
-    other = {key: value for key, value in sorted(chosen.items()) if key not in said and value != usual[key]}
+    chosen = {**options(config, usual), "language": config.language}
+    known = {**usual, "language": language or config.language}
+    other = {key: value for key, value in sorted(chosen.items()) if key not in said and value != known[key]}
     return " ".join([base, *(f"{key}={_text(value)}" for key, value in other.items())])
 
 
