@@ -29,13 +29,14 @@ from tests.bench.common import corpus_folder, described, records_of, stages_unti
 from tests.bench.unlike_speech import add_speech_options, halves_of, write_features
 from utils.core.files import read_json
 from utils.core.tables import Table, as_text, grouped, number
+from utils.corpus.cuts import read_cuts
 from utils.decode.first_pass import FirstPassDecoder, best_paths, lattices, lattices_of_words, scaled
 from utils.decode.search_weights import AUTO, HEADS, SearchWeights, find
 from utils.pipeline import driver
 from utils.pipeline.config import view
 from utils.pipeline.contract import Job
 from utils.pipeline.stages import Plan
-from utils.train.dataset import ordered_batches, read_cuts
+from utils.train.dataset import ordered_batches
 from utils.vectors.wordvec import word_scores
 
 PENALTIES = [0.5 * n for n in range(9)]

@@ -41,6 +41,7 @@ from utils.core.files import ROOT, atomic_path, read_json, read_jsonl, write_lin
 from utils.core.parallel import in_fork
 from utils.core.splits import EVALUATION, SPLITS, cuts_path
 from utils.core.tables import Table, as_text, grouped, number, probability, signed, span
+from utils.corpus.cuts import read_cuts
 from utils.corpus.manifests import chosen_by_name, write_manifest
 from utils.decode.search_weights import FILE, HEADS, read_weights
 from utils.features.cmvn import STATISTICS
@@ -51,7 +52,6 @@ from utils.pipeline.stages import Plan
 from utils.pipeline.variants import display_name
 from utils.results.records import decoding_rank
 from utils.text.scoring import difference, error_rate, interval, oracle, score
-from utils.train.dataset import read_cuts
 
 SPEAKERS = 10  # from that many on, whole speakers are in one half
 KEYS = [f"decode.{key}.{head}" for key in ("blank_penalty", "first_lm_scale") for head in HEADS.values()]
