@@ -1,7 +1,10 @@
-"""CPU seconds of the steps of decoding, for real-time factors."""
+"""CPU seconds of the steps of decoding, for real-time factors; wall time of a stage over several runs."""
 
 import time
+from pathlib import Path
 from typing import Any, Dict, Iterable, Tuple
+
+from utils.core.files import read_json, write_json
 
 
 class timed:
@@ -30,3 +33,8 @@ def sum_timing(measured: Iterable[Tuple[Dict[str, float], float]]) -> Dict[str, 
             entry["seconds"] += value
             entry["audio_seconds"] += audio
     return timing
+
+
+def add_seconds(path: Path, seconds: float) -> None:
+    """Add wall time to that of earlier, interrupted runs, in a JSON file."""
+    write_json(path, seconds + (read_json(path) if path.exists() else 0.0))

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from utils.core.device import gpu_memory
 from utils.core.files import ROOT, remove_unfinished, sync_folder, write_json, write_text
+from utils.core.timing import add_seconds
 from utils.core.twins import take, twin
 from utils.core.versions import git_state, machine, tool_version
 from utils.pipeline import config as configuration
@@ -104,7 +105,7 @@ def make(plan: Plan, **run: Any) -> bool:
             raise
         finally:
             with suppress(OSError):  # a full disk has raised its own error
-                _add_seconds(plan.partial, time.perf_counter() - started)
+                add_seconds(plan.partial / "seconds.json", time.perf_counter() - started)
             job.log.removeHandler(handler)
             handler.close()
         _publish(plan, job)
@@ -114,13 +115,6 @@ def make(plan: Plan, **run: Any) -> bool:
 def stage_record(folder: Path) -> Dict[str, Any]:
     """What `make` wrote of a finished stage: fingerprint, seconds, peak memory in MB, versions, git state."""
     return json.loads((folder / "stage.json").read_text(encoding="utf-8"))
-
-
-def _add_seconds(partial: Path, seconds: float) -> None:
-    """Add wall time to that of earlier, interrupted runs."""
-    path = partial / "seconds.json"
-    earlier = json.loads(path.read_text()) if path.exists() else 0.0
-    write_json(path, earlier + seconds)
 
 
 def _publish(plan: Plan, job: Job) -> None:
