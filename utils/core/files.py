@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import json
+import logging
 import os
 import shutil
 from contextlib import contextmanager
@@ -81,6 +82,13 @@ def digest(path: Path) -> str:
         for block in iter(lambda: stream.read(1 << 20), b""):
             state.update(block)
     return state.hexdigest()
+
+
+class LogFile(logging.FileHandler):
+    """Prints nothing when a line can't be written: on a full disk the work's own write raises the error."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Do nothing."""
 
 
 def remove_unfinished(folder: Path) -> None:

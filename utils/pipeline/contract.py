@@ -21,7 +21,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from utils.core.device import gpu_memory
-from utils.core.files import ROOT, remove_unfinished, sync_folder, write_json, write_text
+from utils.core.files import ROOT, LogFile, remove_unfinished, sync_folder, write_json, write_text
 from utils.core.timing import add_seconds
 from utils.core.twins import take, twin
 from utils.core.versions import git_state, machine, tool_version
@@ -67,13 +67,6 @@ def locked(plan: Plan) -> Iterator[bool]:
         lock.release()
 
 
-class _LogFile(logging.FileHandler):
-    """Prints nothing when a line can't be written: on a full disk the stage's own write raises the error."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        pass
-
-
 def make(plan: Plan, **run: Any) -> bool:
     """Run one stage under its lock and publish its output; returns False where it is finished, or another one is as good.
 
@@ -94,7 +87,7 @@ def make(plan: Plan, **run: Any) -> bool:
             take(made, plan.partial, {"fingerprint": plan.fingerprint, "inputs": _names(plan), "taken_from": made.name})
             _rename(plan)
             return False
-        handler = _LogFile(plan.partial / "log.txt")
+        handler = LogFile(plan.partial / "log.txt")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         job.log.addHandler(handler)
         started = time.perf_counter()
