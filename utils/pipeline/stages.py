@@ -39,6 +39,7 @@ class Stage:
 
 ENCODING = ("lhotse", "lilcom", "torch", "torchaudio", "noisereduce", "ctranslate2")
 TEXT = ("data.language", "data.normaliser")
+ESPEAK = ("espeakng-loader",)  # a tool of stages that may guess pronunciations
 UNTRAINED = (
     "cuts_test*",
     "test-*",
@@ -96,8 +97,7 @@ YOUNGER: Dict[str, Any] = {"decode.first_pass_lm_order": 0, "data.conventions": 
 
 def _system(own: Iterable[Stage], shared: Iterable[str] = ("data", "lang", "score")) -> Dict[str, Stage]:
     """The stages of a system, name -> stage, in order: some `shared` with the network, and its `own`."""
-    both = [*(BY_NAME[name] for name in shared), *own]
-    stages = {stage.name: stage for stage in sorted(both, key=lambda stage: stage.number)}
+    stages = {s.name: s for s in sorted([*map(BY_NAME.__getitem__, shared), *own], key=lambda s: s.number)}
     return {name: replace(stage, reads=tuple(r for r in stage.reads if r in stages)) for name, stage in stages.items()}
 
 
@@ -117,11 +117,8 @@ SYSTEMS: Dict[str, Dict[str, Stage]] = {
 
 def stages_of(config: Dict[str, Any]) -> Dict[str, Stage]:
     """The stages of a resolved configuration by name, in order."""
-    guesses = {"lang": config["lang"]["units"] == "phone", "vectors": config["vectors"]["pronunciation"]}
-    stages = {
-        name: replace(stage, tools=(*stage.tools, "espeakng-loader")) if guesses.get(name) else stage
-        for name, stage in SYSTEMS[config["system"]].items()
-    }
+    tools = {"lang": ESPEAK * (config["lang"]["units"] == "phone"), "vectors": ESPEAK * config["vectors"]["pronunciation"]}
+    stages = {name: replace(s, tools=(*s.tools, *tools.get(name, ()))) for name, s in SYSTEMS[config["system"]].items()}
     if config["system"] != "network":
         return stages
     parts: List[Tuple[Stage, str, Tuple[str, ...]]] = []  # part of a stage, the stage that it follows, the stages that read it
