@@ -1,6 +1,7 @@
 """Word-vector sources: right rows, unknown words marked, bad files refused with the line."""
 
 import gzip
+import math
 import struct
 from types import SimpleNamespace
 
@@ -83,6 +84,44 @@ def test_word2vec_binary_is_read(tmp_path):
     assert found.known.tolist() == [False, True, False] and found.vectors[1].tolist() == [1, 2, 3]
 
 
+def test_a_folder_of_text_has_no_hidden_files_and_gzip_is_known_by_its_bytes(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "b").write_bytes(gzip.compress("über uns\nzwei".encode()))
+    for hidden in (".DS_Store", "a/._b", ".git/c.txt"):
+        (tmp_path / hidden).parent.mkdir(exist_ok=True)
+        (tmp_path / hidden).write_bytes(b"\0\0\0\1Bud1\xff")
+    assert list(Text([["eins"]], str(tmp_path), str, "lang.text")) == [["eins"], ["über", "uns"], ["zwei"]]
+    (tmp_path / "c.txt").write_bytes(b"PK\3\4\x14\0")
+    with pytest.raises(UserError, match="c.txt is a ZIP archive.*not text: unpack or convert it"):
+        list(Text([], str(tmp_path), str, "lang.text"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "call\t1\t2\t3\nagent\t-1\t0\t0.5\n",  # spaCy's documentation
+        "call\t1 2 3\nagent  -1 0 0.5 \n",
+        "5 3\ncall 1 2 3\n\t 9 9 9\n  9 9 9\n\u00a0to\u00a0go 9 9 9\nagent -1 0 0.5\n",  # words of white space
+        "4 3\ncall 1 2 3\n1 2 9 9 9\n. . . 9 9 9\nagent -1 0 0.5\n",  # words with spaces, of numbers too: D is known
+    ],
+)
+def test_tabs_spaces_and_words_with_white_space_are_read(tmp_path, text):
+    assert raw(tmp_path, text).vectors.tolist() == [[-1, 0, 0.5], [1, 2, 3], [0, 0, 0]]
+
+
+def test_a_word_cut_inside_a_letter_does_not_spoil_a_binary_file(tmp_path):
+    rows = [b"call " + struct.pack("<2f", 1, 2), "ещё".encode()[:-1] + b" " + struct.pack("<2f", 3, 4)]
+    (tmp_path / "v.bin").write_bytes(b"2 2\n" + b"\n".join(rows) + b"\n")
+    assert from_file(["call"], [], config(path=str(tmp_path / "v.bin"))).vectors.tolist() == [[1, 2]]
+
+
+def test_a_binary_file_with_nan_is_refused_with_the_word(tmp_path):
+    path = tmp_path / "v.bin"
+    path.write_bytes(b"2 2\nother " + struct.pack("<2f", 1, math.nan) + b"\ncall " + struct.pack("<2f", math.inf, 2) + b"\n")
+    with pytest.raises(UserError, match="v.bin: 'call' has a number that is not finite"):
+        from_file(WORDS, [], config(path=str(path)))
+
+
 def test_a_file_may_write_words_in_other_letters_than_transcripts_and_the_same_letters_come_first(tmp_path):
     (tmp_path / "v.txt").write_bytes("\ufeffДон’Т 1 2\r\nЕЩЁ 3 4\r\nCall 5 6\r\ncall 7 8\r\nCALL 9 9\r\n".encode())
     found = from_file(["дон'т", "еще", "call"], [], config(path=str(tmp_path / "v.txt")))
@@ -98,7 +137,8 @@ def test_a_file_may_write_words_in_other_letters_than_transcripts_and_the_same_l
         ("call 1 2 3\nagent 1 2\n", "line 2: 2 numbers after the word, 3 expected"),
         ("call 1 2 3\nagent 1 2 3 4\n", "line 2: 4 numbers after the word, 3 expected"),
         ("call 1 two 3\n", "line 1: 'call' has something that is not a number"),
-        ("call 1 nan 3\n", "line 1: 'call' has a number that is not finite"),
+        ("call\nagent\n", "line 1: no number after the word"),
+        ("call 1 nan 3\n", "v.txt: 'call' has a number that is not finite"),
     ],
 )
 def test_a_bad_text_file_is_refused_with_its_line(tmp_path, text, message):

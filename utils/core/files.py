@@ -13,6 +13,11 @@ from typing import Any, Iterable, Iterator, List, Optional, Union
 ROOT = Path(__file__).resolve().parents[2]  # the repository; every relative path in a manifest starts here
 
 
+def files_in(folder: Path) -> List[Path]:
+    """All files of a folder and the folders in it, sorted, without hidden ones, which systems leave there (.DS_Store, ._name)."""
+    return sorted(p for p in folder.rglob("*") if p.is_file() and not any(n.startswith(".") for n in p.relative_to(folder).parts))
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` and rename it to `path` once the block has ended well.

@@ -7,7 +7,7 @@ from typing import Callable, Iterator, List, Sequence, Set
 from lhotse import CutSet
 
 from utils.core.errors import UserError
-from utils.core.files import read_json
+from utils.core.files import files_in, read_json
 from utils.core.splits import EVALUATION, cuts_path
 from utils.pipeline.config import made_with
 from utils.text.conventions import USUAL
@@ -15,6 +15,14 @@ from utils.text.encoding import SAMPLE, refusal, wide
 from utils.text.normalise import normaliser
 from utils.text.segmentation import CHARACTERS, characters
 
+NOT_TEXT = {  # by the first bytes
+    b"BZh": "compressed by bzip2",
+    b"\xfd7zXZ\0": "compressed by xz",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd",
+    b"PK\3\4": "a ZIP archive, as documents of Word are too",
+    b"7z\xbc\xaf": "a 7-Zip archive",
+    b"%PDF-": "a PDF document",
+}
 SEEN = 1 << 26  # bytes of a file that isn't UTF-8 in which the broken lines are counted
 
 
@@ -50,7 +58,7 @@ class Text:
     def __init__(self, sentences: Sequence[List[str]], path: str, normalise: Callable[[str], str], key: str) -> None:
         self.sentences, self.normalise = sentences, normalise
         folder = bool(path) and Path(path).is_dir()
-        self.files = sorted(p for p in Path(path).rglob("*") if p.is_file()) if folder else [Path(path)] * bool(path)
+        self.files = files_in(Path(path)) if folder else [Path(path)] * bool(path)
         if path and not self.files:
             raise UserError(f"{key}={path} has no file of text")
 
@@ -64,9 +72,14 @@ class Text:
 
 
 def lines(path: Path) -> Iterator[str]:
-    """Lines of a UTF-8 file, plain or `.gz`, with their line ends. Raises UserError for another file."""
-    opened = gzip.open if path.suffix == ".gz" else open
+    """Lines of a UTF-8 file, plain or compressed by gzip, with their line ends. Raises UserError for another file."""
     try:
+        with open(path, "rb") as raw:
+            packed = raw.read(8)
+        opened = gzip.open if packed.startswith(b"\x1f\x8b") else open
+        form = next((name for magic, name in NOT_TEXT.items() if packed.startswith(magic)), "")
+        if form:
+            raise UserError(f"{path} is {form}, not text: unpack or convert it; of compressed files, only gzip's are read")
         with opened(path, "rb") as stream:
             head = stream.read(SAMPLE)
         if wide(head):
