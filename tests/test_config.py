@@ -276,6 +276,12 @@ def test_text_is_taken_as_it_is_typed(name):
     assert config.load("wordvec_hybrid", YESNO, ['data.source=""'])["data"]["source"] == ""
 
 
+def test_a_home_folder_is_written_with_a_tilde(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/zoë")
+    loaded = config.load("wordvec_hybrid", YESNO, ["data.source=~/my corpus", "lang.text=texts/~/a"])
+    assert loaded["data"]["source"] == "/home/zoë/my corpus" and loaded["lang"]["text"] == "texts/~/a"
+
+
 def test_names_of_today_leave_fingerprints_as_they_were():
     declared = {"model": {"subword_subsampling": 4}, "loss": {"word": 0.5}, "decode": {"beam": 8.0}}
     assert as_fingerprinted(declared, ("model", "loss", "decode")) == {

@@ -192,7 +192,8 @@ def _set(config: Dict[str, Any], key: str, value: Any, where: str) -> None:
     target = config
     for name in parents:
         target = target[name]
-    target[last] = accepted(key, SCHEMA.get(key) or like(known[key]), value, where)
+    value = accepted(key, SCHEMA.get(key) or like(known[key]), value, where)
+    target[last] = str(Path(value).expanduser()) if key in PATHS and value[:2] == "~/" else value  # a shell leaves it after =
 
 
 def _check_known(key: str, known: Iterable[str], where: str) -> None:
