@@ -11,6 +11,7 @@ from typing import List
 
 from utils.core import download
 from utils.core.errors import UserError
+from utils.core.files import files_in
 from utils.corpus.manifests import Corpus, Utterance, options
 from utils.corpus.naming import named
 
@@ -27,7 +28,7 @@ def name(config: SimpleNamespace) -> str:
 
 def tables(source: Path) -> List[Path]:
     """The files that identify a local copy: all of them, they are small."""
-    return sorted(source.rglob("*_*.wav"))
+    return [path for path in files_in(source) if path.match("*_*.wav")]
 
 
 def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: logging.Logger) -> Corpus:

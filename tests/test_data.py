@@ -12,6 +12,7 @@ import socket
 import tarfile
 import threading
 import time
+import unicodedata
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,7 +31,7 @@ from utils.core import download
 from utils.core.errors import UserError
 from utils.core.files import ROOT, read_json
 from utils.core.splits import SPLITS, untranscribed
-from utils.corpus import audio, kaldi, manifests
+from utils.corpus import audio, kaldi, manifests, overlap, paths
 from utils.corpus.decoding import Copies
 from utils.pipeline import config, stages
 
@@ -205,6 +206,11 @@ def test_yesno_with_a_recording_missing_stops(yesno_source):
     next((yesno_source / "waves_yesno").iterdir()).unlink()
     with pytest.raises(UserError, match="59 recordings instead of 60"):
         yesno.prepare(data_config("yesno", source=str(yesno_source)), yesno_source, yesno_source, 1, None)
+
+
+def test_hidden_files_that_a_mac_leaves_are_no_recordings(yesno_source):
+    (yesno_source / "waves_yesno" / "._0_0_0_0_0_0_0_0.wav").write_bytes(b"\0\5\x16\7")
+    assert len(yesno.tables(yesno_source)) == 60
 
 
 @pytest.fixture
@@ -397,6 +403,68 @@ def test_an_unusable_utterance_is_left_out_and_listed(kind, kaldi_source, tmp_pa
     strict = data_config("kaldi_dir", source=str(kaldi_source), max_left_out=0.01)
     with pytest.raises(UserError, match=f"(?s)1 of 56 utterances.*left_out.tsv.*{identity}.*--set data.max_left_out=0.02"):
         manifests.write(found, "x", strict, tmp_path / "out", tmp_path / "out", 2, LOG)
+
+
+WRONG_PATHS = {  # what wav.scp says of the file Straße Nr/Ä1.WAV, and the remedy
+    "Straße Nr/ä1.wav": "there is Ä1.WAV",
+    "Straße Nr/Ä1.flac": "there is Ä1.WAV",
+    "straße nr/Ä1.WAV": "there is no folder .*/straße nr, but Straße Nr",
+    "'Straße Nr/Ä1.WAV'": "leave them out",
+    "Straße Nr\\Ä1.WAV": "separate folders by /",
+    "~/corpus/Ä1.WAV": "write the whole path",
+    "$DATA/Ä1.WAV": "variables stay as they are",
+    "file:///data/Ä1.WAV": "a path is needed",
+    "dangling.wav": "a symbolic link to nowhere.wav, where nothing is",
+    "Straße Nr/Ä2.WAV": "Ä2.WAV$",
+}
+
+
+@pytest.mark.parametrize("path", WRONG_PATHS)
+def test_a_path_that_leads_nowhere_comes_with_what_is_wrong_in_it(path, tmp_path):
+    (tmp_path / "Straße Nr").mkdir()
+    (tmp_path / "Straße Nr" / "Ä1.WAV").touch()
+    (tmp_path / "dangling.wav").symlink_to("nowhere.wav")
+    (span,) = audio.check(paths.located(path, tmp_path), [(0.0, None)], Copies(tmp_path)).spans
+    assert span.problem.startswith("no audio file ") and re.search(WRONG_PATHS[path], span.problem)
+
+
+def test_audio_and_sentences_of_train_in_test_are_said(kaldi_source, tmp_path, caplog):
+    first, second, *_ = sorted(kaldi.table(kaldi_source / "train" / "wav.scp"))
+    copied, known, *_ = sorted(kaldi.table(kaldi_source / "test" / "wav.scp"))
+    waves, texts = kaldi.table(kaldi_source / "test" / "wav.scp"), kaldi.table(kaldi_source / "test" / "text")
+    samples, rate = soundfile.read(kaldi.table(kaldi_source / "train" / "wav.scp")[first], dtype="int16")
+    soundfile.write(tmp_path / "renamed.flac", samples, rate)
+    waves[copied], texts[known] = str(tmp_path / "renamed.flac"), kaldi.table(kaldi_source / "train" / "text")[second].upper()
+    for name, rows in (("wav.scp", waves), ("text", texts)):
+        (kaldi_source / "test" / name).write_text("".join(f"{i} {value}\n" for i, value in rows.items()))
+    settings = data_config("kaldi_dir", source=str(kaldi_source))
+    with caplog.at_level("INFO"):
+        manifests.write(kaldi_dir.prepare(settings, tmp_path, tmp_path, 1, LOG), "x", settings, tmp_path, tmp_path, 2, LOG)
+    said = f"test: 1 of {len(waves)} utterances have audio that train has too ({copied} has that of {first})"
+    assert any(said in record.message for record in caplog.records if record.levelname == "WARNING")
+    assert re.search(r"test: [12] of \d+ sentences \(.*%\) are sentences of train", caplog.text)
+
+
+def test_overlapping_segments_of_a_recording_are_its_audio_and_neighbours_are_not(tmp_path, caplog):
+    def spoken(split, start, end, channel=0):
+        return overlap.Spoken(f"{split}{start:g}", split, f"{start}", f"{split}{start}", tmp_path, channel, start, end)
+
+    overlap.warn([spoken("train", 0, 2), spoken("test", 1.8, 4), spoken("dev", 0, 1, 1), spoken("train", 4, 6)], LOG)
+    assert not caplog.records
+    overlap.warn([spoken("train", 0, 2), spoken("train", 2, 4), spoken("test", 1.1, 2.5)], LOG)
+    assert "(test1.1 has that of train0)" in caplog.text
+
+
+def test_names_that_a_mac_decomposed_are_those_of_the_other_tables(tmp_path):
+    composed, decomposed = (unicodedata.normalize(form, "é1 ñandú ä.wav") for form in ("NFC", "NFD"))
+    (tmp_path / "train").mkdir()
+    (tmp_path / decomposed.split()[2]).touch()
+    rows = {"wav.scp": (composed, 0, 2), "text": (decomposed, 0, 1), "utt2spk": (decomposed, 0, 1)}
+    for name, (words, *columns) in rows.items():
+        (tmp_path / "train" / name).write_text(" ".join(words.split()[c] for c in columns) + "\n", encoding="utf-8")
+    found = kaldi.read(tmp_path / "train", tmp_path, "train", "es")
+    (utterance,) = found.utterances
+    assert (utterance.id, utterance.speaker) == ("é1", "ñandú") and utterance.audio.exists() and not found.left_out
 
 
 def test_segments_that_rounding_moved_out_of_their_recording_are_cut_and_named(kaldi_source, tmp_path, caplog):

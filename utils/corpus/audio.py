@@ -17,7 +17,7 @@ from lhotse.utils import compute_num_samples
 
 from utils.core.errors import UserError
 from utils.core.files import atomic_path
-from utils.corpus import doubtful
+from utils.corpus import doubtful, paths
 from utils.corpus.decoding import BLOCK, Copies, Source, Undecodable, source
 from utils.corpus.doubtful import Doubt
 
@@ -71,7 +71,7 @@ def check(path: Path, spans: Sequence[Tuple[float, Optional[float]]], copies: Co
         return Checked(path, 0, 0, 0, [Span(problem)] * len(spans))
 
     if not path.is_file():
-        return unusable(f"no audio file {path}")
+        return unusable(f"no audio file {path}{paths.remedy(path)}")
     if path.stat().st_size == 0:
         return unusable(f"empty audio file {path}")
     try:

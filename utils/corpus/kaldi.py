@@ -6,12 +6,13 @@ error; an utterance that lacks its text, audio or speaker, or whose line of segm
 
 import math
 import re
+import unicodedata
 from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Dict, List, Optional, Tuple
 
 from utils.core.errors import UserError
-from utils.corpus import channels, pipes
+from utils.corpus import channels, paths, pipes
 from utils.corpus.manifests import Corpus, LeftOut, Utterance
 from utils.text.encoding import control_character, utf8_lines
 
@@ -86,7 +87,7 @@ def read(
                     identity,
                     split,
                     texts.get(identity, ""),
-                    speakers[identity],
+                    _composed(speakers[identity]),
                     language,
                     audio,
                     start,
@@ -105,7 +106,7 @@ def read(
 
 
 def table(path: Path, empty: bool = False) -> Dict[str, str]:
-    """Id -> the rest of the line.
+    """Id -> the rest of the line. Ids are in Unicode's composed form (NFC), so that tables of different origin agree.
 
     Raises:
       UserError: the file is missing, a line isn't UTF-8, an id occurs twice, a line holds nothing but an id (unless `empty`).
@@ -122,7 +123,7 @@ def table(path: Path, empty: bool = False) -> Dict[str, str]:
         words = line.split(maxsplit=1)
         if not words:
             continue
-        identity, value = words[0], words[1].strip() if len(words) > 1 else ""
+        identity, value = _composed(words[0]), words[1].strip() if len(words) > 1 else ""
         control = control_character(identity)
         if control:
             raise UserError(f"{path}, line {number}: {control} in the id '{identity}'; the file is damaged, write it again")
@@ -134,6 +135,11 @@ def table(path: Path, empty: bool = False) -> Dict[str, str]:
     if not out:
         raise UserError(f"{path} is empty")
     return out
+
+
+def _composed(text: str) -> str:
+    """Letters with marks as one character (é), as most write them; macOS writes two."""
+    return unicodedata.normalize("NFC", text)
 
 
 def _blank(path: Path) -> bool:
@@ -151,7 +157,7 @@ def _segments(path: Path) -> Optional[Tuple[Dict[str, Span], Dict[str, str]]]:
 
 def _span(value: str) -> Tuple[Span, str]:
     """What follows the id in a line of segments, and what is wrong with it; whether the recording is as long shows later."""
-    fields = value.split()
+    fields = _composed(value).split()
     nothing: Span = (fields[0] if fields else "", 0.0, None, None)
     if len(fields) not in (3, 4) or not CHANNEL.fullmatch("".join(fields[3:]) or "-1"):
         return nothing, f"'{value}' is not RECORDING START END (seconds), or these with the number of a channel, from 0"
@@ -167,8 +173,7 @@ def _audio(path: str, recording: str, source: Path, commands: Optional[Path]) ->
     if path.endswith("|"):
         assert commands is not None
         return pipes.output(path[:-1], recording, source, commands)
-    beside = source / path  # an absolute path stays what it is
-    return beside if beside.exists() or not Path(path).exists() else Path(path)
+    return paths.located(path, source)
 
 
 def files(source: Path) -> List[Path]:

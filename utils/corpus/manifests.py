@@ -32,7 +32,7 @@ from utils.core.files import atomic_path, relative, write_json, write_lines
 from utils.core.inputs import write_inputs
 from utils.core.parallel import threaded
 from utils.core.splits import SPLITS, UNTRANSCRIBED, cuts_path
-from utils.corpus import audio, channels, doubtful
+from utils.corpus import audio, channels, doubtful, overlap
 from utils.corpus.decoding import Copies
 from utils.corpus.wording import Said, Words, in_words
 from utils.text.encoding import spoiled
@@ -232,6 +232,7 @@ def _cuts(
 
     copies = Copies(out / "audio")
     used: List[doubtful.Spoken] = []
+    placed: List[overlap.Spoken] = []
     doubted: Dict[str, List[doubtful.Doubt]] = {}
 
     cuts: Dict[str, Dict[str, MonoCut]] = {split: {} for split in SPLITS}
@@ -266,11 +267,14 @@ def _cuts(
                 cuts[u.split][u.id] = cut
                 used.append(doubtful.Spoken(u.id, u.split, u.language, texts[u.id], cut.duration, span.digest))
                 doubted[u.id] = list(span.doubts)
+                where = (found.path, cut.channel, cut.start, cut.end)
+                placed.append(overlap.Spoken(u.id, u.split, texts[u.id], span.digest, *where))
                 if u.start < 0 or u.end is not None and u.end > (found.samples + 1) / found.rate:
                     clipped.append(u.id)
     for name, more in doubtful.of_corpus(used).items():
         doubted[name] += more
     doubtful.report(doubted, used, out, final, log)
+    overlap.warn(placed, log)
     if clipped:
         log.info(
             "%d segments begin before or end after their recording by up to %g s and are cut there: %s",
