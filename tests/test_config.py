@@ -5,10 +5,10 @@ import pytest
 from utils.core.allowed import NAMES, accepted
 from utils.core.errors import UserError
 from utils.core.files import ROOT
+from utils.core.yaml_files import read_mapping
 from utils.pipeline import config, rules
 from utils.pipeline.old_keys import DROPPED, RENAMED, as_fingerprinted
 from utils.pipeline.schema import SCHEMA, rows
-from utils.pipeline.yaml_files import read_mapping
 from utils.text import normalise
 
 YESNO = ROOT / "egs" / "yesno"
@@ -274,6 +274,12 @@ def test_weights_that_change_nothing_leave_the_fingerprint_of_decoding_as_it_was
 def test_text_is_taken_as_it_is_typed(name):
     assert config.load("wordvec_hybrid", YESNO, [f"data.source={name}"])["data"]["source"] == name
     assert config.load("wordvec_hybrid", YESNO, ['data.source=""'])["data"]["source"] == ""
+
+
+@pytest.mark.parametrize("item, base", [("train.epochs=010", 8), ("seed=007", 8), ("train.batch_seconds=1:30", 60)])
+def test_a_number_that_yaml_reads_to_another_base_is_refused(item, base):
+    with pytest.raises(UserError, match=f"is to base {base}; write a plain number"):
+        config.load("wordvec_hybrid", YESNO, [item])
 
 
 def test_a_home_folder_is_written_with_a_tilde(monkeypatch):

@@ -564,7 +564,17 @@ def test_segments_may_name_the_channel(kaldi_source, tmp_path):
 
 
 def break_duplicate(train):
+    text = (train / "text").read_text()
+    (train / "text").write_text(text + text.replace("\n", " again\n"))
+
+
+def break_appended(train):
     (train / "text").write_text((train / "text").read_text() * 2)
+
+
+def break_turned(train):
+    turned = (" ".join(reversed(line.split())) for line in (train / "utt2spk").read_text().splitlines())
+    (train / "utt2spk").write_text("\n".join(turned) + "\n")
 
 
 def break_encoding(train):
@@ -577,14 +587,19 @@ def break_pipe(train):
 
 
 BREAKS = [
-    (break_duplicate, "text, line 41: the id '.*' occurs a second time"),
+    (break_duplicate, "text, line 41: the id '.*' occurs a second time; every line needs an id of its own"),
+    (break_appended, "text, line 41: the id '.*' occurs a second time, with the same; .* sort -u -o"),
+    (break_turned, "utt2spk, line 2: the id '.*' occurs a second time; every line needs an id of its own before the speaker"),
     (break_encoding, "text, line 3: not UTF-8.*iconv"),
     (break_pipe, "wav.scp: recording '.*' is a command .*data.options.allow_pipes=true"),
     (lambda train: (train / "segments").write_text("a b c\n"), "a: .*segments: 'b c' is not RECORDING START END"),
     (lambda train: (train / "utt2spk").unlink(), "utt2spk is missing.*awk"),
     (lambda train: (train / "text").write_text(""), "text is empty"),
     (lambda train: (train / "utt2spk").write_text("one\n"), "utt2spk, line 1: nothing follows the id 'one'"),
-    (lambda train: shutil.copytree(train, train.parent / "dev", dirs_exist_ok=True), "ids occur more than once"),
+    (
+        lambda train: shutil.copytree(train, train.parent / "dev", dirs_exist_ok=True),
+        r"ids occur more than once: .* \(train and dev\)",
+    ),
 ]
 
 

@@ -6,6 +6,7 @@ error; an utterance that lacks its text, audio or speaker, or whose line of segm
 
 import math
 import re
+import shlex
 import unicodedata
 from codecs import BOM_UTF8
 from pathlib import Path
@@ -128,7 +129,11 @@ def table(path: Path, empty: bool = False) -> Dict[str, str]:
         if control:
             raise UserError(f"{path}, line {number}: {control} in the id '{identity}'; the file is damaged, write it again")
         if identity in out:
-            raise UserError(f"{path}, line {number}: the id '{identity}' occurs a second time; every line needs an id of its own")
+            again = f"{path}, line {number}: the id '{identity}' occurs a second time"
+            if value == out[identity]:  # as where a script that appends ran twice
+                name = shlex.quote(str(path))
+                raise UserError(f"{again}, with the same; where the whole file was written twice: sort -u -o {name} {name}")
+            raise UserError(f"{again}; every line needs an id of its own{' before the speaker' * (path.name == 'utt2spk')}")
         if not value and not empty:
             raise UserError(f"{path}, line {number}: nothing follows the id '{identity}'")
         out[identity] = value

@@ -165,10 +165,14 @@ def write_manifest(path: Path, items: Iterable[Any]) -> None:
 
 
 def _unique(utterances: List[Utterance]) -> None:
-    twice = [i for i, n in Counter(u.id for u in utterances).items() if n > 1]
+    splits: Dict[str, List[str]] = defaultdict(list)
+    for u in utterances:
+        splits[u.id].append(u.split)
+    twice = [f"{i} ({' and '.join(found)})" for i, found in splits.items() if len(found) > 1]
     if twice:
         raise UserError(
-            f"{len(twice)} utterance ids occur more than once: {', '.join(twice[:5])}; every utterance needs an id of its own"
+            f"{len(twice)} utterance ids occur more than once: {', '.join(twice[:5])}; every utterance needs an id of its own, "
+            "and one that is trained or tuned on can't be tested"
         )
 
 

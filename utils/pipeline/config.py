@@ -43,7 +43,7 @@ def load(recipe: str, corpus_dir: Path, overrides: Sequence[str] = ()) -> Dict[s
       UserError: unknown recipe or key (names the nearest one), wrong type, a value that is not allowed, settings that contradict
         each other (both name what to set), unreadable file.
     """
-    from utils.pipeline.yaml_files import parse, read_mapping
+    from utils.core.yaml_files import parse, read_mapping
 
     path = recipe_file(recipe)
     config = read_mapping(ROOT / "recipes" / "base.yaml")
@@ -140,7 +140,7 @@ def without(config: Dict[str, Any], values: Mapping[str, Any], prefix: str = "")
 
 def made_with(folder: Path) -> SimpleNamespace:
     """The configuration that the folder of a finished stage was made with."""
-    from utils.pipeline.yaml_files import read_mapping
+    from utils.core.yaml_files import read_mapping
 
     return view(current_names(read_mapping(folder / "config.yaml")))
 
