@@ -48,10 +48,13 @@ def run(job: Job) -> None:
     job.log.info("%d records in %s; tables in %s", len(records), paths[0], published / "RESULTS.md")
     if not shared["git_clean"]:
         dirty = dirty_stages(stages) + ["score"] * (not here["git_clean"])
+        unknown = here["git_commit"] == "unknown"
         job.log.warning(
-            "made from uncommitted code (%s): the records are in a file that git ignores. For records that count, "
-            "commit, delete these stages' folders and run again",
+            "made from %s (%s): the records are in a file that git ignores. For records that count, %s, delete these stages' "
+            "folders and run again",
+            "code of an unknown commit" if unknown else "uncommitted code",
             ", ".join(dirty),
+            "take a clone with git instead of a copy" if unknown else "commit",
         )
 
 

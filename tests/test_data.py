@@ -447,7 +447,8 @@ def test_audio_and_sentences_of_train_in_test_are_said(kaldi_source, tmp_path, c
 
 def test_overlapping_segments_of_a_recording_are_its_audio_and_neighbours_are_not(tmp_path, caplog):
     def spoken(split, start, end, channel=0):
-        return overlap.Spoken(f"{split}{start:g}", split, f"{start}", f"{split}{start}", tmp_path, channel, start, end)
+        name = f"{split}{start:g}"
+        return overlap.Spoken(name, split, name, name, tmp_path, channel, start, end)
 
     overlap.warn([spoken("train", 0, 2), spoken("test", 1.8, 4), spoken("dev", 0, 1, 1), spoken("train", 4, 6)], LOG)
     assert not caplog.records

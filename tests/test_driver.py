@@ -202,6 +202,13 @@ def test_scripts_may_be_started_with_sh_and_another_pythons_home(script):
     assert said.returncode == 0 and script.rpartition("/")[2] in said.stdout and not said.stderr
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
+def test_a_service_without_input_or_output_may_run_a_module(closed, tmp_path):
+    (tmp_path / "in.json").write_text("[]")  # json.tool needs all three; an error has no other sign than the status
+    command = f"{ROOT}/utils/run.sh -m json.tool {tmp_path}/in.json {closed}"
+    assert subprocess.run(["bash", "-c", command], env=quiet()).returncode == 0
+
+
 # Stopping: a corpus one recording of which a command writes that waits for the file `go`
 
 

@@ -1,6 +1,7 @@
 """The score stage on fabricated stage folders, its records, and what a record must hold."""
 
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -474,6 +475,18 @@ def test_overrides_that_name_a_system():
         "features.model=base",
         "vectors.meaning.path=glove.txt",
     ]
+
+
+def test_the_commit_is_that_of_the_code_whoever_owns_it_and_wherever_a_hook_points(tmp_path, monkeypatch):
+    for name in ("code", "other"):
+        (tmp_path / name).mkdir()
+        git_in(tmp_path / name, "init", "-q")
+        git_in(tmp_path / name, "commit", "-qm", name, "--allow-empty")
+    commit = git_state(tmp_path / "code")["git_commit"]
+    if os.geteuid() == 0:  # as in a container: "dubious ownership"
+        subprocess.run(["chown", "-R", "12345", str(tmp_path / "code")], check=True)
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "other" / ".git"))  # as in a hook
+    assert len(commit) == 40 and git_state(tmp_path / "code") == {"git_commit": commit, "git_clean": True}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,10 @@
 # `.venv/bin/python -m steps.doctor`, typed in the root, does the same. Options are checked before anything is installed.
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # started as `sh FILE`
 set -euo pipefail
+# A service may be started without an input or output, which Python and progress bars take badly.
+{ : 3<&0; } 2>/dev/null || exec </dev/null
+{ : 3>&1; } 2>/dev/null || exec >/dev/null
+{ : 3>&2; } 2>/dev/null || exec 2>/dev/null
 unset PYTHONHOME # of another Python; PYTHONPATH comes after the packages of .venv (utils/__init__.py)
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 

@@ -15,7 +15,10 @@ def git_state(root: Path) -> Dict[str, Any]:
     """
 
     def git(*arguments: str) -> str:
-        return subprocess.run(("git", "-C", str(root)) + arguments, check=True, capture_output=True, text=True).stdout.strip()
+        # in a container the folder often belongs to another user, which git refuses; a hook has GIT_DIR of another repository
+        command = ("git", "-c", f"safe.directory={root}", "-C", str(root), *arguments)
+        own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+        return subprocess.run(command, check=True, capture_output=True, text=True, env=own).stdout.strip()
 
     try:
         commit = git("rev-parse", "HEAD")

@@ -108,15 +108,19 @@ class Trie:
         self.blocks: List[Block] = [BLANK]
         self.size = 1
         self.arcs: List[Tuple[int, int]] = []  # between blocks: to, from
-        self.nodes: Dict[Tuple[int, ...], Ends] = {(): [(0, 0)]}
+        self.nodes: List[Ends] = [[(0, 0)]]  # by prefix; the first is the empty one
+        self.longer: Dict[Tuple[int, int], int] = {}  # prefix, next word -> prefix
 
     def ends(self, words: Tuple[int, ...]) -> Ends:
         """States in which these words are complete: the blank after them, and the last unit of the last word's pronunciations."""
-        if words not in self.nodes:
-            before = self.ends(words[:-1])
-            last = [self._add(block, before) for block in self._spoken(words[-1])]
-            self.nodes[words] = [self._add(BLANK, last), *last]
-        return self.nodes[words]
+        node = 0
+        for word in words:
+            if (node, word) not in self.longer:
+                last = [self._add(block, self.nodes[node]) for block in self._spoken(word)]
+                self.longer[node, word] = len(self.nodes)
+                self.nodes.append([self._add(BLANK, last), *last])
+            node = self.longer[node, word]
+        return self.nodes[node]
 
     def steps(self) -> Tuple[np.ndarray, csr_matrix]:
         """The labels of all states, and a matrix (states, states): 1 where the row's state may follow the column's."""
