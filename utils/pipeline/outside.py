@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Mapping
 
 from utils.core.errors import UserError
-from utils.core.files import digest, files_in
+from utils.core.files import digest
 
 Config = Dict[str, Any]
 Outside = Callable[[Config, Path, Mapping[str, str]], Dict[str, str]]
@@ -85,7 +85,7 @@ def _named(key: str, value: str) -> Dict[str, str]:
     path = Path(value)
     if not path.exists():
         raise UserError(f"{key}={value}: there is no such file or folder")
-    files = files_in(path) if path.is_dir() else [path]
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     return {f"{key.partition('.')[2]}/{p.relative_to(path) if p != path else p.name}": _stamp(p) for p in files}
 
 
