@@ -51,7 +51,8 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
     if not 0 < chosen["held_out"] < 0.5:
         raise UserError(f"data.options.held_out={chosen['held_out']}: a share of train, more than 0 and less than 0.5")
     source = Path(config.source)
-    utterances, left_out, inputs = [], [], []
+    utterances, left_out = [], []
+    inputs: List[Path] = []
     missing = []
     for split in SPLITS:
         folder = source / chosen[split]
