@@ -15,6 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import List
 
+from utils.core.allowed import nearest
 from utils.core.errors import UserError
 from utils.core.splits import SPLITS
 from utils.corpus import kaldi, naming
@@ -56,7 +57,8 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
     missing = []
     for split in SPLITS:
         folder = source / chosen[split]
-        if split != "train" and not folder.is_dir():
+        if not folder.is_dir():
+            _refuse_unless_held_out(split, chosen[split], source)
             missing.append(split)
             continue
         found = kaldi.read(
@@ -93,3 +95,16 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
             "speakers" if by_speaker else "utterances",
         )
     return Corpus(utterances, left_out, inputs)
+
+
+def _refuse_unless_held_out(split: str, name: str, source: Path) -> None:
+    """Raise UserError for a folder that does not exist, except a dev or test that was not asked for by name."""
+    if split != "train" and name == OPTIONS[split]:
+        return
+    there = sorted(str(path.parent.relative_to(source)) for path in source.glob("*/wav.scp"))
+    remedy = (
+        "it is a data directory itself: --set data.options.train=."
+        if (source / "wav.scp").is_file() and split == "train"
+        else f"--set data.options.{split}=NAME names it{nearest(name, there)}; there are {', '.join(there) or 'none'}"
+    )
+    raise UserError(f"{source} has no data directory {name}/ for {split}; {remedy}")

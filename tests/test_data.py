@@ -641,6 +641,20 @@ def test_a_misspelt_option_is_refused(kaldi_source, tmp_path):
         kaldi_dir.prepare(data_config("kaldi_dir", source=str(kaldi_source), options={"chanel": 0}), tmp_path, tmp_path, 1, None)
 
 
+@pytest.mark.parametrize(
+    "inside, chosen, message",
+    [
+        (".", {"test": "tset"}, "no data directory tset/ for test; .*did you mean 'test'.*there are dev, test, train"),
+        (".", {"train": "training"}, "no data directory training/ for train; --set data.options.train=NAME"),
+        ("train", {}, "no data directory train/ for train; it is a data directory itself: --set data.options.train=."),
+    ],
+)
+def test_a_folder_asked_for_by_name_is_not_replaced_by_utterances_of_train(inside, chosen, message, kaldi_source, tmp_path):
+    settings = data_config("kaldi_dir", source=str(kaldi_source / inside), options=chosen)
+    with pytest.raises(UserError, match=message):
+        kaldi_dir.prepare(settings, tmp_path, tmp_path, 1, LOG)
+
+
 def test_a_changed_table_of_a_local_copy_changes_the_fingerprint(kaldi_source):
     resolved = config.load("wordvec_hybrid", ROOT / "egs/kaldi_dir", [f"data.source={kaldi_source}"])
     before = stages.plan(resolved, Path("exp"))["data"].fingerprint
