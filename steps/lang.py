@@ -98,11 +98,11 @@ def _write_lexicon(job: Job, text: List[List[str]]) -> None:
 
 
 def _pronounced(job: Job, words: List[str]) -> List[lexicon.Entry]:
-    table, guessed = units.pronounce_all(words)
+    table, guessed = units.pronounce_all(words, job.config.data.language)
     if guessed:
         write_lines(job.out / "guessed.txt", (f"{word} {' '.join(table[word][0])}" for word in guessed))
         job.log.warning(
-            "%d of %d words are not in cmudict and got a pronunciation from their letters (guessed.txt): %s",
+            "%d of %d words are in no pronunciation dictionary and got a pronunciation from their letters (guessed.txt): %s",
             len(guessed),
             len(words),
             " ".join(guessed[:10]) + (" ..." if len(guessed) > 10 else ""),

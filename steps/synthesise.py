@@ -38,7 +38,7 @@ def _make(job: Job) -> None:
     lexicon = read_lexicon(job.inputs["lang"])
     work = list(synthesis.sentences(config.utterances, _new_words(job, lexicon), lexicon.words, config.new, config.seed))
     new = sorted({word for utterance in work for word in utterance[1]} - set(lexicon.words))
-    units = spellings(new, lexicon)
+    units = spellings(new, lexicon, "en")
     write_entries(job.out / "lexicon.txt", ((word, variant) for word in new for variant in units[word]))
     groups = [work[start : start + extraction.CHUNK] for start in range(0, len(work), extraction.CHUNK)]
     chunks = [extraction.Chunk(f"train-{n:05d}", "train", 1.0, []) for n in range(len(groups))]

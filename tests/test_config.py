@@ -203,7 +203,11 @@ def test_a_stage_sees_only_the_keys_it_declares():
         ("ssl_finetune", ["features.layers=[-1]"], r"set features.layers=\[N\] instead of \[-1\]"),
         ("wordvec_hybrid", ["data.min_duration=35"], "must be less than data.max_duration=35"),
         ("wordvec_hybrid", ["data.module=asterix"], r"local/ has asterisk, .*did you mean 'asterisk'"),
-        ("wordvec_hybrid", ["data.language=fr"], "lang.units=phone takes English .* set lang.units=unigram"),
+        (
+            "wordvec_hybrid",
+            ["data.language=fr"],
+            "lang.units=phone: pronunciations are known of en, zh, .* set lang.units=unigram",
+        ),
         (
             "wordvec_hybrid",
             ["data.language=fr", "lang.units=char", "vectors.pronunciation=true"],

@@ -28,7 +28,7 @@ def lang(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     words = sorted({w for s in SENTENCES for w in s})
     if request.param == "phone":
-        table, _ = units.pronounce(words)
+        table, _ = units.pronounce(words, "en")
         entries = [(w, p) for w in words for p in table[w]]
         tokens = sorted({u for _, p in entries for u in p})
     else:
@@ -223,14 +223,14 @@ def test_the_vocabulary_shrinks_to_what_the_text_supports():
 
 
 def test_pronunciations_and_what_cmudict_lacks():
-    table, guessed = units.pronounce(["tomato", "waldo's", "pbx", "umute", "press's"])
+    table, guessed = units.pronounce(["tomato", "waldo's", "pbx", "umute", "press's"], "en")
     assert table["tomato"] == [("T", "AH", "M", "EY", "T", "OW"), ("T", "AH", "M", "AA", "T", "OW")]
     assert table["waldo's"][0][-2:] == ("OW", "Z") and table["press's"][0][-3:] == ("S", "IH", "Z")
     assert table["pbx"] == [("P", "IY", "B", "IY", "EH", "K", "S")]
     assert guessed == ["pbx", "umute"]
-    assert units.pronounce(["нет"]) == ({}, [])
+    assert units.pronounce(["нет"], "en") == ({}, [])
     with pytest.raises(UserError, match="нет"):
-        units.pronounce_all(["нет"])
+        units.pronounce_all(["нет"], "en")
 
 
 def test_a_damaged_table_is_named(tmp_path):

@@ -56,7 +56,7 @@ def test_abbreviations_accents_digits_and_numerals(word, phones):
 def test_words_that_english_rules_cannot_pronounce_are_missing():
     assert letter_to_sound(["нет", "неta", "你好", "שלום", "42", "''", "-", "a" * 300]) == {}
     assert letter_to_sound([]) == {}
-    table, guessed = pronounce(["zermatt", "tomato", "нет"])
+    table, guessed = pronounce(["zermatt", "tomato", "нет"], "en")
     assert list(table) == ["tomato", "zermatt"] and guessed == ["zermatt"]
 
 

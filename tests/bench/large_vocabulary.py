@@ -154,7 +154,7 @@ def _more_words(lexicon: Lexicon) -> Iterator[str]:
     for ending in ENDINGS:
         fresh = [stem + ending for stem in stems if stem + ending not in seen]
         seen.update(fresh)
-        spoken = pronounce(fresh)[0] if lexicon.of_phones else {word: [()] * bool(lexicon.spell(word)) for word in fresh}
+        spoken = pronounce(fresh, "en")[0] if lexicon.of_phones else {word: [()] * bool(lexicon.spell(word)) for word in fresh}
         yield from (word for word in fresh if any(units.issuperset(variant) for variant in spoken.get(word, ())))
 
 

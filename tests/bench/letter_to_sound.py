@@ -54,7 +54,7 @@ def measured(words: Sequence[str]) -> Dict[str, float]:
     started = time.perf_counter()
     guesses = letter_to_sound(words)
     seconds = time.perf_counter() - started
-    errors = [_nearest(guesses.get(word, ()), variants) for word, variants in pronounce(words)[0].items()]
+    errors = [_nearest(guesses.get(word, ()), variants) for word, variants in pronounce(words, "en")[0].items()]
     wrong, phones = sum(count > 0 for count, _ in errors), sum(length for _, length in errors)
     return {
         "words": len(errors),

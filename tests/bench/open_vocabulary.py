@@ -58,7 +58,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
     letters = {letter for word in lexicon.words for letter in word}
     others = [w for w in cmudict() if w not in said and w not in lexicon.word_id and letters.issuperset(w)]
     if lexicon.of_phones:  # those that the phones of training can spell
-        phones, spoken = set(lexicon.tokens), pronounce(others)[0]
+        phones, spoken = set(lexicon.tokens), pronounce(others, "en")[0]
         others = [w for w in others if any(phones.issuperset(variant) for variant in spoken[w])]
     others.sort(key=lambda word: hashlib.sha256(word.encode()).digest())
     how = ["by-frequency"] if options.by_frequency else []

