@@ -416,6 +416,9 @@ WRONG_PATHS = {  # what wav.scp says of the file Straße Nr/Ä1.WAV, and the rem
     "file:///data/Ä1.WAV": "a path is needed",
     "dangling.wav": "a symbolic link to nowhere.wav, where nothing is",
     "Straße Nr/Ä2.WAV": "Ä2.WAV$",
+    "Straße Nr/Ä1\0.WAV": "the control character NUL",
+    "ä" * 200: "ä$",
+    "ä" * 200 + "/b.wav": "File name too long",
 }
 
 

@@ -202,10 +202,12 @@ def test_scripts_may_be_started_with_sh_and_another_pythons_home(script):
     assert said.returncode == 0 and script.rpartition("/")[2] in said.stdout and not said.stderr
 
 
-@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&- 2>&-"])
-def test_a_service_without_input_or_output_may_run_a_module(closed, tmp_path):
-    (tmp_path / "in.json").write_text("[]")  # json.tool needs all three; an error has no other sign than the status
-    command = f"{ROOT}/utils/run.sh -m json.tool {tmp_path}/in.json {closed}"
+@pytest.mark.parametrize("module", ["json.tool {}/in.json", "unittest discover -s {}"])  # they write to stdout, and to stderr
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_service_without_input_or_output_may_run_a_module(closed, module, tmp_path):
+    (tmp_path / "in.json").write_text("[]")
+    (tmp_path / "test_nothing.py").write_text("import unittest\nclass A(unittest.TestCase):\n    def test(self): pass\n")
+    command = f"{ROOT}/utils/run.sh -m {module.format(tmp_path)} {closed}"
     assert subprocess.run(["bash", "-c", command], env=quiet()).returncode == 0
 
 

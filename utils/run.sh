@@ -9,7 +9,8 @@ set -euo pipefail
 # A service may be started without an input or output, which Python and progress bars take badly.
 { : 3<&0; } 2>/dev/null || exec </dev/null
 { : 3>&1; } 2>/dev/null || exec >/dev/null
-{ : 3>&2; } 2>/dev/null || exec 2>/dev/null
+{ : 3>&2; } || exec 2>/dev/null # whose own complaint goes nowhere
+case "$(readlink /dev/fd/2 || true)" in */run.sh) exec 2>/dev/null ;; esac # where it was closed, bash reads the script there
 unset PYTHONHOME # of another Python; PYTHONPATH comes after the packages of .venv (utils/__init__.py)
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
 

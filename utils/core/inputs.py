@@ -74,7 +74,7 @@ def first_change(folder: Path) -> Optional[str]:
 def _stat(path: str) -> Dict[str, Any]:
     try:
         found = os.stat(path)
-    except OSError:
+    except (OSError, ValueError):
         return {"path": path, "size": -1, "time": 0}
     return {"path": path, "size": found.st_size, "time": found.st_mtime_ns}
 
@@ -87,5 +87,5 @@ def _look(path: str) -> Dict[str, Any]:
 def _digest(path: str) -> str:
     try:
         return digest(Path(path))
-    except OSError:  # not there, or not to be read
+    except (OSError, ValueError):  # not there, not to be read, or no name of a file (NUL)
         return ""

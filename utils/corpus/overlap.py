@@ -29,14 +29,9 @@ def warn(spoken: Sequence[Spoken], log: logging.Logger) -> None:
         own = [s for s in spoken if s.split == split]
         leaked = sorted((s.id, shared[s.id]) for s in own if s.id in shared)
         if leaked:
-            log.warning(
-                "%s: %d of %d utterances have audio that train has too (%s): the error rate of %s will be too low",
-                split,
-                len(leaked),
-                len(own),
-                ", ".join(f"{one} has that of {other}" for one, other in leaked[:5]),
-                split,
-            )
+            pairs = ", ".join(f"{one} has that of {other}" for one, other in leaked[:5])
+            said = "%s: %d of %d utterances have audio that train has too (%s): the error rate of %s will be too low"
+            log.warning(said, split, len(leaked), len(own), pairs, split)
         known = sum(s.text in train for s in own if s.text)
         if known:
             log.info("%s: %d of %d sentences (%.1f%%) are sentences of train", split, known, len(own), 100 * known / len(own))
@@ -58,10 +53,10 @@ def _in_train(spoken: Sequence[Spoken]) -> Dict[str, str]:
                         break
                     common = min(one.end, other.end) - other.start
                     for test, train in ((one, other), (other, one)):
-                        if test.split in EVALUATION and train.split == "train" and 2 * common > min(_length(one), _length(other)):
+                        if (
+                            test.split in EVALUATION
+                            and train.split == "train"
+                            and 2 * common > min(one.end - one.start, other.end - other.start)
+                        ):
                             shared.setdefault(test.id, train.id)
     return shared
-
-
-def _length(one: Spoken) -> float:
-    return one.end - one.start

@@ -6,6 +6,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Dict, List
 
+from utils.text.encoding import control_character
+
 
 def located(path: str, source: Path) -> Path:
     """The file that a plain line of wav.scp names: absolute, or from `source`, or from the repository.
@@ -15,7 +17,7 @@ def located(path: str, source: Path) -> Path:
     """
     for form in (path, unicodedata.normalize("NFC", path), unicodedata.normalize("NFD", path)):
         for found in (source / form, Path(form)):  # an absolute path stays what it is
-            if found.exists():
+            if os.path.exists(found):  # Path.exists raises at names that are too long
                 return found
     return source / path
 
@@ -23,6 +25,9 @@ def located(path: str, source: Path) -> Path:
 def remedy(path: Path) -> str:
     """What is probably wrong with a path that does not exist, to be added to an error; '' where nothing tells."""
     name = str(path)
+    control = control_character(name)
+    if control:
+        return f": {control} in it; wav.scp is damaged, write it again"
     if any(part.startswith("~") for part in path.parts):
         return ": ~ stands for itself here, write the whole path"
     if any(part[-1] == ":" and len(part) > 2 for part in path.parts):
@@ -35,8 +40,11 @@ def remedy(path: Path) -> str:
         return ": variables stay as they are here, write the whole path"
     if os.path.islink(path):
         return f": a symbolic link to {os.readlink(path)}, where nothing is"
-    alike = _siblings(path.parent).get(path.stem.casefold(), [])
-    return f": there is {alike[0]}" if alike else "" if path.parent.is_dir() else _case(path.parent)
+    try:
+        alike = _siblings(path.parent).get(path.stem.casefold(), [])
+        return f": there is {alike[0]}" if alike else "" if path.parent.is_dir() else _case(path.parent)
+    except OSError as error:
+        return f": {error.strerror}"
 
 
 def _case(folder: Path) -> str:
