@@ -10,6 +10,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from kaldialign import edit_distance
 from safetensors.numpy import load_file
 
 from utils.baselines import gmm, gmm_tree
@@ -51,8 +52,8 @@ def test_training_prompts_are_recognised(command, run_stages, exp):
     weights = read_json(decode / "weights.json")
     assert weights["lattice"]["lm"] in (5.0, 20.0) and set(weights["dev_errors"]) == {"5.0", "20.0"}
     rows = read_jsonl(decode / "hyps-lattice-test.jsonl")
-    right = sum(row["ref"] == row["hyp"] for row in rows)
-    assert len(rows) == 8 and right >= 6
+    wrong = sum(edit_distance(row["ref"], row["hyp"])["total"] for row in rows)  # "umute", a typing error of the prompts, is one
+    assert len(rows) == 8 and wrong <= 0.1 * sum(len(row["ref"]) for row in rows)
     assert read_json(decode / "timing.json")["gmm"]["seconds"] > 0
     shutil.rmtree(train)
     alone = [word if word != "2" else "1" for word in command]
