@@ -5,14 +5,13 @@ What is printed and all RESULTS.md come from the records alone. The HTML page al
 speech, and is not committed. Needs neither torch nor k2; Lhotse imports torch where the page gets speech.
 """
 
-import errno
 import os
 import sys
 from pathlib import Path
 from typing import List, Optional, Sequence, Tuple
 
 from utils.core.errors import UserError
-from utils.core.files import ROOT, write_text
+from utils.core.files import FORBIDDEN, ROOT, write_text
 from utils.pipeline.config import nearest
 from utils.pipeline.driver import Parser
 from utils.results.comparison import system_name
@@ -66,7 +65,7 @@ def main(arguments: Optional[Sequence[str]] = None, root: Path = ROOT) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno not in FORBIDDEN:
             raise
         print(f"error: {error}; --html FILE and --markdown FILE write elsewhere", file=sys.stderr)
         return 1

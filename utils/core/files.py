@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Iterable, Iterator, List, Optional, Union
 
 ROOT = Path(__file__).resolve().parents[2]  # the repository; every relative path in a manifest starts here
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)  # errors of a file or folder that may not be written
 
 
 def files_in(folder: Path) -> List[Path]:
@@ -123,7 +124,7 @@ def unwritable(error: BaseException, folder: Path) -> str:
     full = _disk_full(error, folder)
     if full:
         return f"the disk is full ({full}); free space, or set NUPTSE_EXP to a folder with more"
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if isinstance(error, OSError) and error.errno in FORBIDDEN:
         return f"{error}; set NUPTSE_EXP to a folder where you may write"
     return ""
 

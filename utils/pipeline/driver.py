@@ -129,13 +129,12 @@ def with_plans(p: Parser, arguments: Optional[Sequence[str]], work: Callable[[ar
     options = p.parse_args(arguments)
     options.here = _settle(options)
     try:
-        plans = planned_stages(options, options.here)[1]
-        work(options, plans)
+        work(options, planned_stages(options, options.here)[1])
     except UserError as error:
         log.error("error: %s", error)
         return 2
     except OSError as error:
-        said = unwritable(error, plans["data"].out.parent)
+        said = unwritable(error, _exp())
         if not said:
             raise
         log.error("error: %s", said)
@@ -161,8 +160,12 @@ def planned_stages(options: argparse.Namespace, here: Path) -> Tuple[Path, Dict[
     """The corpus's folder, and its stages as these options configure them. Raises UserError for what is refused."""
     corpus_dir = _check_names(options, here)
     config = configuration.load(options.recipe, corpus_dir, options.set)
-    exp = Path(relative(Path(os.environ.get("NUPTSE_EXP") or "exp"))) / corpus_dir.name
-    return corpus_dir, plan(config, exp)
+    return corpus_dir, plan(config, _exp() / corpus_dir.name)
+
+
+def _exp() -> Path:
+    """The folder of what the stages make."""
+    return Path(relative(Path(os.environ.get("NUPTSE_EXP") or "exp")))
 
 
 def _check_names(options: argparse.Namespace, here: Path) -> Path:

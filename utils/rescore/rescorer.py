@@ -139,7 +139,7 @@ class Rescorer:
             self.candidates = Candidates(self.lang, self.vocabulary.lexicon, self.vocabulary.proposed)
         proposed = self.proposals.get(utterance, ())
         weights = self.weights["lattice"]
-        log_probs = kept.subword_log_probs(n).clone()
+        log_probs = kept.subword_log_probs(n)  # a copy, in float32
         log_probs[:, 0] -= weights.blank_penalty  # as the lattices' scores have it
         return self.candidates.join(subword, word, log_probs, self.frame_ratio, weights.lm_scale, proposed)
 
