@@ -70,6 +70,26 @@ DEAF = """
         """
 
 
+@pytest.mark.parametrize("place", ["a hook of a fork", "__del__"])
+def test_a_signal_is_not_lost_where_python_ignores_exceptions(place):
+    """Python prints and drops what is raised in a fork's hooks and in `__del__`."""
+    process = start(f"""
+        class Loser:
+            def __del__(self):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(1)
+        if {place == "__del__"}:
+            Loser()
+        else:
+            os.register_at_fork(after_in_parent=Loser().__del__)
+            os.fork() or os._exit(0)
+        print("went on", flush=True)
+        time.sleep(60)
+        """)
+    out, errors = process.communicate(timeout=20)
+    assert out.splitlines()[-1] == "130 None" and "Traceback" not in errors
+
+
 def test_work_that_does_not_end_is_killed_after_the_grace():
     process = start(DEAF, grace=0.5)
     assert process.stdout.readline() == "begun\n"

@@ -57,6 +57,7 @@ def _in_child(work: Callable[[], int], kept: list, parent: int, mask: set) -> No
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         for number in kept:
             signal.signal(number, _interrupt_once)
+        sys.unraisablehook = _interrupt_again
         if sys.platform == "linux":
             ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
             if os.getppid() != parent:
@@ -73,6 +74,14 @@ def _interrupt_once(number: int, frame: Any) -> None:
     for each in STOPS:  # a second signal must not interrupt the clean-up after the first
         signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+def _interrupt_again(lost: Any) -> None:
+    """Raise a KeyboardInterrupt soon after one that Python had to ignore: in a hook of a fork, say, or in a `__del__`."""
+    if lost.exc_type is not KeyboardInterrupt:
+        return sys.__unraisablehook__(lost)
+    signal.signal(signal.SIGALRM, _interrupt_once)
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
 
 
 def _signal_group(group: int, number: int) -> None:
