@@ -1,0 +1,101 @@
+"""The files of a bundle, read as bytes and checked against its manifest every time."""
+
+import hashlib
+from pathlib import Path
+from typing import Any, Optional, Protocol, Tuple
+
+from utils.bundle.manifest import NAME, Manifest, read_manifest
+from utils.core.errors import UserError
+from utils.core.files import files_in
+
+
+class BundleFiles(Protocol):
+    """Where a bundle's files are read from. A plain folder is one kind; a sealed bundle is another."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def names(self) -> Tuple[str, ...]:
+        """Names of all files but the manifest, sorted."""
+
+    def read(self, name: str) -> bytes:
+        """The content of a file; raises UserError where it is not what the manifest says, or the bundle has no such file."""
+
+
+class FolderFiles:
+    """A bundle that is a plain folder."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the manifest.
+
+        Raises:
+          UserError: not a bundle, one of a newer version, or one with missing or additional files.
+        """
+        self.path = Path(path)
+        self.manifest = read_manifest(_bytes(self.path / NAME), self.path / NAME)
+        self.names: Tuple[str, ...] = tuple(sorted(self.manifest.files))
+        there = {found.relative_to(self.path).as_posix() for found in files_in(self.path)} - {NAME}
+        check_names(self.path, there, self.manifest)
+
+    def read(self, name: str) -> bytes:
+        """As `BundleFiles.read`."""
+        entry = known(self.path, name, self.manifest)
+        content = _bytes(self.path / name)
+        verify(self.path / name, content, entry.sha256, entry.bytes)
+        return content
+
+
+def open_files(path: Path, keys: Optional[Any] = None) -> BundleFiles:
+    """The files of the bundle at `path`.
+
+    Args:
+      keys: what opens a sealed bundle (utils/bundle/keys.py).
+    Raises:
+      UserError: not a bundle, half of one, or one that a newer version made.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"there is no bundle {path}; stage 9 writes one to exp/<corpus>/export-*/bundle")
+    if not path.is_dir():
+        raise UserError(f"{path} is a file, and a bundle is a folder; give the folder that has {NAME}")
+    if not (path / NAME).is_file():
+        inside = sorted(found.parent for found in path.glob(f"*/{NAME}"))
+        old = " It is of an older version: run stage 9 again." if (path / "bundle.json").is_file() else ""
+        near = f" Did you mean {inside[0]}?" if inside else ""
+        raise UserError(f"{path} is not a bundle: it has no {NAME}.{old}{near}")
+    return FolderFiles(path)
+
+
+def known(path: Path, name: str, manifest: Manifest) -> Any:
+    """The manifest's entry of a file; raises UserError where there is none."""
+    if name not in manifest.files:
+        raise UserError(f"the bundle {path} has no file {name}")
+    return manifest.files[name]
+
+
+def check_names(path: Path, there: Any, manifest: Manifest) -> None:
+    """Raise UserError where the files that are `there` are not those of the manifest."""
+    for kind, names in (
+        ("lacks", set(manifest.files) - set(there)),
+        ("has, but its manifest lacks,", set(there) - set(manifest.files)),
+    ):
+        if names:
+            first = sorted(names)[0]
+            more = f" and {len(names) - 1} more" * (len(names) > 1)
+            raise UserError(f"the bundle {path} {kind} {first}{more}; copy the bundle again")
+
+
+def verify(where: Path, content: bytes, sha256: str, size: int) -> None:
+    """Raise UserError where a content is not that of the manifest."""
+    if len(content) != size:
+        raise UserError(f"{where} has {len(content)} bytes instead of {size}; copy the bundle again")
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise UserError(f"{where} was changed since the bundle was made (SHA-256 differs); copy the bundle again")
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror or error}") from None

@@ -1,0 +1,103 @@
+"""The one door to a trained model: a bundle opened for recognising. It imports no torch and no k2; the engine may."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any, List, Optional, Protocol, Sequence, Tuple, Union
+
+import numpy as np
+
+from utils.bundle.files import open_files
+from utils.bundle.manifest import Manifest
+from utils.bundle.transcript import Transcript
+from utils.core.allowed import nearest
+from utils.core.errors import UserError
+
+ENGINES = {"k2": "utils.bundle.k2_engine", "onnx": "utils.bundle.onnx_engine"}
+Sound = Tuple[np.ndarray, int]  # samples (T,) float32 from -1 to 1, and their rate in Hz
+
+
+class Engine(Protocol):
+    """What recognises. Its module has `open(files, packs, front_end, threads, ...)`, which returns one."""
+
+    rate: int  # Hz, of the samples that it takes
+
+    def transcribe_many(self, recordings: Sequence[Sound]) -> List[Transcript]:
+        """A transcript of each recording, in order; the result for one does not depend on the others. Thread-safe."""
+
+
+class Recogniser:
+    """A bundle that is ready to recognise. Several may be open in one process, and threads may share one."""
+
+    def __init__(self, engine: Engine, manifest: Manifest) -> None:
+        """See `open`."""
+        self._engine, self.manifest = engine, manifest
+
+    @classmethod
+    def open(
+        cls,
+        path: Union[str, Path],
+        engine: str = "k2",
+        packs: Sequence[Union[str, Path]] = (),
+        keys: Optional[Any] = None,
+        front_end: Optional[Union[str, Path]] = None,
+        threads: int = 1,
+        **options: Any,
+    ) -> "Recogniser":
+        """Open a bundle.
+
+        Args:
+          path: its folder.
+          engine: k2 (the whole chain) or onnx (ONNX Runtime and NumPy alone).
+          packs: vocabulary packs that `steps.add_words --bundle` made for it: files, or names of files beside the bundle.
+          keys: what opens a sealed bundle.
+          front_end: folder of the front end's model, where it is not in the bundle.
+          threads: of the network; 1 is fastest where several processes share a machine.
+          options: what the engine offers besides; see its module's `open`.
+        Raises:
+          UserError: not a bundle, a damaged one, an unknown engine, a missing front-end model or pack.
+        """
+        if engine not in ENGINES:
+            raise UserError(f"there is no engine '{engine}'{nearest(engine, ENGINES)}: there are {', '.join(ENGINES)}")
+        files = open_files(Path(path), keys)
+        module = import_module(ENGINES[engine])
+        made = module.open(files, packs=packs, front_end=front_end, threads=threads, **options)
+        return cls(made, files.manifest)
+
+    @property
+    def language(self) -> str:
+        """ISO 639-1 code of the language that it recognises."""
+        return self.manifest.language
+
+    @property
+    def rate(self) -> int:
+        """Sampling rate of its features in Hz. Samples of any rate are taken; those of this one need no resampling."""
+        return self._engine.rate
+
+    def transcribe(self, samples: np.ndarray, rate: int) -> Transcript:
+        """The words of a recording.
+
+        Args:
+          samples: (T,) float32 in [-1, 1], one channel.
+          rate: Hz.
+        Raises:
+          UserError: samples of another form, or that are not numbers.
+        """
+        return self.transcribe_many([(samples, rate)])[0]
+
+    def transcribe_many(self, recordings: Sequence[Sound]) -> List[Transcript]:
+        """As `transcribe` for each recording; short ones share batches, which is faster and gives the same words."""
+        checked = [_checked(samples, rate) for samples, rate in recordings]
+        return self._engine.transcribe_many(checked) if checked else []
+
+
+def _checked(samples: np.ndarray, rate: int) -> Sound:
+    samples = np.asarray(samples)
+    if samples.ndim != 1:
+        raise UserError(f"samples of one channel have one dimension, and these have shape {samples.shape}; take one channel")
+    if samples.dtype.kind != "f":
+        raise UserError(f"samples are {samples.dtype}, and must be float32 from -1 to 1; divide 16-bit integers by 32768")
+    if not (isinstance(rate, (int, np.integer)) and rate > 0):
+        raise UserError(f"the sampling rate is {rate!r}, and must be a whole number of Hz above 0")
+    if not np.isfinite(samples).all():
+        raise UserError("some samples are not numbers (NaN or infinite)")
+    return samples.astype(np.float32, copy=False), int(rate)
