@@ -19,10 +19,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Callable, Dict, List, Tuple
 
+import numpy as np
+
 from utils.core import download
 from utils.core.errors import UserError
 from utils.core.parallel import threaded
-from utils.corpus.audio import decode_g722, write_wav
+from utils.corpus.audio import write_wav
 from utils.corpus.manifests import Corpus, LeftOut, Utterance, options
 from utils.corpus.naming import named
 from utils.text.normalise import normaliser
@@ -256,3 +258,15 @@ def _decode(utterances: List[Utterance], out: Path, nj: int) -> List[Utterance]:
         return replace(u, audio=wav)
 
     return list(threaded(convert, utterances, nj, "decoding"))
+
+
+def decode_g722(path: Path) -> np.ndarray:
+    """Samples of a raw 64 kbit/s G.722 file: (T,) int16 at 16 kHz."""
+    import av
+
+    data = path.read_bytes()
+    if not data:
+        return np.zeros(0, dtype=np.int16)
+    decoder = av.CodecContext.create("g722", "r")
+    frames = [*decoder.decode(av.Packet(data)), *decoder.decode(None)]
+    return np.concatenate([frame.to_ndarray().reshape(-1) for frame in frames]).astype(np.int16, copy=False)

@@ -19,11 +19,11 @@ from typing import Dict, List, Tuple
 import numpy as np
 import soundfile
 
+from utils.audio.decoding import Copies
 from utils.core import download
 from utils.core.errors import UserError
 from utils.core.parallel import threaded
 from utils.corpus import audio
-from utils.corpus.decoding import Copies
 from utils.corpus.manifests import Corpus, LeftOut, Utterance, options
 from utils.corpus.naming import named
 

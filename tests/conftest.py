@@ -87,7 +87,7 @@ def speech(debian_sounds: Path, tmp_path_factory: pytest.TempPathFactory) -> Dic
     out = {}
     for u in wanted:
         wav = folder / f"{u.id}.wav"
-        audio.write_wav(wav, audio.decode_g722(u.audio), 16000)
+        audio.write_wav(wav, asterisk.decode_g722(u.audio), 16000)
         out[str(u.audio.relative_to(sounds).with_suffix(""))] = Utterance(**{**u.__dict__, "audio": wav})
     return out
 

@@ -13,8 +13,8 @@ from lhotse.utils import compute_num_samples
 
 from support.corpora import data_config
 from support.sounds import encode, voice
+from utils.audio.decoding import Copies
 from utils.corpus import audio, manifests
-from utils.corpus.decoding import Copies
 from utils.corpus.manifests import Corpus, Utterance
 from utils.features import extraction
 

@@ -27,12 +27,12 @@ from lhotse import CutSet
 from local import asterisk, fsdd, kaldi_dir, speechocean762, yesno
 from support.corpora import data_config
 from support.driving import content
+from utils.audio.decoding import Copies
 from utils.core import download
 from utils.core.errors import UserError
 from utils.core.files import ROOT, read_json
 from utils.core.splits import SPLITS, untranscribed
 from utils.corpus import audio, kaldi, manifests, overlap, paths
-from utils.corpus.decoding import Copies
 from utils.pipeline import config, stages
 
 LOG = logging.getLogger("nuptse.data")

@@ -1,4 +1,4 @@
-"""Audio files: what is wrong with one, the samples of a cut, G.722, 16-bit WAV."""
+"""Audio files: what is wrong with one, the samples of a cut, 16-bit WAV."""
 
 import hashlib
 import os
@@ -16,15 +16,13 @@ from lhotse.audio.backend import LibsndfileBackend, audio_backend
 from lhotse.cut import MonoCut
 from lhotse.utils import compute_num_samples
 
+from utils.audio.decoding import BLOCK, Copies, Source, Undecodable, source
+from utils.audio.levels import COARSE, SILENCE, problem
 from utils.core.errors import UserError
 from utils.core.files import atomic_path
 from utils.corpus import doubtful, paths
-from utils.corpus.decoding import BLOCK, Copies, Source, Undecodable, source
 from utils.corpus.doubtful import Doubt
 
-SILENCE = 1e-4  # peak of full scale (-80 dB); audio that never exceeds it is silence
-COARSE = {"PCM_U8": 0.012, "PCM_S8": 0.012, "ULAW": 5e-4, "ALAW": 5e-4}  # the same for codings whose last bit is above that
-LOUDEST = 2.0  # of full scale; floats beyond it are on another scale, such as that of 16-bit integers
 SLACK = 0.02  # seconds by which a segment may begin before or end after its recording; the segment is cut there
 DEAD = 1e-4  # energy of a channel against the loudest (-40 dB): less, and there is nothing in it
 SAME = 1e-3  # share of the energy: less of it in the difference of two channels (-30 dB), and they are the same, coded with loss
@@ -120,18 +118,6 @@ def whole(path: Path) -> Iterator[MonoCut]:
         yield MonoCut(path.stem, 0.0, recording.duration, 0, recording=recording)
 
 
-def decode_g722(path: Path) -> np.ndarray:
-    """Samples of a raw 64 kbit/s G.722 file: (T,) int16 at 16 kHz."""
-    import av
-
-    data = path.read_bytes()
-    if not data:
-        return np.zeros(0, dtype=np.int16)
-    decoder = av.CodecContext.create("g722", "r")
-    frames = [*decoder.decode(av.Packet(data)), *decoder.decode(None)]
-    return np.concatenate([frame.to_ndarray().reshape(-1) for frame in frames]).astype(np.int16, copy=False)
-
-
 def write_wav(path: Path, samples: np.ndarray, rate: int) -> None:
     """Write (T,) int16 samples as 16-bit WAV, atomically."""
     with atomic_path(path) as temporary:
@@ -165,26 +151,8 @@ def _look(audio: soundfile.SoundFile, start: float, end: Optional[float], channe
     if len(samples) < last - first:
         return Span(f"truncated audio file {path}: {len(samples)} of {last - first} samples")
     samples = np.ascontiguousarray(samples[:, channel])
-    problem = _problem(samples, COARSE.get(found.coding, SILENCE), path)
-    if problem:
-        return Span(problem)
+    wrong = problem(samples, COARSE.get(found.coding, SILENCE), path)
+    if wrong:
+        return Span(wrong)
     remark = (Doubt("odd file", f"{path}: {found.remark}"),) if found.remark else ()
     return Span(None, (*remark, *doubtful.of_samples(samples, rate, found.coding)), hashlib.sha1(samples.tobytes()).hexdigest())
-
-
-def _problem(samples: np.ndarray, silence: float, path: Path) -> Optional[str]:
-    """What makes (T,) samples useless; `silence`: the largest peak that is none."""
-    if not np.isfinite(samples).all():
-        return f"samples that are not numbers in {path}"
-    peak = float(np.abs(samples).max())
-    if peak > LOUDEST:
-        return (
-            f"samples up to {peak:.5g} in {path}, whose full scale is 1: another scale, such as "
-            f"that of integers (32768 for 16 bits); divide them, for example with: ffmpeg -i {path} -af volume=1/32768 NEW.wav"
-        )
-    if peak < silence:
-        return f"silent: {path}"
-    mean = float(samples.mean(dtype=np.float64))
-    if float(np.abs(samples - mean).max()) < silence:
-        return f"silent: nothing but a direct current (DC) of {mean:.3g} in {path}"
-    return None

@@ -26,6 +26,7 @@ from lhotse import (
 from lhotse import validate as lhotse_validate
 from lhotse.audio import AudioSource
 
+from utils.audio.decoding import Copies
 from utils.core.allowed import nearest
 from utils.core.errors import UserError, printable
 from utils.core.files import atomic_path, relative, write_json, write_lines
@@ -33,7 +34,6 @@ from utils.core.inputs import write_inputs
 from utils.core.parallel import threaded
 from utils.core.splits import SPLITS, UNTRANSCRIBED, cuts_path
 from utils.corpus import audio, channels, doubtful, overlap
-from utils.corpus.decoding import Copies
 from utils.corpus.wording import Said, Words, in_words
 from utils.text.encoding import spoiled
 

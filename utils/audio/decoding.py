@@ -12,7 +12,7 @@ import shutil
 import threading
 from collections import defaultdict
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Callable, DefaultDict, Dict, Iterator, List, Optional
@@ -20,8 +20,8 @@ from typing import Any, Callable, DefaultDict, Dict, Iterator, List, Optional
 import numpy as np
 import soundfile
 
+from utils.audio import headers
 from utils.core.files import atomic_path
-from utils.corpus import headers
 
 # FFmpeg's formats that are known by their content. Headerless ones aren't here (it would take a file for one by its name), nor
 # play lists, which open other files.
@@ -71,6 +71,30 @@ class Copies:
             return self._made[path]
 
 
+@dataclass(frozen=True)
+class Way:
+    """What reads a file."""
+
+    coding: str = ""  # in libsndfile's words; '' where FFmpeg reads it
+    in_place: bool = False  # libsndfile reads the file under its name
+    exact: bool = False  # also parts of it
+    seconds: Optional[float] = None  # by a header that libsndfile reads
+    unknown: str = ""  # libsndfile's reason not to read it
+    remark: str = ""  # what is odd about it
+    lenient: bool = False  # what is there is read, where a header promises more or less
+
+
+@dataclass
+class Decoded:
+    """The samples of a file as FFmpeg decodes them."""
+
+    rate: int  # Hz
+    channels: int
+    seconds: Optional[float]  # that a header promises
+    blocks: Iterator[np.ndarray] = iter(())  # (T, channels) int16
+    remarks: List[str] = field(default_factory=list)  # what is odd about it; complete after the last block
+
+
 def source(path: Path, seeks: bool, copies: Copies) -> Source:
     """Find out what reads a file, and copy it where it can't be read exactly from any place.
 
@@ -79,6 +103,21 @@ def source(path: Path, seeks: bool, copies: Copies) -> Source:
       seeks: parts of it are used that don't begin at its start.
     Raises:
       Undecodable: nothing reads it, or its header and its content differ.
+    """
+    found = way(path)
+    if not found.coding:
+        return copies.copy(path, lambda old, new: _by_ffmpeg(old, new, found))
+    copied = not found.in_place or seeks and not found.exact
+    return replace(copies.copy(path, _by_libsndfile) if copied else Source(path, found.coding), remark=found.remark)
+
+
+def way(path: Path, lenient: bool = False) -> Way:
+    """Find out what reads a file.
+
+    Args:
+      lenient: a file whose header and length differ is not refused.
+    Raises:
+      Undecodable: it can't be read, or its header and its content differ.
     """
     try:
         with open(path, "rb") as stream, soundfile.SoundFile(stream.fileno(), closefd=False) as audio:  # by content, not by name
@@ -89,40 +128,43 @@ def source(path: Path, seeks: bool, copies: Copies) -> Source:
             raise
         raise Undecodable(f"can't read {path}: {error.strerror}") from None
     except (soundfile.LibsndfileError, RuntimeError, ValueError) as error:
-        unknown = re.sub(r"^Error opening \d+: ", "", str(error))
-        _compare(path)
-        return copies.copy(path, lambda old, new: _by_ffmpeg(old, new, unknown=unknown))
+        _compare(path, lenient)
+        return Way(unknown=re.sub(r"^Error opening \d+: ", "", str(error)), lenient=lenient)
     if form in ("OGG", "MP3") or coding.startswith("MPEG"):
         # of several files joined, libsndfile reads the first alone; it believes a wrong length; it may seek wrong in Vorbis
         actual = _packets(path)
         if actual is not None and not seconds - 0.001 < actual < seconds + OFF:
-            return copies.copy(path, lambda old, new: _by_ffmpeg(old, new, promised=seconds))
-        remark = "it has no end mark, as if it were cut short" if unfinished else ""
-        return replace(copies.copy(path, _by_libsndfile) if seeks else Source(path, coding), remark=remark)
-    _compare(path, seconds)
+            return Way(seconds=seconds, lenient=lenient)
+        return Way(coding, True, False, seconds, remark="it has no end mark, as if it were cut short" if unfinished else "")
+    remark = _compare(path, lenient, seconds)
+    if remark and form.startswith("WAV"):  # libsndfile reads no more than the header promises
+        return Way(remark=remark, lenient=True)
     misnamed = path.suffix.lower() == ".raw" or ".tar/" in str(path)  # soundfile and Lhotse go by these names
-    return Source(path, coding) if seekable and not misnamed else copies.copy(path, _by_libsndfile)
+    return Way(coding, seekable and not misnamed, True, seconds, remark=remark)
 
 
-def _compare(path: Path, seconds: float = math.inf) -> None:
-    """Refuse a file whose header and length differ.
+def _compare(path: Path, lenient: bool, seconds: float = math.inf) -> str:
+    """What is odd about a file whose header and length differ; refuse it unless `lenient`.
 
     Args:
       seconds: that libsndfile reads; infinite where it reads none.
     """
     found, size = headers.difference(path), path.stat().st_size
     if found.missing:
+        if lenient:
+            return f"it is cut short: its header promises {found.missing} more bytes than there are"
         raise Undecodable(f"truncated audio file {path}: {found.missing} bytes are missing")
-    if found.more / size > 0.02 / (seconds + 0.02):  # 20 ms
-        anew = (
-            f"ffmpeg -ignore_length 1 -i {path} NEW.wav"
-            if path.suffix.lower() == ".wav"
-            else f"sox --ignore-length {path} NEW.wav"
-        )
-        raise Undecodable(
-            f"the header of {path} promises less than there is: {found.more} more bytes follow the samples that it counts; "
-            f"write it anew, for example with: {anew}"
-        )
+    if found.more / size <= 0.02 / (seconds + 0.02):  # 20 ms
+        return ""
+    if lenient and path.suffix.lower() == ".wav":
+        return f"its header promises less than there is: {found.more} more bytes follow, which are read too"
+    anew = (
+        f"ffmpeg -ignore_length 1 -i {path} NEW.wav" if path.suffix.lower() == ".wav" else f"sox --ignore-length {path} NEW.wav"
+    )
+    raise Undecodable(
+        f"the header of {path} promises less than there is: {found.more} more bytes follow the samples that it counts; "
+        f"write it anew, for example with: {anew}"
+    )
 
 
 def _by_libsndfile(path: Path, copy: Path) -> str:
@@ -164,17 +206,25 @@ def _unwritten(copy: Path) -> OSError:
     return OSError(errno.ENOSPC if full else errno.EIO, "can't write", str(copy))
 
 
-def _by_ffmpeg(path: Path, copy: Path, unknown: str = "", promised: Optional[float] = None) -> str:
-    """Write the only audio stream of a file; returns what is odd about it.
+def _by_ffmpeg(path: Path, copy: Path, found: Way) -> str:
+    with decoded(path, found) as audio, _written(copy, audio.rate, audio.channels) as write:
+        for block in audio.blocks:
+            write(block)
+    return "; ".join(audio.remarks)
 
-    Args:
-      unknown: libsndfile's reason not to read it.
-      promised: seconds, by a header that libsndfile reads.
+
+@contextmanager
+def decoded(path: Path, found: Way) -> Iterator[Decoded]:
+    """The only audio stream of a file, decoded by FFmpeg while the block reads it.
+
+    Raises:
+      Undecodable: no such stream, several, or a damaged one.
     """
     import av
 
+    options = {"format_whitelist": CONTAINERS, **({"ignore_length": "1"} if found.lenient and found.remark else {})}
     try:
-        with av.open(str(path), options={"format_whitelist": CONTAINERS}) as container:
+        with av.open(str(path), options=options) as container:
             streams = [s for s in container.streams.audio if s.codec_context is not None]
             if not streams:
                 raise Undecodable(f"no audio in {path}")
@@ -184,51 +234,63 @@ def _by_ffmpeg(path: Path, copy: Path, unknown: str = "", promised: Optional[flo
                     f"{len(streams)} audio streams in {path} ({languages}): take the one that is transcribed, "
                     f"the first with: ffmpeg -i {path} -map 0:a:0 NEW.wav"
                 )
-            return _decode(container, streams[0], path, copy, promised)
+            yield _decode(container, streams[0], path, found)
     except (av.error.FFmpegError, ValueError, IndexError, soundfile.LibsndfileError) as error:
-        raise Undecodable(f"can't decode {path}: {unknown or error}; {_remedy(path)}") from None
+        raise Undecodable(f"can't decode {path}: {found.unknown or error}; {_remedy(path)}") from None
 
 
-def _decode(container: Any, stream: Any, path: Path, copy: Path, promised: Optional[float]) -> str:
-    """Write the samples of a stream, each at its time; returns what is odd about them."""
-    import av
-
-    kind = container.format.name.split(",")[0]
-    if promised is None and kind not in ESTIMATED:
-        promised = _promised(container, stream)
+def _decode(container: Any, stream: Any, path: Path, found: Way) -> Decoded:
     damaged: List[int] = []
     frames = _frames(container, stream, damaged)
     first = next(frames, None)
     if first is None:
         raise Undecodable(f"no samples in {path}")
-    rate, channels, written, filled = first.sample_rate, first.layout.nb_channels, 0, 0.0
-    resampler = av.AudioResampler(format="s16", layout=first.layout, rate=rate)
+    kind = container.format.name.split(",")[0]
+    promised = found.seconds
+    if promised is None and kind not in ESTIMATED:
+        promised = _promised(container, stream)
+    audio = Decoded(first.sample_rate, first.layout.nb_channels, promised)
     zero = (container.start_time or 0) / 1e6  # seconds: the time stamp of the first sample
-    with _written(copy, rate, channels) as write:
-        for frame in chain([first], frames):
-            gap = 0.0 if frame.pts is None else float(frame.pts * frame.time_base) - zero - written / rate
-            if gap > LONGEST_GAP:
-                raise Undecodable(f"the time stamps of {path} leap by {gap:.0f} s at {written / rate:.2f} s; {_remedy(path)}")
-            if gap > GAP:
-                silence = np.zeros((round(gap * rate), channels), np.int16)
-                write(silence)
-                written, filled = written + len(silence), filled + gap
-            elif gap < -OFF:  # another file joined to this one: its time starts anew
-                zero += gap
-            for part in resampler.resample(frame):
-                write(part.to_ndarray().reshape(-1, channels))
-                written += part.samples
-    actual = written / rate
-    remarks = []
-    if promised and abs(actual - promised) > max(OFF, 0.01 * actual):
-        if kind in COUNTED and actual < promised:
-            raise Undecodable(f"truncated audio file {path}: {actual:.2f} of {promised:.2f} s")
-        remarks.append(f"its header says {promised:.2f} s, and {actual:.2f} s are there")
+
+    def blocks() -> Iterator[np.ndarray]:
+        written = 0
+        for block in _timed(chain([first], frames), zero, path, audio):
+            written += len(block)
+            yield block
+        actual = written / audio.rate
+        if promised and abs(actual - promised) > max(OFF, 0.01 * actual):
+            if kind in COUNTED and actual < promised and not found.lenient:
+                raise Undecodable(f"truncated audio file {path}: {actual:.2f} of {promised:.2f} s")
+            audio.remarks.insert(0, f"its header says {promised:.2f} s, and {actual:.2f} s are there")
+        if damaged:
+            audio.remarks.append(f"{len(damaged)} of its packets are damaged")
+
+    audio.blocks = blocks()
+    return audio
+
+
+def _timed(frames: Iterator[Any], zero: float, path: Path, audio: Decoded) -> Iterator[np.ndarray]:
+    """The samples of frames, (T, channels) int16, each at its time: where there is a gap, silence."""
+    import av
+
+    resampler, written, filled = None, 0, 0.0
+    for frame in frames:
+        resampler = resampler or av.AudioResampler(format="s16", layout=frame.layout, rate=audio.rate)
+        at = written / audio.rate
+        gap = 0.0 if frame.pts is None else float(frame.pts * frame.time_base) - zero - at
+        if gap > LONGEST_GAP:
+            raise Undecodable(f"the time stamps of {path} leap by {gap:.0f} s at {at:.2f} s; {_remedy(path)}")
+        if gap > GAP:
+            silence = np.zeros((round(gap * audio.rate), audio.channels), np.int16)
+            yield silence
+            written, filled = written + len(silence), filled + gap
+        elif gap < -OFF:  # another file joined to this one: its time starts anew
+            zero += gap
+        for part in resampler.resample(frame):
+            yield part.to_ndarray().reshape(-1, audio.channels)
+            written += part.samples
     if filled:
-        remarks.append(f"{filled:.2f} s for which it has no audio are filled with silence")
-    if damaged:
-        remarks.append(f"{len(damaged)} of its packets are damaged")
-    return "; ".join(remarks)
+        audio.remarks.append(f"{filled:.2f} s for which it has no audio are filled with silence")
 
 
 def _frames(container: Any, stream: Any, damaged: List[int]) -> Iterator[Any]:

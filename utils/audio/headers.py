@@ -9,6 +9,7 @@ from typing import BinaryIO, Dict, Optional, Tuple
 
 import numpy as np
 
+BLOCK = 1 << 20  # bytes in memory at once
 TAGS = (b"TAG", b"ID3", b"APETAGEX", b"LYRICS")  # what music players append; no audio
 
 
@@ -52,8 +53,8 @@ def difference(path: Path) -> Difference:
         if layout and head[8:12].startswith(layout.form):
             return _chunks(stream, layout, size, _ds64(head) if head[:4] == b"RF64" else None)
         if head[:4] == b"fLaC":
-            joined = head + stream.read()
-            return Difference(more=size - at if (at := joined.find(b"fLaC\0\0\0\x22", 4)) > 0 else 0)
+            at = _find(stream, b"fLaC\0\0\0\x22", 4)
+            return Difference(more=size - at if at > 0 else 0)
         promised = _au(head) or _sphere(head)
         if promised is None:
             return Difference()
@@ -95,8 +96,22 @@ def _nonzero(stream: BinaryIO, start: int) -> int:
     if start >= stream.tell():
         return 0
     stream.seek(start)
-    rest = stream.read()
-    return 0 if rest.startswith(TAGS) else int(np.count_nonzero(np.frombuffer(rest, np.uint8)))
+    if stream.read(16).startswith(TAGS):
+        return 0
+    stream.seek(start)
+    return sum(int(np.count_nonzero(np.frombuffer(block, np.uint8))) for block in iter(lambda: stream.read(BLOCK), b""))
+
+
+def _find(stream: BinaryIO, wanted: bytes, start: int) -> int:
+    """Where bytes first occur from `start` on; -1 where they don't."""
+    stream.seek(start)
+    end, at = b"", start
+    while block := stream.read(BLOCK):
+        found = (end + block).find(wanted)
+        if found >= 0:
+            return at - len(end) + found
+        at, end = at + len(block), (end + block)[1 - len(wanted) :]
+    return -1
 
 
 def _ds64(head: bytes) -> Optional[int]:
