@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from support.training import options, trainer
-from utils.nn.ctc import align, word_spans
+from utils.core.frames import word_spans
+from utils.nn.ctc import align
 from utils.train.dataset import collate
 from utils.train.grounding import contrast, joined, segments
 from utils.vectors.wordvec import WordVectors

@@ -1,16 +1,15 @@
 """CTC (Graves et al. 2006) through k2 graphs, or through torch where k2 cannot be installed."""
 
-from itertools import accumulate, groupby
+from itertools import groupby
 from typing import List, Sequence, Tuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from utils.core.frames import Span
 from utils.lang.fsa import arc_edges
 from utils.lang.graphs import need_k2
-
-Span = Tuple[int, int]  # first frame, and the frame after the last
 
 
 def ctc(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]], backend: str) -> Tensor:
@@ -90,24 +89,3 @@ def align(log_probs: Tensor, lengths: Tensor, targets: Sequence[Sequence[int]]) 
             if symbol:
                 out[n].append((begin, frame))
     return out
-
-
-def word_spans(peaks: Sequence[Span], units: Sequence[int], frames: int) -> List[Span]:
-    """Where each word begins and ends, from the peaks of its units.
-
-    Two neighbouring words meet in the middle of the blanks between them. A word never extends further from its peaks than the
-    average distance between peaks, so silence before, after and between words belongs to none.
-
-    Args:
-      peaks: frames of each unit of the utterance, in order; at least one.
-      units: number of units of each word.
-      frames: of the utterance.
-    """
-    edges = [0, *accumulate(units)]
-    first, last = [peaks[e][0] for e in edges[:-1]], [peaks[e - 1][1] for e in edges[1:]]
-    reach = max(1, round((last[-1] - first[0]) / len(peaks)))
-    middles = [(end + start) // 2 for end, start in zip(last, first[1:])]
-    # a pause between two words belongs to neither
-    starts = [max(0, first[0] - reach), *(max(m, f - reach) for m, f in zip(middles, first[1:]))]
-    ends = [*(min(m, e + reach) for m, e in zip(middles, last)), min(frames, last[-1] + reach)]
-    return [(start, max(end, start + 1)) for start, end in zip(starts, ends)]

@@ -6,8 +6,9 @@ from typing import Dict, Iterable, List, NamedTuple, Sequence, Tuple
 from torch import Tensor
 
 from utils.core.files import write_lines
+from utils.core.frames import Span, word_spans
 from utils.lang.lexicon import Lexicon
-from utils.nn.ctc import Span, align, word_spans
+from utils.nn.ctc import align
 
 
 class Head(NamedTuple):
