@@ -16,6 +16,7 @@ from support.driving import drive
 from support.training import MEMORISING
 from utils.core.files import ROOT
 from utils.decode.search_weights import HEADS, read_weights
+from utils.pipeline import driver
 from utils.pipeline.config import load
 from utils.pipeline.stages import STAGES, plan
 from utils.results.store import read_all
@@ -216,17 +217,17 @@ def test_a_word_lm_reads_before_the_language_model_does(finished, tmp_path, sour
 
 
 @pytest.mark.slow
-def test_vectors_that_are_not_there_are_said_at_once(finished, capfd):
+def test_vectors_that_are_not_there_are_said_at_once(finished, caplog):
     arguments = ["--set", "rescore.word_lm.source=file", "--set", "rescore.word_lm.path=/no/vectors", "--stage", "rescore"]
-    assert drive(*finished["arguments"], *arguments, "--stop-stage", "rescore") == 2
-    assert "rescore.word_lm.path=/no/vectors: there is no such file or folder" in capfd.readouterr().err
+    assert driver.main([*finished["arguments"], *arguments, "--stop-stage", "rescore"]) == 2
+    assert "rescore.word_lm.path=/no/vectors: there is no such file or folder" in caplog.text
 
 
 @pytest.mark.slow
-def test_a_language_model_that_is_not_there_is_said_at_once(finished, capfd):
+def test_a_language_model_that_is_not_there_is_said_at_once(finished, caplog):
     arguments = ["--set", "rescore.llm.path=/no/model", "--stage", "rescore", "--stop-stage", "rescore"]
-    assert drive(*finished["arguments"], *arguments) == 2
-    assert "rescore.llm.path=/no/model: there is no such file or folder" in capfd.readouterr().err
+    assert driver.main([*finished["arguments"], *arguments]) == 2
+    assert "rescore.llm.path=/no/model: there is no such file or folder" in caplog.text
 
 
 @pytest.mark.slow
