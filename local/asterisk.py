@@ -31,6 +31,19 @@ from utils.text.normalise import normaliser
 
 URL = "https://downloads.asterisk.org/pub/telephony/sounds/releases/"
 VERSION = "1.6.1"  # Debian's too
+# SHA-256 of the tarballs, from Debian's source package asterisk-core-sounds, which is made of them.
+SHA256 = {
+    "en-g722": "59891033e764d9dffc5ccdd78e845a1c8ea6bed0b434128bb0199c63ef591770",
+    "en-wav": "07ad543764567ea235d3a96dcd15ecce4521855efc295de6f5443299c331ec0b",
+    "es-g722": "3c474f73cc4f65478b3cf05ab0c5da19c8ce408699f61491f6aafba450cb540a",
+    "es-wav": "4486234639392254da452f03d835e89c37416367b11cc8c76bc8492151ac4ebe",
+    "fr-g722": "7ff3ca96bbb295a6458e6eb1ff92690d9a5d0db0b4ddfa2c488237e4d251efbe",
+    "fr-wav": "43a5d591dc3e70c2e2c0b4c41b21980efb4de4c949172ffddb03a7ae5819f8ed",
+    "it-g722": "44a7fd7b067ff7f71df7fec31f9a8c960e13d35ca30c31878913c4020bfc00b6",
+    "it-wav": "5dd007716a64f9599e47a9ce51ec6decb93221846d2d5b694120ae85f891ed13",
+    "ru-g722": "fde2a071b811a081219138693d6813d122d91c2c3423936274b110b97645b61b",
+    "ru-wav": "db52d0a1828f6ee0c211f5c30fa5b8e35753e3bcff3d9ec6fa3e1cdc833954bf",
+}
 VOICES = {
     "en": "en_US_f_Allison",
     "es": "es_MX_f_Allison",
@@ -137,7 +150,7 @@ def _languages(config: SimpleNamespace) -> List[str]:
 
 def _folders(config: SimpleNamespace, languages: List[str], form: str, downloads: Path) -> List[Path]:
     """The folders with sounds and transcripts, downloaded and unpacked where needed."""
-    sounds = [f"asterisk-core-sounds-{language}-{form}" for language in languages]
+    sounds = {f"asterisk-core-sounds-{language}-{form}": SHA256[f"{language}-{form}"] for language in languages}
     if config.source:
         source = Path(config.source)
         archives = [archive for name in sounds for archive in sorted(source.glob(f"{name}-*.tar.gz"))]
@@ -145,12 +158,14 @@ def _folders(config: SimpleNamespace, languages: List[str], form: str, downloads
     elif download.has_apt():
         return download.debian_packages([*(f"asterisk-core-sounds-{language}" for language in languages), *sounds], downloads)
     else:
-        archives = [downloads / f"{name}-{VERSION}.tar.gz" for name in sounds]
-        folders = []
+        archives, folders = [], []
+        for name, sha256 in sounds.items():
+            archives.append(downloads / f"{name}-{VERSION}.tar.gz")
+            if not (downloads / f"{name}-{VERSION}").is_dir():
+                download.fetch(URL + archives[-1].name, archives[-1], sha256)
     for archive in archives:
         folders.append(downloads / archive.name[: -len(".tar.gz")])
         if not folders[-1].is_dir():
-            download.fetch(URL + archive.name, archive)
             download.unpack(archive, folders[-1])
     return folders
 

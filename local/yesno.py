@@ -16,6 +16,7 @@ from utils.corpus.manifests import Corpus, Utterance, options
 from utils.corpus.naming import named
 
 URL = "https://www.openslr.org/resources/1/waves_yesno.tar.gz"
+SHA256 = {URL: "c3f49e0cca421f96b75b41640749167b52118f232498667ca7a5f9416aef8e73"}  # as torchaudio publishes it
 FILES = 60
 WORDS = {"0": "NO", "1": "YES"}
 OPTIONS = {"dev": 5}
@@ -39,7 +40,7 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
         archive = downloads / "waves_yesno.tar.gz"
         source = downloads / "waves_yesno"
         if not source.is_dir():
-            download.fetch(URL, archive)
+            download.fetch(URL, archive, SHA256.get(URL, ""))
             download.unpack(archive, source)
     waves = tables(source)
     if len(waves) != FILES:

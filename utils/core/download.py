@@ -1,5 +1,6 @@
 """Getting corpora: files over HTTP with resume, archives, Debian packages without root."""
 
+import errno
 import http.client
 import logging
 import os
@@ -10,15 +11,19 @@ import tarfile
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Iterator, List, Optional, Sequence, Tuple
 
 from filelock import FileLock
 
 from utils.core.errors import UserError
+from utils.core.files import digest
 
 log = logging.getLogger("nuptse.data")
 TIMEOUT = 60.0  # seconds that a server may be silent
+# Errors that names in an archive cause: a file where a folder is needed, or the other way round, or a name too long for the disk.
+OF_NAMES = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG)
+INSTEAD = "name the folder with the unpacked corpus by --set data.source=FOLDER"
 
 
 def folder(corpus: str) -> Path:
@@ -26,11 +31,13 @@ def folder(corpus: str) -> Path:
     return Path(os.environ.get("NUPTSE_DOWNLOAD", "download")) / corpus
 
 
-def fetch(url: str, path: Path) -> None:
+def fetch(url: str, path: Path, sha256: str = "") -> None:
     """Download `url` to `path` unless it exists; an interrupted download continues where it stopped.
 
+    Args:
+      sha256: of the file as published, hexadecimal; '' where nobody published one.
     Raises:
-      UserError: the server can't be reached, or the file is incomplete.
+      UserError: the server can't be reached, the file is incomplete, or it is not the published one.
     """
     if path.exists():
         return
@@ -39,13 +46,19 @@ def fetch(url: str, path: Path) -> None:
         with _alone(path.parent):
             if not path.exists():
                 _fetch(url, part)
+                if sha256 and digest(part) != sha256:
+                    part.unlink()
+                    raise UserError(
+                        f"{url} is not the file that was published (its SHA-256 is not {sha256}), so it was deleted; run the "
+                        f"same command again, or get the file by another way and {INSTEAD}"
+                    )
                 os.replace(part, path)
     except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
         if isinstance(error, OSError) and error.errno == 28:
             raise
         raise UserError(
             f"can't download {url}: {root_cause(error)}; run the same command again to continue, or get the file by another "
-            f"way and name the folder with the unpacked corpus by --set data.source=FOLDER"
+            f"way and {INSTEAD}"
         ) from None
 
 
@@ -59,8 +72,11 @@ def root_cause(error: BaseException) -> BaseException:
 def unpack(archive: Path, target: Path) -> None:
     """Extract a tar archive into the new folder `target`, which exists only once everything is extracted.
 
+    Only files and folders are extracted. Links and devices are left out, as they could lead outside the folder; owners and
+    permissions are those of any new file.
+
     Raises:
-      UserError: the archive is damaged.
+      UserError: the archive is damaged, or names a path outside its folder.
     """
     with _alone(target.parent):
         if not target.is_dir():
@@ -68,22 +84,34 @@ def unpack(archive: Path, target: Path) -> None:
 
 
 def _unpack(archive: Path, target: Path) -> None:
-    from lhotse.utils import safe_extract
-
     partial = target.with_name(target.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
         with tarfile.open(archive) as tar:
-            # links and devices could lead outside the folder, which Lhotse does not check
-            members = [member for member in tar.getmembers() if member.isfile() or member.isdir()]
-            safe_extract(tar, partial, members)
-    except Exception as error:  # whatever decompressors raise, and Lhotse for a path that leads outside
-        if isinstance(error, OSError) and error.errno is not None:  # the system's, such as a full disk
-            raise
+            for member in tar:  # not extractall: older Pythons have no filter, and it sets owners and permissions
+                _extract(tar, member, partial)
+    except Exception as error:  # whatever decompressors raise
         shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno not in (None, *OF_NAMES):  # the system's, such as a full disk
+            raise
         raise UserError(f"{archive} is damaged ({error}); delete it and run the same command again") from None
     os.rename(partial, target)
+
+
+def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    name = PurePosixPath(member.name)
+    if name.is_absolute() or ".." in name.parts:
+        raise ValueError(f"Path Traversal: '{member.name}' leads outside its folder")
+    path = folder / name
+    if member.isdir():
+        path.mkdir(parents=True, exist_ok=True)
+    elif member.isfile():
+        content = tar.extractfile(member)
+        assert content is not None  # only of links and devices
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "wb") as stream:
+            shutil.copyfileobj(content, stream)
 
 
 def debian_packages(names: Sequence[str], target: Path) -> List[Path]:

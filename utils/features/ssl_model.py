@@ -11,12 +11,11 @@ from math import prod
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
-import torch
 import torchaudio
 from safetensors.torch import load_file
 from torch import Tensor
 
-from utils.core import download
+from utils.core import download, torch_files
 from utils.core.errors import UserError
 from utils.nn.wav2vec2 import Architecture
 
@@ -79,16 +78,12 @@ def _from_folder(folder: Path) -> Tuple[Architecture, Dict[str, Tensor]]:
     if preparation.get("sampling_rate", RATE) != RATE:
         raise UserError(f"features.model={folder} is for audio at {preparation['sampling_rate']} Hz; it must be {RATE}")
     try:
-        weights = load_file(str(found[0])) if found[0].name == WEIGHTS[0] else _unpickled(found[0])
+        weights = load_file(str(found[0])) if found[0].name == WEIGHTS[0] else torch_files.load(found[0])
     except Exception as error:  # the two readers raise errors of many types
         raise UserError(f"{found[0]} can't be read ({type(error).__name__}: {str(error)[:200]}): get it again") from None
     known = {field.name for field in fields(Architecture)}
     chosen = {key: value for key, value in settings.items() if key in known}
     return Architecture(**{**chosen, "do_normalize": preparation.get("do_normalize", True)}), weights
-
-
-def _unpickled(path: Path) -> Dict[str, Tensor]:
-    return torch.load(path, map_location="cpu", weights_only=True)  # a pickle could run code
 
 
 def _json(path: Path) -> Dict[str, Any]:
@@ -101,7 +96,10 @@ def _json(path: Path) -> Dict[str, Any]:
 def _from_bundle(name: str) -> Tuple[Architecture, Dict[str, Tensor]]:
     bundle, folder = getattr(torchaudio.pipelines, name), download.folder("torchaudio")
     try:
-        weights = bundle._get_state_dict({"model_dir": str(folder)})
+        with torch_files.weights_only():
+            weights = bundle._get_state_dict({"model_dir": str(folder)})
+    except torch_files.Unreadable as error:
+        raise UserError(f"{folder / bundle._path} can't be read ({error}): delete it and run again") from None
     except Exception as error:  # torch.hub raises errors of many types
         cause = download.root_cause(error)
         raise UserError(

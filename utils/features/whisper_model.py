@@ -7,6 +7,7 @@ from typing import Any
 
 from utils.core import download
 from utils.core.errors import UserError
+from utils.core.files import digest
 
 MODEL_FILES = ("model.bin", "config.json")
 
@@ -44,7 +45,26 @@ def whisper_folder(model: str, group: str) -> Path:
                 f"the Whisper model {model} can't be downloaded ({type(cause).__name__}: {first}); run again to resume, or copy "
                 f"its folder here and name it by --set {group}.model=FOLDER"
             ) from None
+        check_published(target)
     return check_whisper(target, group)
+
+
+def check_published(folder: Path) -> None:
+    """Compare what the hub's client downloaded with the SHA-256 that the hub publishes of large files.
+
+    The client notes it (beside revision and time), but compares sizes only.
+
+    Raises:
+      UserError: a file differs, and was deleted.
+    """
+    notes = folder / ".cache" / "huggingface" / "download"
+    for note in sorted(notes.rglob("*.metadata")):
+        path = folder / note.relative_to(notes).with_suffix("")
+        published = note.read_text(encoding="utf-8").split("\n")[1].strip()
+        if len(published) == 64 and path.is_file() and digest(path) != published:  # small files have a git hash of 40 digits
+            path.unlink()
+            note.unlink()
+            raise UserError(f"{path} is not the file that was published (its SHA-256 is not {published}); run again")
 
 
 def check_whisper(folder: Path, group: str) -> Path:

@@ -4,7 +4,6 @@ k2 is imported inside the functions, because the rest of the project also runs w
 """
 
 import math
-import pickle
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
@@ -36,9 +35,8 @@ def load_fsa(path: Path, device: str = "cpu") -> Fsa:
     """Load a graph that `save_fsa` wrote."""
     k2 = need_k2()
     try:
-        # weights_only=False: graphs hold k2's ragged tensors, and the file is our own
-        return k2.Fsa.from_dict(torch.load(path, map_location=device, weights_only=False))
-    except (RuntimeError, EOFError, KeyError, OSError, pickle.UnpicklingError) as error:
+        return k2.Fsa.from_dict(torch_files.load(path, device))
+    except (torch_files.Unreadable, RuntimeError, KeyError) as error:
         raise UserError(f"{path} is not a readable graph ({error}); delete its folder and run the stage again") from None
 
 

@@ -1,12 +1,8 @@
 """Resumable training state, written atomically. A damaged file is skipped in favour of the one before it."""
 
 import logging
-import pickle
-import zipfile
 from pathlib import Path
 from typing import Any, Dict, List, Optional
-
-import torch
 
 from utils.core import torch_files
 from utils.core.errors import UserError
@@ -30,11 +26,9 @@ def load(folder: Path, log: logging.Logger) -> Optional[Dict[str, Any]]:
     files = _all(folder)
     for path in reversed(files):
         try:
-            return torch.load(path, map_location="cpu")
-        except (RuntimeError, EOFError, OSError, zipfile.BadZipFile, pickle.UnpicklingError, KeyError) as error:
-            log.warning(
-                "%s is damaged (%s): passed over", path, str(error).splitlines()[0] if str(error) else type(error).__name__
-            )
+            return torch_files.load(path)
+        except torch_files.Unreadable as error:
+            log.warning("%s is damaged (%s): passed over", path, error)
     if files:
         raise UserError(f"no checkpoint in {folder} can be read; remove that folder to train from the start")
     return None
