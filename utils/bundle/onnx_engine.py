@@ -1,0 +1,205 @@
+"""The engine without torch and k2: ONNX Runtime for the network, NumPy for the search, kaldi-native-fbank for the features.
+
+It gives the words of stage 6, not of the whole chain: the best path through the graph of the sub-word head, or of the word head,
+or the word head's greedy words.
+"""
+
+import json
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
+
+import numpy as np
+
+from utils.bundle.arrays import read_arrays
+from utils.bundle.files import BundleFiles
+from utils.bundle.graph_search import Graph, best_path, read_graph
+from utils.bundle.native_features import NativeFeatures
+from utils.bundle.resampling import resample
+from utils.bundle.transcript import Hypothesis, Transcript, Word, joined
+from utils.core.allowed import nearest
+from utils.core.errors import UserError
+from utils.core.frames import Span, word_spans
+
+SETTINGS, ADDED = "onnx.json", "onnx_added.safetensors"  # see utils/bundle/onnx_files.py
+WORD_VECTORS = "word_vectors.safetensors"
+GRAPHS = {"lattice": "HLG.safetensors", "word_lattice": "word_graph.safetensors"}
+NATIVE = ("fbank", "mfcc")  # front ends
+Sound = Tuple[np.ndarray, int]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The words of a recording on the frames of a head."""
+
+    words: List[int]  # word ids
+    peaks: List[Span]  # frames of each unit of the words, in order
+    units: List[int]  # number of units of each word
+    score: float  # natural log
+    confidence: List[float]  # of each word: the mean over its units of the highest posterior in their frames
+
+
+class OnnxEngine:
+    """An opened bundle. Threads may share it."""
+
+    def __init__(self, files: BundleFiles, decoding: str, threads: int) -> None:
+        """See `open`."""
+        self._about = json.loads(files.read(SETTINGS).decode("utf-8"))
+        self._decoding, self._session = decoding, _session(files, threads)
+        self._words = [*symbols(files.read("words.txt"))[:-1], *self._about["added"]]  # without #0
+        self.rate: int = self._about["rate"]
+        statistics = read_arrays(files.read("cmvn.safetensors"), "cmvn.safetensors") if "cmvn.safetensors" in files.names else {}
+        self._features = NativeFeatures(self._about["features"], self.rate, self._about["tick"], statistics)
+        self._graph: Optional[Graph] = None
+        self._spellings: Dict[str, List[str]] = {}
+        self._unit_id: Dict[str, int] = {}
+        if decoding != "greedy":
+            self._search = self._about["search"][decoding]
+            name = GRAPHS[decoding]
+            self._graph = read_graph(read_arrays(files.read(name), name), self._search["lm_scale"])
+        if decoding == "lattice":
+            self._unit_id = {unit: n for n, unit in enumerate(symbols(files.read("tokens.txt")))}
+            lines = files.read("lexicon.txt").decode("utf-8").split("\n") + self._about["added_spellings"]
+            for line in filter(None, lines):
+                word, _, units = line.partition(" ")
+                self._spellings.setdefault(word, []).append(units)
+        else:
+            parts = [read_arrays(files.read(name), name) for name in (WORD_VECTORS, ADDED) if name in files.names]
+            self._table = np.concatenate([part["vectors"] for part in parts]).T
+            self._bias = np.concatenate([part["bias"] for part in parts])
+
+    def transcribe_many(self, recordings: Sequence[Sound]) -> List[Transcript]:
+        """As `Recogniser.transcribe_many`; one after the other, since larger batches are no faster on one core."""
+        return [self._transcribe(samples, rate) for samples, rate in recordings]
+
+    def _transcribe(self, samples: np.ndarray, rate: int) -> Transcript:
+        seconds = len(samples) / rate
+        features = self._features(resample(samples, rate, self.rate))
+        if features is None:  # shorter than a frame
+            return Transcript([], [], seconds)
+        names = [output.name for output in self._session.get_outputs()]
+        lengths = np.array([len(features)], dtype=np.int64)
+        output = dict(zip(names, self._session.run(None, {"x": features[None], "lengths": lengths})))
+        head = "subword" if self._decoding == "lattice" else "word"
+        frames = int(output[f"{head}_lengths"][0])
+        found = self._of_units(output["subword"][0, :frames]) if head == "subword" else self._of_words(output, frames)
+        if found is None or not found.words:
+            return Transcript([], [Hypothesis("", found.score if found else -np.inf)], seconds)
+        shift = self._about["features"]["frame_shift"] * self._about["subsampling"][head]
+        texts = [self._words[word] for word in found.words]
+        words = [
+            Word(text, start * shift, min(end * shift, seconds), confidence)
+            for text, (start, end), confidence in zip(texts, word_spans(found.peaks, found.units, frames), found.confidence)
+        ]
+        return Transcript(words, [Hypothesis(joined(texts), found.score)], seconds)
+
+    def _of_units(self, log_probs: np.ndarray) -> Optional[Found]:
+        """log_probs: (T, units) of the sub-word head."""
+        path = self._best_path(log_probs)
+        if path is None:
+            return None
+        runs = [(label, len(list(run))) for label, run in groupby(path.labels.tolist())]
+        edges = np.cumsum([0, *(length for _, length in runs)]).tolist()
+        peaks = [(start, end) for (label, _), start, end in zip(runs, edges, edges[1:]) if label]
+        words = [word for word, _ in path.words]
+        spelled = [[[self._unit_id[u] for u in line.split()] for line in self._spellings[self._words[word]]] for word in words]
+        units = shared_out([label for label, _ in runs if label], spelled)
+        return Found(words, peaks, units, path.score, confidences(log_probs, path.labels, peaks, units))
+
+    def _of_words(self, output: Mapping[str, np.ndarray], frames: int) -> Optional[Found]:
+        """output: of the network, with `frames` (1, T, dim) and `blank` (1, T)."""
+        scores = np.concatenate((output["blank"][0, :frames, None], output["frames"][0, :frames] @ self._table + self._bias), 1)
+        log_probs = scores - np.logaddexp.reduce(scores, -1, keepdims=True)
+        if self._graph is None:
+            labels = scores.argmax(-1)
+            starts = np.flatnonzero((labels > 0) & (np.diff(labels, prepend=0) != 0)).tolist()
+            words, score = labels[starts].tolist(), float(log_probs.max(-1).sum())
+        else:
+            path = self._best_path(log_probs)
+            if path is None:
+                return None
+            labels, score = path.labels, path.score
+            words, starts = [word for word, _ in path.words], [frame for _, frame in path.words]
+        changes = [*(np.flatnonzero(np.diff(labels)) + 1).tolist(), frames]
+        ends = [min(next(c for c in changes if c > start), following) for start, following in zip(starts, [*starts[1:], frames])]
+        peaks, units = list(zip(starts, ends)), [1] * len(words)
+        return Found(words, peaks, units, score, confidences(log_probs, labels, peaks, units))
+
+    def _best_path(self, log_probs: np.ndarray) -> Any:
+        assert self._graph is not None
+        weighed = log_probs.copy()
+        weighed[:, 0] -= self._search["blank_penalty"]
+        return best_path(weighed, self._graph, self._about["beam"], self._about["max_active"])
+
+
+def open(  # noqa: A001 - the name that every engine has
+    files: BundleFiles,
+    packs: Sequence[Union[str, Path]] = (),
+    front_end: Optional[Union[str, Path]] = None,
+    threads: int = 1,
+    decoding: str = "",
+) -> OnnxEngine:
+    """Open a bundle.
+
+    Args:
+      files: of the bundle.
+      packs, front_end: refused; this engine has neither.
+      threads: of the network.
+      decoding: lattice (the graph of the sub-word head), word_lattice (that of the word head), greedy (the word head alone); ''
+        for the first of these that the bundle has.
+    Raises:
+      UserError: what the bundle lacks, or the engine.
+    """
+    kind = files.manifest.front_end.kind
+    if kind not in NATIVE or front_end is not None:
+        raise UserError(
+            f"the onnx engine computes {' and '.join(NATIVE)}, and this bundle's features are of {kind}; use --engine k2"
+        )
+    if packs:
+        raise UserError("the onnx engine can't add words, since graphs are compiled by k2; use --engine k2 for --packs")
+    if SETTINGS not in files.names or "model.onnx" not in files.names:
+        raise UserError(f"the bundle {files.path} has no model.onnx: run stage 9 with --set export.onnx=true, or use --engine k2")
+    there = [name for name, file in GRAPHS.items() if file in files.names]
+    there += ["greedy"] * (WORD_VECTORS in files.names)
+    if decoding and decoding not in there:
+        raise UserError(
+            f"the bundle {files.path} has no decoding '{decoding}'{nearest(decoding, there)}: it has {', '.join(there)}"
+        )
+    return OnnxEngine(files, decoding or there[0], threads)
+
+
+def symbols(content: bytes) -> List[str]:
+    """The symbols of a k2 symbol table, by id."""
+    return [line.rpartition(" ")[0] for line in content.decode("utf-8").split("\n") if line]
+
+
+def shared_out(units: Sequence[int], spelled: Sequence[Sequence[Sequence[int]]]) -> List[int]:
+    """How many of a path's units each of its words has. spelled: the pronunciations of each word."""
+    reached: Dict[int, List[int]] = {0: []}
+    for pronunciations in spelled:
+        after: Dict[int, List[int]] = {}
+        for place, counts in reached.items():
+            for one in pronunciations:
+                if list(units[place : place + len(one)]) == list(one):
+                    after[place + len(one)] = [*counts, len(one)]
+        reached = after
+    return reached[len(units)]
+
+
+def confidences(log_probs: np.ndarray, labels: np.ndarray, peaks: Sequence[Span], units: Sequence[int]) -> List[float]:
+    """The confidence of each word, see `Found`. log_probs: (T, V); labels: (T,), of the path."""
+    highest = [float(np.exp(log_probs[np.arange(a, b), labels[a:b]].max())) for a, b in peaks]
+    edges = np.cumsum([0, *units]).tolist()
+    return [sum(highest[a:b]) / (b - a) for a, b in zip(edges, edges[1:])]
+
+
+def _session(files: BundleFiles, threads: int) -> Any:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UserError(f"--engine onnx needs ONNX Runtime ({error}); pip install onnxruntime") from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(files.read("model.onnx"), options, providers=["CPUExecutionProvider"])
