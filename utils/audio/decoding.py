@@ -7,6 +7,7 @@ libsndfile doesn't know: MP4 and 3GP, Matroska and WebM, and so on.
 import errno
 import hashlib
 import math
+import os
 import re
 import shutil
 import threading
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Callable, DefaultDict, Dict, Iterator, List, Optional
+from typing import Any, Callable, DefaultDict, Dict, Iterator, List, Optional, Tuple
 
 import numpy as np
 import soundfile
@@ -123,6 +124,7 @@ def way(path: Path, lenient: bool = False) -> Way:
         with open(path, "rb") as stream, soundfile.SoundFile(stream.fileno(), closefd=False) as audio:  # by content, not by name
             form, coding, seconds, seekable = audio.format, audio.subtype, audio.frames / audio.samplerate, audio.seekable()
             unfinished = "end-of-stream" in audio.extra_info.lower()
+            ends = not lenient or _ends(audio)
     except OSError as error:
         if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
             raise
@@ -136,15 +138,28 @@ def way(path: Path, lenient: bool = False) -> Way:
         if actual is not None and not seconds - 0.001 < actual < seconds + OFF:
             return Way(seconds=seconds, lenient=lenient)
         return Way(coding, True, False, seconds, remark="it has no end mark, as if it were cut short" if unfinished else "")
-    remark = _compare(path, lenient, seconds)
-    if remark and form.startswith("WAV"):  # libsndfile reads no more than the header promises
+    remark, more = _compare(path, lenient, seconds)
+    if lenient and not ends:
+        remark = remark or "its header promises other samples than there are"
+        more = True
+    if more:  # libsndfile reads no more than the header promises, and not all of that where a compressed file is cut short
         return Way(remark=remark, lenient=True)
     misnamed = path.suffix.lower() == ".raw" or ".tar/" in str(path)  # soundfile and Lhotse go by these names
     return Way(coding, seekable and not misnamed, True, seconds, remark=remark)
 
 
-def _compare(path: Path, lenient: bool, seconds: float = math.inf) -> str:
-    """What is odd about a file whose header and length differ; refuse it unless `lenient`.
+def _ends(audio: soundfile.SoundFile) -> bool:
+    """Whether the last sample that the header promises is there."""
+    if audio.format != "FLAC" or not audio.seekable():
+        return audio.frames > 0
+    try:
+        return bool(audio.seek(audio.frames - 1) >= 0) and len(audio.read(1)) == 1
+    except (soundfile.LibsndfileError, RuntimeError):
+        return False
+
+
+def _compare(path: Path, lenient: bool, seconds: float = math.inf) -> Tuple[str, bool]:
+    """What is odd about a file whose header and length differ, and whether it promises too little; refuse it unless `lenient`.
 
     Args:
       seconds: that libsndfile reads; infinite where it reads none.
@@ -152,12 +167,12 @@ def _compare(path: Path, lenient: bool, seconds: float = math.inf) -> str:
     found, size = headers.difference(path), path.stat().st_size
     if found.missing:
         if lenient:
-            return f"it is cut short: its header promises {found.missing} more bytes than there are"
+            return f"it is cut short: its header promises {found.missing} more bytes than there are", False
         raise Undecodable(f"truncated audio file {path}: {found.missing} bytes are missing")
     if found.more / size <= 0.02 / (seconds + 0.02):  # 20 ms
-        return ""
+        return "", False
     if lenient and path.suffix.lower() == ".wav":
-        return f"its header promises less than there is: {found.more} more bytes follow, which are read too"
+        return f"its header promises less than there is: {found.more} more bytes follow, which are read too", True
     anew = (
         f"ffmpeg -ignore_length 1 -i {path} NEW.wav" if path.suffix.lower() == ".wav" else f"sox --ignore-length {path} NEW.wav"
     )
@@ -207,7 +222,7 @@ def _unwritten(copy: Path) -> OSError:
 
 
 def _by_ffmpeg(path: Path, copy: Path, found: Way) -> str:
-    with decoded(path, found) as audio, _written(copy, audio.rate, audio.channels) as write:
+    with _said(path, found), decoded(path, found) as audio, _written(copy, audio.rate, audio.channels) as write:
         for block in audio.blocks:
             write(block)
     return "; ".join(audio.remarks)
@@ -218,30 +233,42 @@ def decoded(path: Path, found: Way) -> Iterator[Decoded]:
     """The only audio stream of a file, decoded by FFmpeg while the block reads it.
 
     Raises:
-      Undecodable: no such stream, several, or a damaged one.
+      Undecodable: no such stream, several, or a damaged one. The blocks raise it too.
     """
     import av
 
     options = {"format_whitelist": CONTAINERS, **({"ignore_length": "1"} if found.lenient and found.remark else {})}
+    with _said(path, found):
+        container = av.open(os.path.abspath(path), options=options)  # a colon in a relative path would name a protocol
+    with container:
+        streams = [s for s in container.streams.audio if s.codec_context is not None]
+        if not streams:
+            raise Undecodable(f"no audio in {path}")
+        if len(streams) > 1:
+            languages = ", ".join(s.language or "?" for s in streams)
+            raise Undecodable(
+                f"{len(streams)} audio streams in {path} ({languages}): take the one that is transcribed, "
+                f"the first with: ffmpeg -i {path} -map 0:a:0 NEW.wav"
+            )
+        with _said(path, found):
+            audio = _decode(container, streams[0], path, found)
+        yield audio
+
+
+@contextmanager
+def _said(path: Path, found: Way) -> Iterator[None]:
+    """Say of which file an error of a decoder is, and what to do."""
+    import av
+
     try:
-        with av.open(str(path), options=options) as container:
-            streams = [s for s in container.streams.audio if s.codec_context is not None]
-            if not streams:
-                raise Undecodable(f"no audio in {path}")
-            if len(streams) > 1:
-                languages = ", ".join(s.language or "?" for s in streams)
-                raise Undecodable(
-                    f"{len(streams)} audio streams in {path} ({languages}): take the one that is transcribed, "
-                    f"the first with: ffmpeg -i {path} -map 0:a:0 NEW.wav"
-                )
-            yield _decode(container, streams[0], path, found)
+        yield
     except (av.error.FFmpegError, ValueError, IndexError, soundfile.LibsndfileError) as error:
         raise Undecodable(f"can't decode {path}: {found.unknown or error}; {_remedy(path)}") from None
 
 
 def _decode(container: Any, stream: Any, path: Path, found: Way) -> Decoded:
     damaged: List[int] = []
-    frames = _frames(container, stream, damaged)
+    frames = _frames(container, stream, damaged, int(found.lenient))
     first = next(frames, None)
     if first is None:
         raise Undecodable(f"no samples in {path}")
@@ -254,11 +281,12 @@ def _decode(container: Any, stream: Any, path: Path, found: Way) -> Decoded:
 
     def blocks() -> Iterator[np.ndarray]:
         written = 0
-        for block in _timed(chain([first], frames), zero, path, audio):
-            written += len(block)
-            yield block
+        with _said(path, found):
+            for block in _timed(chain([first], frames), zero, path, audio):
+                written += len(block)
+                yield block
         actual = written / audio.rate
-        if promised and abs(actual - promised) > max(OFF, 0.01 * actual):
+        if promised and not found.remark and abs(actual - promised) > max(OFF, 0.01 * actual):
             if kind in COUNTED and actual < promised and not found.lenient:
                 raise Undecodable(f"truncated audio file {path}: {actual:.2f} of {promised:.2f} s")
             audio.remarks.insert(0, f"its header says {promised:.2f} s, and {actual:.2f} s are there")
@@ -293,11 +321,11 @@ def _timed(frames: Iterator[Any], zero: float, path: Path, audio: Decoded) -> It
         audio.remarks.append(f"{filled:.2f} s for which it has no audio are filled with silence")
 
 
-def _frames(container: Any, stream: Any, damaged: List[int]) -> Iterator[Any]:
+def _frames(container: Any, stream: Any, damaged: List[int], allowed: int) -> Iterator[Any]:
     """Decoded frames; packets that can't be decoded are noted in `damaged`.
 
     Raises:
-      av.error.InvalidDataError: the first packet, or more than a tenth of them, are damaged.
+      av.error.InvalidDataError: more packets than a tenth, and than `allowed`, are damaged.
     """
     import av
 
@@ -306,7 +334,7 @@ def _frames(container: Any, stream: Any, damaged: List[int]) -> Iterator[Any]:
             yield from packet.decode()
         except av.error.InvalidDataError:
             damaged.append(n)
-            if len(damaged) > 0.1 * n:
+            if len(damaged) > max(0.1 * n, allowed):
                 raise
 
 
@@ -322,7 +350,7 @@ def _packets(path: Path) -> Optional[float]:
     import av
 
     try:
-        with av.open(str(path), options={"format_whitelist": CONTAINERS}) as container:
+        with av.open(os.path.abspath(path), options={"format_whitelist": CONTAINERS}) as container:
             stream = container.streams.audio[0]
             return float(sum(packet.duration or 0 for packet in container.demux(stream)) * stream.time_base)
     except (av.error.FFmpegError, IndexError):
