@@ -24,7 +24,7 @@ def write_inputs(folder: Path, files: Iterable[Path], nj: int) -> None:
     from utils.core.parallel import threaded  # needs a package, and planning a stage must not
 
     paths = sorted({os.path.abspath(path) for path in files})  # links stay links: they may lead elsewhere tomorrow
-    write_jsonl(folder / NAME, threaded(_look, paths, nj, "checksums"))
+    write_jsonl(folder / NAME, threaded(look, paths, nj, "checksums"))
 
 
 def same_inputs(earlier: Path, folder: Path) -> None:
@@ -59,9 +59,9 @@ def first_change(folder: Path) -> Optional[str]:
     thorough = os.environ.get("NUPTSE_CHECK_FILES") == "content"
     for row in rows:
         now = _stat(row["path"])
-        if now["size"] < 0 or now.items() <= row.items() and not thorough:
+        if now["size"] < 0:
             continue
-        if now["size"] != row["size"] or _digest(row["path"]) != row["sha256"]:
+        if not unchanged(row, thorough):
             return str(row["path"])
         touched = touched or now["time"] != row["time"]
         row.update(now)
@@ -69,6 +69,16 @@ def first_change(folder: Path) -> Optional[str]:
         with suppress(OSError):
             write_jsonl(path, rows)
     return None
+
+
+def unchanged(row: Dict[str, Any], thorough: bool = False) -> bool:
+    """Whether a file is as it was when `look` gave the row: by size and time, or by size and content.
+
+    Args:
+      thorough: by the content, whatever the time is.
+    """
+    now = _stat(row["path"])
+    return now.items() <= row.items() and not thorough or now["size"] == row["size"] and _digest(row["path"]) == row["sha256"]
 
 
 def _stat(path: str) -> Dict[str, Any]:
@@ -79,7 +89,8 @@ def _stat(path: str) -> Dict[str, Any]:
     return {"path": path, "size": found.st_size, "time": found.st_mtime_ns}
 
 
-def _look(path: str) -> Dict[str, Any]:
+def look(path: str) -> Dict[str, Any]:
+    """What identifies a file's content: path, size, time, SHA-256."""
     found = _stat(path)
     return {**found, "sha256": _digest(path)}
 

@@ -3,7 +3,7 @@
 import ctypes
 import os
 import signal
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
@@ -35,6 +35,18 @@ def run_all(work: Callable[..., Any], pieces: Sequence[Tuple], nj: int, what: st
         running = [pool.submit(_call, (n,)) for n in range(len(pieces))]
         for done in tqdm(as_completed(running), **bar):
             done.result()
+
+
+def results(work: Callable[..., Any], pieces: Sequence[Tuple], nj: int, what: str) -> Iterator[Any]:
+    """What `work(*piece)` returns for every piece, as it comes, from `nj` forks; None twice a second meanwhile, to show progress.
+
+    The first error stops the rest and is raised here. Pieces and results are pickled.
+    """
+    with _forks(work, min(nj, len(pieces)), what, "finished files are kept; run again with a smaller --nj") as pool:
+        running = {pool.submit(_call, piece) for piece in pieces}
+        while running:
+            done, running = wait(running, timeout=0.5, return_when=FIRST_COMPLETED)
+            yield from (each.result() for each in done) if done else [None]
 
 
 def in_fork(what: str, work: Callable[..., Any], *arguments: Any) -> Any:

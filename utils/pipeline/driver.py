@@ -61,11 +61,11 @@ def parser(stages: bool) -> Parser:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of recipes/base.yaml; may be repeated"
     )
     p.add_argument(
-        "--nj", type=_positive, default=len(os.sched_getaffinity(0)), metavar="N", help="parallel processes (default: the cores)"
+        "--nj", type=positive, default=len(os.sched_getaffinity(0)), metavar="N", help="parallel processes (default: the cores)"
     )
     p.add_argument(
         "--threads",
-        type=_positive,
+        type=positive,
         default=_physical_cores(),
         metavar="N",
         help="threads of training (default: the physical cores; 1 is faster on a busy machine)",
@@ -337,7 +337,8 @@ def _physical_cores() -> int:
     return max(1, len(siblings))
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """An option's whole number above 0."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number, at least 1")
     return int(text)

@@ -1,0 +1,277 @@
+"""Recognise files with a bundle, which stage 9 makes: words in seven formats, of any audio or video file.
+
+python -m steps.recognise --bundle exp/asterisk/export-0123abcd/bundle recordings/
+python -m steps.recognise --bundle BUNDLE --format srt --output subtitles talk.mp4
+ffmpeg -i http://... -f wav - | python -m steps.recognise --bundle BUNDLE -
+"""
+
+import argparse
+import hashlib
+import json
+import logging
+import os
+import shutil
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+
+from utils.core.errors import UserError
+from utils.core.files import digest
+from utils.core.languages import family
+from utils.core.process import apart
+from utils.core.tables import duration
+from utils.pipeline.driver import Parser, positive
+
+log = logging.getLogger("nuptse")
+ENGINES = ("k2", "onnx")
+FORMATS = ("txt", "json", "ctm", "srt", "vtt", "textgrid", "tsv")
+SHOWN = 20  # remarks
+
+
+@dataclass(frozen=True)
+class Task:
+    """A file to recognise."""
+
+    path: Path  # of its samples
+    shown: str  # its name for people and in tables
+    output: str  # name of its output, without suffix
+
+
+@dataclass
+class Summary:
+    """What was done."""
+
+    files: int = 0
+    seconds: float = 0.0  # of audio
+    cpu_seconds: float = 0.0
+    there: int = 0  # files whose output was there
+    remarks: List[str] = field(default_factory=list)
+    broken: Dict[str, str] = field(default_factory=dict)  # file -> reason
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    p = Parser(
+        prog="python -m steps.recognise",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Recognise audio and video files with a bundle. Words come without punctuation, as the model writes them.",
+    )
+    p.add_argument(
+        "files", nargs="+", metavar="FILE_OR_FOLDER", help="audio or video files, folders of them, or - for standard input"
+    )
+    p.add_argument("--bundle", required=True, metavar="FOLDER", help="the trained model: exp/<corpus>/export-*/bundle")
+    p.add_argument("--format", choices=FORMATS, default="txt", help="of the output (default txt)")
+    p.add_argument(
+        "--output", metavar="FOLDER", help="a file for each recording there (default: print); only what is missing is made"
+    )
+    p.add_argument(
+        "--channel",
+        type=_channel,
+        default="mix",
+        metavar="mix|each|N",
+        help="of several: mixed, each by itself, or one, from 0 (default mix)",
+    )
+    p.add_argument("--language", metavar="CODE", help="refuse a bundle of another language")
+    p.add_argument(
+        "--words", metavar="LIST", help="words to add for this call, one a line, each with or without its pronunciation"
+    )
+    p.add_argument("--context", metavar="TEXT", help="a text, or a file of text, that the recordings resemble")
+    p.add_argument("--packs", action="append", default=[], metavar="NAME,...", help="vocabulary packs beside the bundle")
+    p.add_argument("--confidence", type=_probability, default=0.0, metavar="P", help="mark words with less: [word?]")
+    p.add_argument("--engine", choices=ENGINES, default="k2", help="k2: the whole chain; onnx: without torch and k2 (default k2)")
+    p.add_argument("--front-end", metavar="FOLDER", help="the front end's model, where it is not in the bundle")
+    p.add_argument(
+        "--nj", type=positive, default=len(os.sched_getaffinity(0)), metavar="N", help="processes (default: the cores)"
+    )
+    p.add_argument("--threads", type=positive, default=1, metavar="N", help="threads of each process (default 1)")
+    return p
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Run the command line; returns the exit status: 1 where files are broken, 2 where nothing can be done."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
+    log.setLevel(logging.INFO)
+    for word in words[: words.index("--") if "--" in words else len(words)]:
+        if word.startswith("-") and len(word) > 1 and os.path.lexists(word):
+            log.error("error: %s is a file with the name of an option; write ./%s", word, word)
+            return 2
+    options = parser().parse_args(words)
+    code, stopped = apart(lambda: _work(options))
+    if stopped or code == 130:
+        log.error("interrupted; finished files are kept: run the same command again to continue")
+        return 128 + (stopped or 2)
+    return code if code >= 0 else 128 - code
+
+
+def _work(options: argparse.Namespace) -> int:
+    """Everything, in a process whose workers end with it; returns the exit status."""
+    try:
+        with ExitStack() as stack:
+            summary = _recognise(options, stack)
+    except UserError as error:
+        log.error("error: %s", error)
+        return 2
+    except BrokenPipeError:  # what reads the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    for remark in summary.remarks[:SHOWN]:
+        log.warning("remark: %s", remark)
+    if len(summary.remarks) > SHOWN:
+        log.warning("remark: and %d more; --format json has them all", len(summary.remarks) - SHOWN)
+    for file, reason in summary.broken.items():
+        log.error("broken: %s", reason if file in reason else f"{file}: {reason}")
+    return 1 if summary.broken else 0
+
+
+def _recognise(options: argparse.Namespace, stack: ExitStack) -> Summary:
+    """Recognise what is missing, and write or print it."""
+    from utils.bundle.files import open_files  # after the options are read: --help needs the standard library alone
+    from utils.bundle.many_files import Work, run
+    from utils.bundle.outputs import Outputs
+    from utils.bundle.recogniser import Recogniser
+    from utils.bundle.writers import FORMATS as forms
+
+    files = open_files(Path(options.bundle))
+    _check_language(options, files.manifest.language)
+    more, made_with = _additions(options), asdict(files.manifest)
+    packs = [pack for given in options.packs for pack in given.split(",") if pack]
+    named = {"packs": [(pack, digest(Path(pack)) if Path(pack).is_file() else "") for pack in packs], **more}
+    named.update({key: getattr(options, key) for key in ("engine", "format", "channel", "confidence")})
+    key = hashlib.sha256(json.dumps([made_with, named], sort_keys=True).encode()).hexdigest()
+    form, summary = forms[options.format], Summary()
+    tasks, others = _tasks(options.files, stack)
+    if others:
+        log.info("%s of the folders left out, without a suffix of audio or video", _counted(others))
+    outputs = Outputs(Path(options.output), form.suffix, key) if options.output else None
+    if outputs:
+        states = [outputs.state(task.output, task.path) for task in tasks]
+        summary.there = states.count("done")
+        summary.broken = {task.shown: state for task, state in zip(tasks, states) if state not in ("done", "missing")}
+        tasks = [task for task, state in zip(tasks, states) if state == "missing"]
+    elif len(tasks) > 1 and form.line is None:
+        raise UserError(f"--format {options.format} of several files needs --output FOLDER")
+    written = [form.header] if not outputs else []
+
+    def opened() -> Recogniser:
+        return Recogniser.open(
+            options.bundle, options.engine, packs=packs, front_end=options.front_end, threads=options.threads, **more
+        )
+
+    started = time.perf_counter()
+    printed, held = 0, {}  # type: int, Dict[int, str]
+    for done, cpu in run(Work(opened, options.channel, options.nj), [task.path for task in tasks]):
+        task = tasks[done.index]
+        summary.cpu_seconds += cpu
+        text = ""
+        if done.outcome is None:
+            summary.broken[task.shown] = done.problem.replace(str(task.path), task.shown)
+        else:
+            outcome = replace(done.outcome, name=task.shown, id=task.output, uncertain=options.confidence)
+            _check_confidences(options, outcome)
+            summary.files, summary.seconds = summary.files + 1, summary.seconds + outcome.seconds
+            summary.remarks += [f"{task.shown}: {remark}" for remark in outcome.remarks]
+            if outputs:
+                outputs.write(task.output, form.write(outcome), done.source)
+            else:
+                text = form.line(outcome) if form.line and len(tasks) > 1 else form.write(outcome)
+        held[done.index] = text
+        while not outputs and printed in held:  # in the order in which they were given
+            sys.stdout.write("".join(written) * (printed == 0 and len(tasks) > 1) + held.pop(printed))
+            sys.stdout.flush()
+            printed += 1
+    _say(summary, time.perf_counter() - started)
+    return summary
+
+
+def _say(summary: Summary, seconds: float) -> None:
+    there = f"; {summary.there} were there already" * bool(summary.there)
+    rtf = f": real-time factor {summary.cpu_seconds / summary.seconds:.3f} of one core" if summary.seconds else ""
+    log.info(
+        "%s recognised, %s of audio in %s%s%s%s",
+        _counted(summary.files),
+        duration(summary.seconds),
+        duration(seconds),
+        rtf,
+        there,
+        f"; {len(summary.broken)} broken" * bool(summary.broken),
+    )
+
+
+def _counted(files: int) -> str:
+    return f"{files} file" + "s" * (files != 1)
+
+
+def _tasks(given: Sequence[str], stack: ExitStack) -> Tuple[List[Task], int]:
+    """The files to recognise, and how many others folders have. Standard input and pipes are copied to temporary files."""
+    from utils.bundle.outputs import listed, output_names
+
+    paths = {}
+    for word in given:
+        path = Path(word)
+        if word == "-" or path.is_fifo() or path.is_char_device():
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / ("stdin" if word == "-" else path.name)
+            with open(sys.stdin.fileno() if word == "-" else word, "rb", closefd=word != "-") as source, open(path, "wb") as copy:
+                shutil.copyfileobj(source, copy)
+        paths[path] = "standard input" if word == "-" else word
+    found, others = listed(list(paths))
+    names = output_names(found)
+    return [Task(one.absolute, paths.get(one.path, str(one.path)), name) for one, name in zip(found, names)], others
+
+
+def _additions(options: argparse.Namespace) -> Dict[str, Any]:
+    """Words and context of this call, as `Recogniser.open` takes them."""
+    more: Dict[str, Any] = {}
+    if options.words:
+        more["words"] = _text(Path(options.words), "--words").splitlines()
+    if options.context:
+        path = Path(options.context)
+        named = len(options.context) < 1000 and path.is_file()
+        if not named and len(options.context.split()) < 2:
+            raise UserError(f"--context {options.context}: neither a file nor a text of several words")
+        more["context"] = _text(path, "--context") if named else options.context
+    return more
+
+
+def _text(path: Path, option: str) -> str:
+    from utils.text.encoding import utf8_lines
+
+    try:
+        return "\n".join(utf8_lines(path))
+    except OSError as error:
+        raise UserError(f"{option} {path} can't be read: {error.strerror}") from None
+
+
+def _check_language(options: argparse.Namespace, language: str) -> None:
+    if options.language and family(options.language) != family(language):
+        raise UserError(f"--language {options.language}: this bundle recognises '{language}' alone; take one of the language")
+
+
+def _check_confidences(options: argparse.Namespace, outcome: Any) -> None:
+    if options.confidence and any(w.confidence is None for segment in outcome.segments for w in segment.transcript.words):
+        raise UserError(f"--confidence {options.confidence:g}: the engine {options.engine} gives no confidences with this bundle")
+
+
+def _channel(text: str) -> Union[str, int]:
+    if text not in ("mix", "each") and not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is not mix, each, or the number of a channel, from 0")
+    return int(text) if text.isdecimal() else text
+
+
+def _probability(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a number from 0 to 1")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
