@@ -2,9 +2,12 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any, Optional, Protocol, Tuple
+from typing import Any, Optional, Protocol, Sequence, Tuple
 
-from utils.bundle.manifest import NAME, Manifest, read_manifest
+from utils.bundle.keys import Keys
+from utils.bundle.manifest import NAME, Manifest, file_content, read_manifest
+from utils.bundle.sealing import Sealed, SealedFiles, is_sealed
+from utils.bundle.signatures import SIGNATURE, check_signature
 from utils.core.errors import UserError
 from utils.core.files import files_in
 
@@ -26,45 +29,51 @@ class BundleFiles(Protocol):
 class FolderFiles:
     """A bundle that is a plain folder."""
 
-    def __init__(self, path: Path) -> None:
-        """Read the manifest.
+    def __init__(self, path: Path, trusted: Optional[Sequence[bytes]] = None) -> None:
+        """Check the signature, if there is one, and read the manifest.
 
+        Args:
+          trusted: public keys of the signers that count; None: a signature is not asked for.
         Raises:
-          UserError: not a bundle, one of a newer version, or one with missing or additional files.
+          UserError: not a bundle, one of a newer version, one with missing or additional files, a wrong signature or signer.
         """
         self.path = Path(path)
-        self.manifest = read_manifest(_bytes(self.path / NAME), self.path / NAME)
+        content = file_content(self.path / NAME)
+        self.signer = check_signature(self.path, NAME, content, trusted)
+        self.manifest = read_manifest(content, self.path / NAME)
         self.names: Tuple[str, ...] = tuple(sorted(self.manifest.files))
-        there = {found.relative_to(self.path).as_posix() for found in files_in(self.path)} - {NAME}
+        there = {found.relative_to(self.path).as_posix() for found in files_in(self.path)} - {NAME, SIGNATURE}
         check_names(self.path, there, self.manifest)
 
     def read(self, name: str) -> bytes:
         """As `BundleFiles.read`."""
         entry = known(self.path, name, self.manifest)
-        content = _bytes(self.path / name)
+        content = file_content(self.path / name)
         verify(self.path / name, content, entry.sha256, entry.bytes)
         return content
 
 
-def open_files(path: Path, keys: Optional[Any] = None) -> BundleFiles:
+def open_files(path: Path, keys: Optional[Keys] = None) -> BundleFiles:
     """The files of the bundle at `path`.
 
     Args:
-      keys: what opens a sealed bundle (utils/bundle/keys.py).
+      keys: what opens a sealed bundle, and whose signatures count; without them, the keys of the environment.
     Raises:
-      UserError: not a bundle, half of one, or one that a newer version made.
+      UserError: not a bundle, half of one, one that a newer version made, one that was changed, or that no key opens.
     """
     path = Path(path)
     if not path.exists():
         raise UserError(f"there is no bundle {path}; stage 9 writes one to exp/<corpus>/export-*/bundle")
     if not path.is_dir():
         raise UserError(f"{path} is a file, and a bundle is a folder; give the folder that has {NAME}")
+    if is_sealed(path):
+        return SealedFiles(Sealed(path, keys))
     if not (path / NAME).is_file():
         inside = sorted(found.parent for found in path.glob(f"*/{NAME}"))
         old = " It is of an older version: run stage 9 again." if (path / "bundle.json").is_file() else ""
         near = f" Did you mean {inside[0]}?" if inside else ""
         raise UserError(f"{path} is not a bundle: it has no {NAME}.{old}{near}")
-    return FolderFiles(path)
+    return FolderFiles(path, keys.trusted if keys is not None else None)
 
 
 def known(path: Path, name: str, manifest: Manifest) -> Any:
@@ -92,10 +101,3 @@ def verify(where: Path, content: bytes, sha256: str, size: int) -> None:
         raise UserError(f"{where} has {len(content)} bytes instead of {size}; copy the bundle again")
     if hashlib.sha256(content).hexdigest() != sha256:
         raise UserError(f"{where} was changed since the bundle was made (SHA-256 differs); copy the bundle again")
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror or error}") from None
