@@ -13,27 +13,15 @@ import sys
 from pathlib import Path
 from typing import List, Optional, Sequence
 
-from utils.bundle.files import BundleFiles, FolderFiles
-from utils.bundle.keys import new_passphrase
-from utils.bundle.manifest import NAME, file_content
-from utils.bundle.sealing import (
-    PACK,
-    Lock,
-    Sealed,
-    SealedFiles,
-    change_recipients,
-    check_sealed,
-    is_sealed,
-    keys_for,
-    new_folder,
-    seal_bundle,
-    seal_pack,
-)
-from utils.bundle.signatures import sign
+from utils.bundle.files import BUNDLE, PACK, BundleFiles, FolderFiles, SealedFiles, seal_bundle, seal_pack
+from utils.bundle.manifest import NAME
 from utils.core.errors import UserError
-from utils.core.files import write_bytes
-from utils.core.key_files import need_cryptography, need_pyrage, public_of, signer_text, signing_key, write_secret
+from utils.core.files import content_of, write_bytes
 from utils.pipeline.driver import Parser
+from utils.sealing.folders import Lock, Sealed, change_recipients, check_sealed, is_sealed, keys_for, new_folder
+from utils.sealing.key_files import need_cryptography, need_pyrage, public_of, signer_text, signing_key, write_secret
+from utils.sealing.keys import new_passphrase
+from utils.sealing.signatures import sign
 
 KEYGEN = "keygen"
 
@@ -117,7 +105,7 @@ def _run(options: argparse.Namespace) -> None:
         if options.to:
             raise UserError("a bundle that is only signed stays where it is; leave out --to, or name recipients to seal it")
         FolderFiles(path)
-        sign(path, NAME, file_content(path / NAME), signing_key(options.sign))
+        sign(path, NAME, content_of(path / NAME), signing_key(options.sign))
         print(f"{path}: signed")
     else:
         _seal(path, to, _lock(options), options.sign)
@@ -126,7 +114,7 @@ def _run(options: argparse.Namespace) -> None:
 def _lock(options: argparse.Namespace) -> Lock:
     to: List[str] = [*options.recipient]
     if options.recipients:
-        lines = file_content(Path(options.recipients)).decode("utf-8", "replace").splitlines()
+        lines = content_of(Path(options.recipients)).decode("utf-8", "replace").splitlines()
         to += [line.split()[0] for line in lines if line.strip() and not line.startswith("#")]
     if bool(to) == options.passphrase:
         raise UserError("say who may open it: either --recipient KEY or --recipients FILE, or --passphrase")
@@ -138,7 +126,7 @@ def _seal(path: Path, to: Path, lock: Lock, signer: str) -> None:
     if is_sealed(path):
         raise UserError(f"{path} is sealed already; --change-recipients lets others open it")
     if path.is_file():
-        seal_pack(file_content(path), to, lock, key)
+        seal_pack(content_of(path), to, lock, key)
     else:
         seal_bundle(FolderFiles(path), to, lock, key)
     print(f"{to}: sealed{' and signed' if key else ', not signed'}")
@@ -154,7 +142,7 @@ def _verify(path: Path, key: Optional[Path], trust: Optional[Path]) -> None:
     outer = check_sealed(path, keys.trusted)
     if keys.identities or keys.passphrase:
         sealed = Sealed(path, keys)
-        if outer.kind == "bundle":
+        if outer.kind == BUNDLE:
             _read_all(SealedFiles(sealed))
         else:
             sealed.content(0, PACK)
@@ -180,7 +168,7 @@ def _open(path: Path, to: Path, key: Optional[Path], trust: Optional[Path]) -> N
     sealed = Sealed(path, keys_for(path, key, trust))
     if to.exists():
         raise UserError(f"{to} is there already; remove it, or give another name")
-    if sealed.outer.kind == "pack":
+    if sealed.outer.kind == PACK:
         write_bytes(to, sealed.content(0, PACK))
     else:
         files = SealedFiles(sealed)

@@ -10,15 +10,15 @@ import sys
 import pytest
 
 from steps import seal as command
-from utils.bundle.encryption import decrypted, encrypted
-from utils.bundle.files import FolderFiles, open_files
-from utils.bundle.keys import Keys
+from utils.bundle.files import FolderFiles, open_files, read_pack_file, seal_bundle, seal_pack
 from utils.bundle.manifest import FrontEndModel, Manifest, write_manifest
-from utils.bundle.sealing import Lock, change_recipients, read_pack_file, seal_bundle, seal_pack
-from utils.bundle.signatures import sign
-from utils.core import key_files
 from utils.core.errors import UserError
 from utils.core.files import ROOT, write_bytes
+from utils.sealing import key_files
+from utils.sealing.encryption import decrypted, encrypted
+from utils.sealing.folders import Lock, change_recipients
+from utils.sealing.keys import Keys
+from utils.sealing.signatures import sign
 
 CANARY = "zanzibarkanarie"
 CONTENTS = {
@@ -229,7 +229,7 @@ def test_a_file_changed_after_opening_is_refused(made, tmp_path):
 
 
 def test_long_files_are_encrypted_in_pieces_that_can_not_be_exchanged(monkeypatch):
-    monkeypatch.setattr("utils.bundle.encryption.PIECE", 1000)
+    monkeypatch.setattr("utils.sealing.encryption.PIECE", 1000)
     key, content = b"k" * 32, random.Random(3).randbytes(5000)
     for size in (0, 1, 999, 1000, 1001, 2000, 5000):
         sealed = encrypted(key, content[:size], "name", 3, 7)
@@ -418,7 +418,7 @@ def test_a_killed_sealing_leaves_nothing(made, tmp_path, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("utils.bundle.sealing.mac", interrupted)
+    monkeypatch.setattr("utils.sealing.folders.mac", interrupted)
     with pytest.raises(KeyboardInterrupt):
         seal_bundle(FolderFiles(made["plain"]), tmp_path / "sealed", Lock((made["public"],)))
     assert not list(tmp_path.iterdir())
@@ -430,7 +430,7 @@ READ = """
 import sys
 from pathlib import Path
 from utils.bundle.files import open_files
-from utils.bundle.keys import Keys
+from utils.sealing.keys import Keys
 path, key = sys.argv[1:3]
 files = open_files(Path(path), Keys.read(Path(key)) if key else None)
 print(sum(len(files.read(name)) for name in files.names))

@@ -1,15 +1,18 @@
 """The files of a bundle, read as bytes and checked against its manifest every time."""
 
 import hashlib
+from functools import partial
 from pathlib import Path
 from typing import Any, Optional, Protocol, Sequence, Tuple
 
-from utils.bundle.keys import Keys
-from utils.bundle.manifest import NAME, Manifest, file_content, read_manifest
-from utils.bundle.sealing import Sealed, SealedFiles, is_sealed
-from utils.bundle.signatures import SIGNATURE, check_signature
+from utils.bundle.manifest import NAME, Manifest, read_manifest
 from utils.core.errors import UserError
-from utils.core.files import files_in
+from utils.core.files import content_of, files_in
+from utils.sealing.folders import AGAIN, Lock, Sealed, is_sealed, seal
+from utils.sealing.keys import Keys
+from utils.sealing.signatures import SIGNATURE, check_signature
+
+BUNDLE, PACK = "bundle", "pack"  # kinds of sealed folders; also the name of a pack's one file
 
 
 class BundleFiles(Protocol):
@@ -38,7 +41,7 @@ class FolderFiles:
           UserError: not a bundle, one of a newer version, one with missing or additional files, a wrong signature or signer.
         """
         self.path = Path(path)
-        content = file_content(self.path / NAME)
+        content = content_of(self.path / NAME)
         self.signer = check_signature(self.path, NAME, content, trusted)
         self.manifest = read_manifest(content, self.path / NAME)
         self.names: Tuple[str, ...] = tuple(sorted(self.manifest.files))
@@ -48,9 +51,51 @@ class FolderFiles:
     def read(self, name: str) -> bytes:
         """As `BundleFiles.read`."""
         entry = known(self.path, name, self.manifest)
-        content = file_content(self.path / name)
+        content = content_of(self.path / name)
         verify(self.path / name, content, entry.sha256, entry.bytes)
         return content
+
+
+class SealedFiles:
+    """A sealed bundle."""
+
+    def __init__(self, sealed: Sealed) -> None:
+        """Raises UserError: it is no bundle."""
+        self.path, self._sealed = sealed.path, sealed
+        if sealed.outer.kind != BUNDLE:
+            raise UserError(f"{self.path} is a sealed {sealed.outer.kind}, not a bundle")
+        self.manifest = read_manifest(sealed.content(0, NAME), self.path)
+        self.names: Tuple[str, ...] = tuple(sorted(self.manifest.files))
+        if len(self.names) + 1 != len(sealed.outer.files):
+            raise UserError(f"{self.path} has {len(sealed.outer.files) - 1} files instead of {len(self.names)}; {AGAIN}")
+
+    def read(self, name: str) -> bytes:
+        """As `BundleFiles.read`; decrypted into memory."""
+        known(self.path, name, self.manifest)
+        return self._sealed.content(1 + self.names.index(name), name)
+
+
+def seal_bundle(files: FolderFiles, target: Path, lock: Lock, signer: Any = None) -> None:
+    """Write a plain bundle to `target`, sealed. Raises UserError: as `seal`, or a file is not as the manifest says."""
+    manifest = (NAME, partial(content_of, files.path / NAME))
+    seal(BUNDLE, [manifest, *((name, partial(files.read, name)) for name in files.names)], target, lock, signer)
+
+
+def seal_pack(content: bytes, target: Path, lock: Lock, signer: Any = None) -> None:
+    """Write the bytes of a vocabulary pack to `target`, sealed. Raises UserError: as `seal`."""
+    seal(PACK, [(PACK, lambda: content)], target, lock, signer)
+
+
+def read_pack_file(path: Path, keys: Optional[Keys] = None) -> bytes:
+    """The bytes of a vocabulary pack, sealed or not. Raises UserError: as `Sealed`; it is no pack; it can't be read."""
+    if not is_sealed(path):
+        if keys is not None and keys.trusted is not None:
+            raise UserError(f"the vocabulary pack {path} is not signed, and only trusted signers count; seal and sign it")
+        return content_of(path)
+    sealed = Sealed(path, keys)
+    if sealed.outer.kind != PACK:
+        raise UserError(f"{path} is a sealed {sealed.outer.kind}, not a vocabulary pack")
+    return sealed.content(0, PACK)
 
 
 def open_files(path: Path, keys: Optional[Keys] = None) -> BundleFiles:

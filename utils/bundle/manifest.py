@@ -49,14 +49,6 @@ class Manifest:
     format: int = FORMAT
 
 
-def file_content(path: Path) -> bytes:
-    """The bytes of a file; raises UserError where it can't be read."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror or error}") from None
-
-
 def write_manifest(folder: Path, about: Manifest) -> Manifest:
     """Write the manifest of all files in `folder`, atomically. about: without files."""
     paths = [path for path in files_in(folder) if path != folder / NAME]

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Iterable, Iterator, List, Optional, Union
 
+from utils.core.errors import UserError
+
 ROOT = Path(__file__).resolve().parents[2]  # the repository; every relative path in a manifest starts here
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)  # errors of a file or folder that may not be written
 
@@ -79,6 +81,14 @@ def relative(path: Path) -> str:
     """`path` as manifests store it: relative to the repository if it is inside, else absolute."""
     path = Path(path).resolve()
     return str(path.relative_to(ROOT)) if ROOT in path.parents else str(path)
+
+
+def content_of(path: Path) -> bytes:
+    """The bytes of a file; raises UserError where it can't be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror or error}") from None
 
 
 def digest(path: Path) -> str:

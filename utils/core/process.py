@@ -79,7 +79,8 @@ def _interrupt_once(number: int, frame: Any) -> None:
 def _interrupt_again(lost: Any) -> None:
     """Raise a KeyboardInterrupt soon after one that Python had to ignore: in a hook of a fork, say, or in a `__del__`."""
     if lost.exc_type is not KeyboardInterrupt:
-        return sys.__unraisablehook__(lost)
+        sys.__unraisablehook__(lost)
+        return
     signal.signal(signal.SIGALRM, _interrupt_once)
     signal.setitimer(signal.ITIMER_REAL, 0.01)
 

@@ -6,7 +6,7 @@ A sealed folder has
 - `signature` of it (Ed25519), where it is signed;
 - `key.age`: the content key, encrypted by age for the recipients or for a passphrase. Other recipients: another `key.age`;
 - `sealed.mac`: HMAC-SHA256 of sealed.json by the content key, so that a content key opens only its own sealed.json;
-- `0000.sealed` ...: the files, as utils/bundle/encryption.py encrypts them.
+- `0000.sealed` ...: the files, as encryption.py encrypts them.
 
 Whatever differs from what was sealed is refused before anything is decrypted or parsed: first the signature is checked, then the
 SHA-256 of every file, then sealed.mac. Contents are decrypted into memory only.
@@ -19,21 +19,18 @@ import secrets
 import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple
 
-from utils.bundle.encryption import decrypted, encrypted, mac
-from utils.bundle.keys import KEY_VARIABLE, PASSPHRASE_VARIABLE, Keys, ask
-from utils.bundle.manifest import NAME, Manifest, file_content, read_manifest
-from utils.bundle.signatures import SIGNATURE, check_signature, sign
 from utils.core.errors import UserError
-from utils.core.files import digest, files_in, sync_folder, write_bytes, write_json
-from utils.core.key_files import need_pyrage, public_of, recipients, signer_text
+from utils.core.files import content_of, digest, files_in, sync_folder, write_bytes, write_json
+from utils.sealing.encryption import decrypted, encrypted, mac
+from utils.sealing.key_files import need_pyrage, public_of, recipients, signer_text
+from utils.sealing.keys import KEY_VARIABLE, PASSPHRASE_VARIABLE, Keys, ask
+from utils.sealing.signatures import SIGNATURE, check_signature, sign
 
 SEALED, MAC, KEY = "sealed.json", "sealed.mac", "key.age"
 FORMAT = 1
-PACK = "pack"  # the name of the one file of a sealed vocabulary pack
 AGAIN = "get the sealed folder again from who made it"
 
 
@@ -67,25 +64,16 @@ def is_sealed(path: Path) -> bool:
     return any((path / name).exists() for name in (SEALED, MAC, KEY))
 
 
-def seal_bundle(files: Any, target: Path, lock: Lock, signer: Any = None) -> None:
-    """Write a sealed bundle, which is there once it is whole.
+def seal(kind: str, readers: Sequence[Tuple[str, Callable[[], bytes]]], target: Path, lock: Lock, signer: Any = None) -> None:
+    """Write a sealed folder, which is there once it is whole.
 
     Args:
-      files: of the bundle, a plain folder (FolderFiles of utils/bundle/files.py).
+      kind: bundle, pack.
+      readers: name of each file, and what reads it; who opens the folder must know the names.
       signer: as `signing_key` reads it; None: not signed.
     Raises:
-      UserError: `target` exists, a recipient is wrong, or a file is not as the manifest says.
+      UserError: `target` exists, or a recipient is wrong.
     """
-    readers = [(NAME, partial(file_content, files.path / NAME)), *((name, partial(files.read, name)) for name in files.names)]
-    _seal("bundle", readers, target, lock, signer)
-
-
-def seal_pack(content: bytes, target: Path, lock: Lock, signer: Any = None) -> None:
-    """As `seal_bundle` for the bytes of a vocabulary pack."""
-    _seal("pack", [(PACK, lambda: content)], target, lock, signer)
-
-
-def _seal(kind: str, readers: Sequence[Tuple[str, Callable[[], bytes]]], target: Path, lock: Lock, signer: Any) -> None:
     content_key = secrets.token_bytes(32)
     key = lock.encrypted(content_key)
     with new_folder(target) as folder:
@@ -96,7 +84,7 @@ def _seal(kind: str, readers: Sequence[Tuple[str, Callable[[], bytes]]], target:
             rows.append({"bytes": path.stat().st_size, "sha256": digest(path)})
         by = signer_text(public_of(signer)) if signer is not None else None
         write_json(folder / SEALED, {"format": FORMAT, "kind": kind, "signer": by, "files": rows})
-        outer = file_content(folder / SEALED)
+        outer = content_of(folder / SEALED)
         if signer is not None:
             sign(folder, SEALED, outer, signer)
         write_bytes(folder / MAC, mac(content_key, outer))
@@ -124,7 +112,7 @@ def check_sealed(path: Path, trusted: Optional[Sequence[bytes]] = None) -> Outer
     Raises:
       UserError: something was changed, exchanged, added or removed, or the signer is not trusted.
     """
-    content = file_content(path / SEALED)
+    content = content_of(path / SEALED)
     signer = check_signature(path, SEALED, content, trusted)
     outer = _outer(path, content, signer)
     expected = {SEALED, MAC, KEY, *map(_numbered, range(len(outer.files))), *([SIGNATURE] if signer else [])}
@@ -153,56 +141,24 @@ class Sealed:
         keys = keys if keys is not None else Keys.read()
         self.path, self.outer = Path(path), check_sealed(Path(path), keys.trusted)
         self.content_key = _content_key(self.path / KEY, keys)
-        if not hmac.compare_digest(file_content(self.path / MAC), mac(self.content_key, self.outer.content)):
+        if not hmac.compare_digest(content_of(self.path / MAC), mac(self.content_key, self.outer.content)):
             raise UserError(f"{KEY}, {SEALED} and {MAC} in {path} do not belong together: one was changed or exchanged; {AGAIN}")
 
     def content(self, number: int, name: str) -> bytes:
         """A file's content, decrypted into memory. Raises UserError where it is not what was sealed."""
         where = self.path / _numbered(number)
-        found = decrypted(self.content_key, file_content(where), name, number, len(self.outer.files))
+        found = decrypted(self.content_key, content_of(where), name, number, len(self.outer.files))
         if found is None:
             raise UserError(f"{where} was changed since it was sealed, or exchanged; {AGAIN}")
         return found
 
 
-class SealedFiles:
-    """A sealed bundle, as `BundleFiles` of utils/bundle/files.py."""
-
-    def __init__(self, sealed: Sealed) -> None:
-        """Raises UserError: it is no bundle."""
-        self.path, self.sealed = sealed.path, sealed
-        if sealed.outer.kind != "bundle":
-            raise UserError(f"{self.path} is a sealed {sealed.outer.kind}, not a bundle")
-        self.manifest: Manifest = read_manifest(sealed.content(0, NAME), self.path)
-        self.names: Tuple[str, ...] = tuple(sorted(self.manifest.files))
-        if len(self.names) + 1 != len(sealed.outer.files):
-            raise UserError(f"{self.path} has {len(sealed.outer.files) - 1} files instead of {len(self.names)}; {AGAIN}")
-
-    def read(self, name: str) -> bytes:
-        """A file's content, decrypted into memory."""
-        if name not in self.manifest.files:
-            raise UserError(f"the bundle {self.path} has no file {name}")
-        return self.sealed.content(1 + self.names.index(name), name)
-
-
 def keys_for(path: Path, key: Optional[Path] = None, trust: Optional[Path] = None) -> Keys:
     """As `Keys.read`, for a command; asks for the passphrase of a sealed folder that needs one."""
     keys = Keys.read(key, trust)
-    if is_sealed(path) and not keys.passphrase and _by_passphrase(file_content(path / KEY)):
+    if is_sealed(path) and not keys.passphrase and _by_passphrase(content_of(path / KEY)):
         return replace(keys, passphrase=ask(f"Passphrase of {path}: "))
     return keys
-
-
-def read_pack_file(path: Path, keys: Optional[Keys] = None) -> bytes:
-    """The bytes of a vocabulary pack, sealed or not. Raises UserError: as `Sealed`; or it is no pack; or can't be read."""
-    if not is_sealed(path):
-        if keys is not None and keys.trusted is not None:
-            raise UserError(f"the vocabulary pack {path} is not signed, and only trusted signers count; seal and sign it")
-        return file_content(path)
-    sealed = Sealed(path, keys)
-    if sealed.outer.kind != "pack":
-        raise UserError(f"{path} is a sealed {sealed.outer.kind}, not a vocabulary pack")
-    return sealed.content(0, PACK)
 
 
 def change_recipients(path: Path, keys: Keys, lock: Lock) -> None:
@@ -227,7 +183,7 @@ def _outer(path: Path, content: bytes, signer: Optional[bytes]) -> Outer:
 
 
 def _content_key(path: Path, keys: Keys) -> bytes:
-    pyrage, encrypted = need_pyrage(), file_content(path)
+    pyrage, encrypted = need_pyrage(), content_of(path)
     by_passphrase = _by_passphrase(encrypted)
     if not (keys.passphrase if by_passphrase else keys.identities):
         what = ("passphrase", PASSPHRASE_VARIABLE) if by_passphrase else ("secret key", KEY_VARIABLE)

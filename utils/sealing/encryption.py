@@ -10,7 +10,7 @@ import hmac
 import json
 from typing import Any, List, Optional, Tuple
 
-from utils.core.key_files import need_cryptography
+from utils.sealing.key_files import need_cryptography
 
 PIECE = 1 << 26  # bytes
 

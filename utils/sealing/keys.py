@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Optional, Tuple
 
 from utils.core.errors import UserError
-from utils.core.key_files import SECRET, read_secret, read_signers
+from utils.sealing.key_files import SECRET, read_secret, read_signers
 
 KEY_VARIABLE = "NUPTSE_KEY"  # may hold secret keys of age, one a line
 PASSPHRASE_VARIABLE = "NUPTSE_PASSPHRASE"

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any, Optional, Sequence
 
-from utils.bundle.manifest import file_content
 from utils.core.errors import UserError
-from utils.core.files import write_bytes
-from utils.core.key_files import need_cryptography, public_of, signer_text
+from utils.core.files import content_of, write_bytes
+from utils.sealing.key_files import need_cryptography, public_of, signer_text
 
 SIGNATURE = "signature"  # a file: 32 bytes of the signer's public key, 64 of the signature
 _LENGTH = 32 + 64
@@ -35,7 +34,7 @@ def check_signature(folder: Path, signed: str, content: bytes, trusted: Optional
         if trusted is not None:
             raise UserError(f"{folder} is not signed, and only trusted signers count; get the signed bundle from who made it")
         return None
-    found = file_content(path)
+    found = content_of(path)
     public, signature = found[:32], found[32:]
     signer = need_cryptography("hazmat.primitives.asymmetric.ed25519").Ed25519PublicKey
     try:

@@ -1,0 +1,4 @@
+"""Encryption and signatures: files, keys and passphrases enter; sealed folders leave, or their contents, in memory.
+
+Knows nothing of speech.
+"""
