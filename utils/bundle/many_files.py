@@ -6,11 +6,10 @@ from multiprocessing import RawArray
 from pathlib import Path
 from typing import Callable, Iterator, List, Sequence, Tuple
 
-from tqdm import tqdm
-
 from utils.bundle.recogniser import Recogniser
 from utils.bundle.recognition import Channels, Done, recognise
 from utils.core.parallel import results
+from utils.core.progress import tqdm
 
 # Most of what a process takes at once: finished files are written when it is done with them.
 PIECE_FILES, PIECE_BYTES = 32, 4 << 20

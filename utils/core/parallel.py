@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from typing import Any, Callable, Collection, Iterator, Optional, Sequence, Tuple
 
-from tqdm import tqdm
-
 from utils.core.errors import UserError
+from utils.core.progress import tqdm
 
 _work: Optional[Callable[..., Any]] = None  # inherited by forks, so that it needs no pickling
 
