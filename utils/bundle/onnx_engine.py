@@ -139,12 +139,13 @@ def open(  # noqa: A001 - the name that every engine has
     front_end: Optional[Union[str, Path]] = None,
     threads: int = 1,
     decoding: str = "",
+    **others: Any,
 ) -> OnnxEngine:
     """Open a bundle.
 
     Args:
       files: of the bundle.
-      packs, front_end: refused; this engine has neither.
+      packs, front_end, others: refused where they are set, since this engine has none of it.
       threads: of the network.
       decoding: lattice (the graph of the sub-word head), word_lattice (that of the word head), greedy (the word head alone); ''
         for the first of these that the bundle has.
@@ -156,8 +157,11 @@ def open(  # noqa: A001 - the name that every engine has
         raise UserError(
             f"the onnx engine computes {' and '.join(NATIVE)}, and this bundle's features are of {kind}; use --engine k2"
         )
-    if packs:
-        raise UserError("the onnx engine can't add words, since graphs are compiled by k2; use --engine k2 for --packs")
+    if packs or others.get("words") or others.get("context"):
+        raise UserError(
+            "the onnx engine takes no --packs, --words and --context, since k2 compiles graphs: use --engine k2, or "
+            "run stage 9 after a decoding with decode.packs, whose graphs the bundle then has"
+        )
     if SETTINGS not in files.names or "model.onnx" not in files.names:
         raise UserError(f"the bundle {files.path} has no model.onnx: run stage 9 with --set export.onnx=true, or use --engine k2")
     there = [name for name, file in GRAPHS.items() if file in files.names]
