@@ -25,6 +25,7 @@ from utils.pipeline.contract import Job
 from utils.pipeline.provenance import describe, dirty_stages, real_time_factors, stages_behind
 from utils.rescore.confidence import correct, quality, reliability
 from utils.results import pictures
+from utils.results.comparison import measure as measure_of
 from utils.results.measure import measure
 from utils.results.records import Record, decoding_rank, links, named_overrides, result_decoding, write
 from utils.results.report import corpus_page
@@ -32,7 +33,7 @@ from utils.results.result_tables import run_table
 from utils.results.store import locked, publish
 from utils.text.listing import listing, percent
 from utils.text.references import Cut, Row, lattice_oracle, oracle_rate, scored
-from utils.text.scoring import Scores, by_speaker, score, spelled
+from utils.text.scoring import Scores, by_speaker, characters, score, spelled
 
 
 def run(job: Job) -> None:
@@ -62,12 +63,13 @@ def show(job: Job, test: List[Record], corpus: str) -> None:
     """Log the results on test, and draw wer.svg."""
     if not test:
         return
-    bars = [pictures.Bar(r["decoding"], r["wer"], *r["wer_interval"]) for r in test]
-    write_text(job.out / "wer.svg", pictures.wer_bars(f"{corpus}, {job.recipe}: WER on test", bars))
+    by = measure_of(test)
+    bars = [pictures.Bar(r["decoding"], r[by], *r[f"{by}_interval"]) for r in test]
+    write_text(job.out / "wer.svg", pictures.wer_bars(f"{corpus}, {job.recipe}: {by.upper()} on test", bars, by.upper()))
     job.log.info("%s", as_text(run_table(test)))
     best = next(r for r in test if r["decoding"] == result_decoding(r["decoding"] for r in test))
     listed = job.plan.out / f"errors-test-{best['decoding']}.txt"
-    rates = f"WER {best['wer']:.2f}%" + ("" if best["cer"] is None else f", CER {best['cer']:.2f}%")
+    rates = ("" if best["cer"] is None else f"CER {best['cer']:.2f}%, ") + f"WER {best['wer']:.2f}%"
     job.log.info("%s on %s test (%s, %s); errors aligned in %s", rates, corpus, job.recipe, best["decoding"], listed)
 
 
@@ -88,13 +90,16 @@ def judged(job: Job, split: str, shared: Dict[str, Any]) -> List[Record]:
         )
         return []
     listed = job.inputs.get("rescore", Path()) / f"nbest-{split}.jsonl"
-    best = oracle_rate(listed, cuts) if listed.exists() else None
+    best = {by: oracle_rate(listed, cuts, units) for by, units in (("wer", list), ("cer", characters)) if listed.exists()}
     records: List[Record] = []
     for decoding, path in hypotheses(job, split):
         rows, scores, in_characters = aligned(job, split, decoding, path, cuts, heard)
         measured = measure(scores, cuts, heard, job.config.score.bootstrap, in_characters)
         sure = {"confidence": confidence(job, split, decoding, rows)}
-        again = rescored(job, split, decoding, lattice_oracle(rows) if "oracle" in rows[0] else best)
+        lattices = {"wer": lattice_oracle(rows)} if "oracle" in rows[0] else {}
+        again = rescored(job, split, decoding, (lattices or best).get("wer"))
+        if measured["characters"]:
+            measured["characters"]["oracle"] = (lattices or best).get("cer") if again["oracle_wer"] is not None else None
         reader = again["weights"].get("model_bytes", 0)  # the language model that read the lists
         size = {"model_mb": round(shared["model_mb"] + reader / 1e6, 3)}
         records.append({**shared, **measured, **again, **sure, **size, "split": split, "decoding": decoding})
@@ -113,10 +118,12 @@ def judged(job: Job, split: str, shared: Dict[str, Any]) -> List[Record]:
     unscored = sum(not cut.transcribed for cut in cuts.values())
     if unscored:
         job.log.warning("%d of %d utterances of %s have no transcript and are not scored", unscored, len(cuts), split)
-    found = {name: counts for name, counts in by_speaker(scores, speakers(cuts)).items() if counts[1]}
+    by = measure_of(records)
+    of_speakers = by_speaker(in_characters if by == "cer" and in_characters else scores, speakers(cuts))
+    found = {name: counts for name, counts in of_speakers.items() if counts[1]}
     if len(found) > 1:
         ends = [f"{percent(sum(found[name][2:]), found[name][1])} ({name})" for name in (list(found)[-1], next(iter(found)))]
-        job.log.info("%s (%s): WER of %d speakers from %s to %s", split, records[-1]["decoding"], len(found), *ends)
+        job.log.info("%s (%s): %s of %d speakers from %s to %s", split, records[-1]["decoding"], by.upper(), len(found), *ends)
     return records
 
 

@@ -172,6 +172,7 @@ def record(**changes: Any) -> Dict[str, Any]:
         "wer_interval": [max(wer - 5, 0), wer + 5],
         "cer": None,
         "cer_interval": None,
+        "characters": None,
         "lattice_density": None,
         "oov_words": 2,
         "oov_recall": 50.0,

@@ -4,14 +4,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Dict, List, Sequence
 
-import kaldialign
-
 from utils.baselines.gmm_training import GmmModel, frames
 from utils.baselines.hmm import Hmm, libraries
 from utils.core.process import quiet
 from utils.core.timing import timed
 from utils.decode.pieces import pieces, write_piece
 from utils.lang.lexicon import Lexicon
+from utils.text.scoring import edits
 from utils.train.dataset import Features
 
 
@@ -48,7 +47,7 @@ class GmmDecoder:
 
 
 def errors(folder: Path) -> int:
-    """Word errors of the finished pieces in a folder."""
+    """Errors (`edits`) of the finished pieces in a folder."""
     done = pieces(folder.parent, folder.name)
     pairs = (pair for piece in done for pair in zip(piece.refs, piece.hyps["lattice"]))
-    return sum(kaldialign.edit_distance(ref, hyp)["total"] for ref, hyp in pairs)
+    return sum(edits(ref, hyp) for ref, hyp in pairs)

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import torch
-from kaldialign import edit_distance
 from torch import Tensor
 
 from utils.core.memory import Parts, in_parts
@@ -27,6 +26,7 @@ from utils.lang.graphs import need_k2, rescored
 from utils.lang.lexicon import Lexicon
 from utils.nn.ctc import greedy
 from utils.nn.model import AcousticModel, Output
+from utils.text.scoring import edits
 from utils.train.dataset import Features
 from utils.vectors.wordvec import WordTable, word_scores
 
@@ -142,7 +142,7 @@ class FirstPassDecoder:
 
     @torch.no_grad()
     def errors(self, cuts: Sequence[Any], out: Path, name: str, candidates: Sequence[SearchWeights]) -> List[int]:
-        """Word errors of the best paths of a batch in one graph, with each of some weights; before `weigh`."""
+        """Errors (`edits`) of the best paths of a batch in one graph, with each of some weights; before `weigh`."""
         assert not self.weights
         output, _ = self.network_output(cuts, out, keep=True)
         config = self.config
@@ -158,7 +158,7 @@ class FirstPassDecoder:
             log_probs[..., 0] = blank - weights.blank_penalty
             paths = best_paths(search(log_probs, lengths, scaled(self.graphs[name], weights.lm_scale), config))
             pairs = zip(cuts, map(self.lexicon.ids_to_words, paths))
-            found.append(sum(edit_distance(cut.supervisions[0].text.split(), words)["total"] for cut, words in pairs))
+            found.append(sum(edits(cut.supervisions[0].text.split(), words) for cut, words in pairs))
         return found
 
 

@@ -3,10 +3,10 @@
 CTC's blank swallows words where speech is unlike the training's, so a penalty is subtracted from its log-probability before the
 search. Each graph has its own penalty and its own scale of the LM: the word head's blank and LM are not the sub-word head's.
 
-The weights found make the fewest word errors of the best path on dev. Errors are counted, not expected: expected errors need
-sampled paths, which favour the weights that they were sampled with. A small dev set decides little, so weights far from those
-that other corpora ask for (`USUAL`) must earn it: being one `SPREAD` away costs `TIE` errors. Among equals the smaller LM scale
-is taken.
+The weights found make the fewest errors of the best path on dev, in words or characters (`edits` of utils/text/scoring.py).
+Errors are counted, not expected: expected errors need sampled paths, which favour the weights that they were sampled with. A
+small dev set decides little, so weights far from those that other corpora ask for (`USUAL`) must earn it: being one `SPREAD` away
+costs `TIE` errors. Among equals the smaller LM scale is taken.
 """
 
 from dataclasses import asdict, dataclass
@@ -48,7 +48,7 @@ def find(graph: str, config: SimpleNamespace, errors: Callable[[Sequence[SearchW
 
     Args:
       config: the group `decode`; a number there is kept.
-      errors: word errors of the best paths on dev with each of some weights.
+      errors: errors of the best paths on dev with each of some weights.
     Returns:
       the errors of all that was tried, the chosen weights first.
     """

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
 
 from utils.core.files import write_jsonl
+from utils.core.languages import in_characters
 from utils.core.parallel import run_all
 from utils.core.splits import EVALUATION
+from utils.pipeline.config import made_with
 from utils.pipeline.contract import Job
 from utils.rescore.confidence import Calibration, Confidences
 from utils.rescore.nbest_lists import NBestList, read_lists
@@ -15,6 +17,7 @@ from utils.rescore.rescoring import flatten
 from utils.rescore.scores import WHOLE_LATTICE, Kinds
 from utils.rescore.tuning import tune
 from utils.rescore.whole_lattice import SCALES, RescoredLattice, calibrated, errors, evidence, read_lattices, scale_key
+from utils.text.scoring import characters
 
 TURNS = 6  # most turns of tuning the weights on whole lattices
 
@@ -121,6 +124,7 @@ def _about(
     job: Job, name: str, weights: Dict[str, float], wrong: int, dev: Sequence[Any], calibration: Calibration
 ) -> Dict[str, Any]:
     """What weights.json has of a decoding, which is logged; dev: lists or lattices, with `ref`."""
-    dev_wer = 100 * wrong / sum(len(one.ref) for one in dev)
-    job.log.info("%s: %s, dev WER %.2f%%", name, ", ".join(f"{k} {v:g}" for k, v in weights.items()), dev_wer)
-    return {**weights, "dev_wer": dev_wer, "confidence": calibration.weights()}
+    rate = 100 * wrong / sum(len(characters(one.ref)) for one in dev)  # of words in scripts with spaces
+    measure = "CER" if in_characters(made_with(job.inputs["data"]).data.language) else "WER"
+    job.log.info("%s: %s, dev %s %.2f%%", name, ", ".join(f"{k} {v:g}" for k, v in weights.items()), measure, rate)
+    return {**weights, f"dev_{measure.lower()}": rate, "confidence": calibration.weights()}

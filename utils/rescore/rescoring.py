@@ -3,11 +3,11 @@
 from dataclasses import dataclass, replace
 from typing import List, Mapping, Sequence
 
-import kaldialign
 import numpy as np
 
 from utils.rescore.nbest_lists import NBestList
 from utils.rescore.scores import SCORES, Kinds
+from utils.text.scoring import edits
 
 NO_KINDS = Kinds()
 FEATURES = tuple(score.name for score in SCORES)  # what is weighed of a path, beside the acoustic score
@@ -19,7 +19,7 @@ class Lists:
 
     scores: np.ndarray  # (P, 1 + FEATURES): the acoustic score, then FEATURES
     splits: np.ndarray  # (U + 1,): paths of utterance u are splits[u] .. splits[u + 1]
-    errors: np.ndarray  # (P,): word errors against the reference
+    errors: np.ndarray  # (P,): errors against the reference, in words or characters
 
 
 def flatten(lists: Sequence[NBestList], kinds: Kinds = NO_KINDS) -> Lists:
@@ -34,7 +34,7 @@ def flatten(lists: Sequence[NBestList], kinds: Kinds = NO_KINDS) -> Lists:
                 else:
                     row.append(sum(score.of_word(word, kinds) for word in path.words))
             scores.append(row)
-            errors.append(kaldialign.edit_distance(one.ref, path.words)["total"])
+            errors.append(edits(one.ref, path.words))
         splits.append(len(scores))
     return Lists(np.array(scores, dtype=float).reshape(-1, 1 + len(FEATURES)), np.array(splits), np.array(errors))
 

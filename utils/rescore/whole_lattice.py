@@ -4,7 +4,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
-import kaldialign
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,6 +17,7 @@ from utils.rescore.confidence import Calibration, calibrate, correct
 from utils.rescore.nbest_lists import ScoredPath
 from utils.rescore.rescoring import FEATURES, vector
 from utils.rescore.scores import SCORES, Kinds
+from utils.text.scoring import edits
 from utils.vectors.wordscore import arc_scores
 
 OF_ARCS = [score for score in SCORES if score.of_arcs]
@@ -132,8 +132,8 @@ class WholeLattices:
 
 
 def errors(lattices: Sequence[RescoredLattice]) -> int:
-    """Word errors of the best paths."""
-    return sum(kaldialign.edit_distance(one.ref, one.path.words)["total"] for one in lattices)
+    """Errors of the best paths, in words or characters."""
+    return sum(edits(one.ref, one.path.words) for one in lattices)
 
 
 def calibrated(lattices: Sequence[RescoredLattice], scales: Sequence[float]) -> Calibration:

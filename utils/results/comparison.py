@@ -6,7 +6,7 @@ only on the same utterances with the same normaliser; a corpus with several such
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Dict, Iterable, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
@@ -39,6 +39,31 @@ class Cell:
     def wer(self) -> float:
         """Mean WER over the seeds, percent."""
         return float(np.mean([r["wer"] for r in self.records]))
+
+    @property
+    def measure(self) -> str:
+        """By what the cell is compared with others: wer, or cer where all is measured in characters."""
+        return measure(self.records)
+
+    @property
+    def rates(self) -> List[float]:
+        """The measure of each seed, percent."""
+        return [r[self.measure] for r in self.records]
+
+    @property
+    def rate(self) -> float:
+        """Mean of the measure over the seeds."""
+        return float(np.mean(self.rates))
+
+    @property
+    def oracle(self) -> Optional[float]:
+        """Mean of the oracle error rate over the seeds, in the measure."""
+        own = [r["oracle_wer"] if self.measure == "wer" else r["characters"]["oracle"] for r in self.records]
+        return _mean(own)
+
+    def total(self, key: str) -> int:
+        """Sum over the seeds of one of `records.COUNTED`, in the measure."""
+        return sum(counts(r, self.measure)[key] for r in self.records)
 
     @property
     def dirty(self) -> bool:
@@ -83,12 +108,22 @@ class Cell:
 
     @property
     def interval(self) -> Tuple[float, float]:
-        """95% interval of the WER over utterances: the record's own, or of the errors summed over the seeds."""
+        """95% interval of the measure over utterances: the record's own, or of the errors summed over the seeds."""
         if len(self.records) == 1:
-            low, high = self.records[0]["wer_interval"]
+            low, high = self.records[0][f"{self.measure}_interval"]
             return low, high
-        errors, words = pooled(self.records)
+        errors, words = pooled(self.records, self.measure)
         return interval(errors, words)
+
+
+def measure(records: Iterable[Record]) -> str:
+    """What records are compared by: cer where all of them are measured in characters, else wer."""
+    return "cer" if all(r["characters"] for r in records) else "wer"
+
+
+def counts(record: Record, by: str) -> Mapping[str, Any]:
+    """The counts of a record (`records.COUNTED`) in words or characters; by: wer or cer."""
+    return record["characters"] if by == "cer" else record
 
 
 def system_name(record: Record) -> str:
@@ -111,12 +146,12 @@ def cells(records: Iterable[Record]) -> List[Cell]:
 
 
 def results(all_cells: Iterable[Cell]) -> List[Cell]:
-    """The cell of the last decoding of each corpus and system, sorted by corpus, then WER."""
+    """The cell of the last decoding of each corpus and system, sorted by corpus, then the measure."""
     groups: Dict[Tuple[str, str], Dict[str, Cell]] = {}
     for cell in all_cells:
         groups.setdefault((cell.corpus, cell.system), {})[cell.decoding] = cell
     last = [group[result_decoding(group)] for group in groups.values()]
-    return sorted(last, key=lambda c: (c.corpus, c.wer, c.system))
+    return sorted(last, key=lambda c: (c.corpus, c.rate, c.system))
 
 
 def headlines(records: Iterable[Record], dev: Iterable[Record]) -> List[Record]:
@@ -133,29 +168,33 @@ def headlines(records: Iterable[Record], dev: Iterable[Record]) -> List[Record]:
 
 
 def against(cell: Cell, baseline: Cell) -> Optional[Difference]:
-    """Paired bootstrap of a system against another on the seeds that both have; None where they share no seed.
+    """Paired bootstrap of a system against another on the seeds that both have, in their measure; None where they share no seed.
 
     Raises:
       UserError: the two were scored on other utterances, references or with another normaliser.
     """
     ours, theirs = {r["seed"]: r for r in cell.records}, {r["seed"]: r for r in baseline.records}
     shared = sorted(set(ours) & set(theirs))
+    by = measure([one[seed] for one in (ours, theirs) for seed in shared])
     for seed in shared:
-        for key in ("utterance_set", "normaliser", "utterance_words"):
-            if ours[seed][key] != theirs[seed][key]:
+        same = [ours[seed][key] == theirs[seed][key] for key in ("utterance_set", "normaliser")]
+        same.append(counts(ours[seed], by)["utterance_words"] == counts(theirs[seed], by)["utterance_words"])
+        for key, equal in zip(("utterance_set", "normaliser", "utterance_words"), same):
+            if not equal:
                 raise UserError(
                     f"{cell.system} and {baseline.system} on {cell.corpus} (seed {seed}) differ in '{key}': "
                     "they were not scored on the same text and are not comparable; score both again"
                 )
     if not shared:
         return None
-    errors, words = pooled([ours[s] for s in shared])
-    return difference(errors, pooled([theirs[s] for s in shared])[0], words)
+    errors, words = pooled([ours[s] for s in shared], by)
+    return difference(errors, pooled([theirs[s] for s in shared], by)[0], words)
 
 
-def pooled(records: Sequence[Record]) -> Tuple[np.ndarray, np.ndarray]:
-    """Errors and reference words by utterance, summed over records of one set of utterances: (U,), (U,)."""
-    return (np.sum([r["utterance_errors"] for r in records], axis=0), np.sum([r["utterance_words"] for r in records], axis=0))
+def pooled(records: Sequence[Record], by: str) -> Tuple[np.ndarray, np.ndarray]:
+    """Errors and reference words, or characters, by utterance, summed over records of one set of utterances: (U,), (U,)."""
+    errors, words = ([counts(r, by)[key] for r in records] for key in ("utterance_errors", "utterance_words"))
+    return np.sum(errors, axis=0), np.sum(words, axis=0)
 
 
 def notes(shown: Sequence[Cell], given: Sequence[Record]) -> List[str]:

@@ -55,8 +55,9 @@ def _system(run: Run) -> str:
         parts += [_confusions(kind, found) for kind, found in kinds.items()]
     if not parts:
         return ""
-    wer = number(next(r["wer"] for r in run.cell.records if r["seed"] == run.seed), 2)
-    title = f"<b>{escape(run.cell.name)}</b> <span class=soft>{run.cell.decoding}, seed {run.seed}: WER {wer}%</span>"
+    by = run.cell.measure
+    rate = number(next(r[by] for r in run.cell.records if r["seed"] == run.seed), 2)
+    title = f"<b>{escape(run.cell.name)}</b> <span class=soft>{run.cell.decoding}, seed {run.seed}: {by.upper()} {rate}%</span>"
     return f"<details><summary>{title}</summary><div class=side>{''.join(parts)}</div></details>"
 
 

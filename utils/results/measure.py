@@ -12,7 +12,7 @@ from utils.text.scoring import Scores, error_rate, interval, recall, spelled
 def measure(
     scores: Scores, cuts: Dict[str, Cut], vocabulary: Collection[str], resamples: int, in_characters: Optional[Scores]
 ) -> Dict[str, Any]:
-    """The keys of a record from `utterances` to `utterance_errors`, without `oracle_wer`, of one decoding of one split.
+    """The keys of a record from `utterances` to `utterance_errors`, without the oracle, of one decoding of one split.
 
     Args:
       scores: alignments of the utterances, of which a reference has a word.
@@ -22,18 +22,15 @@ def measure(
       in_characters: `scores` in characters, where these are the measure.
     """
     languages = [cuts[name].language for name in scores.ids]
-    out = {
+    out: Dict[str, Any] = {
         "utterances": len(scores.ids),
         "utterances_left_out": sum(cut.transcribed for cut in cuts.values()) - len(scores.ids),
-        "words": int(scores.words.sum()),
-        "errors": int(scores.errors.sum()),
-        "insertions": int(scores.insertions.sum()),
-        "deletions": int(scores.deletions.sum()),
-        "substitutions": int(scores.substitutions.sum()),
+        **_counts(scores),
         "wer": round(error_rate(scores.errors, scores.words), 4),
         "wer_interval": _ends(scores.errors, scores.words, resamples),
         "cer": None,
         "cer_interval": None,
+        "characters": _counts(in_characters) if in_characters and in_characters.ids == scores.ids else None,
         **_character_rate(in_characters, resamples),
         **{
             key: round(value, 4) if isinstance(value, float) else value
@@ -41,8 +38,6 @@ def measure(
         },
         "by_language": {},
         "utterance_set": set_digest(scores.ids),
-        "utterance_words": scores.words.tolist(),
-        "utterance_errors": scores.errors.tolist(),
     }
     if len(set(languages)) > 1:
         for language in sorted(set(languages)):
@@ -50,6 +45,19 @@ def measure(
             if part:
                 out["by_language"][language] = part
     return out
+
+
+def _counts(scores: Scores) -> Dict[str, Any]:
+    """The keys of `records.COUNTED`."""
+    return {
+        "words": int(scores.words.sum()),
+        "errors": int(scores.errors.sum()),
+        "insertions": int(scores.insertions.sum()),
+        "deletions": int(scores.deletions.sum()),
+        "substitutions": int(scores.substitutions.sum()),
+        "utterance_words": scores.words.tolist(),
+        "utterance_errors": scores.errors.tolist(),
+    }
 
 
 def _language(scores: Scores, own: np.ndarray, language: str, resamples: int) -> Dict[str, Any]:

@@ -74,13 +74,13 @@ def block(found: Dict[str, Dict[str, Cell]], language: str) -> str:
 
 
 def picture(found: Dict[str, Dict[str, Cell]]) -> str:
-    """WER against real-time factor of the same systems, as SVG."""
+    """Error rate against real-time factor of the same systems, as SVG."""
     panels: Dict[str, List[Point]] = {corpus: [] for corpus in CORPORA if found[corpus]}
     for corpus, points in panels.items():
         for shown in overview():
             cell = found[corpus].get(shown.name)
             if cell and cell.rtf:
-                points.append(Point(shown.name, cell.rtf, cell.wer, *cell.interval))
+                points.append(Point(shown.name, cell.rtf, cell.rate, *cell.interval, cell.measure.upper()))
     return wer_against_rtf(panels)
 
 
@@ -102,7 +102,7 @@ def _row(shown: Shown, found: Dict[str, Dict[str, Cell]], language: str) -> Opti
     here = [found[corpus].get(shown.name) for corpus in CORPORA]
     if not any(here):
         return None
-    rates = [f"{number(c.wer)} {span(*c.interval)}" if c else ABSENT for c in here]
+    rates = [f"{number(c.rate)} {span(*c.interval)}" if c else ABSENT for c in here]
     timed = next(c for c in here if c)
     return [f"`{shown.name}`", shown.what[language], *rates, "≥" * timed.untimed + number(timed.rtf, 3), shown.download[language]]
 

@@ -74,9 +74,9 @@ function overlaps(a, b) { return a[0] < b[2] && b[0] < a[2] && a[1] < b[3] && b[
 
 // Where the name of each point goes: the first position that covers no other name and no named point.
 function positions(points, all, width, height) {
-  const xs = all.map((row) => Math.log10(row.rtf)), ys = all.map((row) => row.wer);
+  const xs = all.map((row) => Math.log10(row.rtf)), ys = all.map((row) => row.rate);
   const [x0, x1, y1] = [Math.min(...xs) - 0.1, Math.max(...xs) + 0.1, 1.08 * Math.max(...ys)];
-  const place = (row) => [(Math.log10(row.rtf) - x0) / (x1 - x0) * width, (1 - row.wer / y1) * height];
+  const place = (row) => [(Math.log10(row.rtf) - x0) / (x1 - x0) * width, (1 - row.rate / y1) * height];
   const boxes = points.map(place).map(([x, y]) => [x - 8, y - 8, x + 8, y + 8]);
   return points.map((row) => {
     const [x, y] = place(row), long = 7.2 * row.name.length;
@@ -99,10 +99,10 @@ function drawPlot(rows) {
   const css = getComputedStyle(document.documentElement), ink = css.getPropertyValue("--ink"), rule = css.getPropertyValue("--rule");
   const narrow = window.innerWidth < 800, width = find("plot").clientWidth - 80, height = (narrow ? 480 : 430) - 110;
   const named = corpora.length === 1 ? timed.filter((row) => row.last && data.named.includes(row.name)).slice(0, 8) : [];
-  const hover = (row) => `<b>${row.name}</b>, ${row.decoding}<br>WER ${row.shown.wer} ${row.shown.interval}<br>RTF ${row.shown.rtf}`
+  const hover = (row) => `<b>${row.name}</b>, ${row.decoding}<br>${row.measure} ${row.shown[row.measure.toLowerCase()]} ${row.shown.interval}<br>RTF ${row.shown.rtf}`
     + `<br>${row.what || "default settings"}`.replace(/(.{50}\S*) /g, "$1<br>");
   const trace = (list, more) => ({
-    x: list.map((row) => row.rtf), y: list.map((row) => row.wer), hovertext: list.map(hover), hoverinfo: "text", mode: "markers", ...more,
+    x: list.map((row) => row.rtf), y: list.map((row) => row.rate), hovertext: list.map(hover), hoverinfo: "text", mode: "markers", ...more,
   });
   const groups = named.length ? [["other systems", timed.filter((row) => !named.includes(row))]]
     : corpora.map((corpus) => [corpus, timed.filter((row) => row.corpus === corpus)]);
@@ -113,7 +113,7 @@ function drawPlot(rows) {
   named.forEach((row, n) => traces.push(trace([row], {
     name: row.name, mode: narrow || !where[n] ? "markers" : "markers+text", text: [row.name], textposition: where[n] || "top center",
     textfont: { size: 12, color: ink }, cliponaxis: false, marker: { size: 13, color: data.colours[n % data.colours.length] },
-    error_y: { type: "data", symmetric: false, array: [row.high - row.wer], arrayminus: [row.wer - row.low], thickness: 1, width: 0 },
+    error_y: { type: "data", symmetric: false, array: [row.high - row.rate], arrayminus: [row.rate - row.low], thickness: 1, width: 0 },
   })));
   Plotly.react("plot", traces, {
     title: { text: corpora.join(", "), font: { size: 15 } }, margin: { l: 50, r: 16, t: 40, b: 46 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", font: { color: ink },
@@ -121,7 +121,7 @@ function drawPlot(rows) {
     legend: { orientation: "h", y: -0.2, font: { size: 11 } },
     xaxis: { type: "log", title: { text: "real-time factor on one core" }, gridcolor: rule, automargin: true,
       tickvals: TICKS, ticktext: TICKS.map(String) },
-    yaxis: { title: { text: "WER, %" }, rangemode: "tozero", gridcolor: rule, zeroline: false },
+    yaxis: { title: { text: [...new Set(timed.map((row) => row.measure))].sort().reverse().join(" or ") + ", %" }, rangemode: "tozero", gridcolor: rule, zeroline: false },
   }, { responsive: true, displayModeBar: false });
 }
 

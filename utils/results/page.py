@@ -84,6 +84,8 @@ def _row(cell: Cell, page: Report) -> Dict[str, Any]:
         "decoding": cell.decoding,
         "last": cell in page.final,
         "seeds": len(cell.seeds),
+        "measure": cell.measure.upper(),
+        "rate": cell.rate,
         "wer": cell.wer,
         "low": cell.interval[0],
         "high": cell.interval[1],

@@ -38,13 +38,14 @@ class Bar:
 
 @dataclass(frozen=True)
 class Point:
-    """A system's WER (percent, with its 95% interval) and real-time factor."""
+    """A system's error rate (percent, with its 95% interval) and real-time factor."""
 
     label: str
     rtf: float
-    wer: float
+    rate: float
     low: float
     high: float
+    measure: str = "WER"  # or CER
 
 
 def training_curves(rows: Sequence[Mapping[str, float]]) -> str:
@@ -67,8 +68,8 @@ def training_curves(rows: Sequence[Mapping[str, float]]) -> str:
     return out[0]
 
 
-def wer_bars(title: str, bars: Sequence[Bar]) -> str:
-    """Horizontal bars of error rates from 0, with their intervals."""
+def wer_bars(title: str, bars: Sequence[Bar], measure: str = "WER") -> str:
+    """Horizontal bars of error rates from 0, with their intervals; measure: WER or CER."""
     with _figure(6, 0.9 + 0.28 * len(bars)) as (figure, out):
         axes = figure.subplots()
         for n, bar in enumerate(bars):
@@ -78,7 +79,8 @@ def wer_bars(title: str, bars: Sequence[Bar]) -> str:
         axes.set_yticks(range(len(bars)), [bar.label for bar in bars])
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
-        axes.set(xlabel="WER (%), with 95% interval", title=title, xlim=(0, 1.15 * max((b.high for b in bars), default=0) or 1))
+        axes.set(xlabel=f"{measure} (%), with 95% interval", title=title)
+        axes.set_xlim(0, 1.15 * max((b.high for b in bars), default=0) or 1)
     return out[0]
 
 
@@ -110,9 +112,10 @@ def wer_against_rtf(panels: Mapping[str, Sequence[Point]]) -> str:
                 n = labels.index(point.label)
                 colour = COLOURS[n % len(COLOURS)]
                 axes.plot([point.rtf] * 2, [point.low, point.high], color=colour, linewidth=1.2)
-                axes.plot(point.rtf, point.wer, "o", color=colour, markersize=13)
-                axes.annotate(str(n + 1), (point.rtf, point.wer), ha="center", va="center", color="white", fontweight="bold")
-            axes.set(xscale="log", ylim=(0, None), title=corpus, xlabel="real-time factor on one core", ylabel="WER (%)")
+                axes.plot(point.rtf, point.rate, "o", color=colour, markersize=13)
+                axes.annotate(str(n + 1), (point.rtf, point.rate), ha="center", va="center", color="white", fontweight="bold")
+            rate = f"{points[0].measure if points else 'WER'} (%)"
+            axes.set(xscale="log", ylim=(0, None), title=corpus, xlabel="real-time factor on one core", ylabel=rate)
             ticks = [t for t in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0) if _spans(points, t)]
             axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
             axes.minorticks_off()

@@ -44,6 +44,7 @@ SCHEMA: Dict[str, Any] = {
     "wer_interval": [float],
     "cer": (float, NULL),
     "cer_interval": ([float], NULL),
+    "characters": ({}, NULL),  # counts where all is measured in characters: COUNTED, and "oracle", percent or null
     "oov_words": int,
     "oov_recall": (float, NULL),
     "iv_recall": (float, NULL),
@@ -72,7 +73,9 @@ SCHEMA: Dict[str, Any] = {
     "threads": int,
     "date": str,
 }
-YOUNGER = {"lattice_density": None, "source": ""}  # keys that records of earlier versions lack, with what these read as
+# Keys that records of earlier versions lack, with what these read as.
+YOUNGER = {"lattice_density": None, "source": "", "characters": None}
+COUNTED = ("words", "errors", "insertions", "deletions", "substitutions", "utterance_words", "utterance_errors")
 Record = Dict[str, Any]
 
 
@@ -92,24 +95,29 @@ def check(record: Any, where: str) -> Record:
             raise UserError(f"{where}: a results record needs '{key}'; score again with this version (./run.sh --stage 8)")
         if not _fits(record[key], kind):
             raise UserError(f"{where}: '{key}' must be {_spoken(kind)}, not {str(record[key])[:60]}")
-    for total, parts in (
-        ("words", record["utterance_words"]),
-        ("errors", record["utterance_errors"]),
-        ("errors", [record[k] for k in ("insertions", "deletions", "substitutions")]),
-    ):
-        if record[total] != sum(parts):
+    counted = {"wer": record, **({"cer": record["characters"]} if record["characters"] else {})}
+    for rate, counts in counted.items():
+        lacking = [key for key in COUNTED if key not in counts]
+        if lacking:
+            raise UserError(f"{where}: 'characters' lacks '{lacking[0]}'; score again with this version (./run.sh --stage 8)")
+        for total, parts in (
+            ("words", counts["utterance_words"]),
+            ("errors", counts["utterance_errors"]),
+            ("errors", [counts[k] for k in ("insertions", "deletions", "substitutions")]),
+        ):
+            if counts[total] != sum(parts):
+                raise UserError(
+                    f"{where}: '{total}' is {counts[total]} but its parts sum to {sum(parts)}; the record was changed by hand"
+                )
+        if not record["utterances"] == len(counts["utterance_words"]) == len(counts["utterance_errors"]):
+            raise UserError(f"{where}: 'utterances' is not the length of 'utterance_words' and 'utterance_errors'")
+        if abs((record[rate] or 0.0) - 100.0 * counts["errors"] / max(counts["words"], 1)) > 0.001:
             raise UserError(
-                f"{where}: '{total}' is {record[total]} but its parts sum to {sum(parts)}; the record was changed by hand"
+                f"{where}: '{rate}' {record[rate]} is not {counts['errors']}/{counts['words']}; the record was changed by hand"
             )
-    if not record["utterances"] == len(record["utterance_words"]) == len(record["utterance_errors"]):
-        raise UserError(f"{where}: 'utterances' is not the length of 'utterance_words' and 'utterance_errors'")
     for key in ("wer_interval", "cer_interval"):
         if record[key] is not None and (len(record[key]) != 2 or record[key][0] > record[key][1]):
             raise UserError(f"{where}: '{key}' must be a lower and an upper end, not {record[key]}")
-    if abs(record["wer"] - 100.0 * record["errors"] / max(record["words"], 1)) > 0.001:
-        raise UserError(
-            f"{where}: 'wer' {record['wer']} is not {record['errors']}/{record['words']}; the record was changed by hand"
-        )
     if record["decoding"] not in DECODINGS:
         raise UserError(f"{where}: {_unknown_decoding(record['decoding'])}")
     return record

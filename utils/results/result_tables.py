@@ -16,6 +16,7 @@ RATES_CAPTION = (
     "expected calibration error and normalised cross entropy of the words' confidences. RTF: processing seconds per second of "
     "audio on one core."
 )
+MIXED = " Rates of languages without spaces are CER, except in the column WER; recall is of words."
 BOUND = " ≥: the front end was not timed, so the factor is a lower bound."
 
 
@@ -48,7 +49,7 @@ def run_table(records: Sequence[Record]) -> Table:
     every = cells(records)
     title = f"{every[0].name}, seed {every[0].seeds[0]}, on {every[0].corpus} {records[0]['split']}"
     header, rows = with_cer(["decoding", *RATES], [[c.decoding, *_rates(c)] for c in every], every)
-    return Table(title, RATES_CAPTION + _bound(every), header, rows, 1)
+    return Table(title, RATES_CAPTION + _more(every), header, rows, 1)
 
 
 def with_cer(header: Sequence[str], rows: Sequence[Sequence[str]], shown: Sequence[Cell]) -> Tuple[List[str], List[List[str]]]:
@@ -60,8 +61,8 @@ def with_cer(header: Sequence[str], rows: Sequence[Sequence[str]], shown: Sequen
 
 
 def matrix(final: Sequence[Cell], split: str, baseline: str, measure: str = "wer") -> Optional[Table]:
-    """Corpora x recipes with default settings; with the measure cer, those corpora that have it."""
-    plain = [c for c in final if c.plain and c.mean(measure) is not None]
+    """Corpora x recipes with default settings, of the corpora with this measure; wer or cer."""
+    plain = [c for c in final if c.plain and (c.measure == measure or measure == "cer" and c.mean("cer") is not None)]
     systems = sorted({c.system for c in plain}, key=lambda s: (s != baseline, s))
     if len(systems) < 2:
         return None
@@ -71,13 +72,12 @@ def matrix(final: Sequence[Cell], split: str, baseline: str, measure: str = "wer
         here = {c.system: c for c in plain if c.corpus == corpus}
         best = min(c.mean(measure) or 0.0 for c in here.values())
         strong |= {(i, 1 + n) for n, s in enumerate(systems) if s in here and here[s].mean(measure) == best}
-        base = here.get(baseline) if measure == "wer" else None  # records have the errors of each utterance in words alone
+        base = here[baseline] if baseline in here and here[baseline].measure == measure else None
         rows.append([corpus, *(_entry(here[s], base, measure) if s in here else (ABSENT, "") for s in systems)])
     tails = [max(len(row[c][1]) for row in rows) for c in range(1, len(systems) + 1)]
     texts = [[row[0], *(mean + tail.ljust(width) for (mean, tail), width in zip(row[1:], tails))] for row in rows]
     caption = "Default settings. Mean over seeds, their number in brackets where there are several."
-    if measure == "wer":
-        caption += f" *: differs from {baseline} on the same utterances and seeds (paired bootstrap, p < 0.05)."
+    caption += f" *: differs from {baseline} on the same utterances and seeds (paired bootstrap, p < 0.05)."
     return Table(f"{measure.upper()} on {split}, %", caption, ["corpus", *systems], texts, 1, frozenset(strong))
 
 
@@ -94,7 +94,7 @@ def comparison(final: Sequence[Cell], split: str, baseline: str) -> Table:
     for cell in final:
         base = next((c for c in final if c.corpus == cell.corpus and c.system == baseline), None)
         apart = against(cell, base) if base and base is not cell else None
-        values = [r["wer"] for r in cell.records]
+        values = cell.rates
         seeds = f"{number(min(values), 2)} to {number(max(values), 2)}" if len(values) > 1 else ABSENT
         row = [*_name(cell), cell.decoding, " ".join(map(str, cell.seeds)), number(cell.wer, 2), seeds]
         row += [span(*cell.interval)]
@@ -106,7 +106,7 @@ def comparison(final: Sequence[Cell], split: str, baseline: str) -> Table:
         "The last decoding of each system: mean WER over the seeds and its range; 95% bootstrap interval over utterances; Δ: "
         f"difference to {baseline}, with interval and two-sided p of the paired bootstrap, on the utterances and seeds that "
         "both have. The interval is about other utterances, the range about other seeds."
-    )
+    ) + _more(final, False)
     return Table(f"Recipes on {split}", caption, header, grouped(rows, 1), 4)
 
 
@@ -136,10 +136,10 @@ def parts(every: Sequence[Cell], final: Sequence[Cell], split: str) -> Optional[
     last = {(c.corpus, c.system): c for c in final}
     random = {(key[0], rest): key for key, (rest, own) in variants.items() if "vectors.meaning.source=random" in own}
     rows, shown = [], []
-    for key, (rest, own) in sorted(variants.items(), key=lambda item: (item[0][0], item[1][0], last[item[0]].wer)):
+    for key, (rest, own) in sorted(variants.items(), key=lambda item: (item[0][0], item[1][0], last[item[0]].rate)):
         recipe, *settings = rest.split(" ")
         vectors = display_name("", own).strip(" +") or "default"
-        row = [key[0], display_name(recipe, settings), vectors, " ".join(map(str, last[key].seeds))]
+        row = [_measured(last[key]), display_name(recipe, settings), vectors, " ".join(map(str, last[key].seeds))]
         for cells_of in (greedy, last):
             row += _beside(cells_of.get(key), cells_of.get(random.get((key[0], rest), ("", ""))))
         rows.append(row)
@@ -150,20 +150,20 @@ def parts(every: Sequence[Cell], final: Sequence[Cell], split: str) -> Optional[
         "The same recipe with other word vectors. Greedy: words of the word head alone, WER. Chain: the last decoding. Both "
         "are means over the seeds, with their range. Δ: difference to random vectors, with the 95% interval of the paired "
         "bootstrap."
-    )
+    ) + _more(shown, False)
     header = ["corpus", "recipe", "vectors", "seeds", "greedy", "its range", "Δ greedy", "chain", "over seeds", "Δ chain"]
     header, rows = with_cer(header, rows, shown)
     return Table(f"What the vectors bring on {split}", caption, header, grouped(rows, 2), 4)
 
 
 def _beside(cell: Optional[Cell], control: Optional[Cell]) -> List[str]:
-    """WER, its range over the seeds, and its difference to the control."""
+    """Error rate, its range over the seeds, and its difference to the control."""
     if cell is None:
         return [ABSENT] * 3
-    values = [r["wer"] for r in cell.records]
+    values = cell.rates
     apart = against(cell, control) if control and control is not cell else None
     return [
-        number(cell.wer, 2),
+        number(cell.rate, 2),
         f"{number(min(values), 2)} to {number(max(values), 2)}" if len(values) > 1 else ABSENT,
         f"{signed(apart.value, 2)} {span(apart.low, apart.high)}" if apart else ABSENT,
     ]
@@ -175,25 +175,25 @@ def chain(every: Sequence[Cell], split: str) -> Optional[Table]:
     for cell in every:
         systems.setdefault((cell.corpus, cell.system), {})[cell.decoding] = cell
     rows, shown = [], []
-    for (corpus, _), cells_of in systems.items():
+    for cells_of in systems.values():
         found = [cells_of[link] for link in REREAD if link in cells_of]
         lattice = cells_of.get("lattice", cells_of.get("word_lattice"))
         first = cells_of.get("first_pass", lattice)
-        oracle = found[0].mean("oracle_wer") if found else None
+        oracle = found[0].oracle if found else None
         if lattice is None or first is None or oracle is None:
             continue
         row = [
-            corpus,
+            _measured(first),
             first.name,
             str(len(first.seeds)),
             lattice.decoding,
             number(found[0].mean("lattice_density")),
-            number(first.wer, 2),
+            number(first.rate, 2),
         ]
         for link in (lattice if first is not lattice else None, *(cells_of.get(link) for link in REREAD)):
-            row.append(_recovered(link, first.wer, oracle))
+            row.append(_recovered(link, first.rate, oracle))
         whole = cells_of.get(scores.WHOLE_LATTICE.name)
-        rows.append([*row, number(oracle, 2), number(whole.mean("oracle_wer"), 2) if whole else ABSENT])
+        rows.append([*row, number(oracle, 2), number(whole.oracle, 2) if whole else ABSENT])
         shown.append(found[-1])
     if not rows:
         return None
@@ -202,7 +202,7 @@ def chain(every: Sequence[Cell], split: str) -> Optional[Table]:
         "part of it; the result of each link of rescoring; the oracle of the n-best lists and of the lattices. In brackets: "
         "the share of the gap between the first pass and the lists' oracle that is recovered. Density: arcs per frame of the "
         "lattices."
-    )
+    ) + _more(shown, False)
     before = ["corpus", "recipe", "seeds", "lattice", "density", "first pass", "whole LM"]
     header, rows = with_cer([*before, *REREAD.values(), "oracle", "lattice oracle"], rows, shown)
     return Table(f"Links of the chain on {split}", caption, header, grouped(rows, 1), 4)
@@ -211,32 +211,28 @@ def chain(every: Sequence[Cell], split: str) -> Optional[Table]:
 def _recovered(link: Optional[Cell], first: float, oracle: float) -> str:
     if link is None:
         return ABSENT
-    share = f" ({number(100 * (first - link.wer) / (first - oracle), 0)}%)" if first > oracle else ""
-    return number(link.wer, 2) + share
+    share = f" ({number(100 * (first - link.rate) / (first - oracle), 0)}%)" if first > oracle else ""
+    return number(link.rate, 2) + share
 
 
 def decodings(every: Sequence[Cell], split: str) -> Table:
     """All decodings."""
     rows = [[*_name(c), c.decoding, str(len(c.seeds)), *_rates(c)] for c in every]
     header, rows = with_cer(["corpus", "recipe", "decoding", "seeds", *RATES], rows, every)
-    return Table(f"All decodings on {split}", f"Means over seeds. {RATES_CAPTION}{_bound(every)}", header, grouped(rows, 2), 3)
+    return Table(f"All decodings on {split}", f"Means over seeds. {RATES_CAPTION}{_more(every)}", header, grouped(rows, 2), 3)
 
 
 def _rates(c: Cell) -> List[str]:
     return [
         number(c.wer, 2),
         span(*c.interval),
-        *(number(100.0 * _total(c, k) / _total(c, "words")) for k in ("insertions", "deletions", "substitutions")),
+        *(number(100.0 * c.total(k) / c.total("words")) for k in ("insertions", "deletions", "substitutions")),
         number(c.mean("oov_recall")),
         number(c.mean("iv_recall")),
-        number(c.mean("oracle_wer"), 2),
+        number(c.oracle, 2),
         *_confidence(c),
         _factor(c),
     ]
-
-
-def _total(c: Cell, key: str) -> float:
-    return float(sum(r[key] for r in c.records))
 
 
 def _confidence(c: Cell) -> List[str]:
@@ -248,8 +244,9 @@ def _factor(c: Cell) -> str:
     return "≥" * c.untimed + number(c.rtf, 4)
 
 
-def _bound(shown: Sequence[Cell]) -> str:
-    return BOUND if any(c.untimed for c in shown) else ""
+def _more(shown: Sequence[Cell], timed: bool = True) -> str:
+    """What a caption adds for some cells; timed: whether the table has real-time factors."""
+    return MIXED * any(c.measure == "cer" for c in shown) + BOUND * (timed and any(c.untimed for c in shown))
 
 
 def languages(final: Sequence[Cell], split: str) -> Optional[Table]:
@@ -293,7 +290,7 @@ def cost(final: Sequence[Cell], split: str) -> Table:
         "The last decoding of each system, means over seeds: wall time of training; millions of trained parameters; real-time "
         "factor on one core, with all links and without the front end; peak memory of recognising, the larger of decode and "
         "rescore; size of all models "
-        f"that recognising loads. {ABSENT}: not part of the system, or not in the record." + _bound(final)
+        f"that recognising loads. {ABSENT}: not part of the system, or not in the record." + BOUND * any(c.untimed for c in final)
     )
     return Table(f"Cost on {split}", caption, header, grouped(rows, 1), 3)
 
@@ -314,3 +311,8 @@ def _normaliser(cell: Cell, language: str) -> str:
 
 def _name(cell: Cell) -> List[str]:
     return [cell.corpus, cell.name]
+
+
+def _measured(cell: Cell) -> str:
+    """The corpus, marked where its error rates are in characters."""
+    return cell.corpus + " (CER)" * (cell.measure == "cer")

@@ -22,7 +22,7 @@ def listing(
     """
     pairs = Counter(pair for pairs in scores.alignments for pair in pairs)
     kinds = confusions(pairs)
-    yield f"WER {_rate(scores)}" + (f"; CER {_rate(in_characters)}" if in_characters else "")
+    yield (f"CER {_rate(in_characters)}; " if in_characters else "") + f"WER {_rate(scores)}"
     yield (
         f"{scores.insertions.sum()} insertions, {scores.deletions.sum()} deletions, {scores.substitutions.sum()} substitutions; "
         f"{sum(n for (r, h), n in pairs.items() if r == h)} correct; "

@@ -1,7 +1,7 @@
 """Hypotheses and n-best lists beside the references of stage 0: which utterances are scored, the oracle of the lists."""
 
 from pathlib import Path
-from typing import Any, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence
 
 import numpy as np
 
@@ -35,22 +35,24 @@ def scored(rows: List[Row], cuts: Dict[str, Cut], where: Path) -> List[Row]:
     return [row for row in rows if cuts[row["id"]].transcribed]
 
 
-def oracle_rate(path: Path, cuts: Dict[str, Cut]) -> Optional[float]:
-    """Oracle WER (percent) of an n-best file; None where the file is missing."""
-    if not path.exists():
-        return None
+def oracle_rate(path: Path, cuts: Dict[str, Cut], units: Callable[[List[str]], List[str]] = list) -> float:
+    """Oracle error rate (percent) of an n-best file.
+
+    Args:
+      units: the units of words in which errors are counted: `scoring.characters`, or words.
+    """
     rows = scored(read_jsonl(path), cuts, path)
-    best = oracle((row["id"], row["ref"], [p["words"] for p in row["paths"]]) for row in rows)
-    return _rate_of(list(best.values()), rows)
+    best = oracle((row["id"], units(row["ref"]), [units(p["words"]) for p in row["paths"]]) for row in rows)
+    return _rate_of(list(best.values()), [units(row["ref"]) for row in rows])
 
 
 def lattice_oracle(rows: Sequence[Row]) -> float:
     """Oracle WER (percent) of lattices, from rows with `oracle`: the fewest errors of any path through the lattice."""
-    return _rate_of([row["oracle"] for row in rows], rows)
+    return _rate_of([row["oracle"] for row in rows], [row["ref"] for row in rows])
 
 
-def _rate_of(errors: Sequence[int], rows: Sequence[Row]) -> float:
-    return round(error_rate(np.array(errors), np.array([len(row["ref"]) for row in rows])), 4)
+def _rate_of(errors: Sequence[int], references: Sequence[List[str]]) -> float:
+    return round(error_rate(np.array(errors), np.array([len(reference) for reference in references])), 4)
 
 
 def _same_utterances(rows: List[Dict[str, Any]], cuts: Dict[str, Cut], where: Path) -> None:

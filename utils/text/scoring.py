@@ -11,13 +11,13 @@ import kaldialign
 import numpy as np
 
 from utils.core.errors import UserError
+from utils.core.languages import in_characters
 
 GAP = ""  # in an alignment: no word on this side. Words are never empty, so it is unambiguous.
 Alignment = List[Tuple[str, str]]  # (reference word, recognised word)
 
-# Languages written without spaces between words, whose measure is the character error rate (as in Radford et al. 2022, app. C).
-SPACELESS = ("bo", "dz", "ja", "km", "lo", "my", "th", "yue", "zh")
-# Each code point of these scripts is a unit; what other letters or digits spell stays a whole word, as in WeNet.
+# The scripts of the languages that are measured in characters. Each of their code points is a unit; what other letters or digits
+# spell stays a whole word, as in WeNet and in the mixed error rate of code-switching (Shi et al. 2020).
 _SPACELESS_SCRIPTS = (
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
     "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f"  # kana, and the marks that repeat or lengthen
@@ -84,7 +84,12 @@ def error_rate(errors: np.ndarray, words: np.ndarray) -> float:
 
 def characters(words: Iterable[str]) -> List[str]:
     """The units of a character error rate: each code point of a script without spaces by itself, other words whole."""
-    return [unit for word in words for unit in _CHARACTER.findall(word)]
+    return [unit for word in words for unit in ([word] if word.isascii() else _CHARACTER.findall(word))]
+
+
+def edits(reference: Iterable[str], recognised: Iterable[str]) -> int:
+    """The errors that weights are tuned by: those of characters in scripts without spaces, of words in all others."""
+    return kaldialign.edit_distance(characters(reference), characters(recognised))["total"]
 
 
 def spelled(ids: Sequence[str], alignments: Sequence[Alignment], languages: Sequence[str]) -> Optional[Scores]:
@@ -96,7 +101,7 @@ def spelled(ids: Sequence[str], alignments: Sequence[Alignment], languages: Sequ
     kept = [
         (name, [r for r, _ in pairs if r != GAP], [h for _, h in pairs if h != GAP])
         for name, pairs, language in zip(ids, alignments, languages)
-        if language.split("-")[0] in SPACELESS
+        if in_characters(language)
     ]
     return score((name, characters(said), characters(recognised)) for name, said, recognised in kept) if kept else None
 
@@ -159,7 +164,7 @@ def oracle(utterances: Iterable[Tuple[str, Sequence[str], Iterable[Sequence[str]
     """The fewest errors of any path in each n-best list.
 
     Args:
-      utterances: (id, reference words, paths); no path counts as an empty one.
+      utterances: (id, reference words, paths), or in characters; no path counts as an empty one.
     Returns: id -> errors.
     """
     out: Dict[str, int] = {}
