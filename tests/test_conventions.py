@@ -102,9 +102,9 @@ def test_plain_words_have_no_list_and_keep_the_first_version(tmp_path):
 def test_text_without_blanks_becomes_characters_with_a_warning(tmp_path, caplog):
     found = _words(tmp_path, ["请把客厅的灯打开", "播放Beatles的歌", "关灯"], "zh")
     assert list(found.texts.values()) == ["请 把 客 厅 的 灯 打 开", "播 放 beatles 的 歌", "关 灯"]
-    assert found.segmentation == "characters" and "segment it first" in caplog.text
+    assert found.segmentation == "char" and "segment it first" in caplog.text
     assert _words(tmp_path, ["请 把 客厅 的 灯 打开", "播放 音乐"], "zh").texts["u0"] == "请 把 客厅 的 灯 打开"
-    assert _words(tmp_path, ["请把客厅的灯打开"], "zh", segmentation="blanks").texts["u0"] == "请把客厅的灯打开"
+    assert _words(tmp_path, ["请把客厅的灯打开"], "zh", segmentation="given").texts["u0"] == "请把客厅的灯打开"
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ import numpy as np
 from utils.core.errors import UserError
 from utils.core.timing import timed
 from utils.decode.pieces import write_piece
+from utils.decode.recognised import recognised_normaliser
 from utils.features.extraction import audio
 from utils.features.whisper import RATE, WINDOW, Placement
 from utils.features.whisper_model import whisper_folder
-from utils.text.sentences import transcripts_normaliser
 
 MORE_TOKENS = 8  # of a window, in addition to those for its seconds
 
@@ -117,7 +117,7 @@ def recognise(recogniser: Any, cuts: Sequence[Any], data: Path, out: Path) -> No
     Args:
       data: folder of stage 0; hypotheses become words as its transcripts did.
     """
-    normalisers = {language: transcripts_normaliser(data, language) for language in {c.supervisions[0].language for c in cuts}}
+    normalisers = {language: recognised_normaliser(data, language) for language in {c.supervisions[0].language for c in cuts}}
     seconds: Dict[str, float] = {}
     found: List[List[str]] = []
     for cut in cuts:

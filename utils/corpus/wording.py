@@ -14,7 +14,7 @@ from utils.core.files import write_lines
 from utils.text.conventions import Conventions
 from utils.text.normalise import folded, normaliser, normaliser_id
 from utils.text.numbers import doubts
-from utils.text.segmentation import AUTO, BLANKS, CHARACTERS, characters, unsegmented
+from utils.text.segmentation import AUTO, CHARACTERS, GIVEN, segmenter, unsegmented
 
 DROPPED = "dropped.tsv"
 SHOWN = 5  # pieces of a kind in the log
@@ -34,7 +34,7 @@ class Words(NamedTuple):
 
     texts: Dict[str, str]
     normaliser: str
-    segmentation: str  # blanks or characters
+    segmentation: str  # given, char or jieba
     shortened: Set[str]  # ids of transcripts of which conventions left something out
 
 
@@ -55,14 +55,13 @@ def in_words(said: Sequence[Said], config: SimpleNamespace, first_version: int, 
     _say_doubts(left, log)
     segmentation = config.segmentation
     if segmentation == AUTO:
-        segmentation = CHARACTERS if unsegmented(texts.values()) else BLANKS
+        segmentation = CHARACTERS if unsegmented(texts.values()) else GIVEN
         if segmentation == CHARACTERS:
             log.warning(
-                "the text has no blanks between words, so every character is a word (data.segmentation=characters). To have "
-                "words, segment it first, a blank between words; if its words are as long as that, set data.segmentation=blanks"
+                "the text has no blanks between words, so every character is a word (data.segmentation=char). To have words, "
+                "segment it first, a blank between words (data.segmentation=given), or set data.segmentation=jieba for Chinese"
             )
-    if segmentation == CHARACTERS:
-        texts = {name: characters(text) for name, text in texts.items()}
+    texts = {name: segmenter(segmentation)(text) for name, text in texts.items()}
     published = {language: [s.text for s in said if s.language == language] for language in languages}
     first = dict.fromkeys(languages, first_version) if first_version else {}
     shortened = {s.id for s, rest in zip(said, left) if s != rest}

@@ -11,10 +11,10 @@ import numpy as np
 
 from utils.core.errors import UserError
 from utils.corpus.cuts import read_cuts
+from utils.decode.recognised import recognised_normaliser
 from utils.features.whisper import RATE, WINDOW, Placement, load_whisper, mel_extractor, mel_windows
 from utils.features.whisper_model import whisper_folder
 from utils.pipeline.config import made_with
-from utils.text.sentences import transcripts_normaliser
 
 LONGEST = 440  # tokens of a hypothesis that are scored; the decoder has 448 positions
 LEAST = 1e-30  # lowest probability of a token
@@ -89,7 +89,7 @@ class AttentionDecoder:
 
     def _search(self, utterances: Sequence[str], language: str, length: int, beam: int) -> Dict[str, List[List[str]]]:
         """`propose` for utterances of one language, with lengths that round up to `length` frames."""
-        tokenizer, normalise = self._tokenizer(language, utterances[0]), transcripts_normaliser(self.data, language)
+        tokenizer, normalise = self._tokenizer(language, utterances[0]), recognised_normaliser(self.data, language)
         if not len(self.quiet):
             (silence,) = mel_windows(np.zeros(WINDOW * RATE // 100, np.float32), mel_extractor(self.model.n_mels))
             self.quiet = np.array(self.model.encode(self._stored(silence[None]), to_cpu=True))[0].astype(np.float32)

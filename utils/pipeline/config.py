@@ -15,7 +15,7 @@ from utils.core.allowed import accepted, like, nearest
 from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.pipeline import rules
-from utils.pipeline.old_keys import DROPPED, RENAMED, SPLIT, current_key, current_names
+from utils.pipeline.old_keys import DROPPED, RENAMED, SPLIT, current_key, current_names, current_value
 from utils.pipeline.schema import SCHEMA
 
 RECIPES = "recipes"  # in corpus.yaml: recipe -> settings of the corpus for this recipe alone
@@ -148,7 +148,11 @@ def made_with(folder: Path) -> SimpleNamespace:
 def current_overrides(items: Sequence[str]) -> List[str]:
     """`KEY=VALUE` items under the names that keys have today, which records use; without dropped keys."""
     split = [item.partition("=") for item in items]
-    return [f"{RENAMED.get(key.strip(), key)}{equals}{value}" for key, equals, value in split if key.strip() not in DROPPED]
+    return [
+        f"{RENAMED.get(key.strip(), key)}{equals}{current_value(key.strip(), value)}"
+        for key, equals, value in split
+        if key.strip() not in DROPPED
+    ]
 
 
 def leaves(config: Dict[str, Any], prefix: str = "") -> Dict[str, Any]:
@@ -192,6 +196,7 @@ def _set(config: Dict[str, Any], key: str, value: Any, where: str) -> None:
     target = config
     for name in parents:
         target = target[name]
+    value = current_value(key, value)
     value = accepted(key, SCHEMA.get(key) or like(known[key]), value, where)
     target[last] = str(Path(value).expanduser()) if key in PATHS and value[:2] == "~/" else value  # a shell leaves it after =
 

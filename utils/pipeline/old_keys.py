@@ -29,6 +29,8 @@ RENAMED: Dict[str, str] = {
 SPLIT: Dict[str, Sequence[str]] = {
     group: (f"{group}.subword", f"{group}.word") for group in ("decode.blank_penalty", "decode.first_lm_scale")
 }
+# Key -> its old values, with those of today.
+VALUES: Dict[str, Dict[str, str]] = {"data.segmentation": {"blanks": "given", "characters": "char"}}
 # Group of SPLIT -> the value at which earlier versions, which did not have it, did the same.
 YOUNGER: Dict[str, float] = {"decode.blank_penalty": 0.0}
 DROPPED: Dict[str, Dropped] = {
@@ -62,11 +64,20 @@ def current_key(key: str, value: Any, where: str) -> Optional[str]:
     return None
 
 
+def current_value(key: str, value: Any) -> Any:
+    """The value of today for one of a key; others stay."""
+    return VALUES[key].get(value, value) if key in VALUES and isinstance(value, str) else value
+
+
 def current_names(config: Dict[str, Any]) -> Dict[str, Any]:
     """A stored configuration (nested, of some keys) under the names of today."""
     out = copy.deepcopy(config)
     for old, new in RENAMED.items():
         _rename(out, old, new)
+    for key in VALUES:
+        group, name = _group(out, key)
+        if name in group:
+            group[name] = current_value(key, group[name])
     for old, parts in SPLIT.items():
         group, name = _group(out, old)
         if name in group and not isinstance(group[name], dict):
@@ -83,6 +94,9 @@ def as_fingerprinted(config: Dict[str, Any], declared: Sequence[str]) -> Dict[st
     out = copy.deepcopy(config)
     for old, new in RENAMED.items():
         _rename(out, new, old)
+    for key, values in VALUES.items():
+        group, name = _group(out, key)
+        group.update({name: old for old, value in values.items() if group.get(name) == value})
     for old in SPLIT:
         group, name = _group(out, old)
         values = list(group.get(name, {}).values())

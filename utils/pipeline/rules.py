@@ -47,14 +47,11 @@ def durations(c: SimpleNamespace) -> Optional[str]:
     )
 
 
-def phones_of_the_language(c: SimpleNamespace) -> Optional[str]:
-    """Words of the language can be pronounced."""
-    if family(c.data.language) in PRONOUNCED:
+def jieba(c: SimpleNamespace) -> Optional[str]:
+    """jieba cuts Chinese alone."""
+    if c.data.segmentation != "jieba" or family(c.data.language) == "zh":
         return None
-    why = f"pronunciations are known of {', '.join(PRONOUNCED)}, and data.language is {c.data.language}"
-    if c.lang.units == "phone":
-        return f"lang.units=phone: {why}; set lang.units=unigram"
-    return f"vectors.pronunciation=true: {why}; set vectors.pronunciation=false" if c.vectors.pronunciation else None
+    return f"data.segmentation=jieba cuts Chinese, and data.language is {c.data.language}; set data.segmentation=auto"
 
 
 def ready_model(c: SimpleNamespace) -> Optional[str]:
@@ -63,6 +60,16 @@ def ready_model(c: SimpleNamespace) -> Optional[str]:
 
 
 # Rules of systems that have features
+
+
+def phones_of_the_language(c: SimpleNamespace) -> Optional[str]:
+    """Words of the language can be pronounced."""
+    if family(c.data.language) in PRONOUNCED:
+        return None
+    why = f"pronunciations are known of {', '.join(PRONOUNCED)}, and data.language is {c.data.language}"
+    if c.lang.units == "phone":
+        return f"lang.units=phone: {why}; set lang.units=unigram"
+    return f"vectors.pronunciation=true: {why}; set vectors.pronunciation=false" if c.vectors.pronunciation else None
 
 
 def filter_bank(c: SimpleNamespace) -> Optional[str]:
@@ -271,8 +278,8 @@ def rescoring(c: SimpleNamespace) -> Optional[str]:
     return None
 
 
-EVERY_SYSTEM: List[Rule] = [local_module, durations, phones_of_the_language, ready_model]
-FEATURES: List[Rule] = [filter_bank, encoder, speeds]
+EVERY_SYSTEM: List[Rule] = [local_module, durations, jieba, ready_model]
+FEATURES: List[Rule] = [phones_of_the_language, filter_bank, encoder, speeds]
 NETWORK: List[Rule] = [
     some_head,
     attention_heads,

@@ -21,7 +21,7 @@ SCHEMA: Dict[str, Key] = {
     "data.language": one_of("de", "en", "es", "fr", "he", "it", "nl", "pt", "ru", "zh"),  # those of utils/text/normalise.py
     "data.normaliser": one_of("basic"),
     "data.conventions": items(TEXT),
-    "data.segmentation": one_of("auto", "blanks", "characters"),
+    "data.segmentation": one_of("auto", "given", "jieba", "char"),
     "data.sampling_rate": whole(4000, 192_000),
     "data.min_duration": number(0),
     "data.max_duration": positive(),

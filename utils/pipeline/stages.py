@@ -95,7 +95,7 @@ BY_NAME: Dict[str, Stage] = {stage.name: stage for stage in STAGES}
 YOUNGER: Dict[str, Any] = {"decode.first_pass_lm_order": 0, "data.conventions": ["usual"], "data.segmentation": "auto"}
 
 
-def _system(own: Iterable[Stage], shared: Iterable[str] = ("data", "lang", "score")) -> Dict[str, Stage]:
+def _system(own: Iterable[Stage], shared: Iterable[str]) -> Dict[str, Stage]:
     """The stages of a system, name -> stage, in order: some `shared` with the network, and its `own`."""
     stages = {s.name: s for s in sorted([*map(BY_NAME.__getitem__, shared), *own], key=lambda s: s.number)}
     return {name: replace(stage, reads=tuple(r for r in stage.reads if r in stages)) for name, stage in stages.items()}
@@ -104,7 +104,9 @@ def _system(own: Iterable[Stage], shared: Iterable[str] = ("data", "lang", "scor
 def _ready_made(*tools: str) -> Dict[str, Stage]:
     """A recogniser that is not trained here."""
     keys, model = ("system", "ready", "data.normaliser"), outside.ready_model
-    return _system([Stage(6, "decode", "words of a ready-made recogniser", 1, keys, ("data",), tools, "decode_ready", model)])
+    words = Stage(2, "lang", "the words of the training text", 1, (), ("data",), (), "words")
+    own = (words, Stage(6, "decode", "words of a ready-made recogniser", 1, keys, ("data",), tools, "decode_ready", model))
+    return _system(own, ("data", "score"))
 
 
 SYSTEMS: Dict[str, Dict[str, Stage]] = {
@@ -117,16 +119,29 @@ SYSTEMS: Dict[str, Dict[str, Stage]] = {
 
 def stages_of(config: Dict[str, Any]) -> Dict[str, Stage]:
     """The stages of a resolved configuration by name, in order."""
-    spoken = PRONOUNCED.get(family(config["data"]["language"]), ())
-    tools = {"lang": spoken * (config["lang"]["units"] == "phone"), "vectors": spoken * config["vectors"]["pronunciation"]}
-    stages = {name: replace(s, tools=(*s.tools, *tools.get(name, ()))) for name, s in SYSTEMS[config["system"]].items()}
+    trained = "features" in SYSTEMS[config["system"]]
+    language = family(config["data"]["language"])
+    spoken = PRONOUNCED.get(language, ()) * trained
+    chinese = ("opencc", "rjieba") * (language == "zh")  # what other recognisers write in Chinese becomes words by them
+    tools = {
+        "data": ("rjieba",) * (config["data"]["segmentation"] == "jieba"),
+        "lang": spoken * (config["lang"]["units"] == "phone"),
+        "vectors": spoken * config["vectors"]["pronunciation"],
+        "decode": chinese * (not trained),
+        "propose": chinese,
+    }
+
+    def with_tools(stage: Stage) -> Stage:
+        return replace(stage, tools=(*stage.tools, *tools.get(stage.name, ())))
+
+    stages = {name: with_tools(stage) for name, stage in SYSTEMS[config["system"]].items()}
     if config["system"] != "network":
         return stages
     parts: List[Tuple[Stage, str, Tuple[str, ...]]] = []  # part of a stage, the stage that it follows, the stages that read it
     if config["synthesis"]["utterances"]:
         parts.append((SYNTHESISE, "lang", ("vectors", "audit", "train")))
     if config["rescore"]["attention"]["beam"]:
-        parts.append((PROPOSE, "decode", ("rescore", "score")))
+        parts.append((with_tools(PROPOSE), "decode", ("rescore", "score")))
     for part, before, readers in parts:
         out: Dict[str, Stage] = {}
         for name, stage in stages.items():

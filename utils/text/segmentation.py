@@ -1,17 +1,32 @@
-"""Text of scripts without blanks between words: whether it was segmented into words, and its characters where it was not."""
+"""Words of scripts without blanks between them: as the text has them, single characters, or those of jieba."""
 
 import re
-from typing import Iterable
+from typing import Callable, Iterable
 
 from utils.text.letters import UNSPACED
 
-BLANKS, CHARACTERS, AUTO = "blanks", "characters", "auto"
+AUTO, GIVEN, CHARACTERS, JIEBA = "auto", "given", "char", "jieba"  # values of data.segmentation
+OLD = {"blanks": GIVEN, "characters": CHARACTERS}  # how finished folders call them
 LONGEST = 2.5  # characters a word, on average: segmented Chinese and Japanese have 1.5 to 2.2
 LONGEST_OF_ALPHABETS = 6.0  # the same for scripts with letters: segmented Thai, Khmer, Lao and Burmese have 3 to 4
 _MARKS = "\u0e31\u0e33-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb3-\u0ebc\u0ec8-\u0ece\u102b-\u103e\u1056-\u1059\u17b4-\u17d3\u3099\u309a"
 _STACKED = "[\u1039\u17d2]."  # a consonant below the one before it
 _CHARACTER = re.compile(f"[{UNSPACED}](?:{_STACKED}|[{_MARKS}])*|[^\\s{UNSPACED}]+")
 _RUN = re.compile(f"[{UNSPACED}]+")
+_INNER_BLANK = re.compile(f"(?<=[{UNSPACED}])\\s+(?=[{UNSPACED}])")
+
+
+def segmenter(name: str) -> Callable[[str], str]:
+    """What makes normalised text have the words that one of GIVEN, CHARACTERS, JIEBA means."""
+    return {GIVEN: str, CHARACTERS: characters, JIEBA: jieba_words}[OLD.get(name, name)]
+
+
+def jieba_words(text: str) -> str:
+    """Normalised Chinese text in the words of jieba (https://github.com/fxsjy/jieba), whatever its blanks; Latin words whole."""
+    import rjieba
+
+    parts = _INNER_BLANK.sub("", text).split()
+    return " ".join(word for part in parts for word in (rjieba.cut(part) if _RUN.search(part) else [part]))
 
 
 def characters(text: str) -> str:

@@ -13,7 +13,7 @@ from utils.pipeline.config import made_with
 from utils.text.conventions import USUAL
 from utils.text.encoding import SAMPLE, refusal, wide
 from utils.text.normalise import normaliser
-from utils.text.segmentation import CHARACTERS, characters
+from utils.text.segmentation import GIVEN, segmenter
 
 NOT_TEXT = {  # by the first bytes
     b"BZh": "compressed by bzip2",
@@ -34,9 +34,9 @@ def transcripts(data: Path, split: str) -> List[List[str]]:
 def transcripts_normaliser(data: Path, language: str = "") -> Callable[[str], str]:
     """What makes other text like the transcripts of a stage 0; data: its folder; language: that of the corpus unless given."""
     made = made_with(data).data
-    by_characters = read_json(data / "summary.json").get("segmentation") == CHARACTERS
+    cut = segmenter(read_json(data / "summary.json").get("segmentation", GIVEN))
     function = normaliser(made.normaliser, language or made.language, getattr(made, "conventions", (USUAL,)))
-    return (lambda text: characters(function(text))) if by_characters else function
+    return lambda text: cut(function(text))
 
 
 def held_out_words(data: Path) -> Set[str]:
