@@ -202,7 +202,7 @@ def test_a_stage_sees_only_the_keys_it_declares():
         ("whisper_zero", ["ready.model=/no/such"], "ready.model=/no/such is neither a folder"),
         ("ssl_finetune", ["features.layers=[-1]"], r"set features.layers=\[N\] instead of \[-1\]"),
         ("wordvec_hybrid", ["data.min_duration=35"], "must be less than data.max_duration=35"),
-        ("wordvec_hybrid", ["data.module=asterix"], r"local/ has asterisk, .*did you mean 'asterisk'"),
+        ("wordvec_hybrid", ["data.module=asterix"], r"local/ has .*asterisk, .*did you mean 'asterisk'"),
         (
             "wordvec_hybrid",
             ["data.language=fr"],
