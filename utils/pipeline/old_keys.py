@@ -94,9 +94,11 @@ def as_fingerprinted(config: Dict[str, Any], declared: Sequence[str]) -> Dict[st
     out = copy.deepcopy(config)
     for old, new in RENAMED.items():
         _rename(out, new, old)
-    for key, values in VALUES.items():
+    for key, renamed in VALUES.items():
         group, name = _group(out, key)
-        group.update({name: old for old, value in values.items() if group.get(name) == value})
+        earlier = {value: old for old, value in renamed.items()}
+        if group.get(name) in earlier:
+            group[name] = earlier[group[name]]
     for old in SPLIT:
         group, name = _group(out, old)
         values = list(group.get(name, {}).values())

@@ -1,7 +1,7 @@
 """Words of scripts without blanks between them: as the text has them, single characters, or those of jieba."""
 
 import re
-from typing import Callable, Iterable
+from typing import Callable, Dict, Iterable
 
 from utils.text.letters import UNSPACED
 
@@ -18,7 +18,8 @@ _INNER_BLANK = re.compile(f"(?<=[{UNSPACED}])\\s+(?=[{UNSPACED}])")
 
 def segmenter(name: str) -> Callable[[str], str]:
     """What makes normalised text have the words that one of GIVEN, CHARACTERS, JIEBA means."""
-    return {GIVEN: str, CHARACTERS: characters, JIEBA: jieba_words}[OLD.get(name, name)]
+    cut: Dict[str, Callable[[str], str]] = {GIVEN: str, CHARACTERS: characters, JIEBA: jieba_words}
+    return cut[OLD.get(name, name)]
 
 
 def jieba_words(text: str) -> str:
