@@ -86,6 +86,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--engine", choices=ENGINES, default="k2", help="k2: the whole chain; onnx: without torch and k2 (default k2)")
     p.add_argument("--front-end", metavar="FOLDER", help="the front end's model, where it is not in the bundle")
     p.add_argument(
+        "--key", metavar="FILE", help="what opens a sealed bundle: a secret key or passphrase (or NUPTSE_KEY, NUPTSE_PASSPHRASE)"
+    )
+    p.add_argument("--trust", metavar="FILE", help="public keys of the signers that count; other bundles are refused")
+    p.add_argument(
         "--nj", type=positive, default=len(os.sched_getaffinity(0)), metavar="N", help="processes (default: the cores)"
     )
     p.add_argument("--threads", type=positive, default=1, metavar="N", help="threads of each process (default 1)")
@@ -136,8 +140,11 @@ def _recognise(options: argparse.Namespace, stack: ExitStack) -> Summary:
     from utils.bundle.outputs import Outputs
     from utils.bundle.recogniser import Recogniser
     from utils.bundle.writers import FORMATS as forms
+    from utils.sealing.folders import keys_for
 
-    files = open_files(Path(options.bundle))
+    key_file, trust = (Path(name) if name else None for name in (options.key, options.trust))
+    keys = keys_for(Path(options.bundle), key_file, trust)
+    files = open_files(Path(options.bundle), keys)
     _check_language(options, files.manifest.language)
     more, made_with = _additions(options), asdict(files.manifest)
     packs = [pack for given in options.packs for pack in given.split(",") if pack]
@@ -160,7 +167,7 @@ def _recognise(options: argparse.Namespace, stack: ExitStack) -> Summary:
 
     def opened() -> Recogniser:
         return Recogniser.open(
-            options.bundle, options.engine, packs=packs, front_end=options.front_end, threads=options.threads, **more
+            options.bundle, options.engine, packs=packs, keys=keys, front_end=options.front_end, threads=options.threads, **more
         )
 
     started = time.perf_counter()

@@ -1,6 +1,7 @@
 """Sealed and signed bundles: what opens, what is refused, and what never reaches a disk, a log or a command line."""
 
 import json
+import os
 import random
 import re
 import shutil
@@ -14,6 +15,7 @@ from utils.bundle.files import FolderFiles, open_files, read_pack_file, seal_bun
 from utils.bundle.manifest import FrontEndModel, Manifest, write_manifest
 from utils.core.errors import UserError
 from utils.core.files import ROOT, write_bytes
+from utils.pipeline import config as configuration
 from utils.sealing import key_files
 from utils.sealing.encryption import decrypted, encrypted
 from utils.sealing.folders import Lock, change_recipients
@@ -412,6 +414,44 @@ def test_the_command_seals_verifies_and_opens(made, tmp_path, capsys):
         status, _, error = run(capsys, *arguments)
         assert status == 2 and said in error and "Traceback" not in error, arguments
     assert not (tmp_path / "t").exists()
+
+
+def test_the_commands_of_the_page_run(made, tmp_path):
+    page = (ROOT / "docs" / "sealing.md").read_text(encoding="utf-8")
+    blocks = "".join(re.findall(r"^```bash\n(.*?)^```$", page, re.M | re.S)).replace(".venv/bin/python", sys.executable)
+    script = "".join(line + "\n" for line in blocks.splitlines() if "steps.recognise" not in line)
+    assert script.count("steps.seal") >= 7
+    shutil.copytree(made["plain"], tmp_path / "bundle")
+    write_bytes(tmp_path / "keys" / "team.pub", f"# of the team\n{made['public']} somebody\n".encode())
+    environment = {**os.environ, "HOME": str(tmp_path), "BUNDLE": str(tmp_path / "bundle")}
+    done = subprocess.run(["bash", "-ec", script], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert everything(tmp_path / "bundle.again", None) == CONTENTS
+    assert everything(tmp_path / "bundle.sealed", Keys.read(made["mine.key"], tmp_path / "keys" / "signers")) == CONTENTS
+
+
+@pytest.mark.parametrize(
+    "setting, said",
+    [
+        ("export.recipients=[age1nobody]", "export.recipients: 'age1nobody' is no public key of age"),
+        ("export.recipients=[{secret}]", "export.recipients: a recipient is a secret key"),
+        ("export.recipients={secret}", "a list"),
+        ("export.sign=nowhere.key", "export.sign: the key file nowhere.key can't be read: No such file"),
+        ("export.sign=env", "export.sign: the variable NUPTSE_SIGNING_KEY holds no signing key"),
+        ("export.sign={mine}", "holds no signing key"),
+    ],
+)
+def test_keys_of_stage_9_are_checked_before_anything_runs(setting, said, made):
+    secret = made["mine.key"].read_text().split()[-1]
+    with pytest.raises(UserError, match=said) as refused:
+        configuration.load("wordvec_hybrid", ROOT / "egs" / "yesno", [setting.format(secret=secret, mine=made["mine.key"])])
+    assert secret not in str(refused.value)
+
+
+def test_stage_9_takes_good_keys(made):
+    settings = [f"export.recipients=[{made['public']}]", f"export.sign={made['release.key']}"]
+    found = configuration.load("wordvec_hybrid", ROOT / "egs" / "yesno", settings)
+    assert found["export"]["recipients"] == [made["public"]]
 
 
 def test_a_killed_sealing_leaves_nothing(made, tmp_path, monkeypatch):

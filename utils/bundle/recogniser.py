@@ -11,6 +11,7 @@ from utils.bundle.manifest import Manifest
 from utils.bundle.transcript import Transcript
 from utils.core.allowed import nearest
 from utils.core.errors import UserError
+from utils.sealing.keys import Keys
 
 ENGINES = {"k2": "utils.bundle.k2_engine", "onnx": "utils.bundle.onnx_engine"}
 Sound = Tuple[np.ndarray, int]  # samples (T,) float32 from -1 to 1, and their rate in Hz
@@ -38,7 +39,7 @@ class Recogniser:
         path: Union[str, Path],
         engine: str = "k2",
         packs: Sequence[Union[str, Path]] = (),
-        keys: Optional[Any] = None,
+        keys: Optional[Keys] = None,
         front_end: Optional[Union[str, Path]] = None,
         threads: int = 1,
         **options: Any,
@@ -49,7 +50,7 @@ class Recogniser:
           path: its folder.
           engine: k2 (the whole chain) or onnx (ONNX Runtime and NumPy alone).
           packs: vocabulary packs that `steps.add_words --bundle` made for it: files, or names of files beside the bundle.
-          keys: what opens a sealed bundle.
+          keys: what opens a sealed bundle, and whose signatures count; without them, the keys of the environment.
           front_end: folder of the front end's model, where it is not in the bundle.
           threads: of the network; 1 is fastest where several processes share a machine.
           options: what the engine offers besides; see its module's `open`.

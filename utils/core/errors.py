@@ -1,7 +1,9 @@
 """The exception for problems that a user can solve, and text that a terminal shows as it is."""
 
+import re
 import unicodedata
 
+_SECRET = re.compile("(AGE-SECRET-KEY-)[0-9A-Z]+", re.I)  # which a user gave where it should not be: messages go to logs
 _SHOWN = "\n\t\u200c\u200d"  # ends of lines, tabs, and the joiners that writing Persian or Hindi needs
 
 
@@ -9,7 +11,7 @@ class UserError(Exception):
     """Bad input, configuration or environment; its text says what, where, and what to do. Shown without a traceback."""
 
     def __init__(self, text: str) -> None:
-        super().__init__(printable(text))
+        super().__init__(printable(_SECRET.sub(r"\1...", text)))
 
 
 def printable(text: str) -> str:

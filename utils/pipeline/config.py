@@ -28,6 +28,7 @@ PATHS = (
     "rescore.llm.path",
     "rescore.word_lm.path",
     "lang.text",
+    "export.sign",
 )
 OPEN = "data.options"  # the one mapping whose keys are defined by corpus.yaml
 

@@ -8,6 +8,7 @@ from utils.core.allowed import nearest
 from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.core.languages import PRONOUNCED, family
+from utils.sealing.key_files import recipients, signing_key
 
 Rule = Callable[[SimpleNamespace], Optional[str]]  # a resolved configuration -> what is wrong with it, and what to set instead
 
@@ -278,6 +279,17 @@ def rescoring(c: SimpleNamespace) -> Optional[str]:
     return None
 
 
+def sealing(c: SimpleNamespace) -> Optional[str]:
+    """Stage 9 has the keys that it needs; they are not shown."""
+    for key, needed in (("recipients", lambda: recipients(c.export.recipients)), ("sign", lambda: signing_key(c.export.sign))):
+        try:
+            if getattr(c.export, key):
+                needed()
+        except UserError as error:
+            return f"export.{key}: {error}"
+    return None
+
+
 EVERY_SYSTEM: List[Rule] = [local_module, durations, jieba, ready_model]
 FEATURES: List[Rule] = [phones_of_the_language, filter_bank, encoder, speeds]
 NETWORK: List[Rule] = [
@@ -292,6 +304,7 @@ NETWORK: List[Rule] = [
     first_pass,
     attention,
     rescoring,
+    sealing,
 ]
 
 

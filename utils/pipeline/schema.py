@@ -145,6 +145,8 @@ SCHEMA: Dict[str, Key] = {
     "rescore.llm.context": whole(0),
     "score.bootstrap": whole(1),
     "export.onnx": SWITCH,
+    "export.recipients": items(TEXT),
+    "export.sign": TEXT,
 }
 
 
