@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from steps import seal as command
-from utils.bundle.files import FolderFiles, open_files, read_pack_file, seal_bundle, seal_pack
+from utils.bundle.files import FolderFiles, open_files, read_pack_file, seal_as_configured, seal_bundle, seal_pack
 from utils.bundle.manifest import FrontEndModel, Manifest, write_manifest
 from utils.core.errors import UserError
 from utils.core.files import ROOT, write_bytes
@@ -452,6 +452,20 @@ def test_stage_9_takes_good_keys(made):
     settings = [f"export.recipients=[{made['public']}]", f"export.sign={made['release.key']}"]
     found = configuration.load("wordvec_hybrid", ROOT / "egs" / "yesno", settings)
     assert found["export"]["recipients"] == [made["public"]]
+
+
+def test_stage_9_leaves_the_sealed_bundle_alone(made, tmp_path):
+    folder = shutil.copytree(made["plain"], tmp_path / "bundle")
+    (tmp_path / "bundle.sealed").mkdir()  # of a killed run
+    seal_as_configured(folder, [made["public"]], str(made["release.key"]))
+    assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
+    assert everything(folder, Keys.read(made["mine.key"], made["signers"])) == CONTENTS
+    folder = shutil.copytree(made["plain"], tmp_path / "signed")
+    seal_as_configured(folder, [], str(made["release.key"]))
+    assert everything(folder, Keys.read(trust=made["signers"])) == CONTENTS
+    folder = shutil.copytree(made["plain"], tmp_path / "neither")
+    seal_as_configured(folder, [], "")
+    assert not (folder / "signature").exists()
 
 
 def test_a_killed_sealing_leaves_nothing(made, tmp_path, monkeypatch):

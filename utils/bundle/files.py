@@ -1,6 +1,7 @@
 """The files of a bundle, read as bytes and checked against its manifest every time."""
 
 import hashlib
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any, Optional, Protocol, Sequence, Tuple
@@ -9,8 +10,9 @@ from utils.bundle.manifest import NAME, Manifest, read_manifest
 from utils.core.errors import UserError
 from utils.core.files import content_of, files_in
 from utils.sealing.folders import AGAIN, Lock, Sealed, is_sealed, seal
+from utils.sealing.key_files import signing_key
 from utils.sealing.keys import Keys
-from utils.sealing.signatures import SIGNATURE, check_signature
+from utils.sealing.signatures import SIGNATURE, check_signature, sign
 
 BUNDLE, PACK = "bundle", "pack"  # kinds of sealed folders; also the name of a pack's one file
 
@@ -79,6 +81,19 @@ def seal_bundle(files: FolderFiles, target: Path, lock: Lock, signer: Any = None
     """Write a plain bundle to `target`, sealed. Raises UserError: as `seal`, or a file is not as the manifest says."""
     manifest = (NAME, partial(content_of, files.path / NAME))
     seal(BUNDLE, [manifest, *((name, partial(files.read, name)) for name in files.names)], target, lock, signer)
+
+
+def seal_as_configured(folder: Path, recipients: Sequence[str], sign_with: str) -> None:
+    """Replace a plain bundle by a sealed one, or sign it, as `export.recipients` and `export.sign` say; else leave it as it is."""
+    signer = signing_key(sign_with) if sign_with else None
+    if recipients:
+        target = folder.with_name(f"{folder.name}.sealed")
+        shutil.rmtree(target, ignore_errors=True)  # of a killed run
+        seal_bundle(FolderFiles(folder), target, Lock(tuple(recipients)), signer)
+        shutil.rmtree(folder)
+        target.rename(folder)
+    elif signer is not None:
+        sign(folder, NAME, content_of(folder / NAME), signer)
 
 
 def seal_pack(content: bytes, target: Path, lock: Lock, signer: Any = None) -> None:
