@@ -84,7 +84,7 @@ def seal_bundle(files: FolderFiles, target: Path, lock: Lock, signer: Any = None
 
 
 def seal_as_configured(folder: Path, recipients: Sequence[str], sign_with: str) -> None:
-    """Replace a plain bundle by a sealed one, or sign it, as `export.recipients` and `export.sign` say; else leave it as it is."""
+    """Replace a plain bundle by a sealed one, or sign it, as `export.recipients` and `export.sign` say; else leave it."""
     signer = signing_key(sign_with) if sign_with else None
     if recipients:
         target = folder.with_name(f"{folder.name}.sealed")
