@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -106,6 +107,11 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
             log.error("error: %s is a file with the name of an option; write ./%s", word, word)
             return 2
     options = parser().parse_args(words)
+    try:
+        options.keys = _keys(options)  # asks on the terminal, which `apart` could not
+    except UserError as error:
+        log.error("error: %s", error)
+        return 2
     code, stopped = apart(lambda: _work(options))
     if stopped or code == 130:
         log.error("interrupted; finished files are kept: run the same command again to continue")
@@ -124,6 +130,9 @@ def _work(options: argparse.Namespace) -> int:
     except BrokenPipeError:  # what reads the output has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
+    except Exception:
+        traceback.print_exc()
+        return 1
     for remark in summary.remarks[:SHOWN]:
         log.warning("remark: %s", remark)
     if len(summary.remarks) > SHOWN:
@@ -140,11 +149,8 @@ def _recognise(options: argparse.Namespace, stack: ExitStack) -> Summary:
     from utils.bundle.outputs import Outputs
     from utils.bundle.recogniser import Recogniser
     from utils.bundle.writers import FORMATS as forms
-    from utils.sealing.folders import keys_for
 
-    key_file, trust = (Path(name) if name else None for name in (options.key, options.trust))
-    keys = keys_for(Path(options.bundle), key_file, trust)
-    files = open_files(Path(options.bundle), keys)
+    files = open_files(Path(options.bundle), options.keys)
     _check_language(options, files.manifest.language)
     more, made_with = _additions(options), asdict(files.manifest)
     packs = [pack for given in options.packs for pack in given.split(",") if pack]
@@ -167,7 +173,13 @@ def _recognise(options: argparse.Namespace, stack: ExitStack) -> Summary:
 
     def opened() -> Recogniser:
         return Recogniser.open(
-            options.bundle, options.engine, packs=packs, keys=keys, front_end=options.front_end, threads=options.threads, **more
+            options.bundle,
+            options.engine,
+            packs=packs,
+            keys=options.keys,
+            front_end=options.front_end,
+            threads=options.threads,
+            **more,
         )
 
     started = time.perf_counter()
@@ -194,6 +206,12 @@ def _recognise(options: argparse.Namespace, stack: ExitStack) -> Summary:
             printed += 1
     _say(summary, time.perf_counter() - started)
     return summary
+
+
+def _keys(options: argparse.Namespace) -> Any:
+    from utils.sealing.folders import keys_for
+
+    return keys_for(Path(options.bundle), *(Path(name) if name else None for name in (options.key, options.trust)))
 
 
 def _say(summary: Summary, seconds: float) -> None:

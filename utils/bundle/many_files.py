@@ -1,10 +1,12 @@
 """Many files over several processes, each with a recogniser of its own."""
 
+import mmap
 import time
 from dataclasses import dataclass
-from multiprocessing import RawArray
 from pathlib import Path
 from typing import Callable, Iterator, List, Sequence, Tuple
+
+import numpy as np
 
 from utils.bundle.recogniser import Recogniser
 from utils.bundle.recognition import Channels, Done, recognise
@@ -31,7 +33,7 @@ def run(work: Work, files: Sequence[Path]) -> Iterator[Tuple[Done, float]]:
       UserError: the bundle can't be opened, or a process was killed.
     """
     sizes = [max(1, path.stat().st_size) if path.is_file() else 1 for path in files]
-    shares = RawArray("d", len(files))  # of each file: how much was read
+    shares = np.frombuffer(mmap.mmap(-1, 8 * max(1, len(files))))  # of each file: how much was read; forks write to it
     opened: List[Recogniser] = []  # of a process
 
     def piece(first: int, last: int) -> Tuple[List[Done], float]:
@@ -46,7 +48,7 @@ def run(work: Work, files: Sequence[Path]) -> Iterator[Tuple[Done, float]]:
     finished = 0
     with tqdm(total=sum(sizes), unit="B", unit_scale=True, leave=False, disable=None, desc="recognising") as bar:
         for result in results(piece, _pieces(sizes, work.nj), work.nj, "transcripts"):
-            bar.n = round(sum(share * size for share, size in zip(shares, sizes)))
+            bar.n = round(float(shares[: len(sizes)] @ sizes))
             if result is not None:
                 done, seconds = result
                 finished += len(done)

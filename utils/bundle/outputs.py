@@ -7,15 +7,17 @@ and is never replaced.
 """
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
+import re
 import unicodedata
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import IO, Any, Dict, List, Sequence, Tuple
 
 from utils.core.errors import UserError
 from utils.core.files import digest, files_in, write_text
@@ -123,13 +125,13 @@ class Outputs:
           suffix: of outputs.
           made_with: a hash of the bundle and of the options.
         Raises:
-          UserError: the folder can't be made or written.
+          UserError: the folder can't be made or written, or another run writes to it.
         """
         self.folder, self._suffix, self._made_with = folder, suffix, made_with
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with open(folder / JOURNAL, "a", encoding="utf-8"):
-                pass
+            self._journal = open(folder / JOURNAL, "a", encoding="utf-8")  # noqa: SIM115 - open, and so locked, as long as this process
+            _lock(self._journal, folder)
             self._rows: Dict[str, List[Dict[str, Any]]] = {}
             for row in _rows(folder / JOURNAL):
                 self._rows.setdefault(row["output"], []).append(row)
@@ -169,9 +171,8 @@ class Outputs:
             "input": source,
         }
         try:
-            with open(self.folder / JOURNAL, "a", encoding="utf-8") as stream:
-                stream.write("\n" + json.dumps(row))  # a line that a full disk or a kill cut short ends here
-                stream.flush()
+            self._journal.write("\n" + json.dumps(row))  # a line that a full disk or a kill cut short ends here
+            self._journal.flush()
             write_text(self.path(name), content)
         except OSError as error:
             raise UserError(unwritten(error, self.path(name))) from None
@@ -195,19 +196,18 @@ def _rows(path: Path) -> List[Dict[str, Any]]:
     return out
 
 
+def _lock(stream: IO[str], folder: Path) -> None:
+    """Let one run at a time write to a folder: what is half written there is then a killed run's."""
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(f"another run writes to {folder}: wait for its end, or give another --output") from None
+    except OSError:  # a file system without locks
+        pass
+
+
 def _remove_strays(folder: Path, suffix: str) -> None:
     """Remove what killed runs had begun to write."""
     for stray in folder.rglob(f".tmp-*{suffix}"):
-        number = stray.name.split("-")[1]
-        if number.isdecimal() and not _runs(int(number)):
+        if re.match(r"\.tmp-\d+-", stray.name):
             stray.unlink()
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        pass
-    return True

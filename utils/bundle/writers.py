@@ -10,8 +10,7 @@ from utils.bundle.outcomes import Outcome, Segment
 from utils.bundle.transcript import Word, joined
 from utils.core.errors import printable
 
-LINE = 42  # characters of a line of subtitles
-CUE = 2 * LINE  # of a subtitle
+LINE, LINES = 42, 2  # most characters of a line of subtitles, and lines of one
 LONGEST_CUE = 7.0  # seconds
 BREAK = 1.0  # seconds without a word that end a subtitle
 SHORTEST = 0.001  # seconds of an interval of a TextGrid
@@ -158,7 +157,7 @@ def _cues(outcome: Outcome) -> Iterator[Tuple[Segment, float, float, str]]:
         held: List[Word] = []
         for word in segment.words:
             long = held and (
-                len(_said(outcome, [*held, word])) > CUE
+                len(_lines(_said(outcome, [*held, word]))) > LINES
                 or word.end - held[0].start > LONGEST_CUE
                 or word.start - held[-1].end > BREAK
             )
@@ -169,8 +168,12 @@ def _cues(outcome: Outcome) -> Iterator[Tuple[Segment, float, float, str]]:
         yield segment, held[0].start, held[-1].end, _said(outcome, held)
 
 
+def _lines(words: str) -> List[str]:
+    return textwrap.wrap(words, LINE, break_on_hyphens=False)
+
+
 def _wrapped(words: str) -> str:
-    return "\n".join(textwrap.wrap(words, LINE, break_on_hyphens=False))
+    return "\n".join(_lines(words))
 
 
 def _clock(seconds: float, point: str) -> str:

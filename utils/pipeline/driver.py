@@ -114,6 +114,8 @@ def main(arguments: Optional[Sequence[str]] = None, only: Optional[str] = None) 
             if status:
                 break
         else:
+            if number == STAGES[-1].number and parts:
+                log.info("recognise files: %s", _recognise_command(parts[-1].out / "bundle", here))
             return 0
     except KeyboardInterrupt:  # between two stages
         status = 130
@@ -288,6 +290,20 @@ def _command(options: argparse.Namespace, corpus_dir: Path, here: Path, first: i
         if value != parser(stages=True).get_default(name):
             words += [f"--{name}", str(value)]
     return " ".join(_quoted(word) for word in words)
+
+
+def _recognise_command(bundle: Path, here: Path) -> str:
+    """What to type in `here` to recognise files with a bundle."""
+    python = Path(sys.executable)  # not what its link leads to
+    words = [
+        str(python.relative_to(ROOT) if ROOT in python.parents else python),
+        "-m",
+        "steps.recognise",
+        "--bundle",
+        str(bundle),
+    ]
+    change = "" if here == ROOT else f"cd {shlex.quote(str(ROOT))} && "
+    return f"{change}{' '.join(map(shlex.quote, words))} FILES_OR_FOLDERS"
 
 
 def _quoted(word: str) -> str:
