@@ -152,6 +152,7 @@ def _recognise(options: argparse.Namespace, stack: ExitStack) -> Summary:
 
     files = open_files(Path(options.bundle), options.keys)
     _check_language(options, files.manifest.language)
+    words = files.read("words.txt").count(b"\n") if "word_vectors.safetensors" in files.names else 0
     more, made_with = _additions(options), asdict(files.manifest)
     packs = [pack for given in options.packs for pack in given.split(",") if pack]
     named = {"packs": [(pack, digest(Path(pack)) if Path(pack).is_file() else "") for pack in packs], **more}
@@ -184,7 +185,7 @@ def _recognise(options: argparse.Namespace, stack: ExitStack) -> Summary:
 
     started = time.perf_counter()
     printed, held = 0, {}  # type: int, Dict[int, str]
-    for done, cpu in run(Work(opened, options.channel, options.nj), [task.path for task in tasks]):
+    for done, cpu in run(Work(opened, options.channel, options.nj), [task.path for task in tasks], words):
         task = tasks[done.index]
         summary.cpu_seconds += cpu
         text = ""

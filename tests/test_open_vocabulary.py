@@ -9,9 +9,10 @@ from tests.bench import first_pass, large_vocabulary, precision, unlike_speech, 
 from tests.bench.common import records_of, untrained, write_record
 from tests.bench.open_vocabulary import rates
 from tests.bench.open_vocabulary_page import beside_control, draw
+from utils.core.batches import BATCH_SECONDS, SCORES, WORD_FRAME
 from utils.core.errors import UserError
 from utils.core.files import ROOT
-from utils.decode.first_pass import BATCH_SECONDS, SCORES, WORD_FRAME, FirstPassDecoder
+from utils.decode.first_pass import FirstPassDecoder
 from utils.pipeline import driver
 from utils.vectors.wordvec import WordTable
 

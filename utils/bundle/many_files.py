@@ -8,13 +8,13 @@ from typing import Callable, Iterator, List, Sequence, Tuple
 
 import numpy as np
 
+from utils.audio.recordings import length
+from utils.audio.speech import WHOLE
 from utils.bundle.recogniser import Recogniser
 from utils.bundle.recognition import Channels, Done, recognise
+from utils.core.batches import batch_seconds, by_length
 from utils.core.parallel import results
 from utils.core.progress import tqdm
-
-# Most of what a process takes at once: finished files are written when it is done with them.
-PIECE_FILES, PIECE_BYTES = 32, 4 << 20
 
 
 @dataclass(frozen=True)
@@ -26,44 +26,42 @@ class Work:
     nj: int
 
 
-def run(work: Work, files: Sequence[Path]) -> Iterator[Tuple[Done, float]]:
+def run(work: Work, files: Sequence[Path], words: int) -> Iterator[Tuple[Done, float]]:
     """Every file as it is finished, with the CPU seconds since the one before. Progress is shown on a terminal.
 
+    Short files share the batches that stage 6 would make of them, so that the files of a corpus have its hypotheses to the last
+    bit. Long ones come first.
+
+    Args:
+      words: of the bundle's vocabulary, if it has a word head.
     Raises:
       UserError: the bundle can't be opened, or a process was killed.
     """
-    sizes = [max(1, path.stat().st_size) if path.is_file() else 1 for path in files]
+    sizes = np.array([max(1, path.stat().st_size) if path.is_file() else 1 for path in files], np.float64)
     shares = np.frombuffer(mmap.mmap(-1, 8 * max(1, len(files))))  # of each file: how much was read; forks write to it
     opened: List[Recogniser] = []  # of a process
 
-    def piece(first: int, last: int) -> Tuple[List[Done], float]:
+    def piece(numbers: Sequence[int]) -> Tuple[List[Done], float]:
         if not opened:
             opened.append(work.open())
         started = time.process_time()
-        numbered = [(index, files[index]) for index in range(first, last)]
-        done = list(recognise(numbered, opened[0], work.channels, shares.__setitem__))
+        done = list(recognise([(n, files[n]) for n in numbers], opened[0], work.channels, shares.__setitem__))
         return done, time.process_time() - started
 
+    seconds = [length(path) for path in files]
+    batches = by_length(
+        [n for n, one in enumerate(seconds) if one <= WHOLE], lambda n: (seconds[n], files[n].stem), batch_seconds(words)
+    )
+    long = sorted((n for n, one in enumerate(seconds) if one > WHOLE), key=lambda n: -sizes[n])
+    pieces = [([n],) for n in long] + [(batch,) for batch in batches]
     tqdm.monitor_interval = 0  # no thread, which forks would lack
     finished = 0
-    with tqdm(total=sum(sizes), unit="B", unit_scale=True, leave=False, disable=None, desc="recognising") as bar:
-        for result in results(piece, _pieces(sizes, work.nj), work.nj, "transcripts"):
+    with tqdm(total=int(sizes.sum()), unit="B", unit_scale=True, leave=False, disable=None, desc="recognising") as bar:
+        for result in results(piece, pieces, work.nj, "transcripts"):
             bar.n = round(float(shares[: len(sizes)] @ sizes))
             if result is not None:
-                done, seconds = result
+                done, spent = result
                 finished += len(done)
                 for one in done:
-                    yield one, seconds / len(done)
+                    yield one, spent / len(done)
             bar.set_postfix_str(f"{finished}/{len(files)} files")
-
-
-def _pieces(sizes: Sequence[int], nj: int) -> List[Tuple[int, int]]:
-    """Neighbouring files that a process takes at once: the first of each, and the one after its last."""
-    most = min(PIECE_FILES, max(1, len(sizes) // (4 * nj)))
-    out, first, held = [], 0, 0
-    for index, size in enumerate(sizes):
-        if index > first and (index - first >= most or held + size > PIECE_BYTES):
-            out.append((first, index))
-            first, held = index, 0
-        held += size
-    return [*out, (first, len(sizes))] if sizes else []

@@ -12,10 +12,10 @@ from utils.audio.speech import Window, Windows
 from utils.bundle.outcomes import Outcome, Segment
 from utils.bundle.recogniser import Recogniser
 from utils.bundle.transcript import Transcript
+from utils.core.batches import BATCH_SECONDS
 from utils.core.errors import UserError
 from utils.core.inputs import look
 
-BATCH = 120.0  # seconds of audio that are recognised together
 SHORTEST = 0.1  # seconds; nothing shorter holds a word
 
 Channels = Union[str, int]  # mix, each, or the number of one from 0
@@ -54,7 +54,7 @@ def recognise(
 ) -> Iterator[Done]:
     """Every file, as soon as it is finished, without its name.
 
-    Windows of short files share batches. Not more than `BATCH` seconds of audio and one block are held.
+    Windows of short files share batches. Not more than `BATCH_SECONDS` of audio and one block are held.
 
     Args:
       files: their indices and paths.
@@ -69,7 +69,7 @@ def recognise(
             for one in _windows(file, channels, lambda share: heard(index, share)):  # noqa: B023 - called before the next
                 waiting.append(one)
                 file.waiting += 1
-                if sum(len(w.samples) / rate for _, _, w, rate in waiting) >= BATCH:
+                if sum(len(w.samples) / rate for _, _, w, rate in waiting) > BATCH_SECONDS:
                     _transcribe(waiting, recogniser)
                     waiting = []
         except UserError as error:

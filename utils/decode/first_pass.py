@@ -9,6 +9,7 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple
 import torch
 from torch import Tensor
 
+from utils.core.batches import batch_seconds
 from utils.core.memory import Parts, in_parts
 from utils.core.timing import timed
 from utils.decode.pieces import (
@@ -31,10 +32,7 @@ from utils.train.dataset import Features
 from utils.vectors.wordvec import WordTable, word_scores
 
 log = logging.getLogger("nuptse.decode")
-BATCH_SECONDS = 60.0
-WORD_FRAME = 0.08  # seconds, roughly, a frame of the word head
 ONE_BEST = 0.1  # output beam where the best path alone is wanted, which any beam keeps
-SCORES = 1.5e7  # most frames x words in a batch, unless one utterance has more: 60 MB in float32
 
 
 @dataclass
@@ -60,9 +58,8 @@ class FirstPassDecoder:
             self.whole = scaled(self.whole, weights["lattice"].lm_scale)
 
     def batch_seconds(self) -> float:
-        """Seconds of audio in a batch: fewer if the vocabulary is large, so that memory stays bounded."""
-        words = 0 if self.table is None else len(self.table.vectors)
-        return min(BATCH_SECONDS, SCORES * WORD_FRAME / max(words, 1))
+        """Seconds of audio in a batch."""
+        return batch_seconds(0 if self.table is None else len(self.table.vectors))
 
     def decode(self, cuts: Sequence[Any], out: Path) -> None:
         """Decode a batch, longest utterance first, and write it as a piece; `<out>.json` comes last.

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
+from utils.core.batches import by_length
 from utils.core.errors import UserError
 from utils.features.cmvn import STATISTICS
 from utils.lang.lexicon import Lexicon
@@ -109,12 +110,7 @@ def epoch_batches(cuts: CutSet, batch_seconds: float, seed: int, epoch: int) -> 
 
 def ordered_batches(cuts: CutSet, batch_seconds: float) -> List[List]:
     """Batches for decoding, longest utterances first: this keeps padding small, and the most memory is needed at the start."""
-    out: List[List] = []
-    for cut in sorted(cuts, key=lambda c: (-c.duration, c.id)):
-        if not out or out[-1][0].duration * (len(out[-1]) + 1) > batch_seconds:
-            out.append([])
-        out[-1].append(cut)
-    return out
+    return by_length(list(cuts), lambda cut: (cut.duration, cut.id), batch_seconds)
 
 
 class Augment:
