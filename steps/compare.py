@@ -12,8 +12,8 @@ from typing import List, Optional, Sequence, Tuple
 
 from utils.core.errors import UserError
 from utils.core.files import FORBIDDEN, ROOT, write_text
+from utils.core.options import Parser
 from utils.pipeline.config import nearest
-from utils.pipeline.driver import Parser
 from utils.results.comparison import system_name
 from utils.results.details_page import WORST, details
 from utils.results.overview import redraw

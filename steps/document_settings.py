@@ -12,8 +12,8 @@ from typing import Any, Dict, List, Optional, Sequence
 import yaml
 
 from utils.core.files import ROOT, write_text
+from utils.core.options import Parser
 from utils.pipeline.config import OPEN, leaves
-from utils.pipeline.driver import Parser
 from utils.pipeline.schema import SCHEMA
 from utils.pipeline.stages import PROPOSE, STAGES, SYNTHESISE, SYSTEMS, Stage
 

@@ -23,9 +23,9 @@ from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 from utils.core.errors import UserError
 from utils.core.files import digest
 from utils.core.languages import family
+from utils.core.options import Parser, positive
 from utils.core.process import apart
 from utils.core.tables import duration
-from utils.pipeline.driver import Parser, positive
 
 log = logging.getLogger("nuptse")
 ENGINES = ("k2", "onnx")

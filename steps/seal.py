@@ -17,7 +17,7 @@ from utils.bundle.files import BUNDLE, PACK, BundleFiles, FolderFiles, SealedFil
 from utils.bundle.manifest import NAME
 from utils.core.errors import UserError
 from utils.core.files import content_of, write_bytes
-from utils.pipeline.driver import Parser
+from utils.core.options import Parser
 from utils.sealing.folders import Lock, Sealed, change_recipients, check_sealed, is_sealed, keys_for, new_folder
 from utils.sealing.key_files import need_cryptography, need_pyrage, public_of, signer_text, signing_key, write_secret
 from utils.sealing.keys import new_passphrase

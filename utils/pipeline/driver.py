@@ -5,21 +5,20 @@ NUPTSE_CHECK_OPTIONS=1 it only checks what can be checked that way: status 0 aft
 """
 
 import argparse
-import difflib
 import logging
 import os
-import re
 import shlex
 import signal
 import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Callable, Dict, NoReturn, Optional, Sequence, Set, Tuple
+from typing import Callable, Dict, Optional, Sequence, Set, Tuple
 
 from utils.core.device import check_device
 from utils.core.errors import UserError
 from utils.core.files import ROOT, relative, unwritable
+from utils.core.options import Parser, device, physical_cores, positive
 from utils.core.process import apart
 from utils.pipeline import config as configuration
 from utils.pipeline.machine import check_machine
@@ -27,18 +26,6 @@ from utils.pipeline.stages import BY_NAME, PROPOSE, STAGES, SYNTHESISE, Plan, pl
 
 DEFAULT_RECIPE = "wordvec_hybrid"
 log = logging.getLogger("nuptse")
-
-
-class Parser(argparse.ArgumentParser):
-    """Refuses an unknown option with the nearest one and the list of those that exist."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the message and the options there are, and exit with status 2."""
-        known = sorted(option for action in self._actions for option in action.option_strings if option.startswith("--"))
-        unknown = message.partition("unrecognized arguments: ")[2].split()
-        near = difflib.get_close_matches(unknown[0].partition("=")[0], known, 1) if unknown else []
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        self.exit(2, f"error: {message}{hint}\noptions: {' '.join(known)}\n")
 
 
 def parser(stages: bool) -> Parser:
@@ -66,11 +53,11 @@ def parser(stages: bool) -> Parser:
     p.add_argument(
         "--threads",
         type=positive,
-        default=_physical_cores(),
+        default=physical_cores(),
         metavar="N",
         help="threads of training (default: the physical cores; 1 is faster on a busy machine)",
     )
-    p.add_argument("--device", type=_device, default="cpu", metavar="NAME", help="cpu, cuda, cuda:1 ... (default cpu)")
+    p.add_argument("--device", type=device, default="cpu", metavar="NAME", help="cpu, cuda, cuda:1 ... (default cpu)")
     return p
 
 
@@ -340,30 +327,6 @@ def _number(text: Optional[str], default: int) -> int:
     raise UserError(
         f"no stage '{text}'{configuration.nearest(text, BY_NAME)}: there are " + ", ".join(f"{s.number} {s.name}" for s in STAGES)
     )
-
-
-def _physical_cores() -> int:
-    """Cores that this process may use, without hyper-threads: a second thread on a core slows training down."""
-    siblings = set()
-    for cpu in os.sched_getaffinity(0):
-        try:
-            siblings.add(Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text())
-        except OSError:
-            siblings.add(str(cpu))
-    return max(1, len(siblings))
-
-
-def positive(text: str) -> int:
-    """An option's whole number above 0."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number, at least 1")
-    return int(text)
-
-
-def _device(text: str) -> str:
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", text):
-        raise argparse.ArgumentTypeError(f"{text} is not cpu, cuda or cuda:N")
-    return text
 
 
 if __name__ == "__main__":
