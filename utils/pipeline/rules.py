@@ -8,7 +8,7 @@ from utils.core.allowed import nearest
 from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.core.languages import PRONOUNCED, family
-from utils.sealing.key_files import recipients, signing_key
+from utils.sealing.key_files import unusable
 
 Rule = Callable[[SimpleNamespace], Optional[str]]  # a resolved configuration -> what is wrong with it, and what to set instead
 
@@ -280,32 +280,14 @@ def rescoring(c: SimpleNamespace) -> Optional[str]:
 
 
 def sealing(c: SimpleNamespace) -> Optional[str]:
-    """Stage 9 has the keys that it needs; they are not shown."""
-    for key, needed in (("recipients", lambda: recipients(c.export.recipients)), ("sign", lambda: signing_key(c.export.sign))):
-        try:
-            if getattr(c.export, key):
-                needed()
-        except UserError as error:
-            return f"export.{key}: {error}"
-    return None
+    """Stage 9 has the keys that it needs."""
+    return unusable(c.export.recipients, c.export.sign)
 
 
 EVERY_SYSTEM: List[Rule] = [local_module, durations, jieba, ready_model]
 FEATURES: List[Rule] = [phones_of_the_language, filter_bank, encoder, speeds]
-NETWORK: List[Rule] = [
-    some_head,
-    attention_heads,
-    subsampling,
-    masks,
-    grounding,
-    vectors,
-    finetuning,
-    synthesis,
-    first_pass,
-    attention,
-    rescoring,
-    sealing,
-]
+NETWORK: List[Rule] = [some_head, attention_heads, subsampling, masks, grounding, vectors, finetuning, synthesis]
+NETWORK += [first_pass, attention, rescoring, sealing]
 
 
 def _model(group: str, model: str, kinds: str) -> Optional[str]:

@@ -10,7 +10,7 @@ import stat
 import struct
 from importlib import import_module
 from pathlib import Path
-from typing import Any, List, Sequence
+from typing import Any, List, Optional, Sequence
 
 from utils.core.errors import UserError
 
@@ -113,6 +113,20 @@ def signing_key(source: str) -> Any:
     if not isinstance(key, private):
         raise UserError(f"{where} holds no signing key (Ed25519, PEM); python -m steps.seal keygen --signing FILE makes one")
     return key
+
+
+def unusable(to: Sequence[str], sign_with: str) -> Optional[str]:
+    """What is wrong with `export.recipients` and `export.sign`, without showing a key; None where both can be used."""
+    key = "recipients"
+    try:
+        if to:
+            recipients(to)
+        key = "sign"
+        if sign_with:
+            signing_key(sign_with)
+    except UserError as error:
+        return f"export.{key}: {error}"
+    return None
 
 
 def public_of(key: Any) -> bytes:
