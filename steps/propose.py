@@ -15,14 +15,15 @@ CHUNK = 64  # utterances of similar length that are written together
 
 def run(job: Job) -> None:
     """Write timing.json and proposals.jsonl: a row per utterance of dev and test, with `id` and `hyps` (words, best first)."""
-    decoder = AttentionDecoder(job.inputs["data"], job.inputs["features"], EVALUATION, job.device)
+    settings = job.config.rescore.attention
+    decoder = AttentionDecoder(job.inputs["data"], job.inputs["features"], EVALUATION, job.device, settings.context)
     cuts = sorted(decoder.cuts.values(), key=lambda cut: (-cut.duration, cut.id))
     work = [(cuts[n : n + CHUNK], job.out / "parts" / f"{n:06d}") for n in range(0, len(cuts), CHUNK)]
 
     def chunk(cuts: Sequence, out: Path) -> None:
         seconds: dict = {}
         with timed(seconds, "proposals"):
-            found = decoder.propose([cut.id for cut in cuts], job.config.rescore.attention.beam)
+            found = decoder.propose([cut.id for cut in cuts], settings.beam)
         out.parent.mkdir(parents=True, exist_ok=True)
         write_json(out.with_suffix(".json"), [seconds, sum(cut.duration for cut in cuts)])
         write_jsonl(out.with_suffix(".jsonl"), ({"id": utterance, "hyps": hyps} for utterance, hyps in found.items()))

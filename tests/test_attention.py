@@ -14,10 +14,11 @@ from support.corpora import write_kaldi
 from support.driving import drive
 from utils.core.errors import UserError
 from utils.core.files import ROOT
-from utils.decode.attention import ALIKE, AttentionDecoder, written
+from utils.decode.attention import ALIKE, CONTEXT, AttentionDecoder, written
 from utils.lang.lexicon import read_lexicon
 from utils.pipeline.config import load
 from utils.results.store import read_all
+from utils.text.sentences import transcripts
 
 pytest.importorskip("ctranslate2", reason="needs the package ctranslate2")
 
@@ -255,3 +256,19 @@ def test_what_it_needs_is_said_before_the_work(decoder, finished, tmp_path):
     cut.supervisions[0].language = "fr"
     with pytest.raises(UserError, match=rf"doesn't have the language 'fr' of {cut.id}: leave rescore.attention.paths and "):
         listed(decoder, cut.id, ["bonjour"])
+
+
+@pytest.mark.slow
+def test_the_context_is_training_text_and_changes_what_the_decoder_expects(finished):
+    (data,), (features,) = finished.exp.glob("data-*"), finished.exp.glob("features-*")
+    bare, reading = (AttentionDecoder(data, features, ("test",), "cpu", context) for context in (0, 12))
+    utterance = sorted(bare.cuts)[0]
+    said = bare.cuts[utterance].supervisions[0].text.split()
+    alone, after = (decoder.score(utterance, [said, list(reversed(said))]) for decoder in (bare, reading))
+    assert alone != after and after[0] > after[1]
+    tokens = reading.before["en"]
+    text = reading.tokenizers["en"].decode(tokens[1:])
+    training = {" ".join(words).lower() for words in transcripts(data, "train")}
+    assert not bare.before["en"] and 1 < len(tokens) <= CONTEXT + 1
+    assert all(part.strip().lower() in training for part in text.split(".") if part.strip())
+    assert reading.propose([utterance], 2)[utterance]

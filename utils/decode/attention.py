@@ -15,8 +15,10 @@ from utils.decode.recognised import recognised_normaliser
 from utils.features.whisper import RATE, WINDOW, Placement, load_whisper, mel_extractor, mel_windows
 from utils.features.whisper_model import whisper_folder
 from utils.pipeline.config import made_with
+from utils.text.sentences import some_transcripts
 
-LONGEST = 440  # tokens of a hypothesis that are scored; the decoder has 448 positions
+LONGEST = 440  # tokens of context and hypothesis that are scored; the decoder has 448 positions
+CONTEXT = 200  # most tokens of the context
 LEAST = 1e-30  # lowest probability of a token
 QUIET = 200  # frames of silence after an utterance: without them the search often misses the end
 RATE_OF_TOKENS, MORE_TOKENS = 8, 8  # longest hypothesis: tokens a second of audio, plus a constant
@@ -28,12 +30,14 @@ REPETITION_PENALTY = 1.1  # of CTranslate2, for tokens that the hypothesis alrea
 class AttentionDecoder:
     """The decoder, through CTranslate2. It is loaded at the first use, so in the worker process, after the fork."""
 
-    def __init__(self, data: Path, features: Path, splits: Sequence[str], device: str) -> None:
+    def __init__(self, data: Path, features: Path, splits: Sequence[str], device: str, context: int = 0) -> None:
         """Find the model.
 
         Args:
           data, features: folders of the stages.
           splits: those whose utterances will be scored or searched.
+          context: sentences of the training text that the decoder reads as if said before (Radford et al. 2022, section 2.3): it
+            takes their script, spelling and topics.
         Raises:
           UserError: a model without a tokenizer, or of a compute type that the device doesn't have.
         """
@@ -42,7 +46,8 @@ class AttentionDecoder:
         if not (self.folder / "tokenizer.json").is_file():
             raise UserError(f"features.model={self.folder} has no tokenizer.json, which its decoder (rescore.attention) needs")
         self.cuts = {cut.id: cut for split in splits for cut in read_cuts(features, split)}
-        self.data = data
+        self.data, self.context = data, context
+        self.before: Dict[str, List[int]] = {}  # language -> tokens of the context
         self.model: Any = None
         self.tokenizers: Dict[str, Any] = {}
         self.quiet = np.zeros((0, 0), np.float32)
@@ -59,9 +64,10 @@ class AttentionDecoder:
         cut = self.cuts[utterance]
         language, frames = cut.supervisions[0].language, cut.load_features()
         tokenizer = self._tokenizer(language, cut.id)
-        paths = [tokenizer.encode(written(words, language))[:LONGEST] for words in hypotheses]
+        before = self._before(language, tokenizer)
+        paths = [tokenizer.encode(written(words, language))[: LONGEST - len(before)] for words in hypotheses]
         encoded = self._stored(np.repeat(frames[None], len(paths), 0))
-        found = self.model.align(encoded, tokenizer.sot_sequence, paths, len(frames))
+        found = self.model.align(encoded, [*before, *tokenizer.sot_sequence], paths, len(frames))
         return [sum(math.log(max(p, LEAST)) for p in one.text_token_probs) for one in found]
 
     def propose(self, utterances: Sequence[str], beam: int) -> Dict[str, List[List[str]]]:
@@ -97,7 +103,7 @@ class AttentionDecoder:
         longest = max(length, min(length + QUIET, len(self.quiet)))
         behind = (np.arange(len(frames), longest).clip(max=len(self.quiet) - 1) for frames in recorded)  # frames of the silence
         padded = np.stack([np.concatenate((frames, self.quiet[places])) for frames, places in zip(recorded, behind)])
-        prompt = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
+        prompt = [*self._before(language, tokenizer), *tokenizer.sot_sequence, tokenizer.no_timestamps]
         tokens = min(len(prompt) + MORE_TOKENS + int(RATE_OF_TOKENS * self.cuts[utterances[0]].frame_shift * length), LONGEST)
         ranked = {"length_penalty": 0.0, "repetition_penalty": REPETITION_PENALTY}
         searched = self.model.generate(
@@ -105,6 +111,16 @@ class AttentionDecoder:
         )
         words = ([tuple(normalise(tokenizer.decode(ids)).split()) for ids in one.sequences_ids] for one in searched)
         return {utterance: [list(hyp) for hyp in dict.fromkeys(hyps)] for utterance, hyps in zip(utterances, words)}
+
+    def _before(self, language: str, tokenizer: Any) -> List[int]:
+        """Tokens of as many sentences of the context as fit, after the token that begins earlier text; none without context."""
+        if language not in self.before:
+            found: List[int] = []
+            for words in some_transcripts(self.data, self.context, language) if self.context else ():
+                tokens = tokenizer.encode(written(words, language))
+                found += tokens if len(found) + len(tokens) <= CONTEXT else []
+            self.before[language] = [tokenizer.sot_prev, *found] if found else []
+        return self.before[language]
 
     def _stored(self, values: np.ndarray) -> Any:
         import ctranslate2

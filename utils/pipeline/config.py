@@ -148,12 +148,8 @@ def made_with(folder: Path) -> SimpleNamespace:
 
 def current_overrides(items: Sequence[str]) -> List[str]:
     """`KEY=VALUE` items under the names that keys have today, which records use; without dropped keys."""
-    split = [item.partition("=") for item in items]
-    return [
-        f"{RENAMED.get(key.strip(), key)}{equals}{current_value(key.strip(), value)}"
-        for key, equals, value in split
-        if key.strip() not in DROPPED
-    ]
+    split = [(key.strip(), value) for key, _, value in (item.partition("=") for item in items)]
+    return [f"{RENAMED.get(key, key)}={current_value(key, value)}" for key, value in split if key not in DROPPED]
 
 
 def leaves(config: Dict[str, Any], prefix: str = "") -> Dict[str, Any]:

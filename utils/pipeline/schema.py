@@ -139,6 +139,7 @@ SCHEMA: Dict[str, Key] = {
     "rescore.attention.paths": whole(0),
     "rescore.attention.margin": number(0),
     "rescore.attention.beam": whole(0),
+    "rescore.attention.context": whole(0),
     "rescore.llm.path": TEXT,
     "rescore.llm.paths": whole(1),
     "rescore.llm.margin": number(0),

@@ -76,7 +76,7 @@ STAGES: List[Stage] = [
 ]
 # Stage 7 begins with this where rescore.attention.beam asks for it. It needs no acoustic model: all recipes and seeds share it.
 PROPOSE = Stage(7, "propose", "hypotheses of the front end's own decoder", 2,
-                ("rescore.attention.beam",), ("data", "features"), ("ctranslate2",))
+                ("rescore.attention.beam", "rescore.attention.context"), ("data", "features"), ("ctranslate2",))
 # Stage 2 ends with this where synthesis.utterances asks for it, and training reads it.
 SYNTHESISE = Stage(2, "synthesise", "speech of words that the training text lacks", 1,
                    ("synthesis", "features", "data.sampling_rate", *TEXT, "data.max_left_out"), ("data", "lang"),
@@ -93,6 +93,7 @@ GMM = (
 BY_NAME: Dict[str, Stage] = {stage.name: stage for stage in STAGES}
 # Keys that are younger than their stages, with the values that change nothing: not hashed, so that finished outputs are kept.
 YOUNGER: Dict[str, Any] = {"decode.first_pass_lm_order": 0, "data.conventions": ["usual"], "data.segmentation": "auto"}
+YOUNGER.update({"rescore.attention.context": 0})
 
 
 def _system(own: Iterable[Stage], shared: Iterable[str]) -> Dict[str, Stage]:

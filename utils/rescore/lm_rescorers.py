@@ -3,7 +3,6 @@
 Here is what makes each of them, by the functions that utils/rescore/scores.py names, and what is recorded of it.
 """
 
-import random
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,7 +26,7 @@ from utils.rescore.rescoring import flatten, pruned
 from utils.rescore.scores import SCORES, Available, Kinds
 from utils.rescore.vocabulary import Vocabulary
 from utils.rescore.word_lm import VectorLM, word_vectors
-from utils.text.sentences import transcripts
+from utils.text.sentences import some_transcripts, transcripts
 
 Scorer = Callable[[Sequence[NBestList]], List[float]]  # n-best lists -> log-probabilities of all their paths, natural log
 
@@ -100,7 +99,8 @@ def word_lm(job: Job, vocabulary: Vocabulary, splits: Sequence[str]) -> LMRescor
 def attention(job: Job, vocabulary: Vocabulary, splits: Sequence[str]) -> LMRescorer:
     """The decoder of the front end's Whisper model, `rescore.attention`."""
     keep_freed()
-    return AttentionRescorer(AttentionDecoder(job.inputs["data"], job.inputs["features"], splits, job.device))
+    context = job.config.rescore.attention.context
+    return AttentionRescorer(AttentionDecoder(job.inputs["data"], job.inputs["features"], splits, job.device, context))
 
 
 def language_model(job: Job, vocabulary: Vocabulary, splits: Sequence[str]) -> LMRescorer:
@@ -136,13 +136,7 @@ class PretrainedRescorer:
 
     def scorer(self) -> Scorer:
         """Load the model."""
-        return by_words(SentenceScorer(self.config.path, self.words, self.context()))
-
-    def context(self) -> List[List[str]]:
-        """Some sentences of the training text, each once."""
-        different = sorted({" ".join(words) for words in transcripts(self.data, "train")})
-        random.Random(0).shuffle(different)
-        return [sentence.split() for sentence in different[: self.config.context]]
+        return by_words(SentenceScorer(self.config.path, self.words, some_transcripts(self.data, self.config.context)))
 
     def about(self) -> Dict[str, Any]:
         """Nothing."""

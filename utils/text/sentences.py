@@ -1,6 +1,7 @@
 """Sentences: of a corpus's transcripts, and of text files of any size."""
 
 import gzip
+import random
 from pathlib import Path
 from typing import Callable, Iterator, List, Sequence, Set
 
@@ -29,6 +30,14 @@ SEEN = 1 << 26  # bytes of a file that isn't UTF-8 in which the broken lines are
 def transcripts(data: Path, split: str) -> List[List[str]]:
     """The words of every utterance of a split, in order; data: folder of stage 0."""
     return [cut.supervisions[0].text.split() for cut in CutSet.from_file(cuts_path(data, split))]
+
+
+def some_transcripts(data: Path, count: int, language: str = "") -> List[List[str]]:
+    """Some sentences of the training text, each once, always the same; language: of these alone, unless it is empty."""
+    said = (cut.supervisions[0] for cut in CutSet.from_file(cuts_path(data, "train")))
+    different = sorted({one.text for one in said if language in ("", one.language)})
+    random.Random(0).shuffle(different)
+    return [sentence.split() for sentence in different[:count]]
 
 
 def transcripts_normaliser(data: Path, language: str = "") -> Callable[[str], str]:
