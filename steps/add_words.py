@@ -2,15 +2,24 @@
 
 python -m steps.add_words --corpus asterisk --recipe wordvec_hybrid --pack names zermatt 'nuptse N AH P T S IY' --file more.txt
 ./egs/asterisk/run.sh --set 'decode.packs=[names]' --stage decode
+
+With --bundle instead of --corpus the pack is for a bundle of stage 9, and lies beside it:
+
+python -m steps.add_words --bundle BUNDLE --pack names zermatt
 """
 
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
+from utils.bundle.files import open_files
+from utils.bundle.recogniser import packs_folder
 from utils.core.errors import UserError
 from utils.core.files import write_lines
+from utils.engine.chain import Trained
+from utils.engine.contents import stage_folders
 from utils.lang.lexicon import SYMBOL
 from utils.lang.packs import read_pack, write_pack
 from utils.lang.spelling import Asked, as_in_transcripts, parse
@@ -26,7 +35,9 @@ from utils.text.normalise import normaliser
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run the command line; returns the exit status."""
-    p = driver.parser(stages=False)
+    p = driver.parser(stages=False, of_corpus=False)
+    p.add_argument("--bundle", metavar="FOLDER", help="add them to this bundle of stage 9, instead of a corpus's model")
+    p.add_argument("--front-end", metavar="FOLDER", help="the front end's model, where the bundle has it not (for --audio)")
     p.add_argument("words", nargs="*", metavar="WORD", help="a word, or 'WORD UNIT UNIT ...' with its pronunciation")
     p.add_argument("--pack", default="added", metavar="NAME", help="the pack to add them to (default added)")
     p.add_argument("--file", metavar="LIST", help="a file with one word a line, each with or without its pronunciation")
@@ -54,11 +65,37 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     return driver.with_plans(p, arguments, _run)
 
 
+@dataclass(frozen=True)
+class Target:
+    """What words are added to."""
+
+    pack: Path
+    adding: Callable[[], Adding]
+    folders: Mapping[str, Any]  # of the model's stages, by name
+    remedy: str  # how to recognise with the pack
+
+
+def target(options, plans: Dict[str, Plan]) -> Target:  # noqa: ANN001 - argparse's namespace
+    """The model that the options name: a corpus's, or a bundle's."""
+    if bool(options.bundle) == bool(options.corpus):
+        raise UserError("say what to add words to: --corpus NAME, or --bundle FOLDER")
+    if not options.bundle:
+        if "train" not in plans or not plans["train"].complete:
+            raise UserError(f"recipe {options.recipe} has no trained model here: run its stages 0 to 5 first")
+        train, folders = plans["train"], {name: plan.out for name, plan in plans.items()}
+        pack = pack_path(train.out.parent, train.fingerprint, options.pack)
+        return Target(pack, lambda: Adding(folders), folders, f"--stage decode --set 'decode.packs=[{options.pack}]'")
+    bundle = options.here / options.bundle
+    files = open_files(bundle)
+    front_end = options.here / options.front_end if options.front_end else None
+    pack = packs_folder(bundle) / f"{options.pack}.safetensors"
+    remedy = f"python -m steps.recognise --bundle {options.bundle} --packs {options.pack}"
+    return Target(pack, lambda: Trained(files, front_end, options.device).adding, stage_folders(files), remedy)
+
+
 def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's namespace
-    if "train" not in plans or not plans["train"].complete:
-        raise UserError(f"recipe {options.recipe} has no trained model here: run its stages 0 to 5 first")
-    train = plans["train"]
-    path = pack_path(train.out.parent, train.fingerprint, options.pack)
+    model = target(options, plans)
+    path = model.pack
     asked = [parse(line, "the command line") for line in options.words]
     if options.file:
         asked += _listed(options.here / options.file)
@@ -72,7 +109,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         return
     if options.remove:
         pack = read_pack(path)
-        data = made_with(plans["lang"].out).data
+        data = made_with(model.folders["lang"]).data
         normalise = normaliser(data.normaliser, data.language)
         gone = [word if word in pack.spoken else normalise(word) for word, *_ in asked]
         missing = [entry.word for entry, word in zip(asked, gone) if word not in pack.spoken]
@@ -85,7 +122,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         raise UserError(
             "no words to add: name some, a list by --file, frequent ones by --common N, or recordings by --audio WORD=FILE"
         )
-    adding = Adding({name: plan.out for name, plan in plans.items()})
+    adding = model.adding()
     started = time.perf_counter()
     left_out: Optional[Dict[str, str]] = {} if options.leave_out else None
     recordings = _recordings(options.audio, options.here, adding.normalise)
@@ -103,7 +140,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         listed = path.with_suffix(".left_out.tsv")
         write_lines(listed, map("\t".join, left_out.items()))
         print(f"{len(left_out)} words left out, with the reasons: {listed}")
-    print(f"decode with them: --stage decode --set 'decode.packs=[{options.pack}]'")
+    print(f"{'recognise' if options.bundle else 'decode'} with them: {model.remedy}")
     for line in adding.confusable(pack):
         print(line)
 

@@ -16,7 +16,7 @@ CHUNK = 64  # utterances of similar length that are written together
 def run(job: Job) -> None:
     """Write timing.json and proposals.jsonl: a row per utterance of dev and test, with `id` and `hyps` (words, best first)."""
     settings = job.config.rescore.attention
-    decoder = AttentionDecoder(job.inputs["data"], job.inputs["features"], EVALUATION, job.device, settings.context)
+    decoder = AttentionDecoder.of_stages(job.inputs["data"], job.inputs["features"], EVALUATION, job.device, settings.context)
     cuts = sorted(decoder.cuts.values(), key=lambda cut: (-cut.duration, cut.id))
     work = [(cuts[n : n + CHUNK], job.out / "parts" / f"{n:06d}") for n in range(0, len(cuts), CHUNK)]
 

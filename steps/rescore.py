@@ -23,7 +23,7 @@ def run(job: Job) -> None:
     occurrences-<split>.jsonl.
     """
     torch.set_num_threads(1)
-    rescorer, parts = Rescorer(job), job.out / "parts"
+    rescorer, parts = Rescorer.of_stages(job.inputs, job.config.rescore, job.log), job.out / "parts"
     available, kinds = rescorer.available(), rescorer.vocabulary.kinds
     models = lm_rescorers.made(job, available, rescorer.vocabulary, EVALUATION)
     decoded = [(piece, Path(split) / piece.path.name) for split in EVALUATION for piece in pieces(job.inputs["decode"], split)]

@@ -48,7 +48,7 @@ def finished(speech, whisper_model, tmp_path_factory):
 @pytest.fixture
 def decoder(finished):
     (data,), (features,) = finished.exp.glob("data-*"), finished.exp.glob("features-*")
-    return AttentionDecoder(data, features, ("test",), "cpu")
+    return AttentionDecoder.of_stages(data, features, ("test",), "cpu")
 
 
 def listed(decoder, utterance, *sentences):
@@ -251,7 +251,7 @@ def test_what_it_needs_is_said_before_the_work(decoder, finished, tmp_path):
     other = re.sub(r"(?m)^  model: .*$", f"  model: {tmp_path}", (features / "config.yaml").read_text())
     (tmp_path / "config.yaml").write_text(other)
     with pytest.raises(UserError, match=rf"{tmp_path} has no tokenizer.json, which its decoder \(rescore.attention\) needs"):
-        AttentionDecoder(data, tmp_path, ("test",), "cpu")
+        AttentionDecoder.of_stages(data, tmp_path, ("test",), "cpu")
     cut = next(iter(decoder.cuts.values()))
     cut.supervisions[0].language = "fr"
     with pytest.raises(UserError, match=rf"doesn't have the language 'fr' of {cut.id}: leave rescore.attention.paths and "):
@@ -261,7 +261,7 @@ def test_what_it_needs_is_said_before_the_work(decoder, finished, tmp_path):
 @pytest.mark.slow
 def test_the_context_is_training_text_and_changes_what_the_decoder_expects(finished):
     (data,), (features,) = finished.exp.glob("data-*"), finished.exp.glob("features-*")
-    bare, reading = (AttentionDecoder(data, features, ("test",), "cpu", context) for context in (0, 12))
+    bare, reading = (AttentionDecoder.of_stages(data, features, ("test",), "cpu", context) for context in (0, 12))
     utterance = sorted(bare.cuts)[0]
     said = bare.cuts[utterance].supervisions[0].text.split()
     alone, after = (decoder.score(utterance, [said, list(reversed(said))]) for decoder in (bare, reading))

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from utils.core.errors import UserError
-from utils.rescore import word_lm
-from utils.rescore.word_lm import VectorLM, padded, word_vectors
+from utils.nn import word_lm
+from utils.nn.word_lm import VectorLM, padded, word_vectors
 
 TRAINED = ["call", "now", "one", "please", "two"]
 ADDED = ["seven", "three", "later"]

@@ -21,11 +21,11 @@ from utils.lang.lexicon import read_lexicon
 from utils.lang.ngram import read_arpa
 from utils.lang.vocabulary import unseen
 from utils.nn.model import parameters
+from utils.nn.word_lm import LEARNED, VectorLM, word_vectors
 from utils.pipeline import driver
 from utils.pipeline.config import load, view
 from utils.pipeline.stages import Plan
 from utils.rescore.similar_words import alike
-from utils.rescore.word_lm import LEARNED, VectorLM, word_vectors
 from utils.text.sentences import transcripts
 
 SEEDS = (0, 1, 2)

@@ -1,4 +1,4 @@
-"""Export of a trained model: ONNX and the table of word vectors."""
+"""Export of a trained model as ONNX."""
 
 import inspect
 import warnings
@@ -7,7 +7,6 @@ from typing import List, Tuple
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from utils.core.errors import UserError
@@ -93,14 +92,3 @@ def difference(flat: Flat, feature_dim: int, path: Path) -> float:
         for n, length in enumerate(frames.tolist()):
             worst = max(worst, float(np.abs(want[n, :length].numpy() - have[n, :length]).max()))
     return worst
-
-
-def save_word_vectors(model: AcousticModel, words: List[str], path: Path) -> None:
-    """Write the composed table: `vectors` (V, dim), `bias` (V,), the words in the metadata, one a line."""
-    assert model.word is not None  # `output_names` has no words otherwise
-    with torch.no_grad():
-        vectors, bias = model.word.table(torch.arange(len(words)))
-    with atomic_path(path) as temporary:
-        save_file(
-            {"vectors": vectors.contiguous(), "bias": bias.contiguous()}, str(temporary), metadata={"words": "\n".join(words)}
-        )

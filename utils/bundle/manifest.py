@@ -28,7 +28,7 @@ class FrontEndModel:
 
     kind: str  # features.front_end: fbank, mfcc, whisper, ssl
     model: str = ""  # features.model, as a user would name it again: a size such as base, or a folder's name; '' without one
-    sha256: Optional[str] = None  # of the model's files, see utils/bundle/front_end_model.py; None without a model
+    sha256: Optional[str] = None  # of the model's files, see utils/engine/front_end_model.py; None without a model
     inside: bool = False  # whether the bundle has the model's files, in front_end/
 
 
@@ -46,6 +46,7 @@ class Manifest:
     files: Dict[str, FileEntry] = field(
         default_factory=dict
     )  # name relative to the bundle, with / -> entry; without the manifest
+    model: str = ""  # fingerprint of the training, which packs name
     format: int = FORMAT
 
 
@@ -83,7 +84,7 @@ def read_manifest(content: bytes, where: Union[str, Path] = NAME) -> Manifest:
 
 
 def _manifest(value: Mapping[str, Any]) -> Manifest:
-    texts = {key: _of(value, key, str) for key in ("corpus", "recipe", "language")}
+    texts = {key: _of(value, key, str) for key in ("corpus", "recipe", "language", "model")}
     mappings = {key: _of(value, key, dict) for key in ("created_by", "licences", "files", "front_end")}
     for key in ("created_by", "licences"):
         if not all(isinstance(text, str) for text in mappings[key].values()):

@@ -6,14 +6,14 @@ from typing import Any, List, Optional, Protocol, Sequence, Tuple, Union
 
 import numpy as np
 
-from utils.bundle.files import open_files
+from utils.bundle.files import open_files, read_pack_file
 from utils.bundle.manifest import Manifest
 from utils.bundle.transcript import Transcript
 from utils.core.allowed import nearest
 from utils.core.errors import UserError
 from utils.sealing.keys import Keys
 
-ENGINES = {"k2": "utils.bundle.k2_engine", "onnx": "utils.bundle.onnx_engine"}
+ENGINES = {"k2": "utils.engine.k2", "onnx": "utils.bundle.onnx_engine"}
 Sound = Tuple[np.ndarray, int]  # samples (T,) float32 from -1 to 1, and their rate in Hz
 
 
@@ -22,8 +22,8 @@ class Engine(Protocol):
 
     rate: int  # Hz, of the samples that it takes
 
-    def transcribe_many(self, recordings: Sequence[Sound]) -> List[Transcript]:
-        """A transcript of each recording, in order; the result for one does not depend on the others. Thread-safe."""
+    def transcribe_many(self, recordings: Sequence[Sound], **options: Any) -> List[Transcript]:
+        """A transcript of each recording, in order. Thread-safe."""
 
 
 class Recogniser:
@@ -61,7 +61,8 @@ class Recogniser:
             raise UserError(f"there is no engine '{engine}'{nearest(engine, ENGINES)}: there are {', '.join(ENGINES)}")
         files = open_files(Path(path), keys)
         module = import_module(ENGINES[engine])
-        made = module.open(files, packs=packs, front_end=front_end, threads=threads, **options)
+        read = [read_pack(pack, Path(path), keys) for pack in packs]
+        made = module.open(files, packs=read, front_end=front_end, threads=threads, **options)
         return cls(made, files.manifest)
 
     @property
@@ -74,21 +75,56 @@ class Recogniser:
         """Sampling rate of its features in Hz. Samples of any rate are taken; those of this one need no resampling."""
         return self._engine.rate
 
-    def transcribe(self, samples: np.ndarray, rate: int) -> Transcript:
+    def transcribe(self, samples: np.ndarray, rate: int, **options: Any) -> Transcript:
         """The words of a recording.
 
         Args:
           samples: (T,) float32 in [-1, 1], one channel.
           rate: Hz.
+          options: of the engine, for this call; k2 has `words` to add, and a text as `context`.
         Raises:
-          UserError: samples of another form, or that are not numbers.
+          UserError: samples of another form, or that are not numbers; words that can't be added.
         """
-        return self.transcribe_many([(samples, rate)])[0]
+        return self.transcribe_many([(samples, rate)], **options)[0]
 
-    def transcribe_many(self, recordings: Sequence[Sound]) -> List[Transcript]:
-        """As `transcribe` for each recording; short ones share batches, which is faster and gives the same words."""
+    def transcribe_many(self, recordings: Sequence[Sound], **options: Any) -> List[Transcript]:
+        """As `transcribe` for each recording; short ones share batches, which is faster."""
         checked = [_checked(samples, rate) for samples, rate in recordings]
-        return self._engine.transcribe_many(checked) if checked else []
+        return self._engine.transcribe_many(checked, **options) if checked else []
+
+    def add_words(self, words: Sequence[str]) -> List[str]:
+        """Add words to this recogniser; the bundle stays as it is.
+
+        Args:
+          words: each 'WORD' or 'WORD UNIT UNIT ...' with its pronunciation.
+        Returns:
+          remarks: words that were changed, and words that the model can't tell from others.
+        Raises:
+          UserError: words that can't be added; an engine that can't add words.
+        """
+        if not hasattr(self._engine, "add_words"):
+            raise UserError("this engine can't add words; open the bundle with engine='k2'")
+        return self._engine.add_words(words)
+
+
+def packs_folder(bundle: Path) -> Path:
+    """Where `steps.add_words --bundle` puts packs: beside the bundle, whose own files are hashed."""
+    bundle = bundle.resolve()
+    return bundle.with_name(f"{bundle.name}.packs")
+
+
+def read_pack(pack: Union[str, Path], bundle: Path, keys: Optional[Keys]) -> Tuple[str, bytes]:
+    """Name and content of a vocabulary pack: a file, or the name of one beside the bundle."""
+    folder = packs_folder(bundle)
+    places = (Path(pack), folder / pack, folder / f"{pack}.safetensors")
+    found = next((path for path in places if path.exists()), None)
+    if found is None:
+        others = ", ".join(sorted({path.name.split(".")[0] for path in folder.glob("*") if path.suffix != ".tsv"})) or "none"
+        raise UserError(
+            f"there is no vocabulary pack {pack}, neither as a file nor in {folder}, which has {others}; "
+            "python -m steps.add_words --bundle makes them"
+        )
+    return str(found), read_pack_file(found, keys)
 
 
 def _checked(samples: np.ndarray, rate: int) -> Sound:

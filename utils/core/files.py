@@ -39,6 +39,24 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def in_memory(text: str) -> Iterator[Path]:
+    """A path from which a library that only reads files reads `text`, which is never on a disk. Linux alone has such files.
+
+    Raises:
+      UserError: on another system.
+    """
+    if not hasattr(os, "memfd_create"):
+        raise UserError("adding words to a bundle in memory needs Linux's memfd_create; run it on Linux")
+    descriptor = os.memfd_create("text")
+    with os.fdopen(descriptor, "wb", closefd=False) as stream:
+        stream.write(text.encode())
+    try:
+        yield Path(f"/proc/self/fd/{descriptor}")
+    finally:
+        os.close(descriptor)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text, atomically."""
     with atomic_path(path) as temporary:
@@ -63,7 +81,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     """Read a JSON file."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def read_jsonl(path: Path) -> List[Any]:

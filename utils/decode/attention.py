@@ -5,7 +5,7 @@ It scores hypotheses, and proposes its own.
 
 import math
 from pathlib import Path
-from typing import Any, Dict, List, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -30,27 +30,40 @@ REPETITION_PENALTY = 1.1  # of CTranslate2, for tokens that the hypothesis alrea
 class AttentionDecoder:
     """The decoder, through CTranslate2. It is loaded at the first use, so in the worker process, after the fork."""
 
-    def __init__(self, data: Path, features: Path, splits: Sequence[str], device: str, context: int = 0) -> None:
+    def __init__(self, model: Union[str, Path], place: Placement, data: Path, cuts: Iterable[Any], context: int = 0) -> None:
         """Find the model.
 
         Args:
-          data, features: folders of the stages.
-          splits: those whose utterances will be scored or searched.
+          model: as features.model.
+          data: folder of stage 0.
+          cuts: of the utterances that will be scored or searched, with their features.
           context: sentences of the training text that the decoder reads as if said before (Radford et al. 2022, section 2.3): it
             takes their script, spelling and topics.
         Raises:
-          UserError: a model without a tokenizer, or of a compute type that the device doesn't have.
+          UserError: a model without a tokenizer.
         """
-        made = made_with(features).features
-        self.folder, self.place = whisper_folder(made.model, "features"), Placement(made.compute_type, device, "features")
+        self.folder, self.place = whisper_folder(model, "features"), place
         if not (self.folder / "tokenizer.json").is_file():
             raise UserError(f"features.model={self.folder} has no tokenizer.json, which its decoder (rescore.attention) needs")
-        self.cuts = {cut.id: cut for split in splits for cut in read_cuts(features, split)}
+        self.cuts = {cut.id: cut for cut in cuts}
         self.data, self.context = data, context
         self.before: Dict[str, List[int]] = {}  # language -> tokens of the context
         self.model: Any = None
         self.tokenizers: Dict[str, Any] = {}
         self.quiet = np.zeros((0, 0), np.float32)
+
+    @classmethod
+    def of_stages(cls, data: Path, features: Path, splits: Sequence[str], device: str, context: int = 0) -> "AttentionDecoder":
+        """The decoder of the model that the features in `features`, a folder of stage 1, were made with.
+
+        Args:
+          splits: those whose utterances will be scored or searched.
+        Raises:
+          UserError: as the constructor does; a compute type that the device doesn't have.
+        """
+        made = made_with(features).features
+        cuts = (cut for split in splits for cut in read_cuts(features, split))
+        return cls(made.model, Placement(made.compute_type, device, "features"), data, cuts, context)
 
     def score(self, utterance: str, hypotheses: Sequence[Sequence[str]]) -> List[float]:
         """Natural log of p(words | speech) of some hypotheses of an utterance.
@@ -134,7 +147,7 @@ class AttentionDecoder:
             import tokenizers
             from faster_whisper.tokenizer import Tokenizer
 
-            own = tokenizers.Tokenizer.from_file(str(self.folder / "tokenizer.json"))
+            own = tokenizers.Tokenizer.from_str((self.folder / "tokenizer.json").read_text(encoding="utf-8"))
             multilingual = self.model.is_multilingual
             if own.token_to_id(f"<|{language}|>") is None if multilingual else language != "en":
                 raise UserError(

@@ -6,7 +6,6 @@ text.
 """
 
 import math
-from pathlib import Path
 from typing import Dict, List, Sequence, Tuple
 
 import numpy as np
@@ -15,8 +14,7 @@ from torch import Tensor
 
 from utils.lang.hypothesis import Hypothesis
 from utils.lang.lexicon import Lexicon
-from utils.lang.ngram import read_arpa
-from utils.lang.vocabulary import unseen
+from utils.lang.ngram import NGram
 
 Ends = List[Tuple[int, int]]  # CTC states in which a hypothesis may end, and their labels
 # A chain of states: their labels, whether the state before leads here, and whether the one before that does.
@@ -30,10 +28,9 @@ BLANK: Block = (np.array([0]), np.array([False]), np.array([False]))
 class Candidates:
     """Joins n-best lists."""
 
-    def __init__(self, lang: Path, lexicon: Lexicon, more: Sequence[str] = ()) -> None:
-        """lang: a lang folder; more: words of `lexicon` that it lacks."""
-        self.lexicon = lexicon
-        self.lm = read_arpa(lang / "lm.arpa").with_words(more, unseen(lang))
+    def __init__(self, lm: NGram, lexicon: Lexicon) -> None:
+        """lm: of the words of `lexicon`."""
+        self.lexicon, self.lm = lexicon, lm
         self.blocks: Dict[int, List[Block]] = {}
 
     def join(

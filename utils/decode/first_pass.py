@@ -14,6 +14,8 @@ from utils.core.memory import Parts, in_parts
 from utils.core.timing import timed
 from utils.decode.pieces import (
     HeadOutputs,
+    KeptPiece,
+    about,
     network_file,
     read_network_output,
     write_head_outputs,
@@ -74,17 +76,26 @@ class FirstPassDecoder:
         remedy = f"lower decode.max_active={self.config.max_active}, decode.beam={self.config.beam:g} or decode.output_beam"
         in_parts(work, [cut.id for cut in cuts], f"decode, piece {out.name}", remedy, log)
 
-    @torch.no_grad()
     def _piece(self, cuts: Sequence[Any], out: Path) -> None:
         """Decode some utterances and write a piece (see utils/decode/pieces.py)."""
-        output, encoder_seconds = self.network_output(cuts, out)
+        piece = self.search(cuts, *self.network_output(cuts, out))
+        write_head_outputs(out, piece.kept)
+        for name, lattices in piece.found.items():
+            write_lattices(out, name, lattices)
+        write_piece(out, cuts, piece.hyps, piece.seconds, piece.sizes)
+        network_file(out).unlink(missing_ok=True)
+
+    @torch.no_grad()
+    def search(self, cuts: Sequence[Any], output: Output, encoder_seconds: float) -> KeptPiece:
+        """Greedy words and lattices of a batch, from the output of the network, which it changes."""
         seconds: Dict[str, float] = {"encoder": encoder_seconds}
+        lattices_of: Dict[str, Any] = {}
         hypotheses: Dict[str, List[List[str]]] = {}
         sizes: Dict[str, List[int]] = {}
         word_log_probs, kept = None, HeadOutputs()
         if output.subword is not None:
             kept.subword, kept.subword_lengths = output.subword.half().cpu(), output.subword_lengths.cpu()
-        if output.frames is not None and self.table is not None:
+        if output.frames is not None and output.blank is not None and self.table is not None:
             with timed(seconds, "greedy"):
                 scores = word_scores(output.frames, output.blank, *self.table)
                 hypotheses["greedy"] = [self.lexicon.ids_to_words(ids) for ids in greedy(scores, output.word_lengths)]
@@ -93,7 +104,6 @@ class FirstPassDecoder:
                 word_log_probs = scores.sub_(normaliser)  # in place: with many words the scores take most of the memory
             kept.frames, kept.blank = output.frames.half().cpu(), output.blank.float().cpu()
             kept.normaliser, kept.lengths = normaliser[..., 0].float().cpu(), output.word_lengths.cpu()
-        write_head_outputs(out, kept)
         for name, graph in self.graphs.items():
             weights = self.weights.get(name, SearchWeights())
             search, log_probs, lengths = (
@@ -112,11 +122,10 @@ class FirstPassDecoder:
                     found = rescored(found.to("cpu"), self.whole, weights.lm_scale, self.config.output_beam)
                     hypotheses[name] = [self.lexicon.ids_to_words(ids) for ids in best_paths(found)]
             sizes[name] = [found.num_arcs, int(lengths.sum())]
-            write_lattices(out, name, found)
-        write_piece(out, cuts, hypotheses, seconds, sizes)
-        network_file(out).unlink(missing_ok=True)
+            lattices_of[name] = found.to("cpu")
+        ids, refs, audio = about(cuts)
+        return KeptPiece(ids, refs, hypotheses, seconds, sizes, audio, kept=kept, found=lattices_of)
 
-    @torch.no_grad()
     def network_output(self, cuts: Sequence[Any], out: Path, keep: bool = False) -> Tuple[Output, float]:
         """What the network says of a batch, and the seconds that it took: read from the disk where an earlier call kept it.
 
@@ -126,6 +135,14 @@ class FirstPassDecoder:
         """
         if network_file(out).exists():
             return read_network_output(out)
+        output, seconds = self.network(cuts)
+        if keep:
+            write_network_output(out, output, seconds)
+        return output, seconds
+
+    @torch.no_grad()
+    def network(self, cuts: Sequence[Any]) -> Tuple[Output, float]:
+        """What the network says of a batch, longest utterance first, and the seconds that it took."""
         loaded = [self.features(cut) for cut in cuts]
         seconds: Dict[str, float] = {}
         with timed(seconds, "encoder"):
@@ -133,8 +150,6 @@ class FirstPassDecoder:
                 torch.nn.utils.rnn.pad_sequence(loaded, batch_first=True).to(self.device),
                 torch.tensor([len(x) for x in loaded], device=self.device),
             )
-        if keep:
-            write_network_output(out, output, seconds["encoder"])
         return output, seconds["encoder"]
 
     @torch.no_grad()
@@ -150,6 +165,7 @@ class FirstPassDecoder:
             assert self.table is not None
             search, lengths = lattices_of_words, output.word_lengths  # whose output beam decides on the words, too
             log_probs = word_scores(output.frames, output.blank, *self.table).log_softmax(-1)
+        assert log_probs is not None  # a graph has its head
         found, blank = [], log_probs[..., 0].clone()
         for weights in candidates:
             log_probs[..., 0] = blank - weights.blank_penalty

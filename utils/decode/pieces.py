@@ -42,6 +42,30 @@ class Piece:
     audio_seconds: float
     path: Path = field(default=Path(), compare=False)  # without ending
 
+    def outputs(self) -> "HeadOutputs":
+        """What the heads said."""
+        return read_head_outputs(self)
+
+    def lattices(self, graph: str) -> Any:
+        """The lattices of one graph: k2.FsaVec."""
+        return read_lattices(self, graph)
+
+
+@dataclass
+class KeptPiece(Piece):
+    """A piece that is only in memory."""
+
+    kept: "HeadOutputs" = field(default_factory=lambda: HeadOutputs())
+    found: Dict[str, Any] = field(default_factory=dict)  # by graph: k2.FsaVec on the CPU
+
+    def outputs(self) -> "HeadOutputs":
+        """As `Piece.outputs`."""
+        return self.kept
+
+    def lattices(self, graph: str) -> Any:
+        """As `Piece.lattices`."""
+        return self.found[graph]
+
 
 @dataclass
 class HeadOutputs:
@@ -71,6 +95,11 @@ class HeadOutputs:
         return scores - self.normaliser[n, :length, None]
 
 
+def about(cuts: Sequence[Any]) -> Tuple[List[str], List[List[str]], float]:
+    """Ids and references of cuts, and the seconds of audio."""
+    return [cut.id for cut in cuts], [cut.supervisions[0].text.split() for cut in cuts], sum(cut.duration for cut in cuts)
+
+
 def write_piece(
     out: Path,
     cuts: Sequence[Any],
@@ -79,9 +108,8 @@ def write_piece(
     sizes: Mapping[str, List[int]] = {},
 ) -> None:
     """Write `<out>.json`: a `Piece` of these cuts."""
-    refs = [cut.supervisions[0].text.split() for cut in cuts]
-    audio = sum(cut.duration for cut in cuts)
-    piece = asdict(Piece([cut.id for cut in cuts], refs, dict(hypotheses), dict(seconds), dict(sizes), audio))
+    ids, refs, audio = about(cuts)
+    piece = asdict(Piece(ids, refs, dict(hypotheses), dict(seconds), dict(sizes), audio))
     del piece["path"]
     write_json(_file(out, ".json"), piece)
 

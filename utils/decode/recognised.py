@@ -38,10 +38,19 @@ def _conversion(data: Path) -> Callable[[str], str]:
     """Writes Chinese in the script of the training transcripts; leaves it as it is where they have both."""
     from opencc import OpenCC
 
+    name = read_json(data / "summary.json").get("script")  # of a bundle
+    name = script(data) if name is None else name
+    return OpenCC(name).convert if name else str
+
+
+def script(data: Path) -> str:
+    """OpenCC's conversion into the script of the training transcripts: t2s, s2t, or '' where they have both."""
+    from opencc import OpenCC
+
     simplify, complicate = OpenCC("t2s").convert, OpenCC("s2t").convert
     cuts = islice(CutSet.from_jsonl_lazy(cuts_path(data, "train")), SEEN)
     text = "".join(cut.supervisions[0].text for cut in cuts)
     traditional, simplified = (sum(a != b for a, b in zip(text, convert(text))) for convert in (simplify, complicate))
     if simplified > CLEAR * traditional:
-        return simplify
-    return complicate if traditional > CLEAR * simplified else str
+        return "t2s"
+    return "s2t" if traditional > CLEAR * simplified else ""

@@ -90,7 +90,7 @@ def write_weights(folder: Path, found: Mapping[str, SearchWeights], tried: Mappi
 
 def read_weights(folder: Path) -> Dict[str, SearchWeights]:
     """The weights that a finished decoding used, by graph."""
-    if not (folder / FILE).exists():  # made before they were written
+    if not (folder / FILE).is_file():  # made before they were written
         config = made_with(folder).decode
         return {graph: SearchWeights(0.0, getattr(config.first_lm_scale, head)) for graph, head in HEADS.items()}
     return {graph: SearchWeights(row["blank_penalty"], row["lm_scale"]) for graph, row in read_json(folder / FILE).items()}

@@ -9,11 +9,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
+import lilcom
 import numpy as np
 import soundfile
 import torch
-from lhotse import Features, LilcomChunkyWriter
+from lhotse import Features, FeaturesWriter, LilcomChunkyWriter
 from lhotse.cut import MonoCut
+from lhotse.features.compression import lilcom_compress_chunked
+from lhotse.features.io import MemoryRawWriter
 from lhotse.utils import compute_num_frames, fastcopy
 
 from utils.core.errors import UserError
@@ -111,30 +114,50 @@ def compute(chunk: Chunk, config: SimpleNamespace, front_end: FrontEnd, out: Pat
             if isinstance(features, str):
                 record.left_out.append((_name(prepared.original, chunk.speed), features))
                 continue
-            cut = prepared.cut
-            add(record.sums, cut.supervisions[0].speaker, features)
-            kept.append(
-                fastcopy(
-                    cut,
-                    features=Features(
-                        type=front_end.name,
-                        num_frames=features.shape[0],
-                        num_features=features.shape[1],
-                        frame_shift=front_end.frame_shift,
-                        sampling_rate=front_end.sampling_rate,
-                        start=cut.start,
-                        duration=cut.duration,
-                        channels=cut.channel,
-                        storage_type=storage.name,
-                        storage_path=relative(final / "feats" / path.name),
-                        storage_key=storage.write(cut.id, features),
-                    ),
-                )
-            )
+            add(record.sums, prepared.cut.supervisions[0].speaker, features)
+            kept.append(stored(prepared.cut, features, front_end, storage, relative(final / "feats" / path.name)))
     record.kept, record.audio_seconds = len(kept), sum(cut.duration for cut in kept)
     record.sums = {speaker: [n, first.tolist(), second.tolist()] for speaker, (n, first, second) in record.sums.items()}
     write_manifest(out / "parts" / f"{chunk.name}.jsonl.gz", kept)
     write_json(out / "parts" / f"{chunk.name}.json", asdict(record))
+
+
+def in_memory(cuts: Sequence[MonoCut], front_end: FrontEnd, denoise: str) -> Iterator[Union[MonoCut, str]]:
+    """Every cut with its features in memory, which are those that `compute` stores; or the reason why it has none."""
+    storage = _Memory(front_end.tick_power)
+    for prepared, features in _features(Chunk("", "test", 1.0, list(cuts)), front_end, denoise, {}):
+        yield features if isinstance(features, str) else stored(prepared.cut, features, front_end, storage, "")
+
+
+class _Memory(MemoryRawWriter):
+    """Keeps features as they come back from the file that `compute` writes: rounded, and that depends on the file's chunks."""
+
+    def __init__(self, tick_power: int) -> None:
+        self.tick_power = tick_power
+
+    def write(self, key: str, value: np.ndarray) -> bytes:
+        parts = lilcom_compress_chunked(value, tick_power=self.tick_power, chunk_size=LilcomChunkyWriter.CHUNK_SIZE)
+        return super().write(key, np.concatenate([lilcom.decompress(part) for part in parts]))
+
+
+def stored(cut: MonoCut, features: np.ndarray, front_end: FrontEnd, storage: FeaturesWriter, path: str) -> MonoCut:
+    """The cut with its features (T, C), which go to `storage`; path: where this will be."""
+    return fastcopy(
+        cut,
+        features=Features(
+            type=front_end.name,
+            num_frames=features.shape[0],
+            num_features=features.shape[1],
+            frame_shift=front_end.frame_shift,
+            sampling_rate=front_end.sampling_rate,
+            start=cut.start,
+            duration=cut.duration,
+            channels=cut.channel,
+            storage_type=storage.name,
+            storage_path=path,
+            storage_key=storage.write(cut.id, features),
+        ),
+    )
 
 
 def make_missing(work: Callable[[int], None], chunks: Sequence[Chunk], front_end: FrontEnd, job: Job, what: str) -> None:

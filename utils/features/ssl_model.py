@@ -9,10 +9,10 @@ import re
 from dataclasses import fields
 from math import prod
 from pathlib import Path
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, List, Tuple, Union
 
 import torchaudio
-from safetensors.torch import load_file
+from safetensors.torch import load as of_bytes
 from torch import Tensor
 
 from utils.core import download, torch_files
@@ -37,13 +37,15 @@ RENAMED = (
 )
 
 
-def read(model: str) -> Tuple[Architecture, Dict[str, Tensor]]:
+def read(model: Union[str, Path]) -> Tuple[Architecture, Dict[str, Tensor]]:
     """Architecture and weights of the encoder that `features.model` names, by the names of utils.nn.wav2vec2.Wav2Vec2.
 
     Raises:
       UserError: neither a folder nor a bundle, files are missing or damaged, a model of another kind, or the download failed.
     """
-    if model and Path(model).is_dir():
+    if not isinstance(model, str):
+        architecture, weights = _from_folder(model)
+    elif model and Path(model).is_dir():
         architecture, weights = _from_folder(Path(model))
     elif model in bundles():
         architecture, weights = _from_bundle(model)
@@ -78,7 +80,7 @@ def _from_folder(folder: Path) -> Tuple[Architecture, Dict[str, Tensor]]:
     if preparation.get("sampling_rate", RATE) != RATE:
         raise UserError(f"features.model={folder} is for audio at {preparation['sampling_rate']} Hz; it must be {RATE}")
     try:
-        weights = load_file(str(found[0])) if found[0].name == WEIGHTS[0] else torch_files.load(found[0])
+        weights = of_bytes(found[0].read_bytes()) if found[0].name == WEIGHTS[0] else torch_files.load(found[0])
     except Exception as error:  # the two readers raise errors of many types
         raise UserError(f"{found[0]} can't be read ({type(error).__name__}: {str(error)[:200]}): get it again") from None
     known = {field.name for field in fields(Architecture)}

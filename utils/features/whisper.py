@@ -37,8 +37,11 @@ def load_whisper(folder: Path, place: Placement) -> Any:
     """CTranslate2's Whisper model in `folder`, on one core; raises UserError if it can't be read."""
     import ctranslate2
 
+    arguments = {**place.arguments, "intra_threads": 1, "inter_threads": 1}
+    if not isinstance(folder, Path):  # a folder of a bundle, which may be encrypted
+        arguments["files"] = {file.name: file.read_bytes() for file in folder.iterdir()}
     try:
-        return ctranslate2.models.Whisper(str(folder), **place.arguments, intra_threads=1, inter_threads=1)
+        return ctranslate2.models.Whisper(str(folder), **arguments)
     except (RuntimeError, ValueError) as error:
         raise UserError(f"features.model={folder} is not a Whisper model that CTranslate2 can read: {error}") from None
 

@@ -3,7 +3,7 @@
 import json
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 from utils.core import download
 from utils.core.errors import UserError
@@ -12,7 +12,7 @@ from utils.core.files import digest
 MODEL_FILES = ("model.bin", "config.json")
 
 
-def whisper_folder(model: str, group: str) -> Path:
+def whisper_folder(model: Union[str, Path], group: str) -> Path:
     """The folder of a Whisper model in CTranslate2's format.
 
     Args:
@@ -21,9 +21,10 @@ def whisper_folder(model: str, group: str) -> Path:
     Raises:
       UserError: no such folder or size, files are missing, a model of another kind, or the download failed.
     """
-    path = Path(model)
-    if model and path.is_dir():
-        return check_whisper(path, group)
+    if not isinstance(model, str):
+        return check_whisper(model, group)
+    if model and Path(model).is_dir():
+        return check_whisper(Path(model), group)
     import_ctranslate2()
     from faster_whisper.utils import available_models, download_model
 

@@ -11,6 +11,7 @@ import torch
 
 from utils.core import torch_files
 from utils.core.errors import UserError
+from utils.core.files import in_memory
 from utils.core.process import quiet
 from utils.lang.lexicon import Lexicon, disambiguate
 
@@ -53,6 +54,13 @@ def grammar(arpa: Path, words: Path) -> Fsa:
     with quiet():
         text = kaldilm.arpa2fst(str(arpa), read_symbol_table=str(words), disambig_symbol="#0", max_arpa_warnings=0)
     return k2.Fsa.from_openfst(text, acceptor=False)
+
+
+def grammar_in_memory(arpa: Sequence[str], symbols: Sequence[str]) -> Fsa:
+    """As `grammar`, of the lines of an ARPA file and the symbols of words.txt. Nothing is written to a disk."""
+    words = (f"{symbol} {n}" for n, symbol in enumerate(symbols))
+    with in_memory("\n".join(arpa) + "\n") as model, in_memory("\n".join(words) + "\n") as table:
+        return grammar(model, table)
 
 
 def lexicon_fst(lexicon: Lexicon, disambiguation: bool) -> Fsa:

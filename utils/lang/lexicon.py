@@ -35,7 +35,7 @@ class Lexicon:
     @property
     def of_phones(self) -> bool:
         """Whether the units are phones; otherwise they come from a SentencePiece model."""
-        return not (self.folder / "sp.model").exists()
+        return not (self.folder / "sp.model").is_file()
 
     @cached_property
     def word_id(self) -> Dict[str, int]:
@@ -84,17 +84,15 @@ class Lexicon:
 
     @cached_property
     def _sentencepiece(self) -> Any:
-        path = self.folder / "sp.model"
-        if not path.exists():
+        if self.of_phones:
             return None
         import sentencepiece
 
-        return sentencepiece.SentencePieceProcessor(model_file=str(path))
+        return sentencepiece.SentencePieceProcessor(model_proto=(self.folder / "sp.model").read_bytes())
 
 
 def read_lexicon(folder: Path) -> Lexicon:
     """Read words.txt, tokens.txt and lexicon.txt of a lang folder; raises UserError if they don't fit together."""
-    folder = Path(folder)
     words = [w for w in read_symbols(folder / "words.txt") if w not in (EPS, DISAMBIG)]
     tokens = [t for t in read_symbols(folder / "tokens.txt")[1:] if not t.startswith("#")]
     entries = read_entries(folder / "lexicon.txt")
@@ -107,7 +105,7 @@ def read_lexicon(folder: Path) -> Lexicon:
 
 def read_symbols(path: Path) -> List[str]:
     """Symbols of a k2 symbol table, a line `symbol id` each; raises UserError unless the ids are 0, 1, 2, ..."""
-    lines = Path(path).read_text(encoding="utf-8").split("\n")
+    lines = path.read_text(encoding="utf-8").split("\n")
     symbols: List[str] = []
     for number, line in enumerate(filter(None, lines)):
         symbol, _, index = line.rpartition(" ")
@@ -125,7 +123,7 @@ def write_symbols(path: Path, symbols: Sequence[str]) -> None:
 def read_entries(path: Path) -> List[Entry]:
     """Lines `word unit unit ...` of a lexicon; raises UserError for a word without units."""
     entries: List[Entry] = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").split("\n"), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
         fields = line.split(" ")
         if line and (len(fields) < 2 or "" in fields):
             raise UserError(f"{path}, line {number}: expected 'WORD UNIT UNIT ...', found '{line}'")

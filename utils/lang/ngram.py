@@ -234,6 +234,11 @@ def _discounts(counts: Iterable[int]) -> Discounts:
 
 def write_arpa(model: NGram, path: Path) -> None:
     """Write a sorted ARPA file, so that equal models give equal bytes."""
+    write_lines(path, arpa(model))
+
+
+def arpa(model: NGram) -> List[str]:
+    """The lines of a sorted ARPA file."""
     grams: List[List[Gram]] = [[] for _ in range(model.order)]
     for gram in model.logp:
         grams[len(gram) - 1].append(gram)
@@ -243,33 +248,38 @@ def write_arpa(model: NGram, path: Path) -> None:
         for gram in sorted(listed):
             line = f"{model.logp[gram]:.7f}\t{' '.join(gram)}"
             lines.append(f"{line}\t{model.backoff[gram]:.7f}" if gram in model.backoff else line)
-    write_lines(path, lines + ["", "\\end\\"])
+    return [*lines, "", "\\end\\"]
 
 
 def read_arpa(path: Path) -> NGram:
     """Read an ARPA file; raises UserError, which names the first line that is not valid."""
+    with path.open(encoding="utf-8") as stream:
+        return of_arpa(stream, str(path))
+
+
+def of_arpa(lines: Iterable[str], where: str) -> NGram:
+    """The model that the lines of an ARPA file hold; where: their file, for errors."""
     logp: Dict[Gram, float] = {}
     backoff: Dict[Gram, float] = {}
     n, order = 0, 0
-    with open(path, encoding="utf-8") as stream:
-        for number, line in enumerate(stream, 1):
-            line = line.strip()
-            if not line or line.startswith("ngram ") or line in ("\\data\\", "\\end\\"):
-                continue
-            if line.startswith("\\") and line.endswith("-grams:"):
-                n = int(line[1 : -len("-grams:")])
-                order = max(order, n)
-                continue
-            fields = line.split()
-            try:
-                gram = tuple(fields[1 : n + 1])
-                logp[gram] = float(fields[0])
-                if len(fields) == n + 2:
-                    backoff[gram] = float(fields[n + 1])
-                if n == 0 or len(gram) < n or len(fields) > n + 2:
-                    raise ValueError
-            except (ValueError, IndexError):
-                raise UserError(f"{path}, line {number}: not a line of an ARPA file: {line}") from None
+    for number, line in enumerate(lines, 1):
+        line = line.strip()
+        if not line or line.startswith("ngram ") or line in ("\\data\\", "\\end\\"):
+            continue
+        if line.startswith("\\") and line.endswith("-grams:"):
+            n = int(line[1 : -len("-grams:")])
+            order = max(order, n)
+            continue
+        fields = line.split()
+        try:
+            gram = tuple(fields[1 : n + 1])
+            logp[gram] = float(fields[0])
+            if len(fields) == n + 2:
+                backoff[gram] = float(fields[n + 1])
+            if n == 0 or len(gram) < n or len(fields) > n + 2:
+                raise ValueError
+        except (ValueError, IndexError):
+            raise UserError(f"{where}, line {number}: not a line of an ARPA file: {line}") from None
     if not order:
-        raise UserError(f"{path} holds no n-grams")
+        raise UserError(f"{where} holds no n-grams")
     return NGram(order, logp, backoff)

@@ -6,11 +6,11 @@ A pack is a safetensors file with the vectors of the words. Its metadata has the
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, List, Sequence, Tuple, Union
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
 from torch import Tensor
 
 from utils.core.errors import UserError
@@ -70,20 +70,25 @@ def write_pack(pack: Pack, path: Path) -> None:
 def read_pack(path: Path) -> Pack:
     """Read a pack; raises UserError if it is missing or damaged."""
     try:
-        with safe_open(str(path), framework="pt") as file:
-            about = json.loads(file.metadata()["pack"])
-            vectors = file.get_tensor("vectors")
-        spoken = {word: [tuple(units) for units in variants] for word, variants in about["spoken"].items()}
-        return Pack(about["model"], about["words"], vectors, spoken, about["origin"], about["frequency"], about["like"])
+        return pack_of(path.read_bytes(), path)
     except FileNotFoundError:
         others = sorted(p.stem for p in path.parent.glob("*.safetensors"))
         raise UserError(
             f"no vocabulary pack '{path.stem}' for this model ({path}); there are: {', '.join(others) or 'none'}. "
             "python -m steps.add_words makes them"
         ) from None
+
+
+def pack_of(content: bytes, where: Union[str, Path]) -> Pack:
+    """The pack in a file's bytes; `where`: the file, for the UserError that a damaged one raises."""
+    try:
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        about, vectors = json.loads(header["__metadata__"]["pack"]), load(content)["vectors"]
+        spoken = {word: [tuple(units) for units in variants] for word, variants in about["spoken"].items()}
+        return Pack(about["model"], about["words"], vectors, spoken, about["origin"], about["frequency"], about["like"])
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise UserError(
-            f"{path} is not a whole vocabulary pack ({error}): make it again with python -m steps.add_words"
+            f"{where} is not a whole vocabulary pack ({error}): make it again with python -m steps.add_words"
         ) from None
 
 

@@ -7,12 +7,12 @@ which words of the model they are like.
 
 import shutil
 from pathlib import Path
-from typing import List, Mapping, Sequence, Tuple
+from typing import Mapping, Sequence, Tuple
 
 from utils.core.files import atomic_path, read_json
 from utils.lang import graphs
 from utils.lang.lexicon import DISAMBIG, EPS, Entry, Lexicon, read_lexicon, write_entries, write_symbols
-from utils.lang.ngram import read_arpa, write_arpa
+from utils.lang.ngram import NGram, read_arpa, write_arpa
 
 KEPT = ("word_counts.json", "sp.model")  # files of a lang folder that are copied
 
@@ -26,6 +26,21 @@ def unseen(lang: Path) -> float:
 def used_lang(lang: Path, decoded: Path) -> Path:
     """The lang folder that a decoding used: its own, if it has one."""
     return decoded / "lang" if (decoded / "lang").is_dir() else lang
+
+
+def extended(base: Lexicon, entries: Sequence[Entry]) -> Lexicon:
+    """A lexicon with words added."""
+    words = [*base.words, *dict.fromkeys(word for word, _ in entries)]
+    return Lexicon(words, base.tokens, [*base.entries, *entries], base.folder)
+
+
+def extended_lm(
+    lang: Path, name: str, lexicon: Lexicon, frequency: Mapping[str, float], like: Mapping[str, Mapping[str, float]]
+) -> NGram:
+    """The n-gram model `name` of a lang folder, with the words of `lexicon` that the folder lacks."""
+    model = read_arpa(lang / name)
+    added = [word for word in lexicon.words if (word,) not in model.logp]
+    return model.with_words(added, unseen(lang), frequency, like) if added else model
 
 
 def make_lang(
@@ -48,18 +63,15 @@ def make_lang(
       as
         an acceptor for lattices.
     """
-    base = read_lexicon(lang)
-    words: List[str] = [*base.words, *dict.fromkeys(word for word, _ in entries)]
-    lexicon = Lexicon(words, base.tokens, [*base.entries, *entries], lang)
+    lexicon = extended(read_lexicon(lang), entries)
+    words = lexicon.words
     for name in KEPT:
         if (lang / name).exists():
             with atomic_path(out / name) as temporary:
                 shutil.copyfile(lang / name, temporary)
     for name in ("lm.arpa", "g.arpa"):
         if not (out / name).exists():
-            model = read_arpa(lang / name)
-            added = words[len(base.words) :]
-            write_arpa(model.with_words(added, unseen(lang), frequency, like) if added else model, out / name)
+            write_arpa(extended_lm(lang, name, lexicon, frequency, like), out / name)
     write_symbols(out / "words.txt", [EPS, *words, DISAMBIG])
     write_symbols(out / "tokens.txt", graphs.lexicon_symbols(lexicon))
     write_entries(out / "lexicon.txt", lexicon.entries)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Dict, List, Mapping, Optional, Union
 
 import torch
+from safetensors.torch import load as of_bytes
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -108,7 +109,7 @@ def save(model: nn.Module, path: Path) -> None:
 
 def load(model: nn.Module, path: Path) -> None:
     """Read weights; raises RuntimeError if names or shapes differ."""
-    model.load_state_dict(load_file(str(path)), strict=True)
+    model.load_state_dict(of_bytes(path.read_bytes()), strict=True)
 
 
 def average(paths: List[Path]) -> Dict[str, Tensor]:

@@ -94,7 +94,7 @@ def _variables(path: Path) -> Dict[str, Tensor]:
     in CTranslate2's Python package). Raises ValueError, KeyError or struct.error where it does not.
     """
     out: Dict[str, Tensor] = {}
-    with open(path, "rb") as stream:
+    with path.open("rb") as stream:
         version, name, _, count = _number(stream, "I"), _text(stream), _number(stream, "I"), _number(stream, "I")
         if version != VERSION or name != "WhisperSpec":
             raise ValueError(f"it is a {name[:40]} of version {version}")

@@ -28,8 +28,8 @@ DEFAULT_RECIPE = "wordvec_hybrid"
 log = logging.getLogger("nuptse")
 
 
-def parser(stages: bool) -> Parser:
-    """The options of run.sh (`stages`), or of a single `python -m steps.<name>`."""
+def parser(stages: bool, of_corpus: bool = True) -> Parser:
+    """The options of run.sh (`stages`), or of a single `python -m steps.<name>`; of_corpus: whether it needs a corpus."""
     table = "\n".join(f"  {s.number}  {s.name:<9} {s.makes}" for s in STAGES)
     p = Parser(
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -38,7 +38,10 @@ def parser(stages: bool) -> Parser:
         epilog=f"stages:\n{table}\n\nrecipes: {', '.join(configuration.recipe_names())}",
     )
     p.add_argument(
-        "--corpus", required=not stages, metavar="NAME", help=argparse.SUPPRESS if stages else "a folder of egs/, or its path"
+        "--corpus",
+        required=of_corpus and not stages,
+        metavar="NAME",
+        help=argparse.SUPPRESS if stages else "a folder of egs/, or its path",
     )
     p.add_argument("--recipe", default=DEFAULT_RECIPE, metavar="NAME", help=f"a file of recipes/ (default {DEFAULT_RECIPE})")
     if stages:
@@ -95,7 +98,8 @@ def main(arguments: Optional[Sequence[str]] = None, only: Optional[str] = None) 
         for number in range(first, last + 1):
             parts = [planned for planned in plans.values() if planned.stage.number == number]
             if not parts:
-                log.info("stage %d %s: the recipe %s has none", number, STAGES[number].name, options.recipe)
+                works = "; a bundle needs a trained network, as wordvec_hybrid and bpe_ctc have" * (number == STAGES[-1].number)
+                log.info("stage %d %s: the recipe %s has none%s", number, STAGES[number].name, options.recipe, works)
             for planned in parts:
                 status = status or _run_stage(planned, options, corpus_dir)
             if status:
@@ -113,12 +117,14 @@ def main(arguments: Optional[Sequence[str]] = None, only: Optional[str] = None) 
 def with_plans(p: Parser, arguments: Optional[Sequence[str]], work: Callable[[argparse.Namespace, Dict[str, Plan]], None]) -> int:
     """Run `work` with a parser's options and the planned stages, which need not be complete; returns the exit status.
 
+    Without a corpus among the options, there are no stages.
+
     `options.here` is the folder that the command was started in: relative paths in its own options start there.
     """
     options = p.parse_args(arguments)
     options.here = _settle(options)
     try:
-        work(options, planned_stages(options, options.here)[1])
+        work(options, planned_stages(options, options.here)[1] if options.corpus else {})
     except UserError as error:
         log.error("error: %s", error)
         return 2

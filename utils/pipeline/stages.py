@@ -71,8 +71,8 @@ STAGES: List[Stage] = [
           outside=outside.files_of("rescore.word_lm.path", "rescore.llm.path")),
     Stage(8, "score", "WER/CER, OOV recall, oracle, real-time factor, errors, plots, records", 3,
           ("score", "seed", *TEXT), ("data", "features", "lang", "vectors", "train", "decode", "rescore"), ("kaldialign",)),
-    Stage(9, "export", "a model bundle: safetensors, ONNX, config, vocabulary", 2,
-          ("export",), ("features", "lang", "vectors", "train", "decode"), ("torch",)),
+    Stage(9, "export", "the bundle: all that recognising needs, checked", 3,
+          ("export",), ("data", "features", "lang", "vectors", "train", "decode", "rescore"), ("torch", "k2")),
 ]
 # Stage 7 begins with this where rescore.attention.beam asks for it. It needs no acoustic model: all recipes and seeds share it.
 PROPOSE = Stage(7, "propose", "hypotheses of the front end's own decoder", 2,
@@ -142,7 +142,7 @@ def stages_of(config: Dict[str, Any]) -> Dict[str, Stage]:
     if config["synthesis"]["utterances"]:
         parts.append((SYNTHESISE, "lang", ("vectors", "audit", "train")))
     if config["rescore"]["attention"]["beam"]:
-        parts.append((with_tools(PROPOSE), "decode", ("rescore", "score")))
+        parts.append((with_tools(PROPOSE), "decode", ("rescore", "score", "export")))
     for part, before, readers in parts:
         out: Dict[str, Stage] = {}
         for name, stage in stages.items():

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from utils.core.errors import UserError
+from utils.features.front_end import FrontEnd
 from utils.lang.confusable import close_pairs
 from utils.lang.frequent_words import common_words, frequencies
 from utils.lang.lexicon import Lexicon, read_lexicon
@@ -28,12 +29,19 @@ RECORDED = 2.0  # weight of the vector of a word's recordings; that of its spell
 class Adding:
     """A trained model, ready to embed words."""
 
-    def __init__(self, folders: Dict[str, Path]) -> None:
-        """folders: of finished stages, by name: data, features, lang, vectors, train."""
+    def __init__(
+        self, folders: Mapping[str, Path], model: Optional[AcousticModel] = None, front_end: Optional[FrontEnd] = None
+    ) -> None:
+        """Read what embeds words.
+
+        Args:
+          folders: of finished stages, by name: data, features, lang, vectors, train.
+          model, front_end: those of these stages, where they are loaded already.
+        """
         torch.set_num_threads(1)
-        self.folders = folders
+        self.folders, self.front_end = folders, front_end
         self.lexicon: Lexicon = read_lexicon(folders["lang"])
-        self.model: AcousticModel = trained_model(folders["train"], folders, self.lexicon)
+        self.model: AcousticModel = model or trained_model(folders["train"], folders, self.lexicon)
         self.composer: Optional[Composer] = None
         self.known = torch.zeros(0, 1)  # (V, dim), the word head's vectors of the model's words
         if self.model.word is not None and isinstance(self.model.word.words, WordVectors):
@@ -75,7 +83,8 @@ class Adding:
             if units:
                 given.setdefault(word, []).append(units)
         recorded = {
-            word: of_recordings(files, self.model, self.known, self.lexicon, self.folders) for word, files in recordings.items()
+            word: of_recordings(files, self.model, self.known, self.lexicon, self.folders, self.front_end)
+            for word, files in recordings.items()
         }
         words = list(dict.fromkeys([word for word, _ in asked] + list(recordings)))
         frequency = common_words(common, self.lexicon, self.data.language, self.normalise) if common else {}

@@ -18,7 +18,13 @@ RIDGE = 1e-2  # L2 penalty on the calibration's weights: dev sets are small
 
 
 def posteriors(nbest: NBestList, scores: np.ndarray, chosen: int, scale: float) -> List[float]:
-    """Posterior of each word of the chosen path: the share of the paths' probability that has the same word at its place.
+    """Posterior of each word of the chosen path: the share of the paths' probability that has the same word at its place."""
+    shares = places(nbest, scores, chosen, scale)
+    return [share.get(word, 0.0) for share, word in zip(shares, nbest.paths[chosen].words)]
+
+
+def places(nbest: NBestList, scores: np.ndarray, chosen: int, scale: float) -> List[Dict[str, float]]:
+    """For each word of the chosen path, the words at its place in any path, each with its share of the paths' probability.
 
     Args:
       scores: (P,), the paths' totals with the tuned weights, natural log.
@@ -28,19 +34,14 @@ def posteriors(nbest: NBestList, scores: np.ndarray, chosen: int, scale: float) 
     weights = np.exp(scale * (scores - scores.max()))
     weights /= weights.sum()
     words = nbest.paths[chosen].words
-    sums = np.zeros(len(words))
-    for path, weight in zip(nbest.paths, weights):
+    shares: List[Dict[str, float]] = [{} for _ in words]
+    for path, weight in zip(nbest.paths, weights.tolist()):
         if weight < FLOOR / 10:
             continue
-        if path.words == words:
-            sums += weight
-            continue
-        place = 0
-        for own, other in kaldialign.align(words, path.words, GAP):
-            if own != GAP:
-                sums[place] += weight * (own == other)
-                place += 1
-    return sums.tolist()
+        aligned = zip(words, words) if path.words == words else kaldialign.align(words, path.words, GAP)
+        for place, other in zip(shares, (other for own, other in aligned if own != GAP)):
+            place[other] = place.get(other, 0.0) + weight
+    return shares
 
 
 def correct(reference: Sequence[str], hypothesis: Sequence[str]) -> List[bool]:
@@ -60,6 +61,11 @@ class Calibration:
     def __call__(self, posterior: np.ndarray, log_prob: np.ndarray) -> np.ndarray:
         """Probability that each word is right: (n,), from (n,) and (n,)."""
         return 1 / (1 + np.exp(-_features(posterior, log_prob) @ np.array([self.bias, self.posterior, self.log_prob])))
+
+    @staticmethod
+    def of_weights(weights: Mapping[str, float]) -> "Calibration":
+        """The reverse of `weights`."""
+        return Calibration(weights["scale"], weights["bias"], weights["posterior"], weights["heard"])
 
     def weights(self) -> Dict[str, float]:
         """For the stage's weights.json."""

@@ -6,7 +6,7 @@ Here is what makes each of them, by the functions that utils/rescore/scores.py n
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Protocol, Sequence
 
 from torch import Tensor
 
@@ -19,13 +19,13 @@ from utils.lang.lexicon import read_lexicon
 from utils.lang.ngram import read_arpa
 from utils.lang.vocabulary import unseen
 from utils.nn.sentence_scorer import SentenceScorer, model_bytes
+from utils.nn.word_lm import VectorLM, word_vectors
 from utils.pipeline.contract import Job
 from utils.rescore.nbest_lists import NBestList, read_lists, write_lists
 from utils.rescore.rescorer import Work
 from utils.rescore.rescoring import flatten, pruned
 from utils.rescore.scores import SCORES, Available, Kinds
 from utils.rescore.vocabulary import Vocabulary
-from utils.rescore.word_lm import VectorLM, word_vectors
 from utils.text.sentences import some_transcripts, transcripts
 
 Scorer = Callable[[Sequence[NBestList]], List[float]]  # n-best lists -> log-probabilities of all their paths, natural log
@@ -75,19 +75,37 @@ def apply(
     score = rescorer.scorer()
 
     def piece(source: Path, out: Path) -> None:
-        lists = read_lists(source.with_suffix(".jsonl"))
-        lists = pruned(lists, flatten(lists, kinds), weights, config.paths, config.margin)
         seconds: Dict[str, float] = {}
-        with timed(seconds, name):
-            scores = iter(score(lists))
-        for one in lists:
-            for path in one.paths:
-                path.scores[name] = round(next(scores), 4)
+        lists = rescored(name, config, score, read_lists(source.with_suffix(".jsonl")), kinds, weights, seconds)
         write_json(out.with_suffix(".seconds.json"), seconds)
         write_lists(out.with_suffix(".jsonl"), lists)
 
     run_all(piece, left, job.nj, name)
     return [(piece, out) for (piece, _), out in zip(work, outs)]
+
+
+def rescored(
+    name: str,
+    config: SimpleNamespace,
+    score: Scorer,
+    lists: Sequence[NBestList],
+    kinds: Kinds,
+    weights: Mapping[str, float],
+    seconds: Dict[str, float],
+) -> List[NBestList]:
+    """The best paths of each list, with the score `name`; the time that it takes is added to `seconds`.
+
+    Args:
+      config: the rescorer's group in the configuration.
+      weights: of the decoding before, which rank the paths.
+    """
+    best = pruned(lists, flatten(lists, kinds), weights, config.paths, config.margin)
+    with timed(seconds, name):
+        scores = iter(score(best))
+    for one in best:
+        for path in one.paths:
+            path.scores[name] = round(next(scores), 4)
+    return best
 
 
 def word_lm(job: Job, vocabulary: Vocabulary, splits: Sequence[str]) -> LMRescorer:
@@ -100,7 +118,7 @@ def attention(job: Job, vocabulary: Vocabulary, splits: Sequence[str]) -> LMResc
     """The decoder of the front end's Whisper model, `rescore.attention`."""
     keep_freed()
     context = job.config.rescore.attention.context
-    return AttentionRescorer(AttentionDecoder(job.inputs["data"], job.inputs["features"], splits, job.device, context))
+    return AttentionRescorer(AttentionDecoder.of_stages(job.inputs["data"], job.inputs["features"], splits, job.device, context))
 
 
 def language_model(job: Job, vocabulary: Vocabulary, splits: Sequence[str]) -> LMRescorer:

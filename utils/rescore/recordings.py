@@ -1,7 +1,7 @@
 """What a trained model makes of recordings of single words: a vector, and sub-word units."""
 
 from pathlib import Path
-from typing import Dict, List, Sequence, Tuple
+from typing import List, Mapping, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from utils.core.errors import UserError
 from utils.corpus.audio import whole
 from utils.features.extraction import audio
+from utils.features.front_end import FrontEnd
 from utils.features.front_ends import make
 from utils.lang.lexicon import Lexicon
 from utils.nn.ctc import greedy
@@ -21,7 +22,12 @@ from utils.vectors.wordvec import word_scores
 
 @torch.no_grad()
 def of_recordings(
-    files: Sequence[Path], model: AcousticModel, table: Tensor, lexicon: Lexicon, folders: Dict[str, Path]
+    files: Sequence[Path],
+    model: AcousticModel,
+    table: Tensor,
+    lexicon: Lexicon,
+    folders: Mapping[str, Path],
+    front_end: Optional[FrontEnd] = None,
 ) -> Tuple[Tensor, List[Tuple[str, ...]]]:
     """The vector of one word, and the units that the sub-word head finds in its recordings.
 
@@ -29,13 +35,14 @@ def of_recordings(
       files: recordings of the word alone.
       table: (V, dim), the word head's vectors of the model's words.
       folders: of finished stages, by name.
+      front_end: that of the features, where it is loaded already.
     Returns:
       (dim,), of unit length; different sequences of units.
     Raises:
       UserError: a recording that can't be read, or has no features, for example one that is too short.
     """
     settings = made_with(folders["features"])
-    front_end = make(settings.features, settings.data.sampling_rate)
+    front_end = front_end or make(settings.features, settings.data.sampling_rate)
     features = Features(folders["features"], 0.0)
     frames, blanks, units = [], [], []
     for file in files:

@@ -1,8 +1,11 @@
 """One decoded batch at a time: scored n-best lists of its lattices, and the lattices rescored as a whole."""
 
+import logging
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from types import SimpleNamespace
+from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -12,14 +15,15 @@ from utils.core.memory import Parts, in_parts
 from utils.core.timing import timed
 from utils.decode.candidates import Candidates
 from utils.decode.nbest import nbest
-from utils.decode.pieces import HeadOutputs, Piece, read_head_outputs, read_lattices, read_word_table
-from utils.decode.search_weights import read_weights
+from utils.decode.pieces import HeadOutputs, Piece, read_word_table
+from utils.decode.search_weights import HEADS, SearchWeights, read_weights
 from utils.lang.fsa import some
 from utils.lang.hypothesis import Hypothesis
 from utils.lang.lexicon import read_lexicon
-from utils.lang.vocabulary import used_lang
+from utils.lang.ngram import NGram, read_arpa
+from utils.lang.vocabulary import unseen, used_lang
 from utils.pipeline.config import made_with
-from utils.pipeline.contract import Job
+from utils.rescore.adding import Adding
 from utils.rescore.nbest_lists import NBestList, ScoredPath, write_lists
 from utils.rescore.scores import Available
 from utils.rescore.vocabulary import Vocabulary, with_proposals
@@ -29,31 +33,51 @@ from utils.vectors.wordscore import sequence_scores, span_scores
 Work = Tuple[Piece, Path]  # a decoded piece, and the path without ending of what is made of it
 
 
+@dataclass
 class Rescorer:
     """Rescores decoded batches. Of what the attention decoder proposed, all that can be spelled joins the lists."""
 
-    def __init__(self, job: Job) -> None:
-        """Read the vocabulary and the word head's table; job: of the stage."""
-        decoded, model = job.inputs["decode"], made_with(job.inputs["train"]).model
-        decode = made_with(decoded).decode
-        self.config, self.log, self.weights = job.config.rescore, job.log, read_weights(decoded)
-        found = [graph for graph in ("lattice", "word_lattice") if (decoded / f"hyps-{graph}-dev.jsonl").exists()]
-        self.graphs = found if self.config.candidates == "both" else found[:1]  # whose paths the lists have
-        # frames of the word head a frame of the first graph's lattices
-        self.frame_ratio = model.subword_subsampling / model.word_subsampling if self.graphs[0] == "lattice" else 1.0
-        self.lang = used_lang(job.inputs["lang"], decoded)
-        lexicon, trained = read_lexicon(self.lang), len(read_lexicon(job.inputs["lang"]).words)
-        table = read_word_table(decoded)
-        self.vocabulary = Vocabulary(lexicon, trained, frozenset(lexicon.words[trained:]), *(table or (None, None)))
-        frame = model.subword_subsampling * made_with(job.inputs["features"]).features.frame_shift
-        settings = (self.weights[self.graphs[0]].lm_scale, decode.output_beam)
-        self.lattices = WholeLattices(lexicon, trained, self.frame_ratio, frame, settings)
-        self.proposals: Dict[str, List[Tuple[int, ...]]] = {}  # utterance id -> hypotheses of word ids
-        if "propose" in job.inputs:
-            rows = read_jsonl(job.inputs["propose"] / "proposals.jsonl")
-            self.vocabulary, self.proposals = with_proposals(self.vocabulary, {r["id"]: r["hyps"] for r in rows}, job.inputs)
-            self.log.info("%d words that the attention decoder proposed join the vocabulary", len(self.vocabulary.proposed))
-        self.candidates: Optional[Candidates] = None  # made in the worker process
+    config: SimpleNamespace  # the group `rescore`
+    weights: Dict[str, SearchWeights]  # of the first pass, by graph
+    graphs: List[str]  # that were searched; the lists have the paths of the first, or of both
+    frame_ratio: float  # frames of the word head a frame of the sub-word head
+    vocabulary: Vocabulary
+    lm: Callable[[], NGram]  # of the vocabulary's words; called in the worker process
+    log: logging.Logger
+    proposals: Dict[str, List[Tuple[int, ...]]] = field(default_factory=dict)  # utterance id -> hypotheses of word ids
+    lattices: Optional[WholeLattices] = None  # only where whole lattices are rescored
+    candidates: Optional[Candidates] = None  # made with the first list
+
+    def __post_init__(self) -> None:
+        """Leave the graphs whose paths the lists have."""
+        self.graphs = self.graphs if self.config.candidates == "both" else self.graphs[:1]
+        self.frame_ratio = self.frame_ratio if self.graphs[0] == "lattice" else 1.0
+
+    @staticmethod
+    def of_stages(inputs: Mapping[str, Path], config: SimpleNamespace, log: logging.Logger) -> "Rescorer":
+        """The rescorer of the stages' folders `inputs`; config: the group `rescore`."""
+        decoded, model = inputs["decode"], made_with(inputs["train"]).model
+        weights, lang = read_weights(decoded), used_lang(inputs["lang"], decoded)
+        graphs = [graph for graph in HEADS if (decoded / f"hyps-{graph}-dev.jsonl").exists()]
+        lexicon, trained = read_lexicon(lang), len(read_lexicon(inputs["lang"]).words)
+        vocabulary = Vocabulary(lexicon, trained, frozenset(lexicon.words[trained:]), *(read_word_table(decoded) or (None, None)))
+        proposals: Dict[str, List[Tuple[int, ...]]] = {}
+        if "propose" in inputs:
+            rows = read_jsonl(inputs["propose"] / "proposals.jsonl")
+            language = made_with(inputs["lang"]).data.language
+            hypotheses = {r["id"]: r["hyps"] for r in rows}
+            vocabulary, proposals = with_proposals(vocabulary, hypotheses, language, lambda: Adding(inputs))
+            log.info("%d words that the attention decoder proposed join the vocabulary", len(vocabulary.proposed))
+
+        def lm() -> NGram:
+            return read_arpa(lang / "lm.arpa").with_words(vocabulary.proposed, unseen(lang))
+
+        ratio = model.subword_subsampling / model.word_subsampling
+        made = Rescorer(config, weights, graphs, ratio, vocabulary, lm, log, proposals)
+        frame = model.subword_subsampling * made_with(inputs["features"]).features.frame_shift
+        settings = (weights[graphs[0]].lm_scale, made_with(decoded).decode.output_beam)
+        made.lattices = WholeLattices(lexicon, trained, made.frame_ratio, frame, settings)
+        return made
 
     def available(self) -> Available:
         """What hypotheses are scored with."""
@@ -64,7 +88,7 @@ class Rescorer:
 
     def piece(self, piece: Piece, out: Path) -> None:
         """Write `<out>.jsonl`, the n-best lists of all candidates, and before it `<out>.seconds.json`."""
-        self._write(piece, out, len(self.graphs) == 2 or bool(self.proposals), self.config.word_score)
+        self._write(piece, out, self.joining, self.config.word_score)
 
     def of_lattices(self, piece: Piece, out: Path) -> None:
         """As `piece`, of the first graph's lattices alone, with each word scored in its span."""
@@ -76,10 +100,11 @@ class Rescorer:
         Args:
           oracle: whether to find the fewest errors of any path too.
         """
-        lattices, view = read_lattices(piece, "lattice"), None
+        assert self.lattices is not None  # `of_stages` made it
+        lattices, view = piece.lattices("lattice"), None
         seconds: Dict[str, float] = {}
         if self.vocabulary.vectors is not None:
-            view = partial(self.view, read_head_outputs(piece))
+            view = partial(self.view, piece.outputs())
         found = self.lattices.read(lattices, piece.ids, piece.refs, view, weights, scales, seconds)
         if oracle:
             for one, errors in zip(found, self.lattices.oracles(lattices, piece.refs)):
@@ -89,7 +114,23 @@ class Rescorer:
 
     def _write(self, piece: Piece, out: Path, joining: bool, word_score: str) -> None:
         seconds: Dict[str, float] = {}
-        kept = read_head_outputs(piece) if joining or self.vocabulary.vectors is not None else HeadOutputs()
+        rows = self.scored_lists(piece, joining, word_score, seconds)
+        write_json(out.with_suffix(".seconds.json"), seconds)
+        write_lists(out.with_suffix(".jsonl"), rows)
+
+    @property
+    def joining(self) -> bool:
+        """Whether lists have other hypotheses than those of the first graph's lattices."""
+        return len(self.graphs) == 2 or bool(self.proposals)
+
+    def scored_lists(self, piece: Piece, joining: bool, word_score: str, seconds: Dict[str, float]) -> List[NBestList]:
+        """n-best lists of a decoded batch; the time that each link takes is added to `seconds`.
+
+        Args:
+          joining: whether they have all candidates, else the paths of the first graph's lattices alone.
+          word_score: span or sequence.
+        """
+        kept = piece.outputs() if joining or self.vocabulary.vectors is not None else HeadOutputs()
         lists = self.lists(piece, self.graphs[0], seconds)
         if joining:
             others = self.lists(piece, "word_lattice", seconds) if len(self.graphs) == 2 else [[] for _ in lists]
@@ -111,12 +152,11 @@ class Rescorer:
             rows.append(
                 NBestList(utterance, reference, listed or [ScoredPath([], {"am": 0.0, "lm": 0.0, "word": 0.0})], log_probs)
             )
-        write_json(out.with_suffix(".seconds.json"), seconds)
-        write_lists(out.with_suffix(".jsonl"), rows)
+        return rows
 
     def lists(self, piece: Piece, graph: str, seconds: Dict[str, float]) -> List[List[Hypothesis]]:
         """n-best lists of a decoded piece's lattices of one graph."""
-        lattices = read_lattices(piece, graph)
+        lattices = piece.lattices(graph)
         settings = (self.config.paths, self.config.lattice_scale, self.weights[graph].lm_scale)
 
         def work(parts: Parts) -> List[List[Hypothesis]]:
@@ -136,7 +176,7 @@ class Rescorer:
     ) -> List[Hypothesis]:
         """The hypotheses of both lattices of utterance n of the batch, and those proposed, scored alike."""
         if self.candidates is None:
-            self.candidates = Candidates(self.lang, self.vocabulary.lexicon, self.vocabulary.proposed)
+            self.candidates = Candidates(self.lm(), self.vocabulary.lexicon)
         proposed = self.proposals.get(utterance, ())
         weights = self.weights["lattice"]
         log_probs = kept.subword_log_probs(n)  # a copy, in float32

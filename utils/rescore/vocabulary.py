@@ -1,14 +1,12 @@
 """The words that hypotheses may have: those of decoding, and those that only the attention decoder proposes."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Dict, FrozenSet, List, Optional, Tuple
+from typing import Callable, Dict, FrozenSet, List, Optional, Tuple
 
 from torch import Tensor
 
 from utils.lang.lexicon import UNKNOWN, Lexicon
 from utils.lang.spelling import spellings
-from utils.pipeline.config import made_with
 from utils.rescore.adding import Adding
 from utils.rescore.scores import Kinds
 from utils.train.models import with_added
@@ -32,7 +30,7 @@ class Vocabulary:
 
 
 def with_proposals(
-    vocabulary: Vocabulary, proposals: Dict[str, List[List[str]]], inputs: Dict[str, Path]
+    vocabulary: Vocabulary, proposals: Dict[str, List[List[str]]], language: str, adding: Callable[[], Adding]
 ) -> Tuple[Vocabulary, Dict[str, List[Tuple[int, ...]]]]:
     """Add the words that proposals have and decoding lacked, each by its spelling and its vector.
 
@@ -41,7 +39,8 @@ def with_proposals(
 
     Args:
       proposals: utterance id -> hypotheses.
-      inputs: folders of finished stages, by name.
+      language: of the lexicon.
+      adding: gives what embeds the new words; only called where there are some.
     Returns:
       the vocabulary, and the proposals as word ids.
     """
@@ -50,13 +49,13 @@ def with_proposals(
     letters = {letter for word in known for letter in word}
     new = {word for hyps in proposals.values() for words in hyps for word in words if word not in known}
     fitting = sorted(word for word in new if letters.issuperset(word))
-    more = sorted(spellings(fitting, lexicon, made_with(inputs["lang"]).data.language))
+    more = sorted(spellings(fitting, lexicon, language))
     if more:
-        adding = Adding(inputs)
-        pack = adding.pack([(word, ()) for word in more])
+        embedder = adding()
+        pack = embedder.pack([(word, ()) for word in more])
         lexicon = Lexicon([*lexicon.words, *more], lexicon.tokens, [*lexicon.entries, *pack.entries], lexicon.folder)
         if vectors is not None and bias is not None:
-            vectors, bias = with_added(adding.model, vectors, bias, pack.vectors)
+            vectors, bias = with_added(embedder.model, vectors, bias, pack.vectors)
     ids = lexicon.word_id
     numbered = {
         utterance: [tuple(ids[word] for word in words) for words in hyps if all(word in ids for word in words)]

@@ -1,8 +1,8 @@
 """Encryption of the files of a sealed folder, and the authentication of its list of files.
 
-Each file has a key of its own, derived from the content key and its number. Pieces of 64 MiB are encrypted with AES-256-GCM, for
-which processors have instructions. Their nonces count, and mark the last piece (STREAM: Hoang et al. 2015, as in age); the
-file's name, size and number, and how many files there are, are authenticated with each.
+Each file has a key of its own, derived from the content key and its number. Pieces of 64 MiB are encrypted with
+ChaCha20-Poly1305. Their nonces count, and mark the last piece (STREAM: Hoang et al. 2015, as in age); the file's name, size and
+number, and how many files there are, are authenticated with each.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ def _derived(content_key: bytes, purpose: str) -> bytes:
 
 def _cipher(content_key: bytes, number: int) -> Any:
     aead = need_cryptography("hazmat.primitives.ciphers.aead")
-    return aead.AESGCM(_derived(content_key, f"file {number}"))
+    return aead.ChaCha20Poly1305(_derived(content_key, f"file {number}"))
 
 
 def _about(name: str, size: int, number: int, count: int) -> bytes:

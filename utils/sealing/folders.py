@@ -12,7 +12,6 @@ Whatever differs from what was sealed is refused before anything is decrypted or
 SHA-256 of every file, then sealed.mac. Contents are decrypted into memory only.
 """
 
-import hashlib
 import hmac
 import json
 import os
@@ -21,7 +20,7 @@ import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple
 
 from utils.core.errors import UserError
 from utils.core.files import content_of, digest, files_in, sync_folder, write_bytes, write_json
@@ -32,7 +31,6 @@ from utils.sealing.signatures import SIGNATURE, check_signature, sign
 
 SEALED, MAC, KEY = "sealed.json", "sealed.mac", "key.age"
 FORMAT = 1
-KEPT = 1 << 25  # bytes of encrypted files in memory between check and use
 AGAIN = "get the sealed folder again from who made it"
 
 
@@ -108,11 +106,9 @@ def new_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def check_sealed(path: Path, trusted: Optional[Sequence[bytes]] = None, keep: Optional[Dict[int, bytes]] = None) -> Outer:
+def check_sealed(path: Path, trusted: Optional[Sequence[bytes]] = None) -> Outer:
     """Check the signature and the SHA-256 of every file; needs no key.
 
-    Args:
-      keep: gets the encrypted files by number, up to `KEPT` bytes, so that nobody need read them again.
     Raises:
       UserError: something was changed, exchanged, added or removed, or the signer is not trusted.
     """
@@ -124,17 +120,9 @@ def check_sealed(path: Path, trusted: Optional[Sequence[bytes]] = None, keep: Op
     for why, odd in (("lacks", expected - there), ("has, but should not have,", there - expected)):
         if odd:
             raise UserError(f"{path} {why} {', '.join(sorted(odd)[:5])}; {AGAIN}")
-    room = KEPT if keep is not None else 0
     for number, (size, sha256) in enumerate(outer.files):
         where = path / _numbered(number)
-        whole = where.stat().st_size == size
-        if whole and keep is not None and size <= room:
-            encrypted_file = keep[number] = content_of(where)
-            room -= size
-            whole = hashlib.sha256(encrypted_file).hexdigest() == sha256
-        elif whole:
-            whole = digest(where) == sha256
-        if not whole:
+        if where.stat().st_size != size or digest(where) != sha256:
             raise UserError(f"{where} was changed since it was sealed, or exchanged (SHA-256 differs); {AGAIN}")
     return outer
 
@@ -151,8 +139,7 @@ class Sealed:
           UserError: as `check_sealed`; or none of the keys opens it.
         """
         keys = keys if keys is not None else Keys.read()
-        self._kept: Dict[int, bytes] = {}
-        self.path, self.outer = Path(path), check_sealed(Path(path), keys.trusted, self._kept)
+        self.path, self.outer = Path(path), check_sealed(Path(path), keys.trusted)
         self.content_key = _content_key(self.path / KEY, keys)
         if not hmac.compare_digest(content_of(self.path / MAC), mac(self.content_key, self.outer.content)):
             raise UserError(f"{KEY}, {SEALED} and {MAC} in {path} do not belong together: one was changed or exchanged; {AGAIN}")
@@ -160,8 +147,7 @@ class Sealed:
     def content(self, number: int, name: str) -> bytes:
         """A file's content, decrypted into memory. Raises UserError where it is not what was sealed."""
         where = self.path / _numbered(number)
-        kept = self._kept.pop(number, None)
-        found = decrypted(self.content_key, content_of(where) if kept is None else kept, name, number, len(self.outer.files))
+        found = decrypted(self.content_key, content_of(where), name, number, len(self.outer.files))
         if found is None:
             raise UserError(f"{where} was changed since it was sealed, or exchanged; {AGAIN}")
         return found

@@ -24,6 +24,7 @@ NOT_TEXT = {  # by the first bytes
     b"7z\xbc\xaf": "a 7-Zip archive",
     b"%PDF-": "a PDF document",
 }
+SENTENCES = "sentences.txt"  # of a bundle
 SEEN = 1 << 26  # bytes of a file that isn't UTF-8 in which the broken lines are counted
 
 
@@ -33,7 +34,12 @@ def transcripts(data: Path, split: str) -> List[List[str]]:
 
 
 def some_transcripts(data: Path, count: int, language: str = "") -> List[List[str]]:
-    """Some sentences of the training text, each once, always the same; language: of these alone, unless it is empty."""
+    """Some sentences of the training text, each once, always the same; language: of these alone, unless it is empty.
+
+    Where the folder is that of a bundle, it has some alone, of all languages.
+    """
+    if (data / SENTENCES).is_file():
+        return [line.split() for line in (data / SENTENCES).read_text(encoding="utf-8").splitlines()[:count]]
     said = (cut.supervisions[0] for cut in CutSet.from_file(cuts_path(data, "train")))
     different = sorted({one.text for one in said if language in ("", one.language)})
     random.Random(0).shuffle(different)

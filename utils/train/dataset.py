@@ -15,7 +15,7 @@ from lhotse import CutSet
 from lhotse.dataset import DynamicBucketingSampler, SpecAugment
 from lhotse.dataset.sampling import SimpleCutSampler
 from lhotse.utils import fix_random_seed
-from safetensors.torch import load_file
+from safetensors.torch import load as of_bytes
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
@@ -66,9 +66,9 @@ class Features:
           cache_gb: memory for features.
           more: folder of synthesised speech; it has statistics of its own speakers with features.normalise=speaker.
         """
-        self.stats: Dict[str, Tensor] = load_file(str(folder / STATISTICS))
+        self.stats: Dict[str, Tensor] = of_bytes((folder / STATISTICS).read_bytes())
         if more is not None and (more / STATISTICS).exists():
-            self.stats.update(load_file(str(more / STATISTICS)))
+            self.stats.update(of_bytes((more / STATISTICS).read_bytes()))
         self.cache: Dict[str, Tensor] = {}
         self.room = cache_gb * 2**30
 

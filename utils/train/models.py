@@ -2,10 +2,10 @@
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Dict, Mapping
+from typing import Mapping
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load as of_bytes
 
 from utils.core.files import read_json
 from utils.corpus.cuts import read_cuts
@@ -20,20 +20,21 @@ NEVER = -1e4  # score of a word that can't be recognised, natural log
 
 def make_model(config: SimpleNamespace, lexicon: Lexicon, inputs: Mapping[str, Path], feature_dim: int) -> AcousticModel:
     """A model with fresh weights, for the word-vector table and the units in the folders `inputs` (by stage)."""
-    table = load_file(str(inputs["vectors"] / "table.safetensors"))
+    table = of_bytes((inputs["vectors"] / "table.safetensors").read_bytes())
     dim = read_json(inputs["vectors"] / "provenance.json")["dim"]
     front, width = make_front(inputs["features"], feature_dim, config.finetune, config.dropout)
     return build(config, width, len(lexicon.tokens) + 1, len(lexicon.words), table, dim, front)
 
 
-def trained_model(folder: Path, inputs: Dict[str, Path], lexicon: Lexicon) -> AcousticModel:
+def trained_model(folder: Path, inputs: Mapping[str, Path], lexicon: Lexicon, feature_dim: int = 0) -> AcousticModel:
     """The model of a finished training, in evaluation mode.
 
     Args:
       folder: of the stage train.
       inputs: the folders that it was made from, by stage.
+      feature_dim: columns of the features; 0: as the cuts of dev have.
     """
-    feature_dim = next(iter(read_cuts(inputs["features"], "dev"))).num_features
+    feature_dim = feature_dim or next(iter(read_cuts(inputs["features"], "dev"))).num_features
     model = make_model(made_with(folder).model, lexicon, inputs, feature_dim)
     load(model, folder / "model.safetensors")
     return model.eval()

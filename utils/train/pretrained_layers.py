@@ -58,7 +58,7 @@ def make_front(folder: Path, width: int, finetune: bool, dropout: float) -> Tupl
     Raises:
       UserError: there is no layer above the stored one.
     """
-    if not (folder / DESCRIPTION).exists():
+    if not (folder / DESCRIPTION).is_file():
         return None, width
     said = read_json(folder / DESCRIPTION)
     if not finetune:

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from typing import Callable, List, Mapping, Optional, Sequence, Tuple
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load as of_bytes
 from torch import Tensor
 
 from utils.vectors.meaning import SOURCES
@@ -14,6 +14,7 @@ from utils.vectors.table import numbered, numbered_pronunciations
 from utils.vectors.wordvec import WordVectors
 
 BATCH = 2048  # words
+ABSENT = "absent"  # the source of a bundle, which has no source of meaning: that of other words is not known
 Spoken = Mapping[str, Sequence[Tuple[str, ...]]]  # word -> its sequences of phones
 
 
@@ -32,9 +33,9 @@ class Composer:
     ) -> None:
         self.model, self.config, self.sentences = model.eval(), config, sentences
         files = {name: folder / f"{name}.txt" for name in ("letters", "phones")}
-        self.alphabets = {name: path.read_text(encoding="utf-8").split() for name, path in files.items() if path.exists()}
+        self.alphabets = {name: path.read_text(encoding="utf-8").split() for name, path in files.items() if path.is_file()}
         processing = folder / "processing.safetensors"
-        self.processing = Processing(**load_file(str(processing))) if processing.exists() else None
+        self.processing = Processing(**of_bytes(processing.read_bytes())) if processing.is_file() else None
 
     @torch.no_grad()
     def __call__(self, words: Sequence[str], spoken: Spoken) -> Tensor:
@@ -73,5 +74,8 @@ class Composer:
     def _meaning(self, words: Sequence[str]) -> Tuple[Optional[Tensor], Optional[Tensor]]:
         if self.processing is None:
             return None, None
+        if self.config.source == ABSENT:
+            assert self.model.vectors is not None  # there is a part of meaning
+            return torch.zeros(len(words), self.model.vectors.shape[1]), torch.zeros(len(words))
         found = SOURCES[self.config.source](words, self.sentences(), self.config)
         return self.processing.of(found.vectors, found.known), torch.from_numpy(found.known).float()

@@ -14,7 +14,7 @@ from typing import Dict, List, Optional, Sequence, Tuple
 import numpy as np
 import torch
 from lhotse.utils import fix_random_seed
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -187,7 +187,7 @@ class VectorLM:
 
     def load(self, path: Path) -> None:
         """Read the weights."""
-        self.model.load_state_dict(load_file(str(path)))
+        self.model.load_state_dict(load(path.read_bytes()))
 
 
 def padded(sentences: Sequence[Sequence[int]]) -> Tuple[Tensor, Tensor]:

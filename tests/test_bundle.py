@@ -1,0 +1,242 @@
+"""The bundle of stage 9: complete, checked, and it says word for word what stage 7 said wherever it is opened."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from scipy.signal import resample_poly
+
+from support.driving import drive
+from utils.bundle.files import open_files
+from utils.bundle.manifest import write_manifest
+from utils.bundle.recogniser import Recogniser
+from utils.core.errors import UserError
+from utils.core.files import ROOT, read_json, read_jsonl
+from utils.corpus.audio import load
+from utils.corpus.cuts import read_cuts
+from utils.engine.graph_arrays import fsa_arrays, fsa_of_arrays
+from utils.lang.graphs import load_fsa
+from utils.pipeline.config import load as load_config
+from utils.pipeline.stages import plan
+
+pytest.importorskip("k2")
+
+
+@pytest.fixture(scope="module")
+def made(yesno_source, tmp_path_factory):
+    """yesno after stage 9: its bundle in a fresh folder, its test recordings, and what stage 7 said; exp/ is moved away."""
+    folder = tmp_path_factory.mktemp("bundle")
+    corpus = folder / "yesno"
+    corpus.mkdir()
+    (corpus / "corpus.yaml").write_text((ROOT / "egs/yesno/corpus.yaml").read_text(), encoding="utf-8")
+    settings = [f"data.source={yesno_source}"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NUPTSE_EXP", str(folder / "exp"))
+        assert drive("--corpus", str(corpus), "--nj", "1", "--threads", "1", "--set", settings[0]) == 0
+        inputs = {n: p.out for n, p in plan(load_config("wordvec_hybrid", corpus, settings), folder / "exp" / "yesno").items()}
+    cuts = {cut.id: (load(cut)[0], cut.sampling_rate) for cut in read_cuts(inputs["data"], "test")}
+    rows = {row["id"]: row for row in read_jsonl(inputs["rescore"] / "hyps-wordvec-test.jsonl")}
+    graph = fsa_arrays(load_fsa(inputs["lang"] / "HLG.pt"))
+    bundle = shutil.copytree(inputs["export"] / "bundle", folder / "far away" / "bundle")
+    nbest = {row["id"]: len(row["paths"]) for row in read_jsonl(inputs["rescore"] / "nbest-test.jsonl")}
+    (folder / "exp").rename(folder / "moved")
+    ids = sorted(rows)
+    return SimpleNamespace(
+        bundle=bundle,
+        recordings=[cuts[name] for name in ids],
+        rows=[rows[name] for name in ids],
+        nbest=[nbest[name] for name in ids],
+        graph=graph,
+        moved=folder / "moved",
+    )
+
+
+@pytest.fixture(scope="module")
+def recogniser(made):
+    return Recogniser.open(made.bundle)
+
+
+def words(transcript):
+    return [word.text for word in transcript.words]
+
+
+@pytest.mark.slow
+def test_all_of_test_is_recognised_word_for_word_as_in_stage_7(made, recogniser):
+    found = recogniser.transcribe_many(made.recordings)
+    assert [words(one) for one in found] == [row["hyp"] for row in made.rows]
+    assert [[word.confidence for word in one.words] for one in found] == [row["confidence"] for row in made.rows]
+    assert [one.seconds for one in found] == [len(samples) / rate for samples, rate in made.recordings]
+    assert sum(map(len, map(words, found))) > 200 and recogniser.language == "he" and recogniser.rate == 8000
+
+
+@pytest.mark.slow
+def test_times_alternatives_and_nbest_hang_together(made, recogniser):
+    for one in recogniser.transcribe_many(made.recordings[:5]):
+        spans = [(word.start, word.end) for word in one.words]
+        assert all(0 <= start < end <= one.seconds for start, end in spans)
+        assert all(before[0] <= after[0] for before, after in zip(spans, spans[1:]))
+        assert one.nbest[0].text == one.text and len({h.text for h in one.nbest}) == len(one.nbest)
+        assert [h.score for h in one.nbest] == sorted((h.score for h in one.nbest), reverse=True)
+        for word in one.words:
+            assert word.text not in dict(word.alternatives) and all(0 < p <= 1 for _, p in word.alternatives)
+
+
+@pytest.mark.slow
+def test_words_lie_where_speech_is(made, recogniser):
+    samples, rate = made.recordings[0]
+    silence = np.zeros(2 * rate, np.float32)
+    found = recogniser.transcribe(np.concatenate((silence, samples, silence)), rate)
+    assert words(found)[:1] and found.words[0].start > 1.5 and found.words[-1].end < 2.5 + len(samples) / rate
+
+
+@pytest.mark.slow
+def test_another_rate_says_the_same(made, recogniser):
+    samples, rate = made.recordings[1]
+    twice = resample_poly(samples, 2, 1).astype(np.float32)
+    assert words(recogniser.transcribe(twice, 2 * rate)) == made.rows[1]["hyp"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("length", [0, 1, 79, 200, 400, 1700])
+def test_what_is_too_short_has_no_words_and_spoils_nothing(made, recogniser, length):
+    short = made.recordings[2][0][:length]
+    first, second = recogniser.transcribe_many([(short, 8000), made.recordings[2]])
+    assert len(words(first)) <= 1 and words(second) == made.rows[2]["hyp"]
+
+
+@pytest.mark.slow
+def test_silence_and_noise_raise_nothing(recogniser):
+    noise = np.random.default_rng(5).normal(0, 0.2, 8000).astype(np.float32)
+    assert (
+        len(recogniser.transcribe_many([(np.zeros(16000, np.float32), 8000), (noise, 8000), (np.ones(900, np.float32), 8000)]))
+        == 3
+    )
+    with pytest.raises(UserError, match="700 s is too long for one call"):
+        recogniser.transcribe(np.zeros(700 * 8000, np.float32), 8000)
+
+
+@pytest.mark.slow
+def test_threads_share_one_and_several_are_open_at_once(made, recogniser):
+    other, found = Recogniser.open(made.bundle), {}
+
+    def work(n):
+        found[n] = words((recogniser, other)[n % 2].transcribe(*made.recordings[n]))
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[n] for n in range(8)] == [row["hyp"] for row in made.rows[:8]]
+
+
+@pytest.mark.slow
+def test_graphs_come_back_exactly_and_nothing_is_a_pickle(made):
+    files = open_files(made.bundle)
+    from safetensors.torch import load as of_bytes
+
+    again = of_bytes(files.read("HLG.safetensors"))
+    assert again.keys() == made.graph.keys() and all(torch.equal(again[name], made.graph[name]) for name in again)
+    twice = fsa_arrays(fsa_of_arrays(again))
+    assert all(torch.equal(again[name], twice[name]) for name in again)
+    for name in files.names:
+        content = files.read(name)
+        assert not content.startswith((b"\x80", b"PK")) and not name.endswith((".pt", ".bin", ".pkl")), name
+        assert str(made.moved.parent).encode() not in content and str(ROOT).encode() not in content, name
+    assert read_json(made.bundle / "manifest.json")["created_by"]["k2"]
+
+
+@pytest.mark.slow
+def test_stage_9_stops_if_the_bundle_says_another_word(made, monkeypatch):
+    """As after a fault in stage 9: here the weights of rescoring are turned."""
+    from steps import export
+    from utils.engine import gather
+
+    folders = {path.name.partition("-")[0]: path for path in (made.moved / "yesno").iterdir() if path.is_dir()}
+    partial = made.moved / "yesno" / "turned"
+    shutil.copytree(folders["export"] / "bundle", partial / "bundle")
+    weights = read_json(partial / "bundle" / "weights.json")
+    weights["wordvec"]["penalty"] = 500.0  # for every word: insertions
+    (partial / "bundle" / "weights.json").write_text(json.dumps(weights))
+    (partial / "bundle" / "manifest.json").unlink()
+    write_manifest(partial / "bundle", open_files(made.bundle).manifest)
+    job = SimpleNamespace(
+        out=partial, inputs=folders, device="cpu", config=SimpleNamespace(export=SimpleNamespace(front_end=False))
+    )
+    with pytest.raises(UserError, match=r"(?s)says other words than stage 7 in \d of 5 dev utterances:.*in stage 7 '"):
+        export.check(job, gather.made_with(folders["rescore"]).rescore, gather.made_with(folders["features"]).features)
+
+
+@pytest.mark.slow
+def test_words_are_added_in_memory_beside_the_bundle_and_for_one_call(made, tmp_path):
+    bundle = shutil.copytree(made.bundle, tmp_path / "b")
+    before = {path.name: path.read_bytes() for path in bundle.iterdir()}
+    command = [sys.executable, "-m", "steps.add_words", "--bundle", str(bundle), "--pack", "more", "אולי", "NOK"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "can't be added" in done.stderr, done.stderr
+    spelled = sorted({letter for word in made.rows[0]["hyp"] for letter in word})
+    new = "".join(spelled * 2)
+    done = subprocess.run([*command[:-2], new], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "--packs more" in done.stdout, done.stderr + done.stdout
+    assert (tmp_path / "b.packs" / "more.safetensors").exists() and {p.name: p.read_bytes() for p in bundle.iterdir()} == before
+    plain, packed = Recogniser.open(bundle), Recogniser.open(bundle, packs=["more"])
+    plain.add_words([new])
+    engines = [one._engine.chain() for one in (plain, packed)]
+    assert [chain.lexicon.words[-1] for chain in engines] == [new, new]
+    graphs = [fsa_arrays(chain.decoder.graphs["lattice"]) for chain in engines]
+    assert all(torch.equal(graphs[0][name], graphs[1][name]) for name in graphs[0])
+    for one in (plain, packed):
+        found = [words(x) for x in one.transcribe_many(made.recordings[:6])]
+        assert sum(a == row["hyp"] for a, row in zip(found, made.rows)) >= 5
+    once = Recogniser.open(bundle)
+    once.transcribe(*made.recordings[0], words=[new])
+    assert new not in once._engine.chain().lexicon.word_id
+    with pytest.raises(UserError, match="no vocabulary pack less.*which has more"):
+        Recogniser.open(bundle, packs=["less"])
+
+
+@pytest.mark.slow
+def test_a_context_moves_probability_to_its_words(made, recogniser):
+    one, other = sorted({word for row in made.rows for word in row["hyp"]})
+    chain = recogniser._engine.chain(context=f"{one} {one}\n{one}")
+    usual = recogniser._engine.chain()
+    assert chain.rescorer.lm().word((), one) > usual.rescorer.lm().word((), one)
+    assert chain.rescorer.lm().word((), other) < usual.rescorer.lm().word((), other)
+    assert words(recogniser.transcribe(*made.recordings[3], context=f"{one}\n{other}")) == made.rows[3]["hyp"]
+    with pytest.raises(UserError, match="none of the model's words"):
+        recogniser.transcribe(*made.recordings[3], context="quite another text")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["README.md", "docs/recognising.md"])
+def test_the_examples_of_the_pages_run(made, tmp_path, page):
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```$", (ROOT / page).read_text(encoding="utf-8"), re.M | re.S))
+    spelled = "".join(sorted({letter for word in made.rows[0]["hyp"] for letter in word}))
+    hyp = " ".join(made.rows[0]["hyp"])
+    code = re.sub(r"add_words\(.*\)", f'add_words(["{spelled * 3}"])', code)
+    code = code.replace('["everest"]', f'["{spelled * 2}"]').replace("please hold the line", hyp)
+    shutil.copytree(made.bundle, tmp_path / "bundle")
+    soundfile.write(tmp_path / "prompt.wav", *made.recordings[0], subtype="FLOAT")
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == hyp and len(code.split("## ")[0].splitlines()) < 25
+
+
+def test_a_recipe_without_a_network_has_no_bundle_and_is_told_what_works(tmp_path):
+    command = [sys.executable, "-m", "utils.pipeline.driver", "--corpus", "yesno", "--recipe", "pocketsphinx", "--stage", "9"]
+    (tmp_path / "yesno").mkdir()
+    done = subprocess.run([*command, "--set", f"data.source={tmp_path}"], cwd=ROOT, capture_output=True, text=True)
+    assert "a bundle needs a trained network, as wordvec_hybrid and bpe_ctc have" in done.stderr

@@ -1,0 +1,203 @@
+"""The engine k2: recognises as stages 1, 6 and 7 do, link by link, with what a bundle has, in memory."""
+
+import io
+import threading
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+
+import numpy as np
+import soundfile
+import torch
+from lhotse import MonoCut, Recording, SupervisionSegment
+from lhotse.audio import AudioSource
+
+from utils.bundle.files import BundleFiles
+from utils.bundle.transcript import Hypothesis, Transcript, Word, joined
+from utils.core.errors import UserError
+from utils.core.memory import Parts, in_parts
+from utils.engine.chain import LOG, Chain, Trained
+from utils.engine.times import word_times
+from utils.features.extraction import in_memory
+from utils.lang.packs import Pack, pack_of
+from utils.lang.spelling import as_in_transcripts, parse
+from utils.rescore.confidence import Calibration, Confidences, places
+from utils.rescore.nbest_lists import NBestList
+from utils.rescore.rescoring import flatten
+from utils.text.scoring import GAP
+from utils.train.dataset import ordered_batches
+
+LONGEST = 600.0  # seconds of one recording: the cost of attention grows with their square
+ALTERNATIVES, LEAST = 5, 0.01  # most words at the place of another, and the least posterior of one
+NBEST = 10
+KEPT_CHAINS = 4  # vocabularies of single calls whose graphs are kept
+
+
+def open(  # noqa: A001 - the name that each engine has
+    files: BundleFiles,
+    packs: Sequence[Tuple[str, bytes]] = (),
+    front_end: Optional[Union[str, Path]] = None,
+    threads: int = 1,
+    words: Sequence[str] = (),
+    context: str = "",
+    llm: str = "",
+    meaning: str = "",
+    device: str = "cpu",
+) -> "K2Engine":
+    """Open the engine; `front_end` and `threads` are those of `Recogniser.open`.
+
+    Args:
+      packs: names and contents of vocabulary packs.
+      words: to add, each 'WORD' or 'WORD UNIT UNIT ...'.
+      context: text whose words become more likely, a line a sentence: its n-gram model is interpolated with the bundle's.
+      llm: the language model of rescore.llm, which a bundle never has inside; without it the chain ends before that link.
+      meaning: the source of vectors.meaning.path, which vectors of added words need for their part of meaning.
+      device: of the network and the search.
+    """
+    engine = K2Engine(Trained(files, front_end, device, llm, meaning), threads)
+    engine.packs += [engine.pack_of(*pack) for pack in packs]
+    engine.context = context
+    if words:
+        engine.add_words(words)
+    engine.chain()
+    return engine
+
+
+class K2Engine:
+    """An opened bundle. One call works at a time; others wait."""
+
+    def __init__(self, trained: Trained, threads: int) -> None:
+        self.trained, self.threads, self.lock = trained, threads, threading.RLock()
+        self.packs: List[Pack] = []  # beside those in the bundle
+        self.context = ""
+        self.chains: Dict[Tuple[Any, ...], Chain] = {}
+
+    @property
+    def rate(self) -> int:
+        """Hz, of the samples that features are computed of."""
+        return self.trained.front_end.sampling_rate
+
+    def pack_of(self, name: str, content: bytes) -> Pack:
+        """A vocabulary pack; raises UserError where it is damaged, or made for another model."""
+        found = pack_of(content, name)
+        if found.model != self.trained.files.manifest.model:
+            raise UserError(f"{name} is a pack for another model ({found.model}); make it again with steps.add_words --bundle")
+        return found
+
+    def add_words(self, words: Sequence[str]) -> List[str]:
+        """Add words to this recogniser, not to the bundle; the other calls wait until the graphs are made.
+
+        Args:
+          words: each 'WORD' or 'WORD UNIT UNIT ...' with its pronunciation.
+        Returns:
+          sentences that say which words were changed, and which can't be told apart from others.
+        Raises:
+          UserError: words that can't be added.
+        """
+        with self.lock:
+            torch.set_num_threads(self.threads)
+            pack, notes = self._pack(words)
+            if pack is None:
+                return notes
+            self.packs.append(pack)
+            self.chains.clear()
+            return notes + self.trained.adding.confusable(pack)
+
+    def _pack(self, words: Sequence[str]) -> Tuple[Optional[Pack], List[str]]:
+        known, adding = self.chain().lexicon.word_id, self.trained.adding
+        asked = [parse(line, "words") for line in words]
+        new = [one for one in asked if one.units or adding.normalise(one.word) not in known]
+        if not new:
+            return None, []
+        spelled, notes = as_in_transcripts(new, adding.normalise, known)
+        return adding.pack(spelled), notes
+
+    def chain(self, words: Sequence[str] = (), context: str = "") -> Chain:
+        """The chain with more words, and another context than usual, for one call."""
+        key = (tuple(words), context or self.context)
+        if key not in self.chains:
+            more = [pack for pack in (self._pack(words)[0] if words else None,) if pack is not None]
+            while len(self.chains) >= KEPT_CHAINS:
+                del self.chains[[k for k in self.chains if k != ((), self.context)][0]]
+            self.chains[key] = self.trained.chain([*self.packs, *more], key[1])
+        return self.chains[key]
+
+    def transcribe_many(
+        self, recordings: Sequence[Tuple[np.ndarray, int]], words: Sequence[str] = (), context: str = ""
+    ) -> List[Transcript]:
+        """A transcript of each recording, in order; short ones share batches, as in stage 6.
+
+        A recording that is too short for a frame has no words.
+
+        Args:
+          recordings: samples (T,) float32, and their rates in Hz.
+          words, context: as in `open`, for this call alone.
+        Raises:
+          UserError: a recording of more than LONGEST seconds; words that can't be added.
+        """
+        for samples, rate in recordings:
+            if len(samples) > LONGEST * rate:
+                raise UserError(
+                    f"a recording of {len(samples) / rate:.0f} s is too long for one call ({LONGEST:.0f} s at most); cut it at "
+                    "pauses, as steps.recognise does"
+                )
+        with self.lock:
+            torch.set_num_threads(self.threads)
+            chain = self.chain(words, context)
+            cuts = [self._cut(n, *one) for n, one in enumerate(recordings) if len(one[0])]
+            found = in_memory(cuts, self.trained.front_end, self.trained.denoise)
+            heard = [cut for cut in found if not isinstance(cut, str)]
+            out: Dict[int, Transcript] = {}
+            for batch in ordered_batches(heard, chain.decoder.batch_seconds()):
+                for cut, transcript in zip(batch, self._batch(chain, batch)):
+                    out[int(cut.id)] = transcript
+        seconds = [len(samples) / rate for samples, rate in recordings]
+        return [out.get(n, Transcript([], [], length)) for n, length in enumerate(seconds)]
+
+    def _cut(self, n: int, samples: np.ndarray, rate: int) -> MonoCut:
+        """A recording as stage 0 has it, in memory."""
+        stream, name = io.BytesIO(), f"{n:08d}"
+        soundfile.write(stream, samples, rate, format="WAV", subtype="FLOAT")
+        seconds = len(samples) / rate
+        recording = Recording(name, [AudioSource("memory", [0], stream.getvalue())], rate, len(samples), seconds)
+        said = SupervisionSegment(name, name, 0.0, seconds, text="", language=self.trained.files.manifest.language, speaker="")
+        return MonoCut(name, 0.0, seconds, 0, supervisions=[said], recording=recording)
+
+    def _batch(self, chain: Chain, cuts: Sequence[MonoCut]) -> List[Transcript]:
+        """Transcripts of cuts with features, longest first."""
+
+        def work(parts: Parts) -> List[Transcript]:
+            return [one for first, last in parts for one in self._recognised(chain, cuts[first:last])]
+
+        return in_parts(work, [cut.id for cut in cuts], "recognise", "give shorter recordings", LOG)
+
+    def _recognised(self, chain: Chain, cuts: Sequence[MonoCut]) -> List[Transcript]:
+        piece = chain.decoder.search(cuts, *chain.decoder.network(cuts))
+        lists, kinds, rescorer = chain.rescored(cuts, piece)
+        flat = flatten(lists, kinds)
+        sure = Confidences(lists, flat, chain.weights)
+        calibration = Calibration.of_weights(chain.weights["confidence"])
+        confidences = sure.of_words(calibration)
+        out = []
+        for n, (cut, one) in enumerate(zip(cuts, lists)):
+            own = slice(flat.splits[n], flat.splits[n + 1])
+            totals, best = sure.totals[own], int(sure.rows[n] - flat.splits[n])
+            times = word_times(piece.outputs(), n, sure.words[n], rescorer, chain.frame_seconds, cut.duration)
+            others = places(one, totals, best, calibration.scale)
+            rows = zip(sure.words[n], times, confidences[n], others)
+            words = [Word(word, *span, p, _alternatives(shares, word)) for word, span, p, shares in rows]
+            out.append(Transcript(words, _nbest(one, totals, best), cut.duration))
+        return out
+
+
+def _alternatives(shares: Dict[str, float], chosen: str) -> List[Tuple[str, float]]:
+    found = [(word, round(p, 4)) for word, p in shares.items() if word not in (chosen, GAP) and p >= LEAST]
+    return sorted(found, key=lambda pair: -pair[1])[:ALTERNATIVES]
+
+
+def _nbest(one: NBestList, totals: np.ndarray, best: int) -> List[Hypothesis]:
+    """The best paths, that with index `best` first; each text once."""
+    order = [best, *np.argsort(-totals, kind="stable").tolist()]
+    scores: Dict[str, float] = {}
+    for n in order:
+        scores.setdefault(joined(one.paths[n].words), round(float(totals[n]), 4))
+    return [Hypothesis(text, score) for text, score in list(scores.items())[:NBEST]]
