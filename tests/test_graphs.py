@@ -15,9 +15,13 @@ from support.driving import drive
 from utils.core.errors import UserError
 from utils.core.files import ROOT, read_json, write_json
 from utils.decode import first_pass, nbest
+from utils.decode.pieces import write_network_output
+from utils.decode.search_weights import SearchWeights
 from utils.lang import graphs, lexicon, ngram, units, vocabulary
+from utils.nn.model import Output
 from utils.pipeline import config as configuration
 from utils.pipeline import contract, stages
+from utils.vectors.wordvec import WordTable
 
 k2 = pytest.importorskip("k2")
 
@@ -157,6 +161,29 @@ def test_searching_the_words_within_reach_finds_the_same_as_searching_all(lang, 
     assert torch.allclose(whole.scores, part.scores, atol=1e-5) and torch.equal(whole.lm_scores, part.lm_scores)
     assert torch.equal(whole.aux_labels, part.aux_labels)
     assert len(set(whole.aux_labels.tolist())) > 4
+    one = first_pass.lattices_of_words(padded.log_softmax(-1), lengths, graph, settings, first_pass.ONE_BEST)
+    assert one.num_arcs < part.num_arcs and first_pass.best_paths(one) == first_pass.best_paths(part)
+
+
+def test_kept_scores_of_the_word_head_give_the_errors_that_new_ones_give(lang, tmp_path, monkeypatch):
+    """In whatever order weights are tried; nothing is kept beyond the room for it."""
+    graph, words = graphs.load_fsa(lang.folder / "word_graph.pt"), len(lang.lexicon.words)
+    generator = torch.Generator().manual_seed(5)
+    frames, vectors = 3 * torch.randn(2, 14, 8, generator=generator), torch.randn(words, 8, generator=generator)
+    output = Output(None, torch.tensor([28, 22]), frames, torch.full((2, 14), 6.0), torch.tensor([14, 11]))
+    write_network_output(tmp_path / "00000", output, 1.0)
+    cuts = [SimpleNamespace(supervisions=[SimpleNamespace(text=" ".join(sentence))]) for sentence in SENTENCES[:2]]
+    settings, table = SimpleNamespace(beam=16.0, output_beam=8.0, max_active=3000), WordTable(vectors, torch.zeros(words))
+
+    def errors():
+        decoder = first_pass.FirstPassDecoder(None, None, lang.lexicon, {"word_lattice": graph}, table, settings, "cpu")
+        wanted = [[SearchWeights(4.0, 0.5)], [SearchWeights(0.0, 1.0), SearchWeights(8.0, 0.0)], [SearchWeights(4.0, 0.5)]]
+        return [decoder.errors(cuts, tmp_path / "00000", "word_lattice", some) for some in wanted], len(decoder.kept)
+
+    kept, pieces = errors()
+    monkeypatch.setattr(first_pass, "KEPT", 0)
+    assert errors() == (kept, 0) and pieces == 1
+    assert kept[0] == kept[2] and len({n for some in kept for n in some}) > 1
 
 
 def test_an_utterance_whose_paths_are_all_lost_does_not_affect_others(lang):

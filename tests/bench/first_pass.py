@@ -21,7 +21,6 @@ from types import SimpleNamespace
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
-from kaldialign import edit_distance
 from torch import Tensor
 
 from steps.decode import make_decoder
@@ -30,12 +29,13 @@ from tests.bench.unlike_speech import add_speech_options, halves_of, write_featu
 from utils.core.files import read_json
 from utils.core.tables import Table, as_text, grouped, number
 from utils.corpus.cuts import read_cuts
-from utils.decode.first_pass import FirstPassDecoder, best_paths, lattices, lattices_of_words, scaled
+from utils.decode.first_pass import ONE_BEST, FirstPassDecoder, best_paths, lattices, lattices_of_words, scaled
 from utils.decode.search_weights import AUTO, HEADS, SearchWeights, find
 from utils.pipeline import driver
 from utils.pipeline.config import view
 from utils.pipeline.contract import Job
 from utils.pipeline.stages import Plan
+from utils.text.scoring import edits
 from utils.train.dataset import ordered_batches
 from utils.vectors.wordvec import word_scores
 
@@ -186,9 +186,9 @@ def _errors(decoder: FirstPassDecoder, name: str, dev: Sequence[Stored], weights
     for batch in dev:
         log_probs = way.log_probs(batch.log_probs).clone()
         log_probs[..., 0] -= weights.blank_penalty
-        paths = best_paths(search(log_probs, batch.lengths, graph, decoder.config))
+        paths = best_paths(search(log_probs, batch.lengths, graph, decoder.config, ONE_BEST))
         pairs = zip(batch.cuts, map(decoder.lexicon.ids_to_words, paths))
-        wrong += sum(edit_distance(cut.supervisions[0].text.split(), words)["total"] for cut, words in pairs)
+        wrong += sum(edits(cut.supervisions[0].text.split(), words) for cut, words in pairs)
     return wrong
 
 
@@ -205,15 +205,15 @@ def draw(corpus: Path) -> List[Table]:
             return [*(number(value, 2) for value in row["weights"]), number(100 * row["errors"] / words)]
 
         cost = 100 * (auto["errors"] / grid["errors"] - 1) if grid["errors"] else 0.0
-        shown = [str(record["words"]), cells(without)[-1]]
+        shown = [str(record["seed"]), str(record["words"]), cells(without)[-1]]
         found.append(
             [*labels, *shown, *cells(auto), *cells(grid), number(cost), str(auto["searches"]), number(100 * auto["rtf"], 2)]
         )
-        for row in record["rows"]:
-            if row["way"] not in ("without", "grid"):
-                change = str(row["errors"] - auto["errors"]) if row is not auto else "0"
-                value = number(row["value"], 2) if row is not auto else ""
-                tried.append([*labels, row["way"], value, *cells(row), str(row["errors"]), change.replace("-", "−")])
+        ways = [row for row in record["rows"] if row["way"] not in ("without", "grid")]
+        for row in ways if len(ways) > 1 else ():  # those of --no-neighbours have `auto` alone
+            change = str(row["errors"] - auto["errors"]) if row is not auto else "0"
+            value = number(row["value"], 2) if row is not auto else ""
+            tried.append([*labels, row["way"], value, *cells(row), str(row["errors"]), change.replace("-", "−")])
     tables = [
         Table(
             f"Weights of the first pass: {corpus.name}",
@@ -221,7 +221,19 @@ def draw(corpus: Path) -> List[Table]:
             "scale that `auto` finds, and with the best of a full grid (penalties 0 to 4 by 0.5, scales 0.2 to 1.2 by 0.1); how "
             "many errors more `auto` makes than the grid, percent; its searches, and their processor time in percent of the "
             "audio. The grid is fitted to dev; `auto` keeps near usual values.",
-            ["corpus and recipe", "head", "words", "without", "penalty", "scale", "auto", "grid's penalty", "scale", "grid"]
+            [
+                "corpus and recipe",
+                "head",
+                "seed",
+                "words",
+                "without",
+                "penalty",
+                "scale",
+                "auto",
+                "grid's penalty",
+                "scale",
+                "grid",
+            ]
             + ["errors more", "searches", "time"],
             grouped(found, 1),
             2,
@@ -235,6 +247,7 @@ def draw(corpus: Path) -> List[Table]:
             4,
         ),
     ]
+    tables = [table for table in tables if table.rows]
     write_page(corpus, "first_pass", tables)
     return tables
 

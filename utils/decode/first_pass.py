@@ -35,6 +35,7 @@ from utils.vectors.wordvec import WordTable, word_scores
 
 log = logging.getLogger("nuptse.decode")
 ONE_BEST = 0.1  # output beam where the best path alone is wanted, which any beam keeps
+KEPT = 1e8  # scores of the word head that are kept while weights are searched for: 400 MB
 
 
 @dataclass
@@ -50,11 +51,13 @@ class FirstPassDecoder:
     device: str
     whole: Optional[Any] = None  # the whole n-gram model as an acceptor, if the sub-word graph has only a part of it
     weights: Dict[str, SearchWeights] = field(default_factory=dict)  # by graph; without effect until `weigh` sets them
+    kept: Dict[Path, Tensor] = field(default_factory=dict, repr=False)  # by piece: what the word head says, until `weigh`
 
     def weigh(self, weights: Dict[str, SearchWeights]) -> None:
         """Decode with these weights of each graph from now on; to be called once, since it scales the graphs' LM scores."""
         assert not self.weights
         self.weights = weights
+        self.kept.clear()
         self.graphs = {name: scaled(graph, weights[name].lm_scale) for name, graph in self.graphs.items()}
         if self.whole is not None:
             self.whole = scaled(self.whole, weights["lattice"].lm_scale)
@@ -157,21 +160,29 @@ class FirstPassDecoder:
         """Errors (`edits`) of the best paths of a batch in one graph, with each of some weights; before `weigh`."""
         assert not self.weights
         output, _ = self.network_output(cuts, out, keep=True)
-        config = self.config
         if name == "lattice":
             search, log_probs, lengths = lattices, output.subword, output.subword_lengths
-            config = SimpleNamespace(**{**vars(config), "output_beam": ONE_BEST})
         else:
-            assert self.table is not None
-            search, lengths = lattices_of_words, output.word_lengths  # whose output beam decides on the words, too
-            log_probs = word_scores(output.frames, output.blank, *self.table).log_softmax(-1)
+            search, log_probs, lengths = lattices_of_words, self._word_log_probs(output, out), output.word_lengths
         assert log_probs is not None  # a graph has its head
         found, blank = [], log_probs[..., 0].clone()
         for weights in candidates:
             log_probs[..., 0] = blank - weights.blank_penalty
-            paths = best_paths(search(log_probs, lengths, scaled(self.graphs[name], weights.lm_scale), config))
+            graph = scaled(self.graphs[name], weights.lm_scale)
+            paths = best_paths(search(log_probs, lengths, graph, self.config, ONE_BEST))
             pairs = zip(cuts, map(self.lexicon.ids_to_words, paths))
             found.append(sum(edits(cut.supervisions[0].text.split(), words) for cut, words in pairs))
+        log_probs[..., 0] = blank
+        return found
+
+    def _word_log_probs(self, output: Output, out: Path) -> Tensor:
+        """Log-probabilities of all words in a batch, (N, T, 1 + words); kept for the next candidates while there is room."""
+        assert self.table is not None
+        found = self.kept.get(out)
+        if found is None:
+            found = word_scores(output.frames, output.blank, *self.table).log_softmax(-1)
+            if sum(other.numel() for other in self.kept.values()) + found.numel() <= KEPT:
+                self.kept[out] = found
         return found
 
 
@@ -184,7 +195,7 @@ def scaled(graph: Any, lm_scale: float) -> Any:
     return graph
 
 
-def lattices(log_probs: Tensor, lengths: Tensor, graph: Any, config: SimpleNamespace) -> Any:
+def lattices(log_probs: Tensor, lengths: Tensor, graph: Any, config: SimpleNamespace, output_beam: Optional[float] = None) -> Any:
     """k2's pruned search; repeated with a beam twice and four times as wide if all paths of an utterance are lost.
 
     Args:
@@ -192,6 +203,7 @@ def lattices(log_probs: Tensor, lengths: Tensor, graph: Any, config: SimpleNames
       lengths: (N,), frames, in descending order.
       graph: its labels are the symbols.
       config: the group `decode`.
+      output_beam: in place of that of `config`; it leaves the best paths as they are.
     Returns:
       a k2.FsaVec of N lattices; a path has one arc a frame, and one more to the final state.
     """
@@ -203,7 +215,7 @@ def lattices(log_probs: Tensor, lengths: Tensor, graph: Any, config: SimpleNames
             graph,
             dense,
             search_beam=wider * config.beam,
-            output_beam=config.output_beam,
+            output_beam=config.output_beam if output_beam is None else output_beam,
             min_active_states=30 * wider,
             max_active_states=wider * config.max_active,
         )
@@ -212,7 +224,9 @@ def lattices(log_probs: Tensor, lengths: Tensor, graph: Any, config: SimpleNames
     return found
 
 
-def lattices_of_words(log_probs: Tensor, lengths: Tensor, graph: Any, config: SimpleNamespace) -> Any:
+def lattices_of_words(
+    log_probs: Tensor, lengths: Tensor, graph: Any, config: SimpleNamespace, output_beam: Optional[float] = None
+) -> Any:
     """`lattices` over words; only the words that the beam can reach are searched, usually few of many.
 
     A first search uses the words that come within the output beam of the best word of a frame. The second uses those that in some
@@ -223,13 +237,13 @@ def lattices_of_words(log_probs: Tensor, lengths: Tensor, graph: Any, config: Si
     """
     k2 = need_k2()
     part, ids = within_reach(log_probs, log_probs.amax(-1), lengths, graph, config.output_beam)
-    best = k2.shortest_path(lattices(log_probs[..., ids], lengths, part, config), use_double_scores=True)
+    best = k2.shortest_path(lattices(log_probs[..., ids], lengths, part, config, ONE_BEST), use_double_scores=True)
     path = log_probs.new_zeros(log_probs.shape[:2])
     edges = arc_edges(best).tolist()
     for row, start, end in zip(path, edges, edges[1:]):  # one arc a frame and a final one; no arcs if all paths are lost
         row[: max(end - start - 1, 0)] = best.scores[start : end - 1]
     part, ids = within_reach(log_probs, path, lengths, graph, config.beam)
-    found = lattices(log_probs[..., ids], lengths, part, config)
+    found = lattices(log_probs[..., ids], lengths, part, config, output_beam)
     found.labels = torch.cat((ids, ids.new_tensor([-1])))[found.labels.long()].to(torch.int32)  # final arcs keep their -1
     return found
 
