@@ -17,7 +17,7 @@ from utils.core.errors import UserError
 from utils.core.files import ROOT, write_bytes
 from utils.pipeline import config as configuration
 from utils.sealing import key_files
-from utils.sealing.encryption import decrypted, encrypted
+from utils.sealing.encryption import _derived, decrypted, encrypted
 from utils.sealing.folders import Lock, change_recipients
 from utils.sealing.keys import Keys
 from utils.sealing.signatures import sign
@@ -226,8 +226,21 @@ def test_a_file_changed_after_opening_is_refused(made, tmp_path):
     content = bytearray((folder / "0002.sealed").read_bytes())
     content[-1] ^= 1
     (folder / "0002.sealed").write_bytes(content)
+    assert files.read("lexicon.txt") == CONTENTS["lexicon.txt"]  # as it was when it was checked
     with pytest.raises(UserError, match="0002.sealed was changed"):
         files.read("lexicon.txt")
+
+
+def test_files_that_are_not_kept_in_memory_are_read_again(made, monkeypatch):
+    monkeypatch.setattr("utils.sealing.folders.KEPT", 1000)
+    assert everything(made["signed"], Keys.read(made["mine.key"])) == CONTENTS
+
+
+def test_keys_are_derived_as_the_standard_says():
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+    assert _derived(b"k" * 32, "file 7") == HKDFExpand(SHA256(), 32, b"nuptse file 7").derive(b"k" * 32)
 
 
 def test_long_files_are_encrypted_in_pieces_that_can_not_be_exchanged(monkeypatch):

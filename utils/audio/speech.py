@@ -16,8 +16,8 @@ from utils.core.errors import UserError
 RATE, FRAME, CONTEXT = 16000, 512, 64  # Hz; samples of a frame (32 ms); samples before it that the network reads too
 WHOLE = 30.0  # seconds; shorter recordings are one window
 LONGEST = 20.0  # seconds of a window of a longer recording
-PAUSE = 0.5  # seconds without speech that end a window
-BEFORE, AFTER = 0.3, 0.25  # seconds kept before and after speech; the second is at most half a pause
+PAUSE = 0.3  # seconds without speech that end a window
+BEFORE, AFTER = 0.3, 0.15  # seconds kept before and after speech; the second is at most half a pause
 SPEECH, NO_SPEECH = 0.35, 0.2  # probabilities: speech begins above the first, and ends below the second; lower, for 8 kHz
 
 

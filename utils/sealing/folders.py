@@ -12,18 +12,22 @@ Whatever differs from what was sealed is refused before anything is decrypted or
 SHA-256 of every file, then sealed.mac. Contents are decrypted into memory only.
 """
 
+import hashlib
 import hmac
 import json
 import os
 import secrets
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
-from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from utils.core.errors import UserError
-from utils.core.files import content_of, digest, files_in, sync_folder, write_bytes, write_json
+from utils.core.files import content_of, digest, sync_folder, write_bytes, write_json
 from utils.sealing.encryption import decrypted, encrypted, mac
 from utils.sealing.key_files import need_pyrage, public_of, recipients, signer_text
 from utils.sealing.keys import KEY_VARIABLE, PASSPHRASE_VARIABLE, Keys, ask
@@ -31,6 +35,8 @@ from utils.sealing.signatures import SIGNATURE, check_signature, sign
 
 SEALED, MAC, KEY = "sealed.json", "sealed.mac", "key.age"
 FORMAT = 1
+THREADS = 4  # that check files
+KEPT = 1 << 25  # bytes of encrypted files in memory between check and use
 AGAIN = "get the sealed folder again from who made it"
 
 
@@ -106,9 +112,11 @@ def new_folder(target: Path) -> Iterator[Path]:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def check_sealed(path: Path, trusted: Optional[Sequence[bytes]] = None) -> Outer:
+def check_sealed(path: Path, trusted: Optional[Sequence[bytes]] = None, keep: Optional[Dict[int, bytes]] = None) -> Outer:
     """Check the signature and the SHA-256 of every file; needs no key.
 
+    Args:
+      keep: gets the encrypted files by number, up to `KEPT` bytes, so that nobody need read them again.
     Raises:
       UserError: something was changed, exchanged, added or removed, or the signer is not trusted.
     """
@@ -116,14 +124,16 @@ def check_sealed(path: Path, trusted: Optional[Sequence[bytes]] = None) -> Outer
     signer = check_signature(path, SEALED, content, trusted)
     outer = _outer(path, content, signer)
     expected = {SEALED, MAC, KEY, *map(_numbered, range(len(outer.files))), *([SIGNATURE] if signer else [])}
-    there = {found.relative_to(path).as_posix() for found in files_in(path)}
+    there = {name for name in os.listdir(path) if not name.startswith(".")}  # systems leave hidden files
     for why, odd in (("lacks", expected - there), ("has, but should not have,", there - expected)):
         if odd:
             raise UserError(f"{path} {why} {', '.join(sorted(odd)[:5])}; {AGAIN}")
-    for number, (size, sha256) in enumerate(outer.files):
-        where = path / _numbered(number)
-        if where.stat().st_size != size or digest(where) != sha256:
-            raise UserError(f"{where} was changed since it was sealed, or exchanged (SHA-256 differs); {AGAIN}")
+    ends = accumulate(size for size, _ in outer.files)
+    kept = [number for number, end in enumerate(ends) if keep is not None and end <= KEPT]
+    with ThreadPoolExecutor(THREADS) as pool:  # hashing lets other threads run
+        for number, found in enumerate(pool.map(partial(_checked, path, outer, kept), range(len(outer.files)))):
+            if keep is not None and found is not None:
+                keep[number] = found
     return outer
 
 
@@ -139,7 +149,8 @@ class Sealed:
           UserError: as `check_sealed`; or none of the keys opens it.
         """
         keys = keys if keys is not None else Keys.read()
-        self.path, self.outer = Path(path), check_sealed(Path(path), keys.trusted)
+        self._kept: Dict[int, bytes] = {}
+        self.path, self.outer = Path(path), check_sealed(Path(path), keys.trusted, self._kept)
         self.content_key = _content_key(self.path / KEY, keys)
         if not hmac.compare_digest(content_of(self.path / MAC), mac(self.content_key, self.outer.content)):
             raise UserError(f"{KEY}, {SEALED} and {MAC} in {path} do not belong together: one was changed or exchanged; {AGAIN}")
@@ -147,7 +158,8 @@ class Sealed:
     def content(self, number: int, name: str) -> bytes:
         """A file's content, decrypted into memory. Raises UserError where it is not what was sealed."""
         where = self.path / _numbered(number)
-        found = decrypted(self.content_key, content_of(where), name, number, len(self.outer.files))
+        kept = self._kept.pop(number, None)
+        found = decrypted(self.content_key, content_of(where) if kept is None else kept, name, number, len(self.outer.files))
         if found is None:
             raise UserError(f"{where} was changed since it was sealed, or exchanged; {AGAIN}")
         return found
@@ -164,6 +176,21 @@ def keys_for(path: Path, key: Optional[Path] = None, trust: Optional[Path] = Non
 def change_recipients(path: Path, keys: Keys, lock: Lock) -> None:
     """Let others open a sealed folder; its content stays as it is. Raises UserError: as `Sealed`, or for a wrong recipient."""
     write_bytes(path / KEY, lock.encrypted(Sealed(path, keys).content_key))
+
+
+def _checked(path: Path, outer: Outer, kept: Sequence[int], number: int) -> Optional[bytes]:
+    """Check an encrypted file; returns it if it is one of `kept`."""
+    where, (size, sha256) = path / _numbered(number), outer.files[number]
+    content: Optional[bytes] = None
+    right = where.stat().st_size == size
+    if right and number in kept:
+        content = content_of(where)
+        right = hashlib.sha256(content).hexdigest() == sha256
+    elif right:
+        right = digest(where) == sha256
+    if not right:
+        raise UserError(f"{where} was changed since it was sealed, or exchanged (SHA-256 differs); {AGAIN}")
+    return content
 
 
 def _outer(path: Path, content: bytes, signer: Optional[bytes]) -> Outer:

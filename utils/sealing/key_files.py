@@ -8,6 +8,7 @@ import os
 import re
 import stat
 import struct
+from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, List, Optional, Sequence
@@ -30,6 +31,7 @@ def need_pyrage() -> Any:
     return pyrage
 
 
+@lru_cache(maxsize=None)
 def need_cryptography(name: str) -> Any:
     """A module of the package cryptography; raises UserError where the package is missing."""
     try:
