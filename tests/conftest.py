@@ -119,6 +119,25 @@ def yesno_source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     return write_yesno(folder / "waves_yesno", request.getfixturevalue("speech"))
 
 
+@pytest.fixture(scope="session")
+def yesno(yesno_source: Path, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """The default recipe on yesno, run to its end: source, exp, bundle, and what the driver said."""
+    pytest.importorskip("k2")
+    folder = tmp_path_factory.mktemp("recognise")
+    exp, corpus = folder / "exp", folder / "yesno"
+    corpus.mkdir()
+    shutil.copy(ROOT / "egs" / "yesno" / "corpus.yaml", corpus)
+    words = ["--corpus", str(corpus), "--nj", "1", "--threads", "1", "--set", f"data.source={yesno_source}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "utils.pipeline.driver", *words],
+        env={**os.environ, "NUPTSE_EXP": str(exp)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return SimpleNamespace(source=yesno_source, exp=exp, bundle=next(exp.glob("yesno/export-*/bundle")), said=done.stderr)
+
+
 @pytest.fixture
 def exp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder for the outputs of stages, in place of exp/."""
