@@ -29,6 +29,7 @@ from utils.pipeline.outside import pack_path
 from utils.pipeline.stages import Plan
 from utils.rescore.adding import Adding
 from utils.rescore.similar_words import alike
+from utils.sealing.folders import keys_for
 from utils.text.encoding import utf8_lines
 from utils.text.normalise import normaliser
 
@@ -38,6 +39,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     p = driver.parser(stages=False, of_corpus=False)
     p.add_argument("--bundle", metavar="FOLDER", help="add them to this bundle of stage 9, instead of a corpus's model")
     p.add_argument("--front-end", metavar="FOLDER", help="the front end's model, where the bundle has it not (for --audio)")
+    p.add_argument("--key", metavar="FILE", help="what opens a sealed bundle: a secret key or a passphrase")
+    p.add_argument("--trust", metavar="FILE", help="public keys of the signers that count; other bundles are refused")
     p.add_argument("words", nargs="*", metavar="WORD", help="a word, or 'WORD UNIT UNIT ...' with its pronunciation")
     p.add_argument("--pack", default="added", metavar="NAME", help="the pack to add them to (default added)")
     p.add_argument("--file", metavar="LIST", help="a file with one word a line, each with or without its pronunciation")
@@ -86,7 +89,8 @@ def target(options, plans: Dict[str, Plan]) -> Target:  # noqa: ANN001 - argpars
         pack = pack_path(train.out.parent, train.fingerprint, options.pack)
         return Target(pack, lambda: Adding(folders), folders, f"--stage decode --set 'decode.packs=[{options.pack}]'")
     bundle = options.here / options.bundle
-    files = open_files(bundle)
+    key, trust = (options.here / name if name else None for name in (options.key, options.trust))
+    files = open_files(bundle, keys_for(bundle, key, trust))
     front_end = options.here / options.front_end if options.front_end else None
     pack = packs_folder(bundle) / f"{options.pack}.safetensors"
     remedy = f"python -m steps.recognise --bundle {options.bundle} --packs {options.pack}"

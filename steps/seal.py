@@ -125,6 +125,8 @@ def _seal(path: Path, to: Path, lock: Lock, signer: str) -> None:
     key = signing_key(signer) if signer else None
     if is_sealed(path):
         raise UserError(f"{path} is sealed already; --change-recipients lets others open it")
+    if path.is_file() and path.suffix != ".safetensors":
+        raise UserError(f"{path} is neither a bundle's folder nor a vocabulary pack (.safetensors)")
     if path.is_file():
         seal_pack(content_of(path), to, lock, key)
     else:

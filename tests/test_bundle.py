@@ -1,6 +1,7 @@
 """The bundle of stage 9: complete, checked, and it says word for word what stage 7 said wherever it is opened."""
 
 import json
+import random
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import soundfile
 import torch
 from scipy.signal import resample_poly
 
+from steps import seal
 from support.driving import drive
 from utils.bundle.files import open_files
 from utils.bundle.manifest import write_manifest
@@ -26,6 +28,7 @@ from utils.engine.graph_arrays import fsa_arrays, fsa_of_arrays
 from utils.lang.graphs import load_fsa
 from utils.pipeline.config import load as load_config
 from utils.pipeline.stages import plan
+from utils.sealing.keys import Keys
 
 pytest.importorskip("k2")
 
@@ -240,3 +243,111 @@ def test_a_recipe_without_a_network_has_no_bundle_and_is_told_what_works(tmp_pat
     (tmp_path / "yesno").mkdir()
     done = subprocess.run([*command, "--set", f"data.source={tmp_path}"], cwd=ROOT, capture_output=True, text=True)
     assert "a bundle needs a trained network, as wordvec_hybrid and bpe_ctc have" in done.stderr
+
+
+# Sealed
+
+
+@pytest.fixture(scope="module")
+def sealed(made, tmp_path_factory):
+    """The bundle sealed and signed, a key for it, and the signers."""
+    folder = tmp_path_factory.mktemp("sealed")
+    for options in (["mine.key"], ["--signing", "release.key"]):
+        assert seal.main(["keygen", *options[:-1], str(folder / options[-1])]) == 0
+    done = seal.main(
+        [str(made.bundle), "--to", str(folder / "bundle")]
+        + ["--recipients", str(folder / "mine.key.pub"), "--sign", str(folder / "release.key")]
+    )
+    assert done == 0
+    return SimpleNamespace(bundle=folder / "bundle", key=folder / "mine.key", trust=folder / "release.key.pub")
+
+
+def keys_of(sealed):
+    return Keys.read(sealed.key, sealed.trust)
+
+
+@pytest.mark.slow
+def test_a_sealed_bundle_says_the_same(made, sealed):
+    found = Recogniser.open(sealed.bundle, keys=keys_of(sealed)).transcribe_many(made.recordings)
+    assert [words(one) for one in found] == [row["hyp"] for row in made.rows]
+
+
+@pytest.mark.slow
+def test_the_commands_take_a_sealed_bundle_and_sealed_packs(made, sealed, tmp_path):
+    soundfile.write(tmp_path / "a.wav", *made.recordings[0], subtype="FLOAT")
+    spelled = "".join(sorted({letter for word in made.rows[0]["hyp"] for letter in word})) * 2
+    bundle = shutil.copytree(sealed.bundle, tmp_path / "bundle")
+    given = ["--bundle", str(bundle), "--key", str(sealed.key), "--trust", str(sealed.trust)]
+
+    def run(*command):
+        return subprocess.run([sys.executable, "-m", *map(str, command)], cwd=ROOT, capture_output=True, text=True)
+
+    done = run("steps.recognise", *given, tmp_path / "a.wav")
+    assert done.stdout.strip() == " ".join(made.rows[0]["hyp"]), done.stderr
+    assert run("steps.add_words", *given, "--pack", "more", spelled).returncode == 0
+    pack = tmp_path / "bundle.packs" / "more.safetensors"
+    done = run("steps.recognise", *given, "--packs", "more", tmp_path / "a.wav")
+    assert done.returncode == 2 and "only trusted signers count" in done.stderr
+    sign = ["--recipients", f"{sealed.key}.pub", "--sign", sealed.key.with_name("release.key")]
+    assert run("steps.seal", pack, *sign).returncode == 0
+    pack.unlink()
+    done = run("steps.recognise", *given, "--packs", "more", tmp_path / "a.wav")
+    assert done.returncode == 0 and done.stdout.strip(), done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_no_plain_byte_reaches_a_disk_while_a_sealed_bundle_recognises(made, sealed, tmp_path):
+    soundfile.write(tmp_path / "a.wav", *made.recordings[0], subtype="FLOAT")
+    code = f"""
+import soundfile
+from pathlib import Path
+from utils.bundle.recogniser import Recogniser
+from utils.sealing.keys import Keys
+recogniser = Recogniser.open({str(sealed.bundle)!r}, keys=Keys.read(Path({str(sealed.key)!r})))
+print(len(recogniser.transcribe(*soundfile.read({str(tmp_path / "a.wav")!r}, dtype="float32")).words))
+"""
+    calls = "trace=openat,open,creat,write,pwrite64,writev,pwritev,pwritev2,mmap,sendfile,copy_file_range,memfd_create"
+    trace = ["strace", "-f", "-xx", "-s", "10000000", "-e", calls, "-o", str(tmp_path / "trace")]
+    done = subprocess.run([*trace, sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout.split() == [str(len(made.rows[0]["hyp"]))], done.stderr
+    said = (tmp_path / "trace").read_text()
+    assert "".join(rf"\x{byte:02x}" for byte in b"0000.sealed") in said  # it was read
+    canaries = [(made.bundle / "lexicon.txt").read_bytes()[:12]]  # not shorter: single words are no secret
+    weights = (made.bundle / "model.safetensors").read_bytes()
+    canaries += [weights[begin : begin + 12] for begin in range(20_000, len(weights) - 12, 5000)]
+    written = "".join(line for line in said.splitlines() if re.search(r"\d+ +p?writev?\d*\(", line))
+    assert not [canary for canary in canaries if "".join(rf"\x{byte:02x}" for byte in canary) in written and any(canary)]
+    shared = re.findall(r"mmap\(.*PROT_WRITE.*MAP_SHARED.*", said)
+    assert not [line for line in shared if "MAP_ANONYMOUS" not in line]
+
+
+@pytest.mark.slow
+def test_a_changed_sealed_bundle_is_not_opened(sealed, tmp_path):
+    folder, generator = shutil.copytree(sealed.bundle, tmp_path / "bundle"), random.Random(7)
+    for path in sorted(folder.iterdir()):
+        whole = path.read_bytes()
+        changed = bytearray(whole)
+        changed[generator.randrange(len(whole))] ^= 1 << generator.randrange(8)
+        path.write_bytes(changed)
+        with pytest.raises(UserError, match=re.escape(str(folder))):
+            Recogniser.open(folder, keys=Keys.read(sealed.key))
+        path.write_bytes(whole)
+    Recogniser.open(folder, keys=Keys.read(sealed.key))
+
+
+@pytest.mark.slow
+def test_stage_9_seals_after_it_was_killed_at_its_end(made, sealed, tmp_path, yesno_source):
+    (tmp_path / "yesno").mkdir()
+    shutil.copyfile(ROOT / "egs/yesno/corpus.yaml", tmp_path / "yesno" / "corpus.yaml")
+    exp = shutil.copytree(made.moved, tmp_path / "exp")
+    settings = [f"data.source={yesno_source}", f"export.sign={sealed.key.with_name('release.key')}"]
+    settings.append(f"export.recipients=[{sealed.key.with_name('mine.key.pub').read_text().strip()}]")
+    out = plan(load_config("wordvec_hybrid", tmp_path / "yesno", settings), exp / "yesno")["export"].out
+    shutil.copytree(sealed.bundle, out.with_name(f"{out.name}.partial") / "bundle")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NUPTSE_EXP", str(exp))
+        more = [part for setting in settings for part in ("--set", setting)]
+        assert drive("--corpus", str(tmp_path / "yesno"), "--stage", "9", "--nj", "1", "--threads", "1", *more) == 0
+    assert Recogniser.open(out / "bundle", keys=keys_of(sealed)).language == "he"
+    assert not [path for path in (out / "bundle").iterdir() if path.suffix == ".safetensors"]

@@ -116,7 +116,7 @@ def packs_folder(bundle: Path) -> Path:
 def read_pack(pack: Union[str, Path], bundle: Path, keys: Optional[Keys]) -> Tuple[str, bytes]:
     """Name and content of a vocabulary pack: a file, or the name of one beside the bundle."""
     folder = packs_folder(bundle)
-    places = (Path(pack), folder / pack, folder / f"{pack}.safetensors")
+    places = (Path(pack), folder / pack, folder / f"{pack}.safetensors", folder / f"{pack}.safetensors.sealed")
     found = next((path for path in places if path.exists()), None)
     if found is None:
         others = ", ".join(sorted({path.name.split(".")[0] for path in folder.glob("*") if path.suffix != ".tsv"})) or "none"
