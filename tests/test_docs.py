@@ -21,7 +21,7 @@ from utils.pipeline.stages import BY_NAME
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.md"))]
 TOP = ("egs", "recipes", "local", "steps", "utils", "tests", "docs")
 MADE = re.compile(r"mycorpus|/(exp|download)\b|RESULTS\.(md|html)$")  # what a user or a run makes
-FILES = (".yaml", ".json", ".jsonl", ".md", ".txt", ".pt", ".safetensors")  # what looks like a key and is none
+FILES = (".yaml", ".json", ".jsonl", ".md", ".txt", ".pt", ".onnx", ".safetensors")  # what looks like a key and is none
 HOSTS = {"github.com", "k2-fsa.github.io", "keepachangelog.com"}  # that pages may link to
 
 
