@@ -20,7 +20,7 @@ import secrets
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -45,7 +45,7 @@ class Lock:
     """Who may open: recipients, or who knows a passphrase."""
 
     recipients: Tuple[str, ...] = ()  # age1...
-    passphrase: str = ""
+    passphrase: str = field(default="", repr=False)
 
     def encrypted(self, content_key: bytes) -> bytes:
         """key.age for a content key. Raises UserError for a wrong recipient."""
