@@ -9,19 +9,17 @@ import argparse
 import hashlib
 import json
 import logging
+import mmap
 import os
-import shutil
 import sys
-import tempfile
 import time
 import traceback
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Optional, Sequence, Union
 
 from utils.core.errors import UserError
-from utils.core.files import digest
 from utils.core.languages import family
 from utils.core.options import Parser, positive
 from utils.core.process import apart
@@ -31,15 +29,6 @@ log = logging.getLogger("nuptse")
 ENGINES = ("k2", "onnx")
 FORMATS = ("txt", "json", "ctm", "srt", "vtt", "textgrid", "tsv")
 SHOWN = 20  # remarks
-
-
-@dataclass(frozen=True)
-class Task:
-    """A file to recognise."""
-
-    path: Path  # of its samples
-    shown: str  # its name for people and in tables
-    output: str  # name of its output, without suffix
 
 
 @dataclass
@@ -112,6 +101,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except UserError as error:
         log.error("error: %s", error)
         return 2
+    except KeyboardInterrupt:
+        return 130
     code, stopped = apart(lambda: _work(options))
     if stopped or code == 130:
         log.error("interrupted; finished files are kept: run the same command again to continue")
@@ -144,69 +135,82 @@ def _work(options: argparse.Namespace) -> int:
 
 def _recognise(options: argparse.Namespace, stack: ExitStack) -> Summary:
     """Recognise what is missing, and write or print it."""
+    from utils.audio.given import given
     from utils.bundle.files import open_files  # after the options are read: --help needs the standard library alone
     from utils.bundle.many_files import Work, run
-    from utils.bundle.outputs import Outputs
-    from utils.bundle.recogniser import Recogniser
+    from utils.bundle.outputs import Outputs, output_names
+    from utils.bundle.recogniser import Recogniser, read_pack
     from utils.bundle.writers import FORMATS as forms
 
     files = open_files(Path(options.bundle), options.keys)
     _check_language(options, files.manifest.language)
     words = files.read("words.txt").count(b"\n") if "word_vectors.safetensors" in files.names else 0
-    more, made_with = _additions(options), asdict(files.manifest)
+    added, more, made_with = _words(options), _context(options), asdict(files.manifest)
     packs = [pack for given in options.packs for pack in given.split(",") if pack]
-    named = {"packs": [(pack, digest(Path(pack)) if Path(pack).is_file() else "") for pack in packs], **more}
+    contents = [read_pack(pack, Path(options.bundle), options.keys)[1] for pack in packs]
+    named = {"packs": [hashlib.sha256(content).hexdigest() for content in contents], "words": added, **more}
     named.update({key: getattr(options, key) for key in ("engine", "format", "channel", "confidence")})
     key = hashlib.sha256(json.dumps([made_with, named], sort_keys=True).encode()).hexdigest()
     form, summary = forms[options.format], Summary()
-    tasks, others = _tasks(options.files, stack)
+    found, others = given(options.files, stack)
+    tasks = list(zip(found, output_names(found)))
     if others:
         log.info("%s of the folders left out, without a suffix of audio or video", _counted(others))
     outputs = Outputs(Path(options.output), form.suffix, key) if options.output else None
     if outputs:
-        states = [outputs.state(task.output, task.path) for task in tasks]
+        states = [outputs.state(name, file.path) for file, name in tasks]
         summary.there = states.count("done")
-        summary.broken = {task.shown: state for task, state in zip(tasks, states) if state not in ("done", "missing")}
+        summary.broken = {file.shown: state for (file, _), state in zip(tasks, states) if state not in ("done", "missing")}
         tasks = [task for task, state in zip(tasks, states) if state == "missing"]
     elif len(tasks) > 1 and form.line is None:
         raise UserError(f"--format {options.format} of several files needs --output FOLDER")
-    written = [form.header] if not outputs else []
+    told = mmap.mmap(-1, 1)  # forks share it: whether one of them printed the remarks
 
     def opened() -> Recogniser:
-        return Recogniser.open(
-            options.bundle,
-            options.engine,
-            packs=packs,
-            keys=options.keys,
-            front_end=options.front_end,
-            threads=options.threads,
-            **more,
-        )
+        how: Dict[str, Any] = {"packs": packs, "front_end": options.front_end, "threads": options.threads, **more}
+        if options.engine != "k2" and added:
+            how["words"] = added
+        recogniser = Recogniser.open(options.bundle, options.engine, keys=options.keys, **how)
+        notes = recogniser.add_words(added) if added and "words" not in how else []
+        if not told[0]:
+            told[0] = 1
+            for note in notes:
+                log.warning("%s", note)
+        return recogniser
 
     started = time.perf_counter()
     printed, held = 0, {}  # type: int, Dict[int, str]
-    for done, cpu in run(Work(opened, options.channel, options.nj), [task.path for task in tasks], words):
-        task = tasks[done.index]
+    for done, cpu in run(Work(opened, options.channel, options.nj), [file.path for file, _ in tasks], words):
+        file, name = tasks[done.index]
         summary.cpu_seconds += cpu
         text = ""
         if done.outcome is None:
-            summary.broken[task.shown] = done.problem.replace(str(task.path), task.shown)
+            summary.broken[file.shown] = done.problem.replace(str(file.path), file.shown)
         else:
-            outcome = replace(done.outcome, name=task.shown, id=task.output, uncertain=options.confidence)
+            outcome = replace(done.outcome, name=file.shown, id=name, uncertain=options.confidence)
             _check_confidences(options, outcome)
             summary.files, summary.seconds = summary.files + 1, summary.seconds + outcome.seconds
-            summary.remarks += [f"{task.shown}: {remark}" for remark in outcome.remarks]
+            summary.remarks += [f"{file.shown}: {remark}" for remark in outcome.remarks]
             if outputs:
-                outputs.write(task.output, form.write(outcome), done.source)
+                outputs.write(name, form.write(outcome), done.source)
             else:
                 text = form.line(outcome) if form.line and len(tasks) > 1 else form.write(outcome)
         held[done.index] = text
         while not outputs and printed in held:  # in the order in which they were given
-            sys.stdout.write("".join(written) * (printed == 0 and len(tasks) > 1) + held.pop(printed))
-            sys.stdout.flush()
+            _print(form.header * (printed == 0 and len(tasks) > 1) + held.pop(printed))
             printed += 1
     _say(summary, time.perf_counter() - started)
     return summary
+
+
+def _print(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UserError(f"can't write to standard output: {error.strerror}") from None
 
 
 def _keys(options: argparse.Namespace) -> Any:
@@ -233,35 +237,20 @@ def _counted(files: int) -> str:
     return f"{files} file" + "s" * (files != 1)
 
 
-def _tasks(given: Sequence[str], stack: ExitStack) -> Tuple[List[Task], int]:
-    """The files to recognise, and how many others folders have. Standard input and pipes are copied to temporary files."""
-    from utils.bundle.outputs import listed, output_names
-
-    paths = {}
-    for word in given:
-        path = Path(word)
-        if word == "-" or path.is_fifo() or path.is_char_device():
-            path = Path(stack.enter_context(tempfile.TemporaryDirectory())) / ("stdin" if word == "-" else path.name)
-            with open(sys.stdin.fileno() if word == "-" else word, "rb", closefd=word != "-") as source, open(path, "wb") as copy:
-                shutil.copyfileobj(source, copy)
-        paths[path] = "standard input" if word == "-" else word
-    found, others = listed(list(paths))
-    names = output_names(found)
-    return [Task(one.absolute, paths.get(one.path, str(one.path)), name) for one, name in zip(found, names)], others
+def _words(options: argparse.Namespace) -> List[str]:
+    """The lines of --words."""
+    return [line for line in _text(Path(options.words), "--words").split("\n") if line.strip()] if options.words else []
 
 
-def _additions(options: argparse.Namespace) -> Dict[str, Any]:
-    """Words and context of this call, as `Recogniser.open` takes them."""
-    more: Dict[str, Any] = {}
-    if options.words:
-        more["words"] = _text(Path(options.words), "--words").splitlines()
-    if options.context:
-        path = Path(options.context)
-        named = len(options.context) < 1000 and path.is_file()
-        if not named and len(options.context.split()) < 2:
-            raise UserError(f"--context {options.context}: neither a file nor a text of several words")
-        more["context"] = _text(path, "--context") if named else options.context
-    return more
+def _context(options: argparse.Namespace) -> Dict[str, str]:
+    """The text of --context, as `Recogniser.open` takes it."""
+    if not options.context:
+        return {}
+    path = Path(options.context)
+    named = len(options.context) < 1000 and path.is_file()
+    if not named and len(options.context.split()) < 2:
+        raise UserError(f"--context {options.context}: neither a file nor a text of several words")
+    return {"context": _text(path, "--context") if named else options.context}
 
 
 def _text(path: Path, option: str) -> str:

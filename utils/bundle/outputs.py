@@ -15,71 +15,19 @@ import re
 import unicodedata
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Dict, List, Sequence, Tuple
+from typing import IO, Any, Dict, List, Sequence
 
+from utils.audio.given import Given
 from utils.core.errors import UserError
-from utils.core.files import digest, files_in, write_text
+from utils.core.files import digest, write_text
 from utils.core.inputs import unchanged
 
 JOURNAL = ".recognised.jsonl"
 LONGEST_NAME = 200  # bytes of a file's name, of 255 that systems allow
-# Suffixes of audio and video.
-MEDIA = {
-    f".{suffix}"
-    for suffix in (
-        "3ga 3gp aac aif aifc aiff alac amr ape asf au avi caf dss f4v flac flv m4a m4b m4v mka mkv mov mp2 mp3 mp4 mpeg mpg mts "
-        "nist oga ogg ogv opus ra rf64 rm snd sph spx ts tta voc w64 wav webm wma wmv wv wv1 wv2"
-    ).split()
-}
 
 
-@dataclass(frozen=True)
-class Found:
-    """An audio file that was asked for."""
-
-    path: Path  # as the user would name it
-    inner: Path  # from the folder that was asked for; the name of a single file
-
-    @property
-    def absolute(self) -> Path:
-        """The path from the root, without following links."""
-        return Path(os.path.abspath(self.path))
-
-
-def listed(given: Sequence[Path]) -> Tuple[List[Found], int]:
-    """The audio files that paths name, each once, and how many others their folders have.
-
-    A file that is named is taken whatever its name is, and of a folder the files that have a suffix of audio or video.
-
-    Raises:
-      UserError: nothing is there, or a folder without audio.
-    """
-    found: Dict[Path, Found] = {}
-    others = 0
-    for path in given:
-        if not path.is_dir():
-            one = Found(path, Path(path.name))
-            found.setdefault(one.absolute, one)
-            continue
-        inside = files_in(path)
-        media = [p for p in inside if p.suffix.lower() in MEDIA]
-        others += len(inside) - len(media)
-        if not media:
-            kinds = ", ".join(f"{n} {kind or 'without suffix'}" for kind, n in Counter(p.suffix for p in inside).most_common(3))
-            there = (
-                f"its {len(inside)} files ({kinds}) have no suffix of audio or video; name them one by one"
-                if inside
-                else "it is empty"
-            )
-            raise UserError(f"no audio in the folder {path}: {there}")
-        for one in (Found(p, p.relative_to(path)) for p in media):
-            found.setdefault(one.absolute, one)
-    return list(found.values()), others
-
-
-def output_names(files: Sequence[Found]) -> List[str]:
+def output_names(files: Sequence[Given]) -> List[str]:
     """A name for each file's output, without suffix, that no other file has, also where case does not count.
 
     It is the file's path from what was given (calls/a/1.wav of calls -> a/1); where two files have the same, with its suffix
@@ -97,8 +45,8 @@ def output_names(files: Sequence[Found]) -> List[str]:
             level[i] += 1
 
 
-def _names(file: Found) -> List[str]:
-    path, inner = file.absolute, file.inner
+def _names(file: Given) -> List[str]:
+    path, inner = file.path, file.inner
     before = path.parts[1 : len(path.parts) - len(inner.parts)]
     longer = ["/".join((*before[len(before) - n :], inner.as_posix())) for n in range(len(before) + 1)]
     key = hashlib.sha256(os.fsencode(path)).hexdigest()[:16]

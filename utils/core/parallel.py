@@ -41,6 +41,8 @@ def results(work: Callable[..., Any], pieces: Sequence[Tuple], nj: int, what: st
 
     The first error stops the rest and is raised here. Pieces and results are pickled.
     """
+    if not pieces:
+        return
     with _forks(work, min(nj, len(pieces)), what, "finished files are kept; run again with a smaller --nj") as pool:
         running = {pool.submit(_call, piece) for piece in pieces}
         while running:
