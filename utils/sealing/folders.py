@@ -35,7 +35,7 @@ from utils.sealing.signatures import SIGNATURE, check_signature, sign
 
 SEALED, MAC, KEY = "sealed.json", "sealed.mac", "key.age"
 FORMAT = 1
-THREADS = 4  # that check files
+THREADS = 2  # that check files
 KEPT = 1 << 25  # bytes of encrypted files in memory between check and use
 AGAIN = "get the sealed folder again from who made it"
 
