@@ -23,6 +23,7 @@ from utils.engine.contents import ABOUT, GRAPHS, PACKS, WORD_LM_VECTORS, WORD_VE
 from utils.engine.front_end_model import open_front_end
 from utils.engine.grammar import grammar_in_memory
 from utils.engine.graph_arrays import fsa_of_arrays
+from utils.features.front_end import FrontEnd
 from utils.features.whisper import Placement
 from utils.features.whisper_front_end import WhisperFrontEnd
 from utils.lang.graphs import need_k2
@@ -94,14 +95,10 @@ class Trained:
         """Args and errors: as `utils.engine.k2.open` has them."""
         need_k2("the engine k2", "open the bundle with engine='onnx'")
         torch.set_num_threads(1)
-        self.files, self.device, self.llm = files, device, llm
+        self.files, self.device, self.llm, self.meaning, self.given = files, device, llm, meaning, front_end
         self.folders = stage_folders(files)
         self.settings = {stage: made_with(folder) for stage, folder in self.folders.items()}
         self.about: Dict[str, Any] = json.loads(bundle_file(files, ABOUT).read_text())
-        features = self.settings["features"].features
-        self.denoise = features.denoise
-        self.front_end = open_front_end(files, features, self.settings["data"].data.sampling_rate, front_end, device)
-        self.place = (features.model, features.compute_type)
         self.base = read_lexicon(self.folders["lang"])
         model = trained_model(self.folders["train"], self.folders, self.base, self.about["feature_dim"])
         self.model = model.to(device)
@@ -111,12 +108,17 @@ class Trained:
         self.features = Features(self.folders["features"], cache_gb=0.0)
         self.search = read_weights(self.folders["decode"])
         self.packs = [pack_of(files.read(name), name) for name in files.names if name.startswith(PACKS)]
-        self.meaning = meaning
+
+    @cached_property
+    def front_end(self) -> FrontEnd:
+        """What computes features."""
+        rate = self.settings["data"].data.sampling_rate
+        return open_front_end(self.files, self.settings["features"].features, rate, self.given, self.device)
 
     @cached_property
     def adding(self) -> Adding:
         """What embeds words."""
-        made = Adding(self.folders, self.model, self.front_end)
+        made = Adding(self.folders, self.model, lambda: self.front_end)
         if made.composer is not None and self.meaning:
             made.composer.config.path, made.composer.config.source = self.meaning, self.about["meaning"]
         return made
@@ -127,12 +129,11 @@ class Trained:
         config = self.settings["rescore"].rescore.attention
         if not (config.paths or config.beam):
             return None
-        (model, compute_type), read = self.place, getattr(config, "context", 0)
-        place = Placement(compute_type, self.device, "features")
-        made = AttentionDecoder(model, place, self.folders["data"], [], read)
-        if isinstance(self.front_end, WhisperFrontEnd):
-            self.front_end._load()
-            made.model = self.front_end.model
+        front_end, features = self.front_end, self.settings["features"].features  # whose model was found by the first
+        place = Placement(features.compute_type, self.device, "features")
+        made = AttentionDecoder(features.model, place, self.folders["data"], [], getattr(config, "context", 0))
+        if isinstance(front_end, WhisperFrontEnd):
+            made.model = front_end.loaded()
         return made
 
     def chain(self, packs: Sequence[Pack], context: str) -> Chain:

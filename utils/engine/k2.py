@@ -67,14 +67,10 @@ class K2Engine:
 
     def __init__(self, trained: Trained, threads: int) -> None:
         self.trained, self.threads, self.lock = trained, threads, threading.RLock()
+        self.rate: int = trained.front_end.sampling_rate  # opens the front end, so that a missing model is said at once
         self.packs: List[Pack] = []  # beside those in the bundle
         self.context = ""
         self.chains: Dict[Tuple[Any, ...], Chain] = {}
-
-    @property
-    def rate(self) -> int:
-        """Hz, of the samples that features are computed of."""
-        return self.trained.front_end.sampling_rate
 
     def pack_of(self, name: str, content: bytes) -> Pack:
         """A vocabulary pack; raises UserError where it is damaged, or made for another model."""
@@ -95,30 +91,31 @@ class K2Engine:
         """
         with self.lock:
             torch.set_num_threads(self.threads)
-            pack, notes = self._pack(words)
-            if pack is None:
-                return notes
-            self.packs.append(pack)
+            packs, notes = self._packs(words)
+            self.packs += packs
             self.chains.clear()
-            return notes + self.trained.adding.confusable(pack)
+            return notes + [line for pack in packs for line in self.trained.adding.confusable(pack)]
 
-    def _pack(self, words: Sequence[str]) -> Tuple[Optional[Pack], List[str]]:
-        known, adding = self.chain().lexicon.word_id, self.trained.adding
+    def _packs(self, words: Sequence[str]) -> Tuple[List[Pack], List[str]]:
+        """A pack of the words that are new, if any are; and remarks on the words."""
+        adding = self.trained.adding
+        known = {*self.trained.base.words, *(word for pack in (*self.trained.packs, *self.packs) for word in pack.words)}
         asked = [parse(line, "words") for line in words]
-        new = [one for one in asked if one.units or adding.normalise(one.word) not in known]
+        there = [one.word for one in asked if not one.units and adding.normalise(one.word) in known]
+        notes = [f"in the vocabulary already: {', '.join(there)}"] * bool(there)
+        new = [one for one in asked if one.word not in there]
         if not new:
-            return None, []
-        spelled, notes = as_in_transcripts(new, adding.normalise, known)
-        return adding.pack(spelled), notes
+            return [], notes
+        spelled, more = as_in_transcripts(new, adding.normalise, known)
+        return [adding.pack(spelled)], notes + more
 
     def chain(self, words: Sequence[str] = (), context: str = "") -> Chain:
         """The chain with more words, and another context than usual, for one call."""
         key = (tuple(words), context or self.context)
         if key not in self.chains:
-            more = [pack for pack in (self._pack(words)[0] if words else None,) if pack is not None]
             while len(self.chains) >= KEPT_CHAINS:
                 del self.chains[[k for k in self.chains if k != ((), self.context)][0]]
-            self.chains[key] = self.trained.chain([*self.packs, *more], key[1])
+            self.chains[key] = self.trained.chain([*self.packs, *self._packs(words)[0]], key[1])
         return self.chains[key]
 
     def transcribe_many(
@@ -144,7 +141,7 @@ class K2Engine:
             torch.set_num_threads(self.threads)
             chain = self.chain(words, context)
             cuts = [self._cut(n, *one) for n, one in enumerate(recordings) if len(one[0])]
-            found = in_memory(cuts, self.trained.front_end, self.trained.denoise)
+            found = in_memory(cuts, self.trained.front_end, self.trained.settings["features"].features.denoise)
             heard = [cut for cut in found if not isinstance(cut, str)]
             out: Dict[int, Transcript] = {}
             for batch in ordered_batches(heard, chain.decoder.batch_seconds()):

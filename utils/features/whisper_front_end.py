@@ -37,6 +37,11 @@ class WhisperFrontEnd(WindowedFrontEnd):
             self.model = load_whisper(self.folder, self.place)
             self.mel = mel_extractor(self.model.n_mels)
 
+    def loaded(self) -> Any:
+        """CTranslate2's model."""
+        self._load()
+        return self.model
+
     def _windows(self, samples: np.ndarray) -> List[np.ndarray]:
         return mel_windows(samples, self.mel)
 

@@ -1,7 +1,7 @@
 """Words added to a trained model without training: their vectors and units, as a vocabulary pack."""
 
 from pathlib import Path
-from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 from torch.nn import functional as F
@@ -30,13 +30,17 @@ class Adding:
     """A trained model, ready to embed words."""
 
     def __init__(
-        self, folders: Mapping[str, Path], model: Optional[AcousticModel] = None, front_end: Optional[FrontEnd] = None
+        self,
+        folders: Mapping[str, Path],
+        model: Optional[AcousticModel] = None,
+        front_end: Optional[Callable[[], FrontEnd]] = None,
     ) -> None:
         """Read what embeds words.
 
         Args:
           folders: of finished stages, by name: data, features, lang, vectors, train.
-          model, front_end: those of these stages, where they are loaded already.
+          model: that of these stages, where it is loaded already.
+          front_end: gives that of these stages, which only recordings need; None to make it.
         """
         torch.set_num_threads(1)
         self.folders, self.front_end = folders, front_end
@@ -82,8 +86,9 @@ class Adding:
         for word, units in asked:
             if units:
                 given.setdefault(word, []).append(units)
+        front_end = self.front_end() if recordings and self.front_end else None
         recorded = {
-            word: of_recordings(files, self.model, self.known, self.lexicon, self.folders, self.front_end)
+            word: of_recordings(files, self.model, self.known, self.lexicon, self.folders, front_end)
             for word, files in recordings.items()
         }
         words = list(dict.fromkeys([word for word, _ in asked] + list(recordings)))
