@@ -2,7 +2,7 @@
 
 python -m steps.recognise --bundle exp/asterisk/export-0123abcd/bundle recordings/
 python -m steps.recognise --bundle BUNDLE --format srt --output subtitles talk.mp4
-ffmpeg -i http://... -f wav - | python -m steps.recognise --bundle BUNDLE -
+ffmpeg -i talk.mp4 -f wav - | python -m steps.recognise --bundle BUNDLE -
 """
 
 import argparse

@@ -87,9 +87,19 @@ def _by_libsndfile(path: Path, found: Way) -> Iterator[Recording]:
 @contextmanager
 def _by_ffmpeg(path: Path, found: Way) -> Iterator[Recording]:
     with decoded(path, found) as inner:
-        yield Recording(
-            inner.rate, inner.channels, inner.seconds, (block.astype(np.float32) / 32768 for block in inner.blocks), inner.remarks
-        )
+        yield Recording(inner.rate, inner.channels, inner.seconds, _larger(inner.blocks), inner.remarks)
+
+
+def _larger(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Blocks of int16, which codecs make of 20 ms, as fewer blocks of float32: what comes after costs by the block."""
+    held: List[np.ndarray] = []
+    for block in blocks:
+        held.append(block)
+        if sum(map(len, held)) >= BLOCK:
+            yield np.concatenate(held).astype(np.float32) / 32768
+            held = []
+    if held:
+        yield np.concatenate(held).astype(np.float32) / 32768
 
 
 def _looked_at(audio: Recording, blocks: Iterator[np.ndarray], path: Path, silence: float) -> Iterator[np.ndarray]:
