@@ -8,6 +8,7 @@ import torch
 from utils.bundle.export import export_onnx
 from utils.bundle.files import open_files, seal_as_configured
 from utils.bundle.manifest import Manifest, write_manifest
+from utils.bundle.onnx_files import quantise, write_onnx_files
 from utils.core.errors import UserError
 from utils.core.files import ROOT, read_jsonl, write_json
 from utils.core.versions import git_state
@@ -58,6 +59,9 @@ def run(job: Job) -> None:
         model = trained_model(inputs["train"], inputs, lexicon, about["feature_dim"])
         about["onnx_difference"] = export_onnx(model, about["feature_dim"], bundle / "model.onnx")
         job.log.info("model.onnx: within %.1g of torch", about["onnx_difference"])
+        write_onnx_files(inputs, bundle)
+        if job.config.export.int8:
+            quantise(bundle / "model.onnx")
     write_json(bundle / ABOUT, about)
     licences, notes = gather.said_of(inputs, features.front_end)
     made_by, fingerprint = gather.versions(git_state(ROOT)), inputs["train"].name.rpartition("-")[2]

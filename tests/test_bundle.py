@@ -19,6 +19,7 @@ from steps import seal
 from support.driving import drive
 from utils.bundle.files import open_files
 from utils.bundle.manifest import write_manifest
+from utils.bundle.onnx_files import quantise
 from utils.bundle.recogniser import Recogniser
 from utils.core.errors import UserError
 from utils.core.files import ROOT, read_json, read_jsonl
@@ -351,3 +352,96 @@ def test_stage_9_seals_after_it_was_killed_at_its_end(made, sealed, tmp_path, ye
         assert drive("--corpus", str(tmp_path / "yesno"), "--stage", "9", "--nj", "1", "--threads", "1", *more) == 0
     assert Recogniser.open(out / "bundle", keys=keys_of(sealed)).language == "he"
     assert not [path for path in (out / "bundle").iterdir() if path.suffix == ".safetensors"]
+
+
+# Without torch and k2
+
+
+ALONE = """
+import json, sys
+for name in ("torch", "k2", "lhotse", "yaml", "safetensors", "sentencepiece", "tqdm"):
+    sys.modules[name] = None  # importing it fails
+import soundfile
+from utils.bundle.recogniser import Recogniser
+bundle, decodings, files = json.load(sys.stdin)
+out = {}
+for decoding in decodings:
+    recogniser = Recogniser.open(bundle, engine="onnx", decoding=decoding)
+    found = recogniser.transcribe_many([soundfile.read(file, dtype="float32") for file in files])
+    out[decoding] = [[(w.text, w.start, w.end, w.confidence) for w in one.words] for one in found]
+print(json.dumps(out))
+"""
+
+
+@pytest.mark.slow
+def test_the_onnx_engine_says_the_words_of_stage_6_without_torch_and_k2(made, tmp_path):
+    files = [str(tmp_path / f"{row['id']}.wav") for row in made.rows]
+    for file, (samples, rate) in zip(files, made.recordings):
+        soundfile.write(file, samples, rate, subtype="FLOAT")
+    decodings = ("greedy", "lattice", "word_lattice")
+    given = json.dumps([str(made.bundle), decodings, files])
+    done = subprocess.run([sys.executable, "-c", ALONE], cwd=ROOT, input=given, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for decoding, found in json.loads(done.stdout).items():
+        (path,) = made.moved.glob(f"yesno/decode-*/hyps-{decoding}-test.jsonl")
+        rows = {row["id"]: row["hyp"] for row in read_jsonl(path)}
+        assert [[word[0] for word in one] for one in found] == [rows[row["id"]] for row in made.rows]
+        for one, (samples, rate) in zip(found, made.recordings):
+            times = [second for _, start, end, _ in one for second in (start, end)]
+            assert times == sorted(times) and 0 <= times[0] and times[-1] <= len(samples) / rate
+            assert all(0 < confidence <= 1 for *_, confidence in one)
+
+
+@pytest.mark.slow
+def test_the_onnx_engine_resamples_and_says_nothing_of_a_click(made):
+    recogniser = Recogniser.open(made.bundle, engine="onnx")
+    samples, rate = made.recordings[0]
+    higher = resample_poly(samples, 6, 1).astype(np.float32)
+    said, again, click, silence = recogniser.transcribe_many(
+        [(samples, rate), (higher, 6 * rate), (samples[:30], rate), (np.zeros(rate, np.float32), rate)]
+    )
+    assert words(said) == words(again) and said.text == said.nbest[0].text and len(said.words) > 5
+    assert not click.words and click.seconds == 30 / rate
+    assert not silence.words or silence.words[0].confidence < 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"decoding": "latice"}, "no decoding 'latice'.*did you mean.*greedy"),
+        ({"words": ["zermatt"]}, "has no option words.*decode.packs"),
+        ({"front_end": "somewhere"}, "computes fbank and mfcc"),
+    ],
+)
+def test_what_the_onnx_engine_lacks_is_refused(made, options, said):
+    with pytest.raises(UserError, match=said):
+        Recogniser.open(made.bundle, engine="onnx", **options)
+    with pytest.raises(UserError, match="no option context"):
+        Recogniser.open(made.bundle, engine="onnx").transcribe(*made.recordings[0], context="yes no")
+
+
+@pytest.mark.slow
+def test_a_bundle_of_another_front_end_or_without_onnx_is_refused_by_the_onnx_engine(made, tmp_path):
+    bundle = shutil.copytree(made.bundle, tmp_path / "bundle")
+    about = read_json(bundle / "manifest.json")
+    del about["files"]["model.onnx"]
+    (bundle / "model.onnx").unlink()
+    (bundle / "manifest.json").write_text(json.dumps(about))
+    with pytest.raises(UserError, match="export.onnx=true"):
+        Recogniser.open(bundle, engine="onnx")
+    about["front_end"]["kind"] = "whisper"
+    (bundle / "manifest.json").write_text(json.dumps(about))
+    with pytest.raises(UserError, match="features are of whisper; use --engine k2"):
+        Recogniser.open(bundle, engine="onnx")
+
+
+@pytest.mark.slow
+def test_integers_take_a_third_of_the_room_and_say_the_same(made, tmp_path):
+    bundle = shutil.copytree(made.bundle, tmp_path / "bundle")
+    before = (bundle / "model.onnx").stat().st_size
+    quantise(bundle / "model.onnx")
+    write_manifest(bundle, open_files(made.bundle).manifest)
+    assert (bundle / "model.onnx").stat().st_size < 0.6 * before
+    found = [Recogniser.open(one, engine="onnx").transcribe_many(made.recordings[:8]) for one in (made.bundle, bundle)]
+    assert list(map(words, found[0])) == list(map(words, found[1])) and found[0] != found[1]

@@ -11,13 +11,13 @@ import torch
 import torchaudio
 
 from support.corpora import SENTENCES
-from utils.bundle import graph_search
-from utils.bundle.graph_search import best_path, read_graph
-from utils.bundle.native_features import NativeFeatures
-from utils.bundle.resampling import resample
+from utils.audio.resampling import resample
 from utils.core.errors import UserError
+from utils.decode import graph_search
 from utils.decode.first_pass import best_paths, scaled
+from utils.decode.graph_search import best_path, read_graph
 from utils.features.fbank import FbankFrontEnd
+from utils.features.native import NativeFeatures
 from utils.lang import graphs, ngram
 from utils.lang.lexicon import Lexicon, write_symbols
 

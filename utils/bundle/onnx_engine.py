@@ -12,15 +12,15 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
-from utils.bundle.arrays import read_arrays
+from utils.audio.resampling import resample
 from utils.bundle.files import BundleFiles
-from utils.bundle.graph_search import Graph, best_path, read_graph
-from utils.bundle.native_features import NativeFeatures
-from utils.bundle.resampling import resample
 from utils.bundle.transcript import Hypothesis, Transcript, Word, joined
 from utils.core.allowed import nearest
+from utils.core.arrays import read_arrays
 from utils.core.errors import UserError
 from utils.core.frames import Span, word_spans
+from utils.decode.graph_search import Graph, best_path, read_graph
+from utils.features.native import NativeFeatures
 
 SETTINGS, ADDED = "onnx.json", "onnx_added.safetensors"  # see utils/bundle/onnx_files.py
 WORD_VECTORS = "word_vectors.safetensors"
@@ -69,8 +69,9 @@ class OnnxEngine:
             self._table = np.concatenate([part["vectors"] for part in parts]).T
             self._bias = np.concatenate([part["bias"] for part in parts])
 
-    def transcribe_many(self, recordings: Sequence[Sound]) -> List[Transcript]:
+    def transcribe_many(self, recordings: Sequence[Sound], **options: Any) -> List[Transcript]:
         """As `Recogniser.transcribe_many`; one after the other, since larger batches are no faster on one core."""
+        _refuse(options)
         return [self._transcribe(samples, rate) for samples, rate in recordings]
 
     def _transcribe(self, samples: np.ndarray, rate: int) -> Transcript:
@@ -157,11 +158,7 @@ def open(  # noqa: A001 - the name that every engine has
         raise UserError(
             f"the onnx engine computes {' and '.join(NATIVE)}, and this bundle's features are of {kind}; use --engine k2"
         )
-    if packs or others.get("words") or others.get("context"):
-        raise UserError(
-            "the onnx engine takes no --packs, --words and --context, since k2 compiles graphs: use --engine k2, or "
-            "run stage 9 after a decoding with decode.packs, whose graphs the bundle then has"
-        )
+    _refuse({"packs": packs, **others})
     if SETTINGS not in files.names or "model.onnx" not in files.names:
         raise UserError(f"the bundle {files.path} has no model.onnx: run stage 9 with --set export.onnx=true, or use --engine k2")
     there = [name for name, file in GRAPHS.items() if file in files.names]
@@ -171,6 +168,16 @@ def open(  # noqa: A001 - the name that every engine has
             f"the bundle {files.path} has no decoding '{decoding}'{nearest(decoding, there)}: it has {', '.join(there)}"
         )
     return OnnxEngine(files, decoding or there[0], threads)
+
+
+def _refuse(options: Mapping[str, Any]) -> None:
+    """Raise UserError for an option that is set: this engine has none."""
+    given = [name for name, value in options.items() if value and (name, value) != ("device", "cpu")]
+    if given:
+        raise UserError(
+            f"the onnx engine has no option {given[0]}, since k2 compiles graphs of other words: use the engine k2, or make the "
+            "bundle after a decoding with decode.packs, whose words its graphs then have"
+        )
 
 
 def symbols(content: bytes) -> List[str]:

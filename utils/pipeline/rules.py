@@ -279,6 +279,11 @@ def rescoring(c: SimpleNamespace) -> Optional[str]:
     return None
 
 
+def integers(c: SimpleNamespace) -> Optional[str]:
+    """There is a network in ONNX to make smaller."""
+    return "export.int8=true is for model.onnx; set export.onnx=true" if c.export.int8 and not c.export.onnx else None
+
+
 def sealing(c: SimpleNamespace) -> Optional[str]:
     """Stage 9 has the keys that it needs."""
     return unusable(c.export.recipients, c.export.sign)
@@ -287,7 +292,7 @@ def sealing(c: SimpleNamespace) -> Optional[str]:
 EVERY_SYSTEM: List[Rule] = [local_module, durations, jieba, ready_model]
 FEATURES: List[Rule] = [phones_of_the_language, filter_bank, encoder, speeds]
 NETWORK: List[Rule] = [some_head, attention_heads, subsampling, masks, grounding, vectors, finetuning, synthesis]
-NETWORK += [first_pass, attention, rescoring, sealing]
+NETWORK += [first_pass, attention, rescoring, integers, sealing]
 
 
 def _model(group: str, model: str, kinds: str) -> Optional[str]:

@@ -146,6 +146,7 @@ SCHEMA: Dict[str, Key] = {
     "rescore.llm.context": whole(0),
     "score.bootstrap": whole(1),
     "export.onnx": SWITCH,
+    "export.int8": SWITCH,
     "export.front_end": SWITCH,
     "export.recipients": items(TEXT),
     "export.sign": TEXT,
