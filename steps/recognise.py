@@ -27,6 +27,7 @@ from utils.core.tables import duration
 
 log = logging.getLogger("nuptse")
 ENGINES = ("k2", "onnx")
+DECODINGS = ("lattice", "word_lattice", "greedy")
 FORMATS = ("txt", "json", "ctm", "srt", "vtt", "textgrid", "tsv")
 SHOWN = 20  # remarks
 
@@ -74,6 +75,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--packs", action="append", default=[], metavar="NAME,...", help="vocabulary packs beside the bundle")
     p.add_argument("--confidence", type=_probability, default=0.0, metavar="P", help="mark words with less: [word?]")
     p.add_argument("--engine", choices=ENGINES, default="k2", help="k2: the whole chain; onnx: without torch and k2 (default k2)")
+    p.add_argument(
+        "--decoding", choices=DECODINGS, help="of the engine onnx: what it searches (default: the first that there is)"
+    )
     p.add_argument("--front-end", metavar="FOLDER", help="the front end's model, where it is not in the bundle")
     p.add_argument(
         "--key", metavar="FILE", help="what opens a sealed bundle: a secret key or passphrase (or NUPTSE_KEY, NUPTSE_PASSPHRASE)"
@@ -144,12 +148,14 @@ def _recognise(options: argparse.Namespace, stack: ExitStack) -> Summary:
 
     files = open_files(Path(options.bundle), options.keys)
     _check_language(options, files.manifest.language)
+    if options.decoding and options.engine != "onnx":
+        raise UserError(f"--decoding {options.decoding}: the engine {options.engine} has its whole chain; add --engine onnx")
     words = files.read("words.txt").count(b"\n") if "word_vectors.safetensors" in files.names else 0
     added, more, made_with = _words(options), _context(options), asdict(files.manifest)
     packs = [pack for given in options.packs for pack in given.split(",") if pack]
     contents = [read_pack(pack, Path(options.bundle), options.keys)[1] for pack in packs]
     named = {"packs": [hashlib.sha256(content).hexdigest() for content in contents], "words": added, **more}
-    named.update({key: getattr(options, key) for key in ("engine", "format", "channel", "confidence")})
+    named.update({key: getattr(options, key) for key in ("engine", "decoding", "format", "channel", "confidence")})
     key = hashlib.sha256(json.dumps([made_with, named], sort_keys=True).encode()).hexdigest()
     form, summary = forms[options.format], Summary()
     found, others = given(options.files, stack)
@@ -168,6 +174,8 @@ def _recognise(options: argparse.Namespace, stack: ExitStack) -> Summary:
 
     def opened() -> Recogniser:
         how: Dict[str, Any] = {"packs": packs, "front_end": options.front_end, "threads": options.threads, **more}
+        if options.decoding:
+            how["decoding"] = options.decoding
         if options.engine != "k2" and added:
             how["words"] = added
         recogniser = Recogniser.open(options.bundle, options.engine, keys=options.keys, **how)

@@ -379,3 +379,9 @@ def test_a_value_out_of_range_is_refused_with_the_nearest_right_one(setting, nea
     with pytest.raises(UserError) as error:
         config.load("wordvec_hybrid", YESNO, [setting])
     assert f"--set: {key}=" in str(error.value) and str(error.value).endswith(f"the nearest allowed value is {key}={near}")
+
+
+def test_integers_need_a_network_in_onnx():
+    assert config.load("bpe_ctc", YESNO, ["export.int8=true"])["export"]["int8"]
+    with pytest.raises(UserError, match="export.int8=true is for model.onnx; set export.onnx=true"):
+        config.load("bpe_ctc", YESNO, ["export.int8=true", "export.onnx=false"])
