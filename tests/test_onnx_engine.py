@@ -30,6 +30,7 @@ FBANK = dict(
     high_freq=-400.0,
     preemphasis=0.97,
     window="povey",
+    denoise="none",
 )
 OTHER = dict(FBANK, front_end="mfcc", num_mel_bins=23, frame_length=0.02, low_freq=60.0, preemphasis=0.9, window="hamming")
 
@@ -62,9 +63,10 @@ def test_features_are_rounded_and_normalised_as_training_saw_them(samples):
     assert NativeFeatures(FBANK, 16000, 2**-5, stats)(samples[0][:50]) is None
 
 
-def test_a_window_that_kaldi_defines_otherwise_is_refused():
-    with pytest.raises(UserError, match="blackman.*--engine k2"):
-        NativeFeatures(dict(FBANK, window="blackman"), 16000, 2**-5, {})
+@pytest.mark.parametrize(("key", "value"), [("window", "blackman"), ("denoise", "noisereduce")])
+def test_what_kaldi_native_fbank_lacks_is_refused(key, value):
+    with pytest.raises(UserError, match=f"features.{key}={value}: .*--engine k2"):
+        NativeFeatures({**FBANK, key: value}, 16000, 2**-5, {})
 
 
 @pytest.mark.parametrize(("rate", "wanted"), [(44100, 16000), (8000, 16000), (22050, 8000)])

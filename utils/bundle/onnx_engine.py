@@ -26,6 +26,7 @@ SETTINGS, ADDED = "onnx.json", "onnx_added.safetensors"  # see utils/bundle/onnx
 WORD_VECTORS = "word_vectors.safetensors"
 GRAPHS = {"lattice": "HLG.safetensors", "word_lattice": "word_graph.safetensors"}
 NATIVE = ("fbank", "mfcc")  # front ends
+LONGEST = 600.0  # seconds of one recording: the cost of attention grows with their square
 Sound = Tuple[np.ndarray, int]
 
 
@@ -70,8 +71,18 @@ class OnnxEngine:
             self._bias = np.concatenate([part["bias"] for part in parts])
 
     def transcribe_many(self, recordings: Sequence[Sound], **options: Any) -> List[Transcript]:
-        """As `Recogniser.transcribe_many`; one after the other, since larger batches are no faster on one core."""
+        """As `Recogniser.transcribe_many`; one after the other, since larger batches are no faster on one core.
+
+        Raises:
+          UserError: a recording of more than LONGEST seconds; an option, since this engine has none.
+        """
         _refuse(options)
+        for samples, rate in recordings:
+            if len(samples) > LONGEST * rate:
+                raise UserError(
+                    f"a recording of {len(samples) / rate:.0f} s is too long for one call ({LONGEST:.0f} s at most); cut it at "
+                    "pauses, as steps.recognise does"
+                )
         return [self._transcribe(samples, rate) for samples, rate in recordings]
 
     def _transcribe(self, samples: np.ndarray, rate: int) -> Transcript:
@@ -85,13 +96,14 @@ class OnnxEngine:
         head = "subword" if self._decoding == "lattice" else "word"
         frames = int(output[f"{head}_lengths"][0])
         found = self._of_units(output["subword"][0, :frames]) if head == "subword" else self._of_words(output, frames)
-        if found is None or not found.words:
-            return Transcript([], [Hypothesis("", found.score if found else -np.inf)], seconds)
+        if found is None:  # no path ends
+            return Transcript([], [], seconds)
         shift = self._about["features"]["frame_shift"] * self._about["subsampling"][head]
         texts = [self._words[word] for word in found.words]
+        spans = word_spans(found.peaks, found.units, frames) if texts else []
         words = [
-            Word(text, start * shift, min(end * shift, seconds), confidence)
-            for text, (start, end), confidence in zip(texts, word_spans(found.peaks, found.units, frames), found.confidence)
+            Word(text, round(start * shift, 3), round(min(end * shift, seconds), 3), confidence)
+            for text, (start, end), confidence in zip(texts, spans, found.confidence)
         ]
         return Transcript(words, [Hypothesis(joined(texts), found.score)], seconds)
 
@@ -111,7 +123,8 @@ class OnnxEngine:
     def _of_words(self, output: Mapping[str, np.ndarray], frames: int) -> Optional[Found]:
         """output: of the network, with `frames` (1, T, dim) and `blank` (1, T)."""
         scores = np.concatenate((output["blank"][0, :frames, None], output["frames"][0, :frames] @ self._table + self._bias), 1)
-        log_probs = scores - np.logaddexp.reduce(scores, -1, keepdims=True)
+        shifted = scores - scores.max(-1, keepdims=True)
+        log_probs = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
         if self._graph is None:
             labels = scores.argmax(-1)
             starts = np.flatnonzero((labels > 0) & (np.diff(labels, prepend=0) != 0)).tolist()
@@ -167,7 +180,10 @@ def open(  # noqa: A001 - the name that every engine has
         raise UserError(
             f"the bundle {files.path} has no decoding '{decoding}'{nearest(decoding, there)}: it has {', '.join(there)}"
         )
-    return OnnxEngine(files, decoding or there[0], threads)
+    try:
+        return OnnxEngine(files, decoding or there[0], threads)
+    except (KeyError, IndexError, TypeError, ValueError) as error:  # hashes are right, so it was made like that
+        raise UserError(f"the bundle {files.path} has something unknown ({error!r}); update this program") from error
 
 
 def _refuse(options: Mapping[str, Any]) -> None:
@@ -213,4 +229,8 @@ def _session(files: BundleFiles, threads: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(files.read("model.onnx"), options, providers=["CPUExecutionProvider"])
+    content = files.read("model.onnx")
+    try:
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its errors share no class
+        raise UserError(f"ONNX Runtime can't load model.onnx of the bundle {files.path}: {error}") from None

@@ -26,6 +26,8 @@ class NativeFeatures:
             import kaldi_native_fbank as native
         except ImportError as error:
             raise UserError(f"--engine onnx needs kaldi-native-fbank ({error}); pip install kaldi-native-fbank") from None
+        if settings["denoise"] != "none":
+            raise UserError(f"features.denoise={settings['denoise']}: the onnx engine can't reduce noise; use --engine k2")
         if settings["window"] == "blackman":  # Lhotse's is another function than Kaldi's
             raise UserError("features.window=blackman: the onnx engine does not have Lhotse's Blackman window; use --engine k2")
         mfcc = settings["front_end"] == "mfcc"
