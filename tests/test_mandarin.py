@@ -4,6 +4,7 @@ import logging
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from steps.lang import _write_lexicon
 from utils.core.errors import UserError
@@ -12,6 +13,7 @@ from utils.lang.lexicon import Lexicon, read_lexicon
 from utils.lang.spelling import spell
 from utils.lang.units import pronounce, pronounce_all, pronunciations
 from utils.pipeline import config, stages
+from utils.rescore.vocabulary import Vocabulary, with_proposals
 
 
 def _spoken(word):
@@ -93,6 +95,19 @@ def test_a_lexicon_of_pinyin_spells_added_words(tmp_path):
     assert len(lexicon.pronunciations["行"]) == 2 and len(lexicon.pronunciations["银行"]) == 1
     spoken, unfit = spell(["开灯", "航拍", "火车"], {}, lexicon, "zh")
     assert spoken["开灯"] == [("k", "ai1", "d", "eng1")] and list(unfit) == ["航拍", "火车"]  # their units had no training
+
+
+def test_proposals_with_new_characters_are_kept_where_pinyin_spells_them(tmp_path):
+    lexicon = _lexicon(tmp_path, ["打", "开", "店", "灯"])
+    model = SimpleNamespace(word=SimpleNamespace(words=None))
+    embedder = SimpleNamespace(model=model)  # asked for no vector: no letter of theirs was trained
+    vocabulary = Vocabulary(lexicon, 4, frozenset(), torch.ones(4, 3), torch.ones(4))
+    proposals = {"u": [["打", "垫"], ["打", "狗"], ["开", "灯"]]}  # no training word has g or ou3
+    found, kept = with_proposals(vocabulary, proposals, "zh", lambda: embedder)
+    assert found.proposed == ("垫",) and found.lexicon.entries[-1] == ("垫", ("d", "ian4"))
+    ids = found.lexicon.word_id
+    assert kept == {"u": [(ids["打"], ids["垫"]), (ids["开"], ids["灯"])]}
+    assert found.vectors is not None and found.vectors[-1].tolist() == [0.0, 0.0, 0.0] and len(found.bias) == 5
 
 
 def test_word_vectors_take_pinyin_where_units_are_letters(tmp_path):

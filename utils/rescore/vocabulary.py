@@ -1,15 +1,20 @@
 """The words that hypotheses may have: those of decoding, and those that only the attention decoder proposes."""
 
+import re
 from dataclasses import dataclass, replace
 from typing import Callable, Dict, FrozenSet, List, Optional, Tuple
 
+import torch
 from torch import Tensor
 
 from utils.lang.lexicon import UNKNOWN, Lexicon
 from utils.lang.spelling import spellings
 from utils.rescore.adding import Adding
 from utils.rescore.scores import Kinds
+from utils.text.letters import UNSPACED
 from utils.train.models import with_added
+
+_UNSPACED = re.compile(f"[{UNSPACED}]+")
 
 
 @dataclass(frozen=True)
@@ -34,8 +39,10 @@ def with_proposals(
 ) -> Tuple[Vocabulary, Dict[str, List[Tuple[int, ...]]]]:
     """Add the words that proposals have and decoding lacked, each by its spelling and its vector.
 
-    A proposal with a word that can't be spelled is left out. The new words share the n-gram model's probability of unseen words
-    equally. How much that leaves for one word depends on how many there are; the weight of the score `unknown` makes up for it.
+    A proposal with a word that can't be spelled is left out. A new character of a script without blanks may have units, as in
+    pinyin, and no letter of the letter encoder: then its vector is zero, with a cosine of 0 to all speech. The new words share
+    the n-gram model's probability of unseen words equally. How much that leaves for one word depends on how many there are; the
+    weight of the score `unknown` makes up for it.
 
     Args:
       proposals: utterance id -> hypotheses.
@@ -48,14 +55,22 @@ def with_proposals(
     known = lexicon.word_id
     letters = {letter for word in known for letter in word}
     new = {word for hyps in proposals.values() for words in hyps for word in words if word not in known}
-    fitting = sorted(word for word in new if letters.issuperset(word))
-    more = sorted(spellings(fitting, lexicon, language))
+    fitting = sorted(word for word in new if letters.issuperset(word) or _UNSPACED.fullmatch(word))
+    spoken = spellings(fitting, lexicon, language)
+    apart = sorted(word for word in spoken if letters.isdisjoint(word))
+    more = [*sorted(spoken.keys() - set(apart)), *apart]
     if more:
         embedder = adding()
-        pack = embedder.pack([(word, ()) for word in more])
-        lexicon = Lexicon([*lexicon.words, *more], lexicon.tokens, [*lexicon.entries, *pack.entries], lexicon.folder)
+        entries, table = (
+            [(word, units) for word in apart for units in spoken[word]],
+            [torch.zeros(len(apart), 0 if vectors is None else vectors.shape[1])],
+        )
+        if len(more) > len(apart):
+            pack = embedder.pack([(word, ()) for word in more[: len(more) - len(apart)]])
+            entries, table = [*pack.entries, *entries], [pack.vectors, *table]
+        lexicon = Lexicon([*lexicon.words, *more], lexicon.tokens, [*lexicon.entries, *entries], lexicon.folder)
         if vectors is not None and bias is not None:
-            vectors, bias = with_added(embedder.model, vectors, bias, pack.vectors)
+            vectors, bias = with_added(embedder.model, vectors, bias, torch.cat(table))
     ids = lexicon.word_id
     numbered = {
         utterance: [tuple(ids[word] for word in words) for words in hyps if all(word in ids for word in words)]
