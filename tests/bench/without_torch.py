@@ -137,8 +137,8 @@ def draw(corpus: Path) -> Table:
     header += ["real-time factor", "start, s", "peak MB", "model MB"]
     caption = (
         "The best path of stage 6 (k2), and the same by the onnx engine. WER in percent. Real-time factor: processor seconds of "
-        "features, network and search a second of audio, on one core. Start: wall seconds of imports and opening the bundle, the less of two runs. Peak: resident "
-        "memory of the whole process. Model: model.onnx."
+        "features, network and search a second of audio, on one core. Start: wall seconds of imports and opening the bundle, the "
+        "less of two runs. Peak: resident memory of the whole process. Model: model.onnx."
     )
     table = Table(f"Recognising without PyTorch and k2: {corpus.name}", caption, header, grouped(rows, 2), 3)
     write_page(corpus, "without_torch", [table])
