@@ -272,3 +272,24 @@ def test_the_context_is_training_text_and_changes_what_the_decoder_expects(finis
     assert not bare.before["en"] and 1 < len(tokens) <= CONTEXT + 1
     assert all(part.strip().lower() in training for part in text.split(".") if part.strip())
     assert reading.propose([utterance], 2)[utterance]
+
+
+@pytest.mark.slow
+def test_a_bundle_proposes_and_scores_as_stage_7_did(finished):
+    from utils.bundle.recogniser import Recogniser
+    from utils.corpus.audio import load as samples_of
+    from utils.corpus.cuts import read_cuts
+
+    more = ["--set", "rescore.attention.beam=3", "--set", "export.front_end=true", "--stage", "rescore", "--stop-stage", "export"]
+    assert drive(*finished.arguments, *more) == 0
+    newest = {
+        name: max(finished.exp.glob(f"{name}-*"), key=lambda p: p.stat().st_mtime) for name in ("rescore", "export", "data")
+    }
+    rows = [json.loads(line) for line in (newest["rescore"] / "hyps-attention-test.jsonl").read_text().splitlines()]
+    said = {row["id"]: row["hyp"] for row in rows}
+    cuts = sorted(read_cuts(newest["data"], "test"), key=lambda cut: cut.id)
+    recogniser = Recogniser.open(newest["export"] / "bundle")
+    found = recogniser.transcribe_many([(samples_of(cut)[0], cut.sampling_rate) for cut in cuts])
+    assert [[word.text for word in one.words] for one in found] == [said[cut.id] for cut in cuts]
+    known = set(read_lexicon(next(finished.exp.glob("lang-*"))).words)
+    assert any(word not in known for hyp in said.values() for word in hyp)  # words that only Whisper's decoder proposed
