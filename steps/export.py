@@ -3,6 +3,7 @@
 import shutil
 from typing import Any, List
 
+import numpy as np
 import torch
 
 from utils.bundle.export import export_onnx
@@ -33,6 +34,7 @@ def run(job: Job) -> None:
     torch.set_num_threads(1)
     gather.refuse(job.inputs)
     inputs, bundle = job.inputs, job.out / "bundle"
+    shutil.rmtree(bundle, ignore_errors=True)  # of a killed run; it may be sealed
     if is_sealed(bundle):  # a run that was killed at its end
         shutil.rmtree(bundle)
     (bundle / SIGNATURE).unlink(missing_ok=True)
@@ -96,9 +98,13 @@ def check(job: Job, rescore: Any, features: Any) -> None:
         if words != rows[cut.id]:
             wrong.append(f"\n  {cut.id}: '{' '.join(words)}', in stage 7 '{' '.join(rows[cut.id])}'")
     if wrong:
+        pairs = zip(engine.cuts(recordings), batch)
+        same = all(np.array_equal(here.load_features(), stored.load_features()) for here, stored in pairs)
+        features_of = job.inputs["features"]
+        moved = f"this machine computes other features than {features_of} has: delete that folder, run again from stage 1 on"
         raise UserError(
             f"the bundle says other words than stage 7 in {len(wrong)} of {len(batch)} dev utterances:{''.join(wrong[:5])}\n"
-            "please report it; stages 0 to 8 are finished and stay (--stop-stage score)"
+            f"{'please report it' if same else moved}; stages 0 to 8 are finished and stay (--stop-stage score)"
         )
     job.log.info("the bundle says the words of stage 7 (%s) in %d dev utterances", chain.names[-1], len(batch))
 

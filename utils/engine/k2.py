@@ -140,15 +140,18 @@ class K2Engine:
         with self.lock:
             torch.set_num_threads(self.threads)
             chain = self.chain(words, context)
-            cuts = [self._cut(n, *one) for n, one in enumerate(recordings) if len(one[0])]
-            found = in_memory(cuts, self.trained.front_end, self.trained.settings["features"].features.denoise)
-            heard = [cut for cut in found if not isinstance(cut, str)]
             out: Dict[int, Transcript] = {}
-            for batch in ordered_batches(heard, chain.decoder.batch_seconds()):
+            for batch in ordered_batches(self.cuts(recordings), chain.decoder.batch_seconds()):
                 for cut, transcript in zip(batch, self._batch(chain, batch)):
                     out[int(cut.id)] = transcript
         seconds = [len(samples) / rate for samples, rate in recordings]
         return [out.get(n, Transcript([], [], length)) for n, length in enumerate(seconds)]
+
+    def cuts(self, recordings: Sequence[Tuple[np.ndarray, int]]) -> List[MonoCut]:
+        """The recordings with their features, without those that are too short; ids are their numbers."""
+        cuts = [self._cut(n, *one) for n, one in enumerate(recordings) if len(one[0])]
+        found = in_memory(cuts, self.trained.front_end, self.trained.settings["features"].features.denoise)
+        return [cut for cut in found if not isinstance(cut, str)]
 
     def _cut(self, n: int, samples: np.ndarray, rate: int) -> MonoCut:
         """A recording as stage 0 has it, in memory."""
