@@ -193,6 +193,8 @@ def test_words_are_added_in_memory_beside_the_bundle_and_for_one_call(made, tmp_
     done = subprocess.run([*command[:-2], new], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "--packs more" in done.stdout, done.stderr + done.stdout
     assert (tmp_path / "b.packs" / "more.safetensors").exists() and {p.name: p.read_bytes() for p in bundle.iterdir()} == before
+    done = subprocess.run([*command[:-2], "--list"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.split("\t")[0] == new, done.stderr
     plain, packed = Recogniser.open(bundle), Recogniser.open(bundle, packs=["more"])
     plain.add_words([new])
     engines = [one._engine.chain() for one in (plain, packed)]
