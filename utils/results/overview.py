@@ -15,7 +15,7 @@ from utils.results.comparison import Cell, cells, results
 from utils.results.pictures import Point, wer_against_rtf
 from utils.results.records import Record
 
-CORPORA = ("asterisk-en", "speechocean762")
+CORPORA = ("asterisk-en", "speechocean762", "aishell_sample")
 PICTURE = Path("docs") / "pictures" / "results.svg"
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 PAGES = {"README.md": "en", "README.zh-CN.md": "zh"}
