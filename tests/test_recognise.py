@@ -218,6 +218,18 @@ def test_a_long_recording_has_the_words_of_its_parts_in_order(yesno, tmp_path):
 
 
 @pytest.mark.slow
+def test_the_engine_onnx_needs_neither_torch_nor_k2_nor_lhotse(yesno):
+    code = (
+        "import sys; sys.modules.update(dict.fromkeys(('torch', 'k2', 'lhotse', 'scipy', 'tqdm'))); import steps.recognise as r"
+    )
+    names = ["0_0_1_1_0_1_1_0", "0_1_0_1_1_1_0_0"]
+    words = ["--bundle", yesno.bundle, "--engine", "onnx", *(yesno.source / f"{name}.wav" for name in names)]
+    start = [sys.executable, "-c", f"{code}; sys.exit(r.main(sys.argv[1:]))"]
+    done = subprocess.run([*start, *map(str, words)], cwd=ROOT, capture_output=True, text=True)
+    assert [line.split("\t")[1] for line in done.stdout.splitlines()] == [words_of(name) for name in names], done.stderr
+
+
+@pytest.mark.slow
 def test_added_words_and_context_are_for_one_call(yesno, tmp_path):
     (tmp_path / "list").write_text("nose\nyes\n")
     path = yesno.source / "0_0_1_1_0_1_1_0.wav"

@@ -15,9 +15,10 @@ from utils.core.errors import UserError
 
 RATE, FRAME, CONTEXT = 16000, 512, 64  # Hz; samples of a frame (32 ms); samples before it that the network reads too
 WHOLE = 30.0  # seconds; shorter recordings are one window
-LONGEST = 20.0  # seconds of a window of a longer recording
-PAUSE = 0.3  # seconds without speech that end a window
-BEFORE, AFTER = 0.3, 0.15  # seconds kept before and after speech; the second is at most half a pause
+LONGEST = 8.0  # seconds of a window of a longer recording
+PAUSE = 0.15  # seconds without speech that end a window: sentences may follow each other without delay
+BEFORE, AFTER = 0.2, 0.06  # seconds kept before and after speech: at most half a pause, and what the window before leaves
+SILENCE = 0.5  # seconds without speech after which a window is closed before speech begins again
 SPEECH, NO_SPEECH = 0.35, 0.2  # probabilities: speech begins above the first, and ends below the second; lower, for 8 kHz
 
 
@@ -90,7 +91,7 @@ def _network() -> Any:
 class Windows:
     """Cuts one channel of a recording into windows as it is read. It holds at most `WHOLE` seconds and what is pushed at once.
 
-    A window of a long recording begins and ends in a pause of at least `PAUSE`, close to speech; where speech lasts longer
+    A window of a long recording begins and ends in a pause of `PAUSE` or more, near speech; where speech without one lasts longer
     than `LONGEST`, it is cut where speech is least probable in the second half, and the next window begins there.
     """
 
@@ -139,14 +140,18 @@ class Windows:
                 else:
                     self._drop(now - BEFORE)
             if self._start is not None:
-                if probability >= NO_SPEECH:
+                silent = now - self._last
+                if probability >= (SPEECH if silent >= PAUSE else NO_SPEECH):
+                    if silent >= PAUSE:
+                        out.append(self._cut(self._last + min(AFTER, silent / 2)))
+                        self._start = max(now - BEFORE, self._past)
                     self._last = now + FRAME / RATE
-                elif now - self._last >= PAUSE:
+                elif silent >= SILENCE:
                     out.append(self._cut(self._last + AFTER))
-            if self._start is not None and now - self._start >= LONGEST:
+            if self._start is not None and now - self._start >= LONGEST and now - self._last < PAUSE:
                 edge = self._weakest(self._start + LONGEST / 2, now)
                 out.append(self._cut(edge))
-                self._start = edge
+                self._start, self._last = edge, max(self._last, edge)
             self._next += 1
         return out
 
