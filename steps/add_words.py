@@ -24,14 +24,13 @@ from utils.lang.lexicon import SYMBOL
 from utils.lang.packs import read_pack, write_pack
 from utils.lang.spelling import Asked, as_in_transcripts, parse
 from utils.pipeline import driver
-from utils.pipeline.config import made_with
 from utils.pipeline.outside import pack_path
 from utils.pipeline.stages import Plan
 from utils.rescore.adding import Adding
 from utils.rescore.similar_words import alike
 from utils.sealing.folders import keys_for
 from utils.text.encoding import utf8_lines
-from utils.text.normalise import normaliser
+from utils.text.sentences import transcripts_normaliser
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -113,8 +112,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
         return
     if options.remove:
         pack = read_pack(path)
-        data = made_with(model.folders["lang"]).data
-        normalise = normaliser(data.normaliser, data.language)
+        normalise = transcripts_normaliser(model.folders["data"], whole=True)
         gone = [word if word in pack.spoken else normalise(word) for word, *_ in asked]
         missing = [entry.word for entry, word in zip(asked, gone) if word not in pack.spoken]
         if missing:
@@ -129,12 +127,12 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
     adding = model.adding()
     started = time.perf_counter()
     left_out: Optional[Dict[str, str]] = {} if options.leave_out else None
-    recordings = _recordings(options.audio, options.here, adding.normalise)
-    words, notes = as_in_transcripts(asked, adding.normalise, adding.lexicon.word_id, left_out)
+    recordings = _recordings(options.audio, options.here, adding.normalise_word)
+    words, notes = as_in_transcripts(asked, adding.normalise_word, adding.lexicon.word_id, left_out)
     print(*notes, sep="\n", end="\n" * bool(notes))
     pack = adding.pack(words, recordings, options.common, options.by_frequency, left_out)
     if options.like or options.like_vectors:
-        named = [adding.normalise(word) or word for word in options.like.split(",") if word]
+        named = [adding.normalise_word(word) or word for word in options.like.split(",") if word]
         pack.like = alike(pack.words, named, options.here / options.like_vectors, adding.lexicon)
     seconds = time.perf_counter() - started
     old = read_pack(path) if path.exists() else None

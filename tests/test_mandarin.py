@@ -7,13 +7,17 @@ import pytest
 import torch
 
 from steps.lang import _write_lexicon
+from tests.bench.homophones import measured
 from utils.core.errors import UserError
 from utils.core.files import ROOT
+from utils.core.pinyin import written_units
+from utils.lang.frequent_words import RAREST, common_words, frequencies
 from utils.lang.lexicon import Lexicon, read_lexicon
 from utils.lang.spelling import spell
 from utils.lang.units import pronounce, pronounce_all, pronunciations
 from utils.pipeline import config, stages
 from utils.rescore.vocabulary import Vocabulary, with_proposals
+from utils.vectors.meaning import meaning
 
 
 def _spoken(word):
@@ -123,3 +127,64 @@ def test_only_mandarin_depends_on_pypinyin(tmp_path):
 
     assert dependent("lang.units=phone", "vectors.pronunciation=true") == dependent("data.language=zh", "lang.units=bpe") == set()
     assert dependent("data.language=zh", "lang.units=phone", "vectors.pronunciation=true") == {"lang", "vectors"}
+
+
+@pytest.mark.parametrize(
+    ("word", "written", "units"),
+    [
+        ("航线", "hang2 xian4", "h ang2 x ian4"),
+        ("航线", "háng xiàn", "h ang2 x ian4"),
+        ("航线", "Háng xian4", "h ang2 x ian4"),
+        ("女婿", "nü3 xù", "n v3 x v4"),
+        ("女婿", "nu:3 xu5", "n v3 x v5"),
+        ("奶奶", "nǎi nai", "n ai3 n ai5"),  # a mark on the other
+        ("玩儿", "wánr", "uan2 rr"),
+        ("玩儿", "wan2 er2", "uan2 er2"),
+        ("卡拉OK", "ka3 la1 OW K EY", "k a3 l a1 OW K EY"),
+        ("航线", "hang xian", ""),  # no tone at all
+        ("航线", "hang2xian4", ""),
+        ("航线", "hángxiàn", ""),
+        ("航线", "hang2", ""),  # a syllable is missing
+        ("航线", "hang2 xian4 qu1", ""),
+        ("航线", "hang2 xian6", ""),
+        ("航线", "háng2 xian4", ""),
+        ("航线", "hang2 hsien4", ""),  # of another romanisation
+    ],
+)
+def test_pinyin_is_read_as_people_write_it_and_nothing_else_is(word, written, units):
+    assert written_units(word, written.split(), {"OW", "K", "EY"}) == tuple(units.split())
+
+
+def test_lists_may_have_pinyin_or_units_and_a_confused_one_is_refused_in_one_sentence(tmp_path):
+    lexicon = _lexicon(tmp_path, ["打开", "银行", "航线", "长"])
+    given = {"长行": [("zhǎng", "háng"), ("ch", "ang2", "h", "ang2")], "开行": [("kai", "hang")], "线": [("xiàng",)]}
+    spoken, unfit = spell(list(given), given, lexicon, "zh")
+    assert spoken["长行"] == [("zh", "ang3", "h", "ang2"), ("ch", "ang2", "h", "ang2")] and list(unfit) == ["开行", "线"]
+    assert "not pinyin" in unfit["开行"] and unfit["线"].startswith("with units that the model doesn't have (iang4)")
+
+
+def test_frequent_words_of_chinese_have_several_characters_and_shares_of_wordfreqs_list(tmp_path):
+    lexicon = _lexicon(tmp_path, list("打开银行空调中国人大学生水"))  # a model of characters
+    found = common_words(40, lexicon, "zh-CN", str)
+    shares = list(found.values())
+    assert {"中国", "大学", "国人", "银行"} <= set(found) and not set(found) & set(lexicon.words)
+    assert shares == sorted(shares, reverse=True) and shares[0] > 1e-4
+    assert frequencies(["大学", "水调国"], "zh") == {"大学": found["大学"], "水调国": RAREST}
+
+
+def test_a_vectors_file_of_chinese_gives_words_and_characters_meaning(tmp_path):
+    (tmp_path / "v.txt").write_text("银行 1 0 0\n行 0 1 0\n门 0 0 2\n")
+    settings = {"source": "file", "path": str(tmp_path / "v.txt"), "remove": 0, "width": 0}
+    found = meaning(["银行", "行", "航", "门"], [], SimpleNamespace(**settings))
+    assert found.known.tolist() == [True, True, False, True] and found.vectors[0].argmax() != found.vectors[1].argmax()
+
+
+def test_homophones_are_counted_in_their_sentences_with_tone_and_without():
+    pairs = [
+        ("他 在 银 行 工 作", "他 再 银 航 工 作"),  # zài, háng: both are said alike
+        ("买 水", "卖 谁"),  # mǎi mài; shuǐ shuí
+        ("打 开 wifi 吧", "打 wifi 八"),  # bā is in another tone; what is lost is no wrong character
+        ("用 ok", "用 灯"),
+    ]
+    counts = measured((a.split(), b.split()) for a, b in pairs)
+    assert counts == {"characters": 14, "errors": 7, "wrong": 5, "same": 2, "tone": 3}

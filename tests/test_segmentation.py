@@ -9,6 +9,7 @@ from utils.core.files import ROOT, write_json
 from utils.decode.recognised import recognised_normaliser
 from utils.pipeline import config, stages
 from utils.text.segmentation import segmenter
+from utils.text.sentences import Text, transcripts_normaliser
 
 SAID = ["打开 客厅 的 空调", "设定 二十九 度", "播放 周杰伦 的 歌", "汽车 发动机 坏 了"]
 
@@ -81,3 +82,12 @@ def test_jieba_is_for_chinese_and_its_version_counts_for_the_words():
         for name, stage in stages.stages_of(_load("data.segmentation=jieba", "rescore.attention.beam=2")).items()
     }
     assert "rjieba" in tools["data"] and {"opencc", "rjieba"} <= set(tools["propose"]) and "rjieba" not in tools["train"]
+
+
+def test_more_text_gets_the_words_of_the_transcripts_and_named_words_stay_whole(tmp_path):
+    (tmp_path / "more.txt").write_text("打开客厅的灯。\n\n29度\n", encoding="utf-8")
+    for name, words in (("jieba", "打开 客厅 的 灯 二十九 度"), ("char", "打 开 客 厅 的 灯 二 十 九 度")):
+        data = _data(tmp_path / name, SAID, name)
+        more = Text([], str(tmp_path / "more.txt"), transcripts_normaliser(data), "lang.text")
+        assert [word for sentence in more for word in sentence] == words.split()
+        assert transcripts_normaliser(data, whole=True)("客厅灯。") == "客厅灯"

@@ -101,12 +101,12 @@ class K2Engine:
         adding = self.trained.adding
         known = {*self.trained.base.words, *(word for pack in (*self.trained.packs, *self.packs) for word in pack.words)}
         asked = [parse(line, "words") for line in words]
-        there = [one.word for one in asked if not one.units and adding.normalise(one.word) in known]
+        there = [one.word for one in asked if not one.units and adding.normalise_word(one.word) in known]
         notes = [f"in the vocabulary already: {', '.join(there)}"] * bool(there)
         new = [one for one in asked if one.word not in there]
         if not new:
             return [], notes
-        spelled, more = as_in_transcripts(new, adding.normalise, known)
+        spelled, more = as_in_transcripts(new, adding.normalise_word, known)
         return [adding.pack(spelled)], notes + more
 
     def chain(self, words: Sequence[str] = (), context: str = "") -> Chain:

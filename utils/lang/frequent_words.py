@@ -17,10 +17,8 @@ def frequencies(words: Sequence[str], language: str) -> Dict[str, float]:
     Raises:
       UserError: wordfreq doesn't have the language.
     """
-    import wordfreq
-
-    _require(language)
-    return {word: wordfreq.word_frequency(word, language, minimum=RAREST) for word in words}
+    look_up = _look_up(language)
+    return {word: max(look_up(word), RAREST) for word in words}
 
 
 def common_words(count: int, lexicon: Lexicon, language: str, normalise: Callable[[str], str]) -> Dict[str, float]:
@@ -36,20 +34,20 @@ def common_words(count: int, lexicon: Lexicon, language: str, normalise: Callabl
     """
     import wordfreq
 
-    _require(language)
+    look_up = _look_up(language)
     known, letters, units = set(lexicon.words), {c for word in lexicon.words for c in word}, set(lexicon.tokens)
     listed = cmudict() if lexicon.of_phones and family(language) == "en" else None
     candidates = (
         word
-        for word in wordfreq.iter_wordlist(language)
+        for word in wordfreq.iter_wordlist(family(language))
         if word not in known and letters.issuperset(word) and (listed is None or word in listed) and normalise(word) == word
     )
     fitting = list(islice(candidates, 2 * count))  # twice as many are enough: nearly all can be spelled
     spoken = (
         pronounce(fitting, language)[0] if lexicon.of_phones else {word: [()] * bool(lexicon.spell(word)) for word in fitting}
     )
-    spelled = (word for word in fitting if any(units.issuperset(variant) for variant in spoken[word]))
-    out = {word: wordfreq.word_frequency(word, language) for word in islice(spelled, count)}
+    spelled = (word for word in fitting if any(units.issuperset(variant) for variant in spoken.get(word, ())))
+    out = {word: look_up(word) for word in islice(spelled, count)}
     if len(out) < count:
         raise UserError(
             f"{count} frequent words are wanted, and wordfreq has {len(out)} words of the language {language} "
@@ -58,8 +56,15 @@ def common_words(count: int, lexicon: Lexicon, language: str, normalise: Callabl
     return out
 
 
-def _require(language: str) -> None:
+def _look_up(language: str) -> Callable[[str], float]:
+    """What gives a word's share; words of Chinese, Japanese and Korean are not cut into others, and may have none."""
     import wordfreq
+    from wordfreq.language_info import get_language_info
 
-    if language not in wordfreq.available_languages():
-        raise UserError(f"wordfreq has no words of the language {language}; give a list by --file, without --by-frequency")
+    name = family(language)
+    if name in wordfreq.available_languages():
+        if get_language_info(name)["tokenizer"] in ("jieba", "mecab"):
+            listed = wordfreq.get_frequency_dict(name)
+            return lambda word: listed.get(word, 0.0)
+        return lambda word: wordfreq.word_frequency(word, name)
+    raise UserError(f"wordfreq has no words of the language {language}; give a list by --file, without --by-frequency")

@@ -10,12 +10,11 @@ from functools import lru_cache
 from itertools import islice, product
 from typing import Dict, List, Sequence, Tuple
 
+from utils.core.pinyin import ERHUA, syllable_units
 from utils.text.letters import UNSPACED
 
-ERHUA = "rr"
 VARIANTS = 4  # most pronunciations of a word
 LEAST = 0.05  # share of the phrases with a character in which a reading occurs; rarer ones are names, old or misprints
-_SYLLABIC = re.compile("(h?)(m|n|ng)([1-5])")  # interjections such as 嗯
 _CHILD = frozenset("女婴幼孤胎少健宠男小育患托生血弃病")  # before 儿 where it is a syllable, as in 女儿, and no erhua
 _NUMERALS = frozenset(
     "零〇一二两三四五六七八九十百千万亿"
@@ -58,24 +57,9 @@ def _of_character(word: str, at: int, readings: Sequence[str]) -> List[Tuple[str
     before = word[at - 1] if at else ""
     if word[at] == "儿":
         erhua = [(ERHUA,)] * (word == "儿" or (at > 0 and before not in _CHILD))
-        return [*erhua, _units("er2")] if before else [_units("er2"), *erhua]
+        return [*erhua, syllable_units("er2")] if before else [syllable_units("er2"), *erhua]
     doubled = word[at] == before and word[at] not in _NUMERALS
-    return [*map(_units, readings), *([_units(f"{readings[0][:-1]}5")] * doubled)]
-
-
-def _units(syllable: str) -> Tuple[str, ...]:
-    """Initial, if there is one, and toned final of a syllable: zhang3 -> zh ang3, yu2 -> v2."""
-    from pypinyin.contrib.tone_convert import to_finals_tone3, to_initials
-
-    syllabic = _SYLLABIC.fullmatch(syllable)
-    if syllabic:
-        initial, final = syllabic[1], f"{syllabic[2]}{syllabic[3]}"
-    else:
-        initial = to_initials(syllable, strict=True)
-        final = to_finals_tone3(syllable, strict=True, neutral_tone_with_five=True)
-        if final[:-1] == "i" and initial in ("z", "c", "s", "zh", "ch", "sh", "r"):
-            final = f"{'i' * (2 if len(initial) == 1 and initial != 'r' else 3)}{final[-1]}"
-    return (initial, final) if initial else (final,)
+    return [*map(syllable_units, readings), *([syllable_units(f"{readings[0][:-1]}5")] * doubled)]
 
 
 @lru_cache(maxsize=None)

@@ -4,9 +4,11 @@ from typing import Callable, Container, Dict, Iterable, List, NamedTuple, Option
 
 from utils.core.errors import UserError
 from utils.core.languages import PRONOUNCED, family
+from utils.core.pinyin import written_units
 from utils.lang.lexicon import SYMBOL, Lexicon
 from utils.lang.units import pronounce
 
+_NO_PINYIN = "with a pronunciation that is not pinyin, one syllable with its tone for each character (yin2 hang2, or yín háng)"
 Spoken = Dict[str, List[Tuple[str, ...]]]  # word -> its sequences of units
 
 
@@ -98,9 +100,13 @@ def spell(words: Sequence[str], given: Spoken, lexicon: Lexicon, language: str) 
       UserError: the lexicon's units are phones of a language for which there is no pronunciation dictionary.
     """
     units, unfit = set(lexicon.tokens), {}
+    if lexicon.of_phones and family(language) == "zh":
+        given = {word: [v if units.issuperset(v) else written_units(word, v, units) for v in vs] for word, vs in given.items()}
     for word, variants in given.items():
         wrong = sorted({unit for variant in variants for unit in variant} - units)
-        if wrong:
+        if () in variants:
+            unfit[word] = _NO_PINYIN
+        elif wrong:
             unfit[word] = f"with units that the model doesn't have ({' '.join(wrong)}); it has {' '.join(lexicon.tokens)}"
     rest = [word for word in words if word not in given]
     if rest and lexicon.of_phones and family(language) not in PRONOUNCED:

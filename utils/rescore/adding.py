@@ -54,6 +54,7 @@ class Adding:
             self.known, _ = composed_table(self.model, len(self.lexicon.words), "cpu")
         self.data = made_with(folders["lang"]).data
         self.normalise = transcripts_normaliser(folders["data"])
+        self.normalise_word = transcripts_normaliser(folders["data"], whole=True)
         if self.lexicon.of_phones or (self.composer is not None and "phones" in self.composer.alphabets):
             # Dictionaries are read now, so that the time of adding words doesn't include it.
             pronounce(self.lexicon.words[:1], self.data.language)
@@ -92,7 +93,7 @@ class Adding:
             for word, files in recordings.items()
         }
         words = list(dict.fromkeys([word for word, _ in asked] + list(recordings)))
-        frequency = common_words(common, self.lexicon, self.data.language, self.normalise) if common else {}
+        frequency = common_words(common, self.lexicon, self.data.language, self.normalise_word) if common else {}
         if by_frequency:
             frequency = {**frequencies(words, self.data.language), **frequency}
         origin = dict.fromkeys(words, "text")

@@ -46,12 +46,18 @@ def some_transcripts(data: Path, count: int, language: str = "") -> List[List[st
     return [sentence.split() for sentence in different[:count]]
 
 
-def transcripts_normaliser(data: Path, language: str = "") -> Callable[[str], str]:
-    """What makes other text like the transcripts of a stage 0; data: its folder; language: that of the corpus unless given."""
+def transcripts_normaliser(data: Path, language: str = "", whole: bool = False) -> Callable[[str], str]:
+    """What makes other text like the transcripts of a stage 0.
+
+    Args:
+      data: its folder.
+      language: that of the corpus unless given.
+      whole: leave words of scripts without blanks as they are, as somebody who names a word means it.
+    """
     made = made_with(data).data
     cut = segmenter(read_json(data / "summary.json").get("segmentation", GIVEN))
     function = normaliser(made.normaliser, language or made.language, getattr(made, "conventions", (USUAL,)))
-    return lambda text: cut(function(text))
+    return function if whole else lambda text: cut(function(text))
 
 
 def held_out_words(data: Path) -> Set[str]:
