@@ -17,6 +17,7 @@ from utils.core.pinyin import syllable_units
 from utils.core.tables import Table, as_text, number
 from utils.lang.mandarin import is_chinese, runs
 from utils.pipeline import driver
+from utils.pipeline.config import made_with
 from utils.pipeline.stages import Plan
 from utils.results.records import DECODINGS
 from utils.text.scoring import GAP, characters
@@ -39,8 +40,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
                 rows.append({"decoding": decoding, **measured((row["ref"], row["hyp"]) for row in read_jsonl(path))})
                 break
     corpus = corpus_folder(plans)
-    seed = plans["decode"].config["seed"]
-    write_record(corpus, "homophones", described(options, plans, rows, seed=seed))
+    write_record(corpus, "homophones", described(options, plans, rows, seed=made_with(plans["train"].out).seed))
     print(as_text(draw(corpus)))
 
 
@@ -76,8 +76,9 @@ def readings(sentence: Sequence[str]) -> List[Tuple[str, ...]]:
     out: List[Tuple[str, ...]] = []
     for run in runs("".join(character if is_chinese(character) else f" {len(out)} " for character in sentence)):
         if is_chinese(run):
-            syllables = pinyin(run, style=Style.TONE3, neutral_tone_with_five=True, errors=lambda unread: [""] * len(unread))
-            out += [syllable_units(syllable) if syllable else () for syllable, *_ in syllables]
+            syllables = pinyin(run, style=Style.TONE3, neutral_tone_with_five=True, errors="ignore")
+            whole = len(syllables) == len(run)  # otherwise pypinyin lacks a character, and which one isn't said
+            out += [syllable_units(syllable) for syllable, *_ in syllables] if whole else [()] * len(run)
         else:
             out += [()] * len(run.split())
     return out

@@ -4,7 +4,7 @@ from itertools import islice
 from typing import Callable, Dict, Sequence
 
 from utils.core.errors import UserError
-from utils.core.languages import family
+from utils.core.languages import family, in_characters
 from utils.lang.lexicon import Lexicon
 from utils.lang.units import cmudict, pronounce
 
@@ -24,7 +24,7 @@ def frequencies(words: Sequence[str], language: str) -> Dict[str, float]:
 def common_words(count: int, lexicon: Lexicon, language: str, normalise: Callable[[str], str]) -> Dict[str, float]:
     """The most frequent words that a lexicon lacks and its units can spell, with their share of running words.
 
-    Where the units are English phones, only words of cmudict are taken.
+    Where the units are English phones, only words of cmudict are taken; in scripts without blanks, no words in Latin letters.
 
     Args:
       count: how many words.
@@ -37,17 +37,19 @@ def common_words(count: int, lexicon: Lexicon, language: str, normalise: Callabl
     look_up = _look_up(language)
     known, letters, units = set(lexicon.words), {c for word in lexicon.words for c in word}, set(lexicon.tokens)
     listed = cmudict() if lexicon.of_phones and family(language) == "en" else None
+    own = (lambda word: not word.isascii()) if in_characters(language) else (lambda word: listed is None or word in listed)
     candidates = (
         word
         for word in wordfreq.iter_wordlist(family(language))
-        if word not in known and letters.issuperset(word) and (listed is None or word in listed) and normalise(word) == word
+        if word not in known and letters.issuperset(word) and own(word) and normalise(word) == word
     )
-    fitting = list(islice(candidates, 2 * count))  # twice as many are enough: nearly all can be spelled
-    spoken = (
-        pronounce(fitting, language)[0] if lexicon.of_phones else {word: [()] * bool(lexicon.spell(word)) for word in fitting}
-    )
-    spelled = (word for word in fitting if any(units.issuperset(variant) for variant in spoken.get(word, ())))
-    out = {word: look_up(word) for word in islice(spelled, count)}
+    out: Dict[str, float] = {}
+    while len(out) < count:
+        part = list(islice(candidates, count - len(out)))  # most can be spelled, so few are pronounced for nothing
+        if not part:
+            break
+        spoken = pronounce(part, language)[0] if lexicon.of_phones else {word: [()] * bool(lexicon.spell(word)) for word in part}
+        out.update((word, look_up(word)) for word in part if any(units.issuperset(v) for v in spoken.get(word, ())))
     if len(out) < count:
         raise UserError(
             f"{count} frequent words are wanted, and wordfreq has {len(out)} words of the language {language} "

@@ -32,6 +32,7 @@ def is_chinese(run: str) -> bool:
     return _RUN.fullmatch(run) is not None
 
 
+@lru_cache(maxsize=1 << 16)  # of a long list, which is first chosen and then spelled
 def pinyin_units(word: str) -> List[Tuple[str, ...]]:
     """Pronunciations of a Chinese word, the most usual first; none if pypinyin lacks one of its characters.
 
