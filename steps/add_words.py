@@ -22,7 +22,7 @@ from utils.engine.chain import Trained
 from utils.engine.contents import stage_folders
 from utils.lang.lexicon import SYMBOL
 from utils.lang.packs import read_pack, write_pack
-from utils.lang.spelling import Asked, as_in_transcripts, parse
+from utils.lang.spelling import Asked, Unfit, as_in_transcripts, parse
 from utils.pipeline import driver
 from utils.pipeline.outside import pack_path
 from utils.pipeline.stages import Plan
@@ -128,9 +128,12 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
     started = time.perf_counter()
     left_out: Optional[Dict[str, str]] = {} if options.leave_out else None
     recordings = _recordings(options.audio, options.here, adding.normalise_word)
-    words, notes = as_in_transcripts(asked, adding.normalise_word, adding.lexicon.word_id, left_out)
-    print(*notes, sep="\n", end="\n" * bool(notes))
-    pack = adding.pack(words, recordings, options.common, options.by_frequency, left_out)
+    try:
+        words, notes = as_in_transcripts(asked, adding.normalise_word, adding.lexicon.word_id, left_out)
+        print(*notes, sep="\n", end="\n" * bool(notes))
+        pack = adding.pack(words, recordings, options.common, options.by_frequency, left_out)
+    except Unfit as error:
+        raise UserError(f"{error}" + "\n--leave-out adds the others" * (left_out is None)) from None
     if options.like or options.like_vectors:
         named = [adding.normalise_word(word) or word for word in options.like.split(",") if word]
         pack.like = alike(pack.words, named, options.here / options.like_vectors, adding.lexicon)

@@ -21,8 +21,6 @@ from utils.lang.lexicon import read_lexicon
 from utils.pipeline.config import made_with
 from utils.pipeline.contract import Job
 from utils.rescore.rescorer import Rescorer
-from utils.sealing.folders import is_sealed
-from utils.sealing.signatures import SIGNATURE
 from utils.train.dataset import ordered_batches
 from utils.train.models import trained_model
 
@@ -34,10 +32,8 @@ def run(job: Job) -> None:
     torch.set_num_threads(1)
     gather.refuse(job.inputs)
     inputs, bundle = job.inputs, job.out / "bundle"
-    shutil.rmtree(bundle, ignore_errors=True)  # of a killed run; it may be sealed
-    if is_sealed(bundle):  # a run that was killed at its end
+    if bundle.exists():  # of a killed run; it may be sealed
         shutil.rmtree(bundle)
-    (bundle / SIGNATURE).unlink(missing_ok=True)
     features = made_with(inputs["features"]).features
     front_end = front_end_model.describe(features, job.config.export.front_end)
     gather.copy_stages(inputs, bundle)

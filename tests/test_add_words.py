@@ -274,7 +274,7 @@ def test_words_that_occur_where_others_do(trained, tmp_path):
         (["--common", "9999999"], "words of the language en that this model can spell"),
         (
             ["alpha", "zurich"],
-            "1 of 2 words can't be added; --leave-out adds the others:\n  1 in the model's vocabulary already: alpha",
+            "1 of 2 words can't be added:\n  1 in the model's vocabulary already: alpha\n--leave-out adds the others",
         ),
         (["zurich z qq"], "1 with units that the model doesn't have (qq); it has "),
         (["alpha", "日本", "--leave-out"], "1 that the model's units can't spell; give their pronunciation: 日本"),

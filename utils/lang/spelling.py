@@ -75,7 +75,11 @@ def as_in_transcripts(
     return list(dict.fromkeys(out)), notes
 
 
-def refusal(unfit: Dict[str, str], asked: int) -> UserError:
+class Unfit(UserError):
+    """Words that can't be added to a model."""
+
+
+def refusal(unfit: Dict[str, str], asked: int) -> Unfit:
     """The error for words that can't be added to a model.
 
     Args:
@@ -88,7 +92,7 @@ def refusal(unfit: Dict[str, str], asked: int) -> UserError:
     lines = (
         f"\n  {len(group)} {reason}: {', '.join(group[:10])}{', ...' * (len(group) > 10)}" for reason, group in groups.items()
     )
-    return UserError(f"{len(unfit)} of {asked} words can't be added; --leave-out adds the others:{''.join(lines)}")
+    return Unfit(f"{len(unfit)} of {asked} words can't be added:{''.join(lines)}")
 
 
 def spell(words: Sequence[str], given: Spoken, lexicon: Lexicon, language: str) -> Tuple[Spoken, Dict[str, str]]:
