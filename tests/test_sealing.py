@@ -86,6 +86,7 @@ def test_the_environment_gives_keys_too(made, monkeypatch):
     assert everything(made["signed"], None) == CONTENTS
 
 
+@pytest.mark.slow
 def test_a_passphrase_opens_and_another_does_not(made, tmp_path, monkeypatch):
     monkeypatch.setenv("NUPTSE_PASSPHRASE", "correct horse")
     assert command.main([str(made["plain"]), "--to", str(tmp_path / "s"), "--passphrase"]) == 0
