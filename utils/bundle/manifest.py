@@ -10,6 +10,8 @@ from utils.core.errors import UserError
 from utils.core.files import digest, files_in, write_json
 
 NAME = "manifest.json"
+WORD_VECTORS = "word_vectors.safetensors"  # the word head's table
+GRAPHS = {"lattice": "HLG", "word_lattice": "word_graph", "whole": "G"}  # .safetensors in the bundle, .pt in stages
 FORMAT = 1  # raised when an older program can't read what stage 9 writes
 _SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -48,6 +50,11 @@ class Manifest:
     )  # name relative to the bundle, with / -> entry; without the manifest
     model: str = ""  # fingerprint of the training, which packs name
     format: int = FORMAT
+
+
+def graph_file(graph: str) -> str:
+    """The file of a graph of `GRAPHS` in a bundle."""
+    return f"{GRAPHS[graph]}.safetensors"
 
 
 def write_manifest(folder: Path, about: Manifest) -> Manifest:

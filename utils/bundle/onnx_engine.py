@@ -14,6 +14,7 @@ import numpy as np
 
 from utils.audio.resampling import resample
 from utils.bundle.files import BundleFiles
+from utils.bundle.manifest import WORD_VECTORS, graph_file
 from utils.bundle.transcript import Hypothesis, Transcript, Word, joined
 from utils.core.allowed import nearest
 from utils.core.arrays import read_arrays
@@ -23,10 +24,8 @@ from utils.decode.graph_search import Graph, best_path, read_graph
 from utils.features.native import NativeFeatures
 
 SETTINGS, ADDED = "onnx.json", "onnx_added.safetensors"  # see utils/bundle/onnx_files.py
-WORD_VECTORS = "word_vectors.safetensors"
-GRAPHS = {"lattice": "HLG.safetensors", "word_lattice": "word_graph.safetensors"}
+DECODED = ("lattice", "word_lattice")  # decodings with a graph that this engine searches
 NATIVE = ("fbank", "mfcc")  # front ends
-LONGEST = 600.0  # seconds of one recording: the cost of attention grows with their square
 Sound = Tuple[np.ndarray, int]
 
 
@@ -57,7 +56,7 @@ class OnnxEngine:
         self._unit_id: Dict[str, int] = {}
         if decoding != "greedy":
             self._search = self._about["search"][decoding]
-            name = GRAPHS[decoding]
+            name = graph_file(decoding)
             self._graph = read_graph(read_arrays(files.read(name), name), self._search["lm_scale"])
         if decoding == "lattice":
             self._unit_id = {unit: n for n, unit in enumerate(symbols(files.read("tokens.txt")))}
@@ -74,15 +73,9 @@ class OnnxEngine:
         """As `Recogniser.transcribe_many`; one after the other, since larger batches are no faster on one core.
 
         Raises:
-          UserError: a recording of more than LONGEST seconds; an option, since this engine has none.
+          UserError: an option, since this engine has none.
         """
         _refuse(options)
-        for samples, rate in recordings:
-            if len(samples) > LONGEST * rate:
-                raise UserError(
-                    f"a recording of {len(samples) / rate:.0f} s is too long for one call ({LONGEST:.0f} s at most); cut it at "
-                    "pauses, as steps.recognise does"
-                )
         return [self._transcribe(samples, rate) for samples, rate in recordings]
 
     def _transcribe(self, samples: np.ndarray, rate: int) -> Transcript:
@@ -174,7 +167,7 @@ def open(  # noqa: A001 - the name that every engine has
     _refuse({"packs": packs, **others})
     if SETTINGS not in files.names or "model.onnx" not in files.names:
         raise UserError(f"the bundle {files.path} has no model.onnx: run stage 9 with --set export.onnx=true, or use --engine k2")
-    there = [name for name, file in GRAPHS.items() if file in files.names]
+    there = [name for name in DECODED if graph_file(name) in files.names]
     there += ["greedy"] * (WORD_VECTORS in files.names)
     if decoding and decoding not in there:
         raise UserError(

@@ -14,6 +14,7 @@ from utils.core.errors import UserError
 from utils.sealing.keys import Keys
 
 ENGINES = {"k2": "utils.engine.k2", "onnx": "utils.bundle.onnx_engine"}
+LONGEST = 600.0  # seconds of one recording: the cost of attention grows with their square
 Sound = Tuple[np.ndarray, int]  # samples (T,) float32 from -1 to 1, and their rate in Hz
 
 
@@ -83,7 +84,7 @@ class Recogniser:
           rate: Hz.
           options: of the engine, for this call; k2 has `words` to add, and a text as `context`.
         Raises:
-          UserError: samples of another form, or that are not numbers; words that can't be added.
+          UserError: samples of another form, or that are not numbers; more than LONGEST seconds; words that can't be added.
         """
         return self.transcribe_many([(samples, rate)], **options)[0]
 
@@ -135,6 +136,11 @@ def _checked(samples: np.ndarray, rate: int) -> Sound:
         raise UserError(f"samples are {samples.dtype}, and must be float32 from -1 to 1; divide 16-bit integers by 32768")
     if not (isinstance(rate, (int, np.integer)) and rate > 0):
         raise UserError(f"the sampling rate is {rate!r}, and must be a whole number of Hz above 0")
+    if len(samples) > LONGEST * rate:
+        raise UserError(
+            f"a recording of {len(samples) / rate:.0f} s is too long for one call ({LONGEST:.0f} s at most); cut it at pauses, "
+            "as steps.recognise does"
+        )
     if not np.isfinite(samples).all():
         raise UserError("some samples are not numbers (NaN or infinite)")
     return samples.astype(np.float32, copy=False), int(rate)

@@ -13,13 +13,14 @@ import torch
 from safetensors.torch import load as of_bytes
 
 from utils.bundle.files import BundleFiles
+from utils.bundle.manifest import WORD_VECTORS, graph_file
 from utils.core.errors import UserError
 from utils.core.files import read_json
 from utils.decode.attention import AttentionDecoder
 from utils.decode.first_pass import FirstPassDecoder
 from utils.decode.pieces import KeptPiece
 from utils.decode.search_weights import read_weights
-from utils.engine.contents import ABOUT, GRAPHS, PACKS, WORD_LM_VECTORS, WORD_VECTORS, bundle_file, stage_folders
+from utils.engine.contents import ABOUT, PACKS, WORD_LM_VECTORS, bundle_file, stage_folders
 from utils.engine.front_end_model import open_front_end
 from utils.engine.grammar import grammar_in_memory
 from utils.engine.graph_arrays import fsa_of_arrays
@@ -186,10 +187,10 @@ class Trained:
         )
 
     def _has(self, graph: str) -> bool:
-        return f"{GRAPHS[graph]}.safetensors" in self.files.names
+        return graph_file(graph) in self.files.names
 
     def _graph(self, name: str) -> Any:
-        return fsa_of_arrays(of_bytes(self.files.read(f"{GRAPHS[name]}.safetensors")))
+        return fsa_of_arrays(of_bytes(self.files.read(graph_file(name))))
 
     def _mixed(self, model: NGram, context: str, lexicon: Lexicon) -> NGram:
         sentences = [self.adding.normalise(line).split() for line in context.splitlines()]

@@ -35,8 +35,7 @@ TABLE: Dict[str, Dict[str, str]] = {
         **{name: name for name in ("weights.json", "word_lm.safetensors", "word_lm.json")},
     },
 }
-GRAPHS = {"lattice": "HLG", "word_lattice": "word_graph", "whole": "G"}  # .safetensors in the bundle, .pt in stages
-WORD_VECTORS, WORD_LM_VECTORS = "word_vectors.safetensors", "word_lm_vectors.safetensors"
+WORD_LM_VECTORS = "word_lm_vectors.safetensors"
 ABOUT = "bundle.json"
 PACKS, FRONT_END = "packs/", "front_end/"
 

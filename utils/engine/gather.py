@@ -7,6 +7,7 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple
 import yaml
 from safetensors.torch import load, save
 
+from utils.bundle.manifest import GRAPHS, WORD_VECTORS, graph_file
 from utils.core.errors import UserError
 from utils.core.files import read_json, write_bytes, write_json, write_lines, write_text
 from utils.core.languages import family
@@ -15,7 +16,7 @@ from utils.core.yaml_files import read_mapping
 from utils.decode.pieces import read_word_table
 from utils.decode.recognised import script
 from utils.engine.chain import SAMPLE
-from utils.engine.contents import GRAPHS, PACKS, TABLE, WORD_LM_VECTORS, WORD_VECTORS
+from utils.engine.contents import PACKS, TABLE, WORD_LM_VECTORS
 from utils.engine.graph_arrays import fsa_arrays
 from utils.lang.graphs import load_fsa
 from utils.lang.vocabulary import used_lang
@@ -74,7 +75,7 @@ def copy_stages(inputs: Mapping[str, Path], bundle: Path) -> None:
     there = {"lattice": model.subword_head, "word_lattice": model.word_head != "none", "whole": (lang / "G.pt").exists()}
     for graph, name in GRAPHS.items():
         if there[graph]:
-            write_bytes(bundle / f"{name}.safetensors", save(fsa_arrays(load_fsa(lang / f"{name}.pt"))))
+            write_bytes(bundle / graph_file(graph), save(fsa_arrays(load_fsa(lang / f"{name}.pt"))))
 
 
 def portable(stage: str, config: Dict[str, Any]) -> Dict[str, Any]:

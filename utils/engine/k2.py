@@ -26,7 +26,6 @@ from utils.rescore.rescoring import flatten
 from utils.text.scoring import GAP
 from utils.train.dataset import ordered_batches
 
-LONGEST = 600.0  # seconds of one recording: the cost of attention grows with their square
 ALTERNATIVES, LEAST = 5, 0.01  # most words at the place of another, and the least posterior of one
 NBEST = 10
 KEPT_CHAINS = 4  # vocabularies of single calls whose graphs are kept
@@ -129,14 +128,8 @@ class K2Engine:
           recordings: samples (T,) float32, and their rates in Hz.
           words, context: as in `open`, for this call alone.
         Raises:
-          UserError: a recording of more than LONGEST seconds; words that can't be added.
+          UserError: words that can't be added.
         """
-        for samples, rate in recordings:
-            if len(samples) > LONGEST * rate:
-                raise UserError(
-                    f"a recording of {len(samples) / rate:.0f} s is too long for one call ({LONGEST:.0f} s at most); cut it at "
-                    "pauses, as steps.recognise does"
-                )
         with self.lock:
             torch.set_num_threads(self.threads)
             chain = self.chain(words, context)

@@ -16,7 +16,7 @@ def sign(folder: Path, signed: str, content: bytes, key: Any) -> None:
 
     Args:
       signed: the file's name, which is signed too, so that a signature counts for no other kind of file.
-      key: as `signing_key` of utils/core/key_files.py reads it.
+      key: as `signing_key` of utils/sealing/key_files.py reads it.
     """
     write_bytes(folder / SIGNATURE, public_of(key) + key.sign(_message(signed, content)))
 
