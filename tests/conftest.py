@@ -36,7 +36,16 @@ from utils.corpus.manifests import Utterance  # noqa: E402
 
 # Files with tests that call k2 and torch in this process. They come last: after them `drive` starts a new process each time.
 IN_PROCESS = {
-    *("test_attention", "test_bundle", "test_graphs", "test_losses", "test_memory", "test_model", "test_onnx_engine"),
+    *(
+        "test_attention",
+        "test_bundle",
+        "test_graphs",
+        "test_live",
+        "test_losses",
+        "test_memory",
+        "test_model",
+        "test_onnx_engine",
+    ),
     *("test_rescoring", "test_ssl", "test_synthesis", "test_training"),
 }
 

@@ -5,39 +5,27 @@ or the word head's greedy words.
 """
 
 import json
-from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from utils.audio.resampling import resample
+from utils.bundle.best_path import Found, of_units, of_words, placed
 from utils.bundle.files import BundleFiles
 from utils.bundle.manifest import WORD_VECTORS, graph_file
-from utils.bundle.transcript import Hypothesis, Transcript, Word, joined
+from utils.bundle.transcript import Hypothesis, Transcript, joined
 from utils.core.allowed import nearest
 from utils.core.arrays import read_arrays
 from utils.core.errors import UserError
-from utils.core.frames import Span, word_spans
 from utils.decode.graph_search import Graph, best_path, read_graph
+from utils.decode.graph_search import Path as GraphPath
 from utils.features.native import NativeFeatures
 
 SETTINGS, ADDED = "onnx.json", "onnx_added.safetensors"  # see utils/bundle/onnx_files.py
 DECODED = ("lattice", "word_lattice")  # decodings with a graph that this engine searches
 NATIVE = ("fbank", "mfcc")  # front ends
 Sound = Tuple[np.ndarray, int]
-
-
-@dataclass(frozen=True)
-class Found:
-    """The words of a recording on the frames of a head."""
-
-    words: List[int]  # word ids
-    peaks: List[Span]  # frames of each unit of the words, in order
-    units: List[int]  # number of units of each word
-    score: float  # natural log
-    confidence: List[float]  # of each word: the mean over its units of the highest posterior in their frames
 
 
 class OnnxEngine:
@@ -78,6 +66,10 @@ class OnnxEngine:
         _refuse(options)
         return [self._transcribe(samples, rate) for samples, rate in recordings]
 
+    def first_pass(self, recordings: Sequence[Sound]) -> List[Transcript]:
+        """As `transcribe_many`: this engine has no other."""
+        return self.transcribe_many(recordings)
+
     def _transcribe(self, samples: np.ndarray, rate: int) -> Transcript:
         seconds = len(samples) / rate
         features = self._features(resample(samples, rate, self.rate))
@@ -93,45 +85,28 @@ class OnnxEngine:
             return Transcript([], [], seconds)
         shift = self._about["features"]["frame_shift"] * self._about["subsampling"][head]
         texts = [self._words[word] for word in found.words]
-        spans = word_spans(found.peaks, found.units, frames) if texts else []
-        words = [
-            Word(text, round(start * shift, 3), round(min(end * shift, seconds), 3), confidence)
-            for text, (start, end), confidence in zip(texts, spans, found.confidence)
-        ]
-        return Transcript(words, [Hypothesis(joined(texts), found.score)], seconds)
+        return Transcript(placed(found, texts, frames, shift, seconds), [Hypothesis(joined(texts), found.score)], seconds)
 
     def _of_units(self, log_probs: np.ndarray) -> Optional[Found]:
         """log_probs: (T, units) of the sub-word head."""
         path = self._best_path(log_probs)
-        if path is None:
-            return None
-        runs = [(label, len(list(run))) for label, run in groupby(path.labels.tolist())]
-        edges = np.cumsum([0, *(length for _, length in runs)]).tolist()
-        peaks = [(start, end) for (label, _), start, end in zip(runs, edges, edges[1:]) if label]
-        words = [word for word, _ in path.words]
-        spelled = [[[self._unit_id[u] for u in line.split()] for line in self._spellings[self._words[word]]] for word in words]
-        units = shared_out([label for label, _ in runs if label], spelled)
-        return Found(words, peaks, units, path.score, confidences(log_probs, path.labels, peaks, units))
+        return None if path is None else of_units(path, log_probs, self._spelled)
+
+    def _spelled(self, word: int) -> List[List[int]]:
+        return [[self._unit_id[u] for u in line.split()] for line in self._spellings[self._words[word]]]
 
     def _of_words(self, output: Mapping[str, np.ndarray], frames: int) -> Optional[Found]:
         """output: of the network, with `frames` (1, T, dim) and `blank` (1, T)."""
         scores = np.concatenate((output["blank"][0, :frames, None], output["frames"][0, :frames] @ self._table + self._bias), 1)
         shifted = scores - scores.max(-1, keepdims=True)
         log_probs = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-        if self._graph is None:
-            labels = scores.argmax(-1)
-            starts = np.flatnonzero((labels > 0) & (np.diff(labels, prepend=0) != 0)).tolist()
-            words, score = labels[starts].tolist(), float(log_probs.max(-1).sum())
-        else:
+        if self._graph is not None:
             path = self._best_path(log_probs)
-            if path is None:
-                return None
-            labels, score = path.labels, path.score
-            words, starts = [word for word, _ in path.words], [frame for _, frame in path.words]
-        changes = [*(np.flatnonzero(np.diff(labels)) + 1).tolist(), frames]
-        ends = [min(next(c for c in changes if c > start), following) for start, following in zip(starts, [*starts[1:], frames])]
-        peaks, units = list(zip(starts, ends)), [1] * len(words)
-        return Found(words, peaks, units, score, confidences(log_probs, labels, peaks, units))
+            return None if path is None else of_words(path, log_probs)
+        labels = scores.argmax(-1)
+        starts = np.flatnonzero((labels > 0) & (np.diff(labels, prepend=0) != 0)).tolist()
+        words = [(word, start) for word, start in zip(labels[starts].tolist(), starts)]
+        return of_words(GraphPath(labels, words, float(log_probs.max(-1).sum())), log_probs)
 
     def _best_path(self, log_probs: np.ndarray) -> Any:
         assert self._graph is not None
@@ -192,26 +167,6 @@ def _refuse(options: Mapping[str, Any]) -> None:
 def symbols(content: bytes) -> List[str]:
     """The symbols of a k2 symbol table, by id."""
     return [line.rpartition(" ")[0] for line in content.decode("utf-8").split("\n") if line]
-
-
-def shared_out(units: Sequence[int], spelled: Sequence[Sequence[Sequence[int]]]) -> List[int]:
-    """How many of a path's units each of its words has. spelled: the pronunciations of each word."""
-    reached: Dict[int, List[int]] = {0: []}
-    for pronunciations in spelled:
-        after: Dict[int, List[int]] = {}
-        for place, counts in reached.items():
-            for one in pronunciations:
-                if list(units[place : place + len(one)]) == list(one):
-                    after[place + len(one)] = [*counts, len(one)]
-        reached = after
-    return reached[len(units)]
-
-
-def confidences(log_probs: np.ndarray, labels: np.ndarray, peaks: Sequence[Span], units: Sequence[int]) -> List[float]:
-    """The confidence of each word, see `Found`. log_probs: (T, V); labels: (T,), of the path."""
-    highest = [float(np.exp(log_probs[np.arange(a, b), labels[a:b]].max())) for a, b in peaks]
-    edges = np.cumsum([0, *units]).tolist()
-    return [sum(highest[a:b]) / (b - a) for a, b in zip(edges, edges[1:])]
 
 
 def _session(files: BundleFiles, threads: int) -> Any:

@@ -26,6 +26,9 @@ class Engine(Protocol):
     def transcribe_many(self, recordings: Sequence[Sound], **options: Any) -> List[Transcript]:
         """A transcript of each recording, in order. Thread-safe."""
 
+    def first_pass(self, recordings: Sequence[Sound]) -> List[Transcript]:
+        """As `transcribe_many`, by the network and one best path alone. Thread-safe, beside that too."""
+
 
 class Recogniser:
     """A bundle that is ready to recognise. Several may be open in one process, and threads may share one."""
@@ -93,11 +96,22 @@ class Recogniser:
         checked = [_checked(samples, rate) for samples, rate in recordings]
         return self._engine.transcribe_many(checked, **options) if checked else []
 
-    def add_words(self, words: Sequence[str]) -> List[str]:
-        """Add words to this recogniser; the bundle stays as it is.
+    def first_pass(self, recordings: Sequence[Sound]) -> List[Transcript]:
+        """As `transcribe_many`, quickly: by the network and the best path of the first graph alone."""
+        checked = [_checked(samples, rate) for samples, rate in recordings]
+        return self._engine.first_pass(checked) if checked else []
+
+    @property
+    def added(self) -> List[str]:
+        """The words that were added by `add_words`, and those that it gave a weight."""
+        return list(getattr(self._engine, "added", []))
+
+    def add_words(self, words: Sequence[str], weight: float = 0.0) -> List[str]:
+        """Add words to this recogniser; the bundle stays as it is. Other threads go on with the words from before meanwhile.
 
         Args:
           words: each 'WORD' or 'WORD UNIT UNIT ...' with its pronunciation.
+          weight: natural log by which the language model finds them more likely (hot words); also of words that it has already.
         Returns:
           remarks: words that were changed, and words that the model can't tell from others.
         Raises:
@@ -105,7 +119,27 @@ class Recogniser:
         """
         if not hasattr(self._engine, "add_words"):
             raise UserError("this engine can't add words; open the bundle with engine='k2'")
-        return self._engine.add_words(words)
+        return self._engine.add_words(words, weight)
+
+    def remove_words(self, words: Sequence[str]) -> None:
+        """Take words of `added` away again, or their weights. Without any left, it recognises bit for bit as before.
+
+        Raises:
+          UserError: a word that is not in `added`.
+        """
+        unknown = [word for word in words if word not in self.added]
+        if unknown:
+            raise UserError(f"not among the added words: {', '.join(unknown[:10])}")
+        self._engine.remove_words(words)  # type: ignore[attr-defined]
+
+    def stream(self, rate: int, settings: Any = None) -> Any:
+        """A `utils.live.listening.Listener`: samples go in piece by piece, events come out.
+
+        Args:
+          rate: Hz.
+          settings: a `utils.live.settings.Settings`; None for the usual ones.
+        """
+        return import_module("utils.live.listening").Listener(self, rate, settings)
 
 
 def packs_folder(bundle: Path) -> Path:

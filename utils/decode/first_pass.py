@@ -6,12 +6,14 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from utils.core.batches import batch_seconds
 from utils.core.memory import Parts, in_parts
 from utils.core.timing import timed
+from utils.decode.graph_search import Path as GraphPath
 from utils.decode.pieces import (
     HeadOutputs,
     KeptPiece,
@@ -24,7 +26,7 @@ from utils.decode.pieces import (
     write_piece,
 )
 from utils.decode.search_weights import SearchWeights
-from utils.lang.fsa import arc_edges
+from utils.lang.fsa import arc_edges, arc_labels
 from utils.lang.graphs import need_k2, rescored
 from utils.lang.lexicon import Lexicon
 from utils.nn.ctc import greedy
@@ -128,6 +130,28 @@ class FirstPassDecoder:
             lattices_of[name] = found.to("cpu")
         ids, refs, audio = about(cuts)
         return KeptPiece(ids, refs, hypotheses, seconds, sizes, audio, kept=kept, found=lattices_of)
+
+    @torch.no_grad()
+    def best(self, output: Output) -> List[Optional[Tuple[GraphPath, Tensor]]]:
+        """The best path through the first graph for each utterance, without the whole LM; None where all paths are lost.
+
+        Returns:
+          the path and the log-probabilities (T, V) of its head, without a penalty of the blank.
+        """
+        name, graph = next(iter(self.graphs.items()))
+        penalty = self.weights.get(name, SearchWeights()).blank_penalty
+        if name == "lattice":
+            log_probs, lengths, search = output.subword, output.subword_lengths, lattices
+        else:
+            assert output.frames is not None and self.table is not None
+            log_probs = word_scores(output.frames, output.blank, *self.table).log_softmax(-1)
+            lengths, search = output.word_lengths, lattices_of_words
+        assert log_probs is not None  # a graph has its head
+        weighed = log_probs.float().clone()
+        weighed[..., 0] -= penalty
+        paths = one_best(search(weighed, lengths, graph, self.config, ONE_BEST))
+        rows = zip(paths, log_probs, lengths.tolist())
+        return [None if path is None else (path, row[:frames].float().cpu()) for path, row, frames in rows]
 
     def network_output(self, cuts: Sequence[Any], out: Path, keep: bool = False) -> Tuple[Output, float]:
         """What the network says of a batch, and the seconds that it took: read from the disk where an earlier call kept it.
@@ -275,6 +299,20 @@ def within_reach(log_probs: Tensor, path: Tensor, lengths: Tensor, graph: Any, b
     part = k2.Fsa(arcs, aux_labels=graph.aux_labels[kept])
     part.scores, part.lm_scores = graph.scores[kept], graph.lm_scores[kept]
     return part, ids
+
+
+def one_best(found: Any) -> List[Optional[GraphPath]]:
+    """The best path of each lattice; None for an empty lattice."""
+    import k2
+
+    best = k2.shortest_path(found, use_double_scores=True)
+    edges, totals = arc_edges(best).tolist(), best.get_tot_scores(use_double_scores=True, log_semiring=False).tolist()
+    (values, places), labels = arc_labels(best.to("cpu")), best.labels.cpu().numpy()
+    out: List[Optional[GraphPath]] = []
+    for start, end, total in zip(edges, edges[1:], totals):
+        words = [(int(w), arc - start) for arc in range(start, end) for w in values[places[arc] : places[arc + 1]]]
+        out.append(GraphPath(labels[start : end - 1].astype(np.int64), words, total) if end > start else None)
+    return out
 
 
 def best_paths(found: Any) -> List[List[int]]:

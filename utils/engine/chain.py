@@ -7,7 +7,7 @@ from collections import ChainMap
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import torch
 from safetensors.torch import load as of_bytes
@@ -71,6 +71,10 @@ class Chain:
     def weights(self) -> Dict[str, Any]:
         """Those of the last decoding, with its calibration."""
         return self.all_weights[self.names[-1]]
+
+    def spelled(self, word: int) -> List[List[int]]:
+        """The pronunciations of a word as ids of units."""
+        return self.lexicon.pronunciations[self.lexicon.words[word - 1]]
 
     def rescored(self, cuts: Sequence[Any], piece: KeptPiece) -> Tuple[List[NBestList], Kinds, Rescorer]:
         """The lists of a decoded batch with the scores of all links, and what scored them."""
@@ -137,18 +141,20 @@ class Trained:
             made.model = front_end.loaded()
         return made
 
-    def chain(self, packs: Sequence[Pack], context: str) -> Chain:
-        """The chain with the words of more packs than the bundle's own, and with a context."""
+    def chain(self, packs: Sequence[Pack], context: str, weights: Mapping[str, float] = {}) -> Chain:
+        """The chain with the words of more packs than the bundle's own, with a context, and with weights of hot words."""
         every = [*self.packs, *packs]
         added = joined_packs(every, self.base.words) if every else None
         lexicon = extended(self.base, added.entries) if added else self.base
         how = (added.frequency, added.like) if added else ({}, {})
         decode = self.settings["decode"].decode
         heads, whole = (self.model.subword is not None, self.model.word is not None), None
-        if packs or context:
+        if packs or context or weights:
             texts = [extended_lm(self.folders["lang"], name, lexicon, *how) for name in ("lm.arpa", "g.arpa")]
             if context:
                 texts = [self._mixed(model, context, lexicon) for model in texts]
+            if weights:
+                texts = [model.boosted(weights) for model in texts]
             made = grammar_in_memory(lexicon, (texts[0], texts[1]), heads, decode.first_pass_lm_order)
             graphs, whole = {name: graph.to(self.device) for name, graph in made.graphs.items()}, made.whole
 
@@ -172,14 +178,14 @@ class Trained:
         vocabulary = Vocabulary(lexicon, size, frozenset(lexicon.words[size:]), *(table or (None, None)))
         model, frame = self.settings["train"].model, self.settings["features"].features.frame_shift
         ratio = model.subword_subsampling / model.word_subsampling
-        weights = read_json(self.folders["rescore"] / "weights.json")
-        names = [d.name for d in decodings() if d.name in weights and d != WHOLE_LATTICE and (d.name != "llm" or self.llm)]
+        tuned = read_json(self.folders["rescore"] / "weights.json")
+        names = [d.name for d in decodings() if d.name in tuned and d != WHOLE_LATTICE and (d.name != "llm" or self.llm)]
         return Chain(
             lexicon,
             decoder,
             Rescorer(config, self.search, list(graphs), ratio, vocabulary, lm, LOG),
             names,
-            weights,
+            tuned,
             {name: getattr(self, f"_{name}")(vocabulary) for name in names if name in ("word_lm", "attention", "llm")},
             self.attention,
             self._proposing(lm),

@@ -11,6 +11,7 @@ import torch
 from lhotse import MonoCut, Recording, SupervisionSegment
 from lhotse.audio import AudioSource
 
+from utils.bundle.best_path import of_units, of_words, placed
 from utils.bundle.files import BundleFiles
 from utils.bundle.transcript import Hypothesis, Transcript, Word, joined
 from utils.core.errors import UserError
@@ -67,7 +68,11 @@ class K2Engine:
     def __init__(self, trained: Trained, threads: int) -> None:
         self.trained, self.threads, self.lock = trained, threads, threading.RLock()
         self.rate: int = trained.front_end.sampling_rate  # opens the front end, so that a missing model is said at once
+        self.changing = threading.Lock()  # of the words; it is not waited for by calls that recognise
         self.packs: List[Pack] = []  # beside those in the bundle
+        self.more: List[Pack] = []  # of words added after it was opened
+        self.weights: Dict[str, float] = {}  # of hot words, natural log
+        self.opened: Optional[Chain] = None  # the chain without these
         self.context = ""
         self.chains: Dict[Tuple[Any, ...], Chain] = {}
 
@@ -78,27 +83,56 @@ class K2Engine:
             raise UserError(f"{name} is a pack for another model ({found.model}); make it again with steps.add_words --bundle")
         return found
 
-    def add_words(self, words: Sequence[str]) -> List[str]:
-        """Add words to this recogniser, not to the bundle; the other calls wait until the graphs are made.
+    @property
+    def added(self) -> List[str]:
+        """The words added after the engine was opened, and those with a weight."""
+        return list(dict.fromkeys([*(word for pack in self.more for word in pack.words), *self.weights]))
+
+    def add_words(self, words: Sequence[str], weight: float = 0.0) -> List[str]:
+        """Add words to this recogniser, not to the bundle. The other calls go on with the words from before meanwhile.
 
         Args:
           words: each 'WORD' or 'WORD UNIT UNIT ...' with its pronunciation.
+          weight: natural log by which the n-gram models find them more likely; also of words that are known.
         Returns:
           sentences that say which words were changed, and which can't be told apart from others.
         Raises:
           UserError: words that can't be added.
         """
-        with self.lock:
-            torch.set_num_threads(self.threads)
+        with self.changing:
             packs, notes = self._packs(words)
-            self.packs += packs
-            self.chains.clear()
+            weights = dict(self.weights)
+            if weight:
+                weights.update(dict.fromkeys(self._named(words), weight))
+            self._change([*self.more, *packs], weights)
             return notes + [line for pack in packs for line in self.trained.adding.confusable(pack)]
+
+    def remove_words(self, words: Sequence[str]) -> None:
+        """Undo `add_words` for some words."""
+        with self.changing:
+            left = [pack.without(words) for pack in self.more]
+            gone = set(words)
+            self._change([pack for pack in left if pack.words], {w: v for w, v in self.weights.items() if w not in gone})
+
+    def _change(self, more: List[Pack], weights: Dict[str, float]) -> None:
+        """Work with these words from now on."""
+        made = self.trained.chain([*self.packs, *more], self.context, weights) if more or weights else self.opened
+        with self.lock:
+            self.more, self.weights = more, weights
+            self.chains = {((), self.context): made} if made is not None else {}
+
+    def _named(self, words: Sequence[str]) -> List[str]:
+        """The words in the form that the lexicon has."""
+        normalise = self.trained.adding.normalise
+        return [part for line in words for part in normalise(parse(line, "words").word).split()]
 
     def _packs(self, words: Sequence[str]) -> Tuple[List[Pack], List[str]]:
         """A pack of the words that are new, if any are; and remarks on the words."""
         adding = self.trained.adding
-        known = {*self.trained.base.words, *(word for pack in (*self.trained.packs, *self.packs) for word in pack.words)}
+        known = {
+            *self.trained.base.words,
+            *(word for pack in (*self.trained.packs, *self.packs, *self.more) for word in pack.words),
+        }
         asked = [parse(line, "words") for line in words]
         there = [one.word for one in asked if not one.units and adding.normalise_word(one.word) in known]
         notes = [f"in the vocabulary already: {', '.join(there)}"] * bool(there)
@@ -114,8 +148,14 @@ class K2Engine:
         if key not in self.chains:
             while len(self.chains) >= KEPT_CHAINS:
                 del self.chains[[k for k in self.chains if k != ((), self.context)][0]]
-            self.chains[key] = self.trained.chain([*self.packs, *self._packs(words)[0]], key[1])
+            self.chains[key] = self._made(words, key[1])
         return self.chains[key]
+
+    def _made(self, words: Sequence[str], context: str) -> Chain:
+        made = self.trained.chain([*self.packs, *self.more, *self._packs(words)[0]], context, self.weights)
+        if not words and context == self.context and not self.more and not self.weights:
+            self.opened = made
+        return made
 
     def transcribe_many(
         self, recordings: Sequence[Tuple[np.ndarray, int]], words: Sequence[str] = (), context: str = ""
@@ -139,6 +179,23 @@ class K2Engine:
                     out[int(cut.id)] = transcript
         seconds = [len(samples) / rate for samples, rate in recordings]
         return [out.get(n, Transcript([], [], length)) for n, length in enumerate(seconds)]
+
+    def first_pass(self, recordings: Sequence[Tuple[np.ndarray, int]]) -> List[Transcript]:
+        """As `transcribe_many`, but only the network and the best path of the first graph. It doesn't wait for other calls."""
+        chain, seconds = self.chain(), [len(samples) / rate for samples, rate in recordings]
+        decoder, spell = chain.decoder, chain.spelled
+        out = [Transcript([], [], length) for length in seconds]
+        head = 0 if "lattice" in decoder.graphs else 1
+        for batch in ordered_batches(self.cuts(recordings), decoder.batch_seconds()):
+            for cut, found in zip(batch, decoder.best(decoder.network(batch)[0])):
+                if found is None:
+                    continue
+                path, log_probs = found[0], found[1].numpy()
+                best = of_words(path, log_probs) if head else of_units(path, log_probs, spell)
+                texts, n = chain.lexicon.ids_to_words(best.words), int(cut.id)
+                words = placed(best, texts, len(log_probs), chain.frame_seconds[head], seconds[n])
+                out[n] = Transcript(words, [Hypothesis(joined(texts), best.score)], seconds[n])
+        return out
 
     def cuts(self, recordings: Sequence[Tuple[np.ndarray, int]]) -> List[MonoCut]:
         """The recordings with their features, without those that are too short; ids are their numbers."""

@@ -1,0 +1,178 @@
+"""Streams of real speech through a small bundle: segments, partials, finals, words, and what a stream keeps."""
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+
+from utils.bundle.recogniser import Recogniser
+from utils.bundle.transcript import Word
+from utils.core.errors import UserError
+from utils.live.events import Ended, Failed, Final, Partial
+from utils.live.live import Live
+from utils.live.prefix import Prefix
+from utils.live.settings import Rule, Settings
+
+pytest.importorskip("k2")
+RATE = 8000
+RULES = (Rule(0.6), Rule(1.0, words=False), Rule(0.0, words=False, length=20.0))
+
+
+@pytest.fixture(scope="module")
+def recogniser(yesno):
+    return Recogniser.open(yesno.bundle)
+
+
+@pytest.fixture(scope="module")
+def spoken(yesno):
+    """Three recordings of the test set with silence between them, (T,) float32 at RATE, and their words."""
+    files = sorted(yesno.source.glob("1_*.wav"))[-3:]
+    silence = np.random.default_rng(3).normal(0, 1e-4, RATE).astype(np.float32)
+    parts = [part for file in files for part in (soundfile.read(str(file), dtype="float32")[0], silence)]
+    return np.concatenate(parts), [["yes" if digit == "1" else "no" for digit in file.stem.split("_")] for file in files]
+
+
+def heard(recogniser, samples, rng, lengths=(1, 37, 160, 800, 4000, 30000)):
+    """The events of a stream that gets the samples in chunks of random lengths."""
+    stream, events, start = recogniser.stream(RATE, Settings(rules=RULES)), [], 0
+    while start < len(samples):
+        chunk = rng.choice(lengths)
+        events += stream.accept(samples[start : start + chunk])
+        start += chunk
+    return events + stream.finish()
+
+
+def finals(events):
+    return [event for event in events if isinstance(event, Final)]
+
+
+def plain(found):
+    """Words and times of finals, without scores, whose last digits depend on what shares their batch."""
+    return [(one.segment, one.start, one.end, [(w.text, w.start, w.end) for w in one.transcript.words]) for one in found]
+
+
+@pytest.mark.slow
+def test_chunks_of_any_length_give_the_same_finals_and_they_are_those_of_the_segments(recogniser, spoken):
+    samples, words = spoken
+    runs = [heard(recogniser, samples, random.Random(seed)) for seed in range(3)]
+    assert [finals(run) for run in runs[1:]] == [finals(runs[0])] * 2
+    found = finals(runs[0])
+    assert [[word.text for word in final.transcript.words] for final in found] == words
+    for final in found:
+        part = samples[round(final.start * RATE) : round(final.end * RATE)]
+        alone = recogniser.transcribe(part, RATE)
+        moved = [replace(w, start=round(final.start + w.start, 3), end=round(final.start + w.end, 3)) for w in alone.words]
+        assert final.transcript == replace(alone, words=moved)
+
+
+@pytest.mark.slow
+def test_partials_come_before_their_final_in_order_and_what_is_stable_stays(recogniser, spoken):
+    events = heard(recogniser, spoken[0], random.Random(5), (160, 999))
+    assert isinstance(events[-1], Ended) and events[-1].heard == len(spoken[0]) / RATE
+    assert [event.segment for event in events[:-1]] == sorted(event.segment for event in events[:-1])
+    for number in range(3):
+        *partials, final = [event for event in events[:-1] if event.segment == number]
+        assert isinstance(final, Final) and len(partials) >= 3 and all(isinstance(one, Partial) for one in partials)
+        stable = []
+        for one in partials:
+            assert one.words[: len(stable)] == stable and one.stable >= len(stable)
+            stable = one.words[: one.stable]
+            assert all(one.start <= word.start < word.end <= one.heard for word in one.words)
+        assert len(stable) >= 5
+
+
+def test_a_stable_word_stays_when_later_passes_find_another():
+    def words(text):
+        return [Word(word, float(n), n + 0.8) for n, word in enumerate(text.split())]
+
+    prefix = Prefix()
+    assert prefix.update(words("no yes"))[1] == 0
+    assert prefix.update(words("no yes no"))[1] == 2
+    shown, stable = prefix.update(words("no no no yes"))
+    assert [word.text for word in shown] == "no yes no yes".split() and stable == 3
+
+
+@pytest.mark.slow
+def test_many_streams_in_threads_say_what_each_says_alone(recogniser, spoken):
+    live = Live(recogniser, settings=Settings(rules=RULES))
+    live.start()
+    events = [[] for _ in range(5)]
+    streams = [live.stream(RATE, one.append) for one in events]
+    for start in range(0, len(spoken[0]), 2000):
+        for stream in streams:
+            stream.accept(spoken[0][start : start + 2000])
+    gone = live.stream(RATE, lambda event: pytest.fail("nobody listens"))
+    gone.accept(spoken[0][:RATE])
+    gone.cancel()
+    live.close()
+    want = plain(finals(heard(recogniser, spoken[0], random.Random(1))))
+    assert [plain(finals(one)) for one in events] == [want] * 5 and all(isinstance(one[-1], Ended) for one in events)
+    with pytest.raises(UserError, match="about to end"):
+        live.stream(RATE, print)
+
+
+@pytest.mark.slow
+def test_a_listener_that_fails_and_a_segment_that_fails_cost_no_other(recogniser, spoken, monkeypatch):
+    live, good, bad = Live(recogniser, settings=Settings(rules=RULES)), [], []
+    real = recogniser.transcribe_many
+
+    def failing(recordings):
+        if any(rate == RATE // 2 for _, rate in recordings):
+            raise RuntimeError("out of luck")
+        return real(recordings)
+
+    monkeypatch.setattr(recogniser, "transcribe_many", failing)
+    streams = [live.stream(RATE, good.append), live.stream(RATE // 2, bad.append), live.stream(RATE, lambda event: 1 / 0)]
+    for stream, samples in zip(streams, (spoken[0], spoken[0][::2], spoken[0])):
+        stream.accept(samples)
+        stream.finish()
+    live.close()
+    assert len(finals(good)) == 3 and not finals(bad) and isinstance(bad[-1], Ended)
+    assert [event.segment for event in bad if isinstance(event, Failed)] == [0, 1, 2]
+
+
+@pytest.mark.slow
+def test_ten_minutes_of_silence_say_nothing_and_are_not_kept(recogniser):
+    rng = np.random.default_rng(1)
+    stream = recogniser.stream(RATE)
+    for _ in range(60):
+        assert stream.accept(rng.normal(0, 3e-4, 10 * RATE).astype(np.float32)) == []
+        segments = stream._stream.segments
+        assert sum(map(len, segments._held)) < 12 * RATE and len(segments._found) < 400
+    assert stream.finish() == [Ended(600.0)]
+
+
+def test_samples_that_are_none_are_refused_and_the_stream_goes_on(recogniser):
+    stream = recogniser.stream(RATE)
+    for wrong in (np.zeros(10, np.int16), np.zeros((2, 10), np.float32), np.full(3, np.nan, np.float32)):
+        with pytest.raises(UserError):
+            stream.accept(wrong)
+    assert stream.accept(np.zeros(RATE, np.float32)) == [] and stream.finish() == [Ended(1.0)]
+    with pytest.raises(UserError, match="takes no more"):
+        stream.accept(np.zeros(3, np.float32))
+    with pytest.raises(UserError, match="whole number"):
+        recogniser.stream(0)
+    with pytest.raises(UserError, match="every segment ends"):
+        Settings(rules=(Rule(0.5),))
+
+
+@pytest.mark.slow
+def test_words_are_live_in_running_streams_and_removing_them_gives_back_the_recogniser(recogniser, spoken):
+    before = finals(heard(recogniser, spoken[0], random.Random(2)))
+    live, events = Live(recogniser, settings=Settings(rules=RULES)), []
+    stream = live.stream(RATE, events.append)
+    letters = sorted({letter for word in recogniser._engine.trained.base.words for letter in word if letter.isalpha()})
+    stream.accept(spoken[0][: len(spoken[0]) // 3])
+    while live.step():
+        pass
+    live.add_words(["".join(letters * 2)], weight=3.0)
+    assert live.words() == ["".join(letters * 2)]
+    live.remove_words(live.words())
+    with pytest.raises(UserError, match="not among the added words: maybe"):
+        live.remove_words(["maybe"])
+    stream.accept(spoken[0][len(spoken[0]) // 3 :])
+    stream.finish()
+    live.close()
+    assert finals(events) == before and live.words() == []

@@ -1,0 +1,272 @@
+"""Recognition while people speak: streams that share a recogniser."""
+
+import logging
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any, Callable, Deque, List, Optional, Sequence, Tuple, Union
+
+from utils.bundle.manifest import Manifest
+from utils.bundle.recogniser import Recogniser, Sound
+from utils.bundle.transcript import Transcript, Word
+from utils.core.errors import UserError
+from utils.live.events import Event
+from utils.live.first_pass import Anew, FirstPass
+from utils.live.segments import Segment
+from utils.live.settings import Settings
+from utils.live.stream import Stream
+
+log = logging.getLogger("nuptse.live")
+USUAL = Settings()
+BATCH = 30.0  # seconds of finished segments that are recognised at once
+Final = Tuple[Stream, Segment]
+
+
+class Live:
+    """A recogniser for streams. `start` it, or call `step` until it has nothing to do."""
+
+    def __init__(self, recogniser: Recogniser, second: Optional[Recogniser] = None, settings: Settings = USUAL) -> None:
+        """
+        Args:
+          recogniser: of partials, and of finals too unless there is a second.
+          second: of finals.
+        """
+        self.recogniser, self.settings = recogniser, settings
+        self.finals = second or recogniser
+        self.first_pass: FirstPass = Anew(recogniser, settings.step)
+        self.streams: List[Stream] = []
+        self._ended: Deque[Final] = deque()  # segments that wait for their finals
+        self._lock, self._words = threading.Lock(), threading.Lock()
+        self._work, self._more_ended = threading.Event(), threading.Event()
+        self._threads: List[threading.Thread] = []
+        self._closing = False
+
+    @classmethod
+    def open(
+        cls,
+        bundle: Union[str, Path],
+        second: Optional[Union[str, Path]] = None,
+        engine: str = "k2",
+        settings: Settings = USUAL,
+        **options: Any,
+    ) -> "Live":
+        """Open a bundle for streams.
+
+        Args:
+          bundle: the folder of the bundle whose first pass makes the partials.
+          second: that of another bundle, which makes the finals (two-pass); None: the first one makes them, by its whole chain.
+          engine, options: see `Recogniser.open`.
+        Raises:
+          UserError: as `Recogniser.open` does; bundles of two languages.
+        """
+        first = Recogniser.open(bundle, engine, **options)
+        other = None if second is None else Recogniser.open(second, engine, **options)
+        if other is not None and other.language != first.language:
+            raise UserError(f"{bundle} recognises '{first.language}', and {second} '{other.language}': take two of one language")
+        return cls(first, other, settings)
+
+    @property
+    def rate(self) -> int:
+        """Hz of samples that need no resampling; others are taken too."""
+        return self.recogniser.rate
+
+    @property
+    def language(self) -> str:
+        """ISO 639-1 code."""
+        return self.recogniser.language
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the bundle."""
+        return self.recogniser.manifest
+
+    def stream(self, rate: int, on_event: Callable[[Event], None]) -> Stream:
+        """A new stream; thread-safe.
+
+        Args:
+          rate: Hz, of its samples.
+          on_event: is told its events in order, from a thread of this object, and must not block.
+        Raises:
+          UserError: a rate that is none; a `Live` that is closing.
+        """
+        if self._closing:
+            raise UserError("no new streams: recognition is about to end")
+        made = Stream(rate, self.settings, on_event, self._work.set)
+        with self._lock:
+            self.streams.append(made)
+        return made
+
+    def start(self) -> None:
+        """Work in threads of its own: one for partials, one for finals."""
+        for work in (self._rounds, self._finals):
+            self._threads.append(threading.Thread(target=work, name=f"live{work.__name__}", daemon=True))
+            self._threads[-1].start()
+
+    def close(self, finish: bool = True) -> None:
+        """Take no new streams and end: finish those that run, or cancel them."""
+        self._closing = True
+        for stream in self._running():
+            if finish:
+                stream.finish()
+            else:
+                stream.cancel()
+        self._work.set()
+        for thread in self._threads:
+            thread.join()
+        if not self._threads:
+            while self.step():
+                pass
+        self._threads.clear()
+
+    def step(self) -> bool:
+        """One round by hand, without `start`; whether there was anything to do."""
+        worked = self._round()
+        return self._recognise_ended() or worked
+
+    def transcribe(self, recordings: Sequence[Sound], **options: Any) -> List[Transcript]:
+        """Recordings by the whole chain that makes the finals; see `Recogniser.transcribe_many`."""
+        return self.finals.transcribe_many(recordings, **options)
+
+    def words(self) -> List[str]:
+        """The words that were added."""
+        return self.recogniser.added
+
+    def add_words(self, words: Sequence[str], weight: float = 0.0) -> List[str]:
+        """Add words to all streams, also those that run; they work on while the graphs are made. Thread-safe.
+
+        Args:
+          words: each 'WORD' or 'WORD UNIT UNIT ...' with its pronunciation.
+          weight: natural log by which they become more likely (hot words); words of the vocabulary may be given one too.
+        Returns:
+          remarks: words that were changed, and words that the model can't tell from others.
+        Raises:
+          UserError: words that can't be added, and none of them is; an engine that can't add words.
+        """
+        with self._words:
+            before = self.finals.added
+            notes = self.recogniser.add_words(words, weight)
+            if self.finals is not self.recogniser:
+                try:
+                    notes += self.finals.add_words(words, weight)
+                except UserError:
+                    self.recogniser.remove_words([word for word in self.recogniser.added if word not in before])
+                    raise
+            return list(dict.fromkeys(notes))
+
+    def remove_words(self, words: Sequence[str]) -> None:
+        """Take added words, or their weights, away; without any left, all is bit for bit as before. Thread-safe.
+
+        Raises:
+          UserError: a word that was not added.
+        """
+        with self._words:
+            self.recogniser.remove_words(words)
+            if self.finals is not self.recogniser:
+                self.finals.remove_words(words)
+
+    def _running(self) -> List[Stream]:
+        with self._lock:
+            self.streams = [stream for stream in self.streams if not stream.over]
+            return list(self.streams)
+
+    def _rounds(self) -> None:
+        """The thread of partials."""
+        while True:
+            self._work.wait()
+            self._work.clear()
+            began = time.monotonic()
+            while self._round():
+                pass
+            if self._closing and not self._running():
+                self._more_ended.set()
+                return
+            time.sleep(max(0.0, self.settings.tick - (time.monotonic() - began)))
+
+    def _finals(self) -> None:
+        """The thread of finals."""
+        while True:
+            self._more_ended.wait()
+            self._more_ended.clear()
+            while self._recognise_ended():
+                pass
+            if self._closing and not self._running():
+                return
+
+    def _round(self) -> bool:
+        """Take what came, advance every stream, and run one first pass of those that are due."""
+        due, worked = [], False
+        for stream in self._running():
+            try:
+                if stream.take() or stream.waiting:
+                    worked = self._advance(stream) or worked
+                if stream.due(self.first_pass.step):
+                    due.append(stream)
+            except Exception as error:
+                log.exception("a stream failed")
+                stream.fail(f"this stream can't be recognised: {type(error).__name__}: {error}")
+        if due:
+            for stream, words in zip(due, self._heard(due)):
+                if words is not None:
+                    stream.found(words)
+        return worked or bool(due)
+
+    def _advance(self, stream: Stream) -> bool:
+        """Advance a stream through its samples, to where its first pass is asked for; whether anything happened."""
+        finished = stream.finished  # before its samples are looked at
+        stream.take()
+        worked = False
+        while not stream.over:
+            ended = stream.segments.advance()
+            if ended is None and finished and not stream.segments.asks:
+                ended = stream.segments.finish()
+            if ended is None:
+                break
+            worked = True
+            stream.closes()
+            self._ended.append((stream, ended))
+            self._more_ended.set()
+        if finished and not stream.segments.asks:
+            stream.end()
+            worked = worked or stream.over
+        return worked
+
+    def _heard(self, streams: Sequence[Stream]) -> List[Optional[List[Word]]]:
+        """The words of the open segments of streams; where the first pass fails, None."""
+        try:
+            return list(self.first_pass([stream.opened() for stream in streams]))
+        except Exception as error:
+            if len(streams) > 1:
+                return [self._heard([stream])[0] for stream in streams]
+            log.exception("the first pass failed")
+            streams[0].fail(f"this stream can't be recognised: {type(error).__name__}: {error}")
+            return [None]
+
+    def _recognise_ended(self) -> bool:
+        """Finals of some segments that ended; whether there were any."""
+        batch: List[Final] = []
+        seconds = 0.0
+        while self._ended and seconds < BATCH:
+            stream, segment = self._ended.popleft()
+            if not stream.over:
+                batch.append((stream, segment))
+                seconds += len(segment.samples) / stream.rate
+        if batch:
+            self._recognise(batch)
+            self._work.set()  # a stream may be at its end now
+        return bool(batch)
+
+    def _recognise(self, batch: Sequence[Final]) -> None:
+        try:
+            found = self.finals.transcribe_many([(segment.samples, stream.rate) for stream, segment in batch])
+        except Exception as error:  # whatever an engine raises at one segment must not cost the others
+            if len(batch) > 1:
+                for one in batch:
+                    self._recognise([one])
+                return
+            log.exception("a segment failed")
+            stream, segment = batch[0]
+            stream.failed(segment, str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
+            return
+        for (stream, segment), transcript in zip(batch, found):
+            stream.final(segment, transcript)

@@ -1,0 +1,189 @@
+"""One stream: samples come in from any thread, events go out in order."""
+
+import logging
+import threading
+from collections import deque
+from dataclasses import replace
+from typing import Callable, Deque, List, Optional, Sequence
+
+import numpy as np
+
+from utils.bundle.transcript import Transcript, Word
+from utils.core.errors import UserError
+from utils.live.events import Ended, Event, Failed, Final, Partial
+from utils.live.first_pass import Open
+from utils.live.prefix import Prefix
+from utils.live.segments import Segment, Segments
+from utils.live.settings import Settings
+
+log = logging.getLogger("nuptse.live")
+
+
+class Stream:
+    """What a speaker says. `Live.stream` makes it.
+
+    Events come in order: all of a segment before those of the next, each segment's `Final` (or `Failed`) after its partials, and
+    last `Ended`.
+    """
+
+    def __init__(self, rate: int, settings: Settings, on_event: Callable[[Event], None], ready: Callable[[], None]) -> None:
+        """Args: on_event: is told the events, from another thread, and must not block; ready: is told that there is work."""
+        if not (isinstance(rate, (int, np.integer)) and rate > 0):
+            raise UserError(f"the sampling rate is {rate!r}, and must be a whole number of Hz above 0")
+        self.rate, self.settings, self.segments = int(rate), settings, Segments(int(rate), settings)
+        self.open: Optional[Open] = None  # what the first pass has of the open segment
+        self.finished = self.cancelled = False  # by the client
+        self.over = False  # nothing follows
+        self._on_event, self._ready, self._lock = on_event, ready, threading.RLock()
+        self._samples: Deque[np.ndarray] = deque()
+        self._taken = self._given = 0  # samples that the worker took, and that came
+        self._prefix = Prefix()
+        self._owed = 0  # finals that segments which ended still wait for
+        self._held: List[Event] = []  # events that must wait for these
+
+    def accept(self, samples: np.ndarray) -> None:
+        """Take (T,) float32 samples from -1 to 1, any number; they are copied, and this never waits.
+
+        Raises:
+          UserError: samples of another form, or that are not numbers; a stream that was finished.
+        """
+        samples = np.asarray(samples)
+        if samples.ndim != 1 or samples.dtype.kind != "f":
+            raise UserError(f"samples of a stream are (T,) float32 from -1 to 1, not {samples.dtype} of shape {samples.shape}")
+        if not np.isfinite(samples).all():
+            raise UserError("some samples are not numbers (NaN or infinite)")
+        with self._lock:
+            if self.finished:
+                raise UserError("this stream was finished, and takes no more samples; open another")
+            self._samples.append(samples.astype(np.float32))
+            self._given += len(samples)
+        self._ready()
+
+    def finish(self) -> None:
+        """No samples follow: the last final comes, then Ended."""
+        with self._lock:
+            self.finished = True
+        self._ready()
+
+    def cancel(self) -> None:
+        """Nobody listens any more: no event follows."""
+        with self._lock:
+            self.finished = self.cancelled = self.over = True
+            self._samples.clear()
+            self._held.clear()
+        self._ready()
+
+    @property
+    def backlog(self) -> float:
+        """Seconds that came and were not yet processed."""
+        return (self._given - self._taken) / self.rate
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is something to do for the worker."""
+        return bool(self._samples) or self.segments.asks or (self.finished and not self.over and not self._owed)
+
+    def take(self) -> bool:
+        """Move the samples that came to the segments; whether there were any."""
+        with self._lock:
+            chunks, count = list(self._samples), sum(map(len, self._samples))
+            self._samples.clear()
+        if count:
+            self.segments.push(np.concatenate(chunks))
+            self._taken += count
+        return bool(count)
+
+    def due(self, step: float) -> bool:
+        """Whether the open segment has so many seconds of new speech that its first pass should see them."""
+        if self.segments.start is None:
+            return False
+        if self.segments.asks:
+            return True
+        seen = 0.0 if self.open is None else len(self.open.samples) / self.rate
+        end = self.segments.last - self.segments.start
+        return end - seen >= max(step, self.settings.share * end)
+
+    def opened(self) -> Open:
+        """The open segment for the first pass."""
+        samples = self.segments.samples()
+        self.open = (
+            Open(self.rate, samples) if self.open is None else replace(self.open, samples=samples, before=len(self.open.samples))
+        )
+        return self.open
+
+    def found(self, found: Sequence[Word]) -> None:
+        """Take the words that the first pass found in the open segment."""
+        if self.segments.asks:
+            self.segments.words = bool(found)
+        assert self.segments.start is not None
+        words, stable = self._prefix.update(found)
+        start = self.segments.start
+        if words:
+            self.emit(Partial(self.segments.number, round(start, 3), _moved(words, start), stable, round(self.segments.heard, 3)))
+
+    def closes(self) -> None:
+        """A segment ended: its final is owed before anything of the next."""
+        with self._lock:
+            self._owed += 1
+            self._held.clear()  # partials of this segment
+        self.open, self._prefix = None, Prefix()
+
+    def final(self, segment: Segment, transcript: Transcript) -> None:
+        """Take the final words of a segment."""
+        words = _moved(transcript.words, segment.start)
+        end = segment.start + len(segment.samples) / self.rate
+        self._paid(Final(segment.number, round(segment.start, 3), round(end, 3), replace(transcript, words=words)))
+
+    def failed(self, segment: Segment, message: str) -> None:
+        """A segment can't be recognised."""
+        self._paid(Failed(message, segment.number))
+
+    def end(self) -> None:
+        """Say Ended, if all is done."""
+        with self._lock:
+            if self.finished and not self._owed and not self.over:
+                self.emit(Ended(round(self._given / self.rate, 3)))
+                self.over = True
+
+    def fail(self, message: str) -> None:
+        """The whole stream is lost."""
+        with self._lock:
+            if not self.over:
+                self._held.clear()
+                self._owed = 0
+                self.emit(Failed(message))
+                self.finished = self.over = True
+                self._samples.clear()
+
+    def emit(self, event: Event) -> None:
+        """Tell an event, or keep it until the finals before it came; of partials of one segment only the newest waits."""
+        with self._lock:
+            if self.over:
+                return
+            if self._owed:
+                self._held = [event]
+                return
+            self._tell(event)
+
+    def _paid(self, event: Event) -> None:
+        with self._lock:
+            if self.over:
+                return
+            self._owed -= 1
+            self._tell(event)
+            if not self._owed:
+                held, self._held = self._held, []
+                for one in held:
+                    self._tell(one)
+
+    def _tell(self, event: Event) -> None:
+        try:
+            self._on_event(event)
+        except Exception:  # what listens must not stop the other streams
+            log.exception("a listener failed at %s; its stream ends", type(event).__name__)
+            self.cancel()
+
+
+def _moved(words: Sequence[Word], start: float) -> List[Word]:
+    """Words of a segment with times in the stream."""
+    return [replace(word, start=round(start + word.start, 3), end=round(start + word.end, 3)) for word in words]
