@@ -37,7 +37,7 @@ def make_decoder(job: Job) -> FirstPassDecoder:
     need_k2("lattices", "decode on a machine that has a wheel; training does not need k2 (loss.backend=torch)")
     lang, settings = job.inputs["lang"], job.config.decode
     trained = read_lexicon(lang)
-    model = trained_model(job.inputs["train"], job.inputs, trained).to(job.device)
+    model = trained_model(job.inputs["train"], job.inputs, trained, chunk=settings.chunk).to(job.device)
     added = None
     if settings.packs:
         fingerprint, exp = job.inputs["train"].name.rpartition("-")[2], job.inputs["train"].parent

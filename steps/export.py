@@ -54,7 +54,8 @@ def run(job: Job) -> None:
         **gather.copy_rescorers(inputs, vocabulary, bundle),
     }
     if job.config.export.onnx:
-        model = trained_model(inputs["train"], inputs, lexicon, about["feature_dim"])
+        chunk = getattr(made_with(inputs["decode"]).decode, "chunk", 0.0)  # outputs from before have no such key
+        model = trained_model(inputs["train"], inputs, lexicon, about["feature_dim"], chunk)
         about["onnx_difference"] = export_onnx(model, about["feature_dim"], bundle / "model.onnx")
         job.log.info("model.onnx: within %.1g of torch", about["onnx_difference"])
         write_onnx_files(inputs, bundle)

@@ -105,7 +105,8 @@ class Trained:
         self.settings = {stage: made_with(folder) for stage, folder in self.folders.items()}
         self.about: Dict[str, Any] = json.loads(bundle_file(files, ABOUT).read_text())
         self.base = read_lexicon(self.folders["lang"])
-        model = trained_model(self.folders["train"], self.folders, self.base, self.about["feature_dim"])
+        chunk = getattr(self.settings["decode"].decode, "chunk", 0.0)  # bundles from before have no such key
+        model = trained_model(self.folders["train"], self.folders, self.base, self.about["feature_dim"], chunk)
         self.model = model.to(device)
         self.table: Optional[WordTable] = None
         if WORD_VECTORS in files.names:

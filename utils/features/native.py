@@ -1,6 +1,6 @@
 """Features without torch: filter banks by kaldi-native-fbank, within 1e-3 of Lhotse's, then rounded as stage 1 stores them."""
 
-from typing import Any, Mapping, Optional
+from typing import Any, Callable, Mapping, Optional
 
 import numpy as np
 
@@ -52,15 +52,63 @@ class NativeFeatures:
         stream = self._make(self._options)
         stream.accept_waveform(self.rate, samples)
         stream.input_finished()
-        frames = [stream.get_frame(n) for n in range(stream.num_frames_ready)]
-        return np.stack(frames) if frames else None
+        return _ready(stream, 0)
 
     def __call__(self, samples: np.ndarray) -> Optional[np.ndarray]:
         """As `extract`, rounded and normalised."""
         features = self.extract(samples)
         if features is None:
             return None
+        return self._seen(features)
+
+    def stream(self) -> "FeatureStream":
+        """Features of samples that come bit by bit."""
+        return FeatureStream(self._make(self._options), self.rate, self._shortest, self._seen)
+
+    def _seen(self, features: np.ndarray) -> np.ndarray:
+        """(T, C) as stage 1 stores them and training sees them."""
         stored = np.round(features / self._tick) * self._tick
         if self._statistics:
             stored = (stored - self._statistics["mean"]) / self._statistics["std"]
         return stored.astype(np.float16).astype(np.float32)  # as utils.train.dataset.Features keeps them
+
+
+class FeatureStream:
+    """Samples of a stream, in any portions -> the frames that `NativeFeatures` gives for all of them at once.
+
+    The first frame mirrors the beginning of the stream, the last ones its end. A frame comes when its window was heard, half a
+    window after its middle. Old samples and frames are dropped.
+    """
+
+    def __init__(self, stream: Any, rate: int, shortest: int, seen: Callable[[np.ndarray], np.ndarray]) -> None:
+        """`NativeFeatures.stream` makes it."""
+        self._stream, self._rate, self._shortest, self._seen = stream, rate, shortest, seen
+        self._heard = self._frames = 0
+
+    def accept(self, samples: np.ndarray) -> np.ndarray:
+        """samples: (S,) float32 in [-1, 1] at the features' rate -> the frames that are ready now, (T, C), T may be 0."""
+        if len(samples):
+            self._stream.accept_waveform(self._rate, samples)
+            self._heard += len(samples)
+        return self._new()
+
+    def finish(self) -> np.ndarray:
+        """No samples follow: the last frames, (T, C); none of a stream that is too short for one."""
+        if self._heard < self._shortest:
+            return np.zeros((0, self._stream.dim), np.float32)
+        self._stream.input_finished()
+        return self._new()
+
+    def _new(self) -> np.ndarray:
+        found = _ready(self._stream, self._frames)
+        if found is None:
+            return np.zeros((0, self._stream.dim), np.float32)
+        self._stream.pop(len(found))
+        self._frames += len(found)
+        return self._seen(found)
+
+
+def _ready(stream: Any, first: int) -> Optional[np.ndarray]:
+    """The frames that a stream of kaldi-native-fbank has from number `first` on, (T, C); None without any."""
+    frames = [stream.get_frame(n) for n in range(first, stream.num_frames_ready)]
+    return np.stack(frames) if frames else None

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from utils.core.files import atomic_path
-from utils.nn.encoder import Encoder
+from utils.nn.encoder import Chunks, Encoder
 from utils.vectors.wordvec import SoftmaxTable, WordHead, WordVectors, word_scores
 
 
@@ -42,7 +42,11 @@ class AcousticModel(nn.Module):
         """x: (N, T, feature_dim), normalised features; lengths: (N,), frames."""
         if self.front is not None:
             x = self.front(x, lengths)
-        fine, fine_lengths, coarse, coarse_lengths = self.encoder(x, lengths)
+        fine, coarse, fine_lengths, coarse_lengths = self.encoder(x, lengths)
+        return self.output(fine, coarse, fine_lengths, coarse_lengths)
+
+    def output(self, fine: Tensor, coarse: Tensor, fine_lengths: Tensor, coarse_lengths: Tensor) -> Output:
+        """What the heads make of the encoder's streams."""
         subword = frames = blank = None
         if self.subword is not None:
             subword = self.subword(fine).float().log_softmax(-1)
@@ -67,6 +71,7 @@ def build(
     table: Dict[str, Tensor],
     vector_dim: int,
     front: Optional[nn.Module] = None,
+    frame_shift: float = 0.01,
 ) -> AcousticModel:
     """Make a model with fresh weights.
 
@@ -78,7 +83,12 @@ def build(
       table: the word-vector table's parts (stage vectors).
       vector_dim: width of the word-vector space.
       front: layers before the encoder (utils/train/pretrained_layers.py).
+      frame_shift: seconds from a frame of the features to the next.
     """
+    chunks = None
+    if getattr(config, "causal", False):  # models from before have no such key
+        frame = frame_shift * config.word_subsampling
+        chunks = Chunks([round(seconds / frame) for seconds in config.chunks], round(config.left_context / frame))
     encoder = Encoder(
         feature_dim,
         (config.subword_subsampling, config.word_subsampling),
@@ -88,6 +98,7 @@ def build(
         config.heads,
         config.kernel,
         config.dropout,
+        chunks,
     )
     word = None
     if config.word_head != "none":

@@ -155,6 +155,23 @@ def subsampling(c: SimpleNamespace) -> Optional[str]:
     )
 
 
+def causal(c: SimpleNamespace) -> Optional[str]:
+    """What a causal encoder gets does not look ahead, and its chunks are whole frames."""
+    if not c.model.causal:
+        return f"decode.chunk={c.decode.chunk:g} needs model.causal=true; set decode.chunk=0" if c.decode.chunk else None
+    for key, fit in (("front_end", ("fbank", "mfcc")), ("normalise", ("global", "none")), ("denoise", ("none",))):
+        value = getattr(c.features, key)
+        if value not in fit:
+            why = f"features.{key}={value} needs more speech than was heard so far; set features.{key}={fit[0]}"
+            return f"model.causal=true recognises while people speak, and {why}"
+    frame = c.features.frame_shift * c.model.word_subsampling
+    for key, seconds in (*(("model.chunks", each) for each in c.model.chunks), ("decode.chunk", c.decode.chunk)):
+        near = max(1, round(seconds / frame)) * frame
+        if seconds and abs(seconds - near) > 1e-6:
+            return f"{key}: {seconds:g} s is no whole number of the word head's frames, of {frame:g} s; set {near:g}"
+    return None
+
+
 def masks(c: SimpleNamespace) -> Optional[str]:
     """A frequency mask is not wider than the features."""
     columns = {"fbank": c.features.num_mel_bins, "mfcc": 13}.get(c.features.front_end)
@@ -291,7 +308,7 @@ def sealing(c: SimpleNamespace) -> Optional[str]:
 
 EVERY_SYSTEM: List[Rule] = [local_module, durations, jieba, ready_model]
 FEATURES: List[Rule] = [phones_of_the_language, filter_bank, encoder, speeds]
-NETWORK: List[Rule] = [some_head, attention_heads, subsampling, masks, grounding, vectors, finetuning, synthesis]
+NETWORK: List[Rule] = [some_head, attention_heads, subsampling, causal, masks, grounding, vectors, finetuning, synthesis]
 NETWORK += [first_pass, attention, rescoring, integers, sealing]
 
 

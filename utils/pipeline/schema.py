@@ -76,6 +76,9 @@ SCHEMA: Dict[str, Key] = {
     "model.subword_head": SWITCH,
     "model.finetune": SWITCH,
     "model.word_head": one_of("vectors", "softmax", "none"),
+    "model.causal": SWITCH,
+    "model.chunks": items(number(0), filled=True),
+    "model.left_context": number(0),
     "loss.backend": one_of("k2", "torch"),
     "loss.subword": number(0),
     "loss.word": number(0),
@@ -113,6 +116,7 @@ SCHEMA: Dict[str, Key] = {
     "decode.first_lm_scale.word": number_or("auto"),
     "decode.first_pass_lm_order": whole(0, 9),
     "decode.packs": items(TEXT),
+    "decode.chunk": number(0),
     "gmm.mono_passes": whole(1),
     "gmm.mono_gaussians": whole(3),  # a phone has three states
     "gmm.leaves": whole(3),

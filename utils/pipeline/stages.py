@@ -40,13 +40,8 @@ class Stage:
 
 ENCODING = ("lhotse", "lilcom", "torch", "torchaudio", "noisereduce", "ctranslate2")
 TEXT = ("data.language", "data.normaliser")
-UNTRAINED = (
-    "cuts_test*",
-    "test-*",
-    "left_out.tsv",
-    "report.*",
-    "summary.json",
-)  # of earlier stages: another test set trains nothing
+# Files of earlier stages that training does not read: another test set trains nothing.
+UNTRAINED = ("cuts_test*", "test-*", "left_out.tsv", "report.*", "summary.json")
 # fmt: off
 STAGES: List[Stage] = [
     Stage(0, "data", "recordings, supervisions, cuts; normalised text; what was left out and why", 1,
@@ -93,7 +88,8 @@ GMM = (
 BY_NAME: Dict[str, Stage] = {stage.name: stage for stage in STAGES}
 # Keys that are younger than their stages, with the values that change nothing: not hashed, so that finished outputs are kept.
 YOUNGER: Dict[str, Any] = {"decode.first_pass_lm_order": 0, "data.conventions": ["usual"], "data.segmentation": "auto"}
-YOUNGER.update({"rescore.attention.context": 0})
+YOUNGER.update({"rescore.attention.context": 0, "decode.chunk": 0.0})
+YOUNGER.update({"model.causal": False, "model.chunks": [0.32, 0.16, 0.64, 0], "model.left_context": 2.56})
 
 
 def _system(own: Iterable[Stage], shared: Iterable[str]) -> Dict[str, Stage]:

@@ -23,20 +23,26 @@ def make_model(config: SimpleNamespace, lexicon: Lexicon, inputs: Mapping[str, P
     table = of_bytes((inputs["vectors"] / "table.safetensors").read_bytes())
     dim = read_json(inputs["vectors"] / "provenance.json")["dim"]
     front, width = make_front(inputs["features"], feature_dim, config.finetune, config.dropout)
-    return build(config, width, len(lexicon.tokens) + 1, len(lexicon.words), table, dim, front)
+    frame_shift = made_with(inputs["features"]).features.frame_shift
+    return build(config, width, len(lexicon.tokens) + 1, len(lexicon.words), table, dim, front, frame_shift)
 
 
-def trained_model(folder: Path, inputs: Mapping[str, Path], lexicon: Lexicon, feature_dim: int = 0) -> AcousticModel:
+def trained_model(
+    folder: Path, inputs: Mapping[str, Path], lexicon: Lexicon, feature_dim: int = 0, chunk: float = 0.0
+) -> AcousticModel:
     """The model of a finished training, in evaluation mode.
 
     Args:
       folder: of the stage train.
       inputs: the folders that it was made from, by stage.
       feature_dim: columns of the features; 0: as the cuts of dev have.
+      chunk: seconds of a causal encoder's chunk (decode.chunk); 0: the whole utterance.
     """
     feature_dim = feature_dim or next(iter(read_cuts(inputs["features"], "dev"))).num_features
-    model = make_model(made_with(folder).model, lexicon, inputs, feature_dim)
+    config = made_with(folder).model
+    model = make_model(config, lexicon, inputs, feature_dim)
     load(model, folder / "model.safetensors")
+    model.encoder.chunk = round(chunk / made_with(inputs["features"]).features.frame_shift / config.word_subsampling)
     return model.eval()
 
 
