@@ -20,7 +20,6 @@ from utils.core.errors import UserError
 from utils.core.files import write_lines
 from utils.engine.chain import Trained
 from utils.engine.contents import stage_folders
-from utils.lang.lexicon import SYMBOL
 from utils.lang.packs import read_pack, write_pack
 from utils.lang.spelling import Asked, Unfit, as_in_transcripts, parse
 from utils.pipeline import driver
@@ -127,7 +126,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
     adding = model.adding()
     started = time.perf_counter()
     left_out: Optional[Dict[str, str]] = {} if options.leave_out else None
-    recordings = _recordings(options.audio, options.here, adding.normalise_word)
+    recordings = _recordings(options.audio, options.here, adding)
     try:
         words, notes = as_in_transcripts(asked, adding.normalise_word, adding.lexicon.word_id, left_out)
         print(*notes, sep="\n", end="\n" * bool(notes))
@@ -158,20 +157,18 @@ def _listed(path: Path) -> List[Asked]:
         raise UserError(f"--file {path} can't be read: {error}") from None
 
 
-def _recordings(pairs: Sequence[str], here: Path, normalise: Callable[[str], str]) -> Dict[str, List[Path]]:
+def _recordings(pairs: Sequence[str], here: Path, adding: Adding) -> Dict[str, List[Path]]:
     """Word -> its recordings, from WORD=FILE with paths from the folder `here`."""
     out: Dict[str, List[Path]] = {}
     for pair in pairs:
         written, equals, file = pair.partition("=")
         if not equals or not (here / file).is_file():
             raise UserError(f"--audio {pair}: expected WORD=FILE with a file that exists")
-        words = [] if SYMBOL.fullmatch(written) else normalise(written).split()
-        if len(words) != 1:
-            raise UserError(
-                f"--audio {pair}: '{written}' is {f'{len(words)} words' if words else 'no word'} in transcripts"
-                f"{' (' + ' '.join(words) + ')' if words else ''}; give a recording of each word alone"
-            )
-        out.setdefault(words[0], []).append(here / file)
+        try:
+            word = adding.single_word(written)
+        except UserError as error:
+            raise UserError(f"--audio {pair}: {error}") from None
+        out.setdefault(word, []).append(here / file)
     return out
 
 

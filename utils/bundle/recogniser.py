@@ -2,7 +2,7 @@
 
 from importlib import import_module
 from pathlib import Path
-from typing import Any, List, Optional, Protocol, Sequence, Tuple, Union
+from typing import Any, List, Mapping, Optional, Protocol, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -106,12 +106,20 @@ class Recogniser:
         """The words that were added by `add_words`, and those that it gave a weight."""
         return list(getattr(self._engine, "added", []))
 
-    def add_words(self, words: Sequence[str], weight: float = 0.0) -> List[str]:
+    def add_words(
+        self,
+        words: Sequence[str],
+        weight: float = 0.0,
+        recordings: Mapping[str, Sequence[Path]] = {},
+        dry_run: bool = False,
+    ) -> List[str]:
         """Add words to this recogniser; the bundle stays as it is. Other threads go on with the words from before meanwhile.
 
         Args:
           words: each 'WORD' or 'WORD UNIT UNIT ...' with its pronunciation.
           weight: natural log by which the language model finds them more likely (hot words); also of words that it has already.
+          recordings: more words, with recordings of each alone: audio files.
+          dry_run: whether only the remarks are wanted: nothing is added.
         Returns:
           remarks: words that were changed, and words that the model can't tell from others.
         Raises:
@@ -119,7 +127,7 @@ class Recogniser:
         """
         if not hasattr(self._engine, "add_words"):
             raise UserError("this engine can't add words; open the bundle with engine='k2'")
-        return self._engine.add_words(words, weight)
+        return self._engine.add_words(words, weight, recordings, dry_run)
 
     def remove_words(self, words: Sequence[str]) -> None:
         """Take words of `added` away again, or their weights. Without any left, it recognises bit for bit as before.

@@ -1,5 +1,6 @@
 """Files through a recogniser: a file as a stream, its windows in batches, one outcome a file."""
 
+import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
@@ -50,7 +51,11 @@ _Waiting = Tuple[_File, Optional[int], Window, int]  # with the channel, and the
 
 
 def recognise(
-    files: Sequence[Tuple[int, Path]], recogniser: Recogniser, channels: Channels, heard: Callable[[int, float], None]
+    files: Sequence[Tuple[int, Path]],
+    recogniser: Recogniser,
+    channels: Channels,
+    heard: Callable[[int, float], None],
+    longest: float = math.inf,
 ) -> Iterator[Done]:
     """Every file, as soon as it is finished, without its name.
 
@@ -59,6 +64,7 @@ def recognise(
     Args:
       files: their indices and paths.
       heard: is told the index of the file that is read, and which share of it has been.
+      longest: seconds; a longer file counts as broken.
     """
     waiting: List[_Waiting] = []
     unfinished: List[_File] = []
@@ -66,7 +72,7 @@ def recognise(
         file = _File(index, path, look(str(path)))
         unfinished.append(file)
         try:
-            for one in _windows(file, channels, lambda share: heard(index, share)):  # noqa: B023 - called before the next
+            for one in _windows(file, channels, lambda share: heard(index, share), longest):  # noqa: B023 - called before the next
                 waiting.append(one)
                 file.waiting += 1
                 if sum(len(w.samples) / rate for _, _, w, rate in waiting) > BATCH_SECONDS:
@@ -83,12 +89,14 @@ def recognise(
     yield from (_done(f, recogniser.language) for f in unfinished)
 
 
-def _windows(file: _File, channels: Channels, heard: Callable[[float], None]) -> Iterator[_Waiting]:
+def _windows(file: _File, channels: Channels, heard: Callable[[float], None], longest: float) -> Iterator[_Waiting]:
     """The windows of a file that may hold words, as it is read."""
     with recording(file.path) as audio:
         cutters: Dict[Optional[int], Windows] = {}
         for block in audio.blocks:
             file.seconds += len(block) / audio.rate
+            if file.seconds > longest:
+                raise UserError(f"{file.path} lasts more than {longest:g} s; give parts of it")
             for channel, samples in _chosen(block, audio, channels, file.path):
                 cutter = cutters.setdefault(channel, Windows(audio.rate))
                 yield from _loud(file, channel, cutter.push(samples), audio.rate)

@@ -3,7 +3,7 @@
 import io
 import threading
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 
 import numpy as np
 import soundfile
@@ -88,23 +88,32 @@ class K2Engine:
         """The words added after the engine was opened, and those with a weight."""
         return list(dict.fromkeys([*(word for pack in self.more for word in pack.words), *self.weights]))
 
-    def add_words(self, words: Sequence[str], weight: float = 0.0) -> List[str]:
+    def add_words(
+        self,
+        words: Sequence[str],
+        weight: float = 0.0,
+        recordings: Mapping[str, Sequence[Path]] = {},
+        dry_run: bool = False,
+    ) -> List[str]:
         """Add words to this recogniser, not to the bundle. The other calls go on with the words from before meanwhile.
 
         Args:
           words: each 'WORD' or 'WORD UNIT UNIT ...' with its pronunciation.
           weight: natural log by which the n-gram models find them more likely; also of words that are known.
+          recordings: more words, with recordings of each alone.
+          dry_run: whether only the sentences are wanted.
         Returns:
           sentences that say which words were changed, and which can't be told apart from others.
         Raises:
           UserError: words that can't be added.
         """
         with self.changing:
-            packs, notes = self._packs(words)
+            packs, notes = self._packs(words, recordings)
             weights = dict(self.weights)
             if weight:
-                weights.update(dict.fromkeys(self._named(words), weight))
-            self._change([*self.more, *packs], weights)
+                weights.update(dict.fromkeys(self._named([*words, *recordings]), weight))
+            if not dry_run:
+                self._change([*self.more, *packs], weights)
             return notes + [line for pack in packs for line in self.trained.adding.confusable(pack)]
 
     def remove_words(self, words: Sequence[str]) -> None:
@@ -126,7 +135,7 @@ class K2Engine:
         normalise = self.trained.adding.normalise
         return [part for line in words for part in normalise(parse(line, "words").word).split()]
 
-    def _packs(self, words: Sequence[str]) -> Tuple[List[Pack], List[str]]:
+    def _packs(self, words: Sequence[str], recordings: Mapping[str, Sequence[Path]] = {}) -> Tuple[List[Pack], List[str]]:
         """A pack of the words that are new, if any are; and remarks on the words."""
         adding = self.trained.adding
         known = {
@@ -137,10 +146,11 @@ class K2Engine:
         there = [one.word for one in asked if not one.units and adding.normalise_word(one.word) in known]
         notes = [f"in the vocabulary already: {', '.join(there)}"] * bool(there)
         new = [one for one in asked if one.word not in there]
-        if not new:
+        if not new and not recordings:
             return [], notes
         spelled, more = as_in_transcripts(new, adding.normalise_word, known)
-        return [adding.pack(spelled)], notes + more
+        recorded = {adding.single_word(word): files for word, files in recordings.items()}
+        return [adding.pack(spelled, recorded)], notes + more
 
     def chain(self, words: Sequence[str] = (), context: str = "") -> Chain:
         """The chain with more words, and another context than usual, for one call."""

@@ -5,7 +5,7 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any, Callable, Deque, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Deque, List, Mapping, Optional, Sequence, Tuple, Union
 
 from utils.bundle.manifest import Manifest
 from utils.bundle.recogniser import Recogniser, Sound
@@ -132,12 +132,20 @@ class Live:
         """The words that were added."""
         return self.recogniser.added
 
-    def add_words(self, words: Sequence[str], weight: float = 0.0) -> List[str]:
+    def add_words(
+        self,
+        words: Sequence[str],
+        weight: float = 0.0,
+        recordings: Mapping[str, Sequence[Path]] = {},
+        dry_run: bool = False,
+    ) -> List[str]:
         """Add words to all streams, also those that run; they work on while the graphs are made. Thread-safe.
 
         Args:
           words: each 'WORD' or 'WORD UNIT UNIT ...' with its pronunciation.
           weight: natural log by which they become more likely (hot words); words of the vocabulary may be given one too.
+          recordings: more words, with recordings of each alone: audio files.
+          dry_run: whether only the remarks are wanted: nothing is added.
         Returns:
           remarks: words that were changed, and words that the model can't tell from others.
         Raises:
@@ -145,11 +153,11 @@ class Live:
         """
         with self._words:
             before = self.finals.added
-            notes = self.recogniser.add_words(words, weight)
+            notes = self.recogniser.add_words(words, weight, recordings, dry_run)
             if self.finals is not self.recogniser:
                 try:
-                    notes += self.finals.add_words(words, weight)
-                except UserError:
+                    notes += self.finals.add_words(words, weight, recordings, dry_run)
+                except UserError:  # in a dry run nothing was added
                     self.recogniser.remove_words([word for word in self.recogniser.added if word not in before])
                     raise
             return list(dict.fromkeys(notes))

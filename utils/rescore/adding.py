@@ -10,7 +10,7 @@ from utils.core.errors import UserError
 from utils.features.front_end import FrontEnd
 from utils.lang.confusable import close_pairs
 from utils.lang.frequent_words import common_words, frequencies
-from utils.lang.lexicon import Lexicon, read_lexicon
+from utils.lang.lexicon import SYMBOL, Lexicon, read_lexicon
 from utils.lang.packs import Pack
 from utils.lang.spelling import Spoken, refusal, spell
 from utils.lang.units import pronounce
@@ -58,6 +58,16 @@ class Adding:
         if self.lexicon.of_phones or (self.composer is not None and "phones" in self.composer.alphabets):
             # Dictionaries are read now, so that the time of adding words doesn't include it.
             pronounce(self.lexicon.words[:1], self.data.language)
+
+    def single_word(self, written: str) -> str:
+        """The word in transcripts that `written` is. Raises UserError where it is none, or several."""
+        words = [] if SYMBOL.fullmatch(written) else self.normalise_word(written).split()
+        if len(words) != 1:
+            raise UserError(
+                f"'{written}' is {f'{len(words)} words' if words else 'no word'} in transcripts"
+                f"{' (' + ' '.join(words) + ')' if words else ''}; give a recording of each word alone"
+            )
+        return words[0]
 
     def _sentences(self) -> List[List[str]]:
         return transcripts(self.folders["data"], "train")

@@ -1,0 +1,132 @@
+"""Serve a bundle: speech as it comes (WebSocket), files (as OpenAI's clients send them), and words that are added meanwhile.
+
+python -m steps.serve --bundle exp/asterisk/export-0123abcd/bundle
+python -m steps.serve --bundle BUNDLE --host 0.0.0.0 --token-file tokens --certificate server.pem --certificate-key server.key
+"""
+
+import argparse
+import logging
+import sys
+import traceback
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, Optional, Sequence
+
+from utils.core.errors import UserError
+from utils.core.options import Parser, positive
+
+log = logging.getLogger("nuptse")
+ENGINES = ("k2", "onnx")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    p = Parser(
+        prog="python -m steps.serve",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Serve a bundle: speech as it comes, files, and words added meanwhile. docs/serving.md describes it.",
+    )
+    p.add_argument("--bundle", required=True, metavar="FOLDER", help="the trained model: exp/<corpus>/export-*/bundle")
+    p.add_argument("--second", metavar="FOLDER", help="another bundle of the language, which makes the finals")
+    p.add_argument("--engine", choices=ENGINES, default="k2", help="k2: the whole chain; onnx: without torch and k2 (default k2)")
+    p.add_argument("--packs", action="append", default=[], metavar="NAME,...", help="vocabulary packs beside the bundle")
+    p.add_argument("--front-end", metavar="FOLDER", help="the front end's model, where it is not in the bundle")
+    p.add_argument(
+        "--key", metavar="FILE", help="what opens a sealed bundle: a secret key or passphrase (or NUPTSE_KEY, NUPTSE_PASSPHRASE)"
+    )
+    p.add_argument("--trust", metavar="FILE", help="public keys of the signers that count; other bundles are refused")
+    p.add_argument("--threads", type=positive, default=1, metavar="N", help="of the network (default 1)")
+    p.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default: this machine alone)")
+    p.add_argument("--port", type=_port, default=8080, metavar="N", help="0 takes a free one (default 8080)")
+    p.add_argument("--token-file", metavar="FILE", help="tokens of clients, one a line; only its owner may read it (0600)")
+    p.add_argument("--certificate", metavar="FILE", help="TLS: certificate and chain, PEM")
+    p.add_argument("--certificate-key", metavar="FILE", help="TLS: the certificate's key, PEM (default: in the same file)")
+    p.add_argument(
+        "--allow-origin", action="append", default=[], metavar="ORIGIN", help="pages of another site that may use the server"
+    )
+    p.add_argument("--sessions", type=positive, metavar="N", help="streams at once (default 50)")
+    p.add_argument("--session-seconds", type=_seconds, metavar="S", help="of audio in a session (default 14400)")
+    p.add_argument("--idle-seconds", type=_seconds, metavar="S", help="without a message that end a session (default 30)")
+    p.add_argument("--backlog-seconds", type=_seconds, metavar="S", help="of a session's audio that may wait (default 60)")
+    p.add_argument("--message-bytes", type=positive, metavar="N", help="of one message of a session (default 262144)")
+    p.add_argument("--file-bytes", type=positive, metavar="N", help="of a file (default 268435456)")
+    p.add_argument("--transcriptions", type=positive, metavar="N", help="files that are recognised or wait (default 8)")
+    p.add_argument("--grace-seconds", type=_seconds, metavar="S", help="for what runs, after SIGTERM (default 60)")
+    return p
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Run the command line; returns the exit status: 2 where it can't be served."""
+    options = parser().parse_args(arguments)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
+    log.setLevel(logging.INFO)
+    try:
+        _serve(options)
+    except UserError as error:
+        log.error("error: %s", error)
+        return 2
+    except KeyboardInterrupt:  # before it served
+        return 130
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def _serve(options: argparse.Namespace) -> None:
+    from utils.live.live import Live  # after the options are read: --help needs the standard library alone
+    from utils.sealing.folders import keys_for
+    from utils.server.access import check_origin, read_tokens
+    from utils.server.app import create_app
+    from utils.server.limits import Limits
+    from utils.server.run import bound, secured, serve
+
+    tokens = read_tokens(Path(options.token_file)) if options.token_file else None
+    origins = [check_origin(origin) for origin in options.allow_origin]
+    if options.certificate_key and not options.certificate:
+        raise UserError("--certificate-key needs --certificate, too")
+    tls = None
+    if options.certificate:
+        tls = secured(Path(options.certificate), Path(options.certificate_key or options.certificate))
+    given = {f.name: getattr(options, f.name) for f in fields(Limits) if getattr(options, f.name, None) is not None}
+    limits = replace(Limits(), **given)
+    listening = bound(options.host, options.port)
+    local = listening.getsockname()[0] in ("127.0.0.1", "::1")
+    if not local and tokens is None:
+        log.warning("warning: whoever reaches %s can use this server; --token-file restricts it", options.host)
+    if not local and tls is None:
+        log.warning("warning: speech and tokens can be read on their way; --certificate encrypts them")
+    how: Any = {"keys": keys_for(Path(options.bundle), *map(_path, (options.key, options.trust)))}
+    packs = [pack for given in options.packs for pack in given.split(",") if pack]
+    how.update(front_end=options.front_end, threads=options.threads, packs=packs)
+    live = Live.open(options.bundle, options.second, options.engine, **how)
+    live.start()
+    try:
+        serve(create_app(live, limits, tokens, origins, local), listening, tls)
+    finally:
+        live.close(finish=False)
+
+
+def _path(name: Optional[str]) -> Optional[Path]:
+    return Path(name) if name else None
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not a port, from 0 to 65535")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
