@@ -16,8 +16,12 @@ from utils.lang.lexicon import Lexicon, read_lexicon
 from utils.lang.spelling import spell
 from utils.lang.units import pronounce, pronounce_all, pronunciations
 from utils.pipeline import config, stages
+from utils.rescore.adding import Adding
 from utils.rescore.vocabulary import Vocabulary, with_proposals
+from utils.vectors.composer import Composer
 from utils.vectors.meaning import meaning
+from utils.vectors.table import pronunciation, spelling
+from utils.vectors.wordvec import WordVectors
 
 
 def _spoken(word):
@@ -101,17 +105,33 @@ def test_a_lexicon_of_pinyin_spells_added_words(tmp_path):
     assert spoken["开灯"] == [("k", "ai1", "d", "eng1")] and list(unfit) == ["航拍", "火车"]  # their units had no training
 
 
-def test_proposals_with_new_characters_are_kept_where_pinyin_spells_them(tmp_path):
+@pytest.mark.parametrize("parts", [("letters",), ("letters", "phones"), ("phones",)])
+def test_proposals_with_new_characters_are_kept_where_pinyin_spells_them(tmp_path, parts):
+    torch.manual_seed(0)
     lexicon = _lexicon(tmp_path, ["打", "开", "店", "灯"])
-    model = SimpleNamespace(word=SimpleNamespace(words=None))
-    embedder = SimpleNamespace(model=model)  # asked for no vector: no letter of theirs was trained
-    vocabulary = Vocabulary(lexicon, 4, frozenset(), torch.ones(4, 3), torch.ones(4))
+    table = {"letters": spelling(lexicon.words), "phones": pronunciation(lexicon.words, pronounce(lexicon.words, "zh")[0])}
+    for name in parts:
+        (tmp_path / f"{name}.txt").write_text("\n".join(table[name][1]), encoding="utf-8")
+    words = WordVectors({name: table[name][0] for name in parts}, 16)
+    adding = Adding.__new__(Adding)
+    adding.lexicon, adding.known = lexicon, words(torch.arange(4)).detach()
+    adding.model = SimpleNamespace(word=SimpleNamespace(words=words))
+    adding.composer = Composer(words, tmp_path, SimpleNamespace(source="none"), list)
+    vocabulary = Vocabulary(lexicon, 4, frozenset(), adding.known, torch.zeros(4))
     proposals = {"u": [["打", "垫"], ["打", "狗"], ["开", "灯"]]}  # no training word has g or ou3
-    found, kept = with_proposals(vocabulary, proposals, "zh", lambda: embedder)
+    found, kept = with_proposals(vocabulary, proposals, "zh", lambda: adding)
     assert found.proposed == ("垫",) and found.lexicon.entries[-1] == ("垫", ("d", "ian4"))
     ids = found.lexicon.word_id
     assert kept == {"u": [(ids["打"], ids["垫"]), (ids["开"], ids["灯"])]}
-    assert found.vectors is not None and found.vectors[-1].tolist() == [0.0, 0.0, 0.0] and len(found.bias) == 5
+    new, known = found.vectors[-1], found.vectors[lexicon.word_id["店"] - 1]
+    if parts == ("letters",):
+        assert not new.any()  # no letter of it was trained
+    elif parts == ("phones",):
+        torch.testing.assert_close(new, known)  # a homophone
+    else:
+        phones = [[table["phones"][1].index(phone) + 1 for phone in ("d", "ian4")]]
+        said = words.pronunciation(torch.tensor(phones))[0]
+        torch.testing.assert_close(new, torch.nn.functional.normalize(said, dim=-1))
 
 
 def test_word_vectors_take_pinyin_where_units_are_letters(tmp_path):

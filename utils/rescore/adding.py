@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from utils.core.errors import UserError
@@ -116,14 +117,11 @@ class Adding:
         origin.update({**dict.fromkeys(given, "pronunciation"), **dict.fromkeys(recorded, "recording")})
 
         spoken, unspelled = spell(words, given, self.lexicon, self.data.language)
-        letterless = self.composer.letterless(words) if self.composer is not None else []
-        unfit = {**dict.fromkeys(letterless, "without a letter that training had"), **unspelled}
+        unfit = dict(unspelled)
         unfit.update((word, "in the model's vocabulary already") for word in words if word in self.lexicon.word_id)
         words = _others(words, unfit, left_out)
-        table = torch.zeros(len(words), self.known.shape[1])
+        table = self.vectors(words, spoken)
         if self.composer is not None:
-            by_phones = "phones" in self.composer.alphabets and not self.lexicon.of_phones
-            table = self.composer(words, pronounce(words, self.data.language)[0] if by_phones else spoken)
             there = table.any(1)
             lost = [word for word, kept in zip(words, there.tolist()) if not kept]
             reason = "of which the model knows neither letters, nor phones, nor meaning"
@@ -134,6 +132,17 @@ class Adding:
         spoken = {word: spoken[word] for word in words}
         origin, frequency = {word: origin[word] for word in words}, {word: frequency[word] for word in words if word in frequency}
         return Pack(self.folders["train"].name.rpartition("-")[2], words, table, spoken, origin, frequency)
+
+    def vectors(self, words: Sequence[str], spoken: Spoken) -> Tensor:
+        """Vectors (n, dim) of words; zeros for one of which the model knows neither letters, nor phones, nor meaning.
+
+        Args:
+          spoken: the words' units.
+        """
+        if self.composer is None:
+            return torch.zeros(len(words), self.known.shape[1])
+        by_phones = "phones" in self.composer.alphabets and not self.lexicon.of_phones
+        return self.composer(words, pronounce(words, self.data.language)[0] if by_phones else spoken)
 
     def confusable(self, pack: Pack) -> List[str]:
         """A line for each pair of an added word and another that the model can't tell apart."""

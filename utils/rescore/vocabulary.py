@@ -4,7 +4,6 @@ import re
 from dataclasses import dataclass, replace
 from typing import Callable, Dict, FrozenSet, List, Optional, Tuple
 
-import torch
 from torch import Tensor
 
 from utils.lang.lexicon import UNKNOWN, Lexicon
@@ -40,9 +39,9 @@ def with_proposals(
     """Add the words that proposals have and decoding lacked, each by its spelling and its vector.
 
     A proposal with a word that can't be spelled is left out. A new character of a script without blanks may have units, as in
-    pinyin, and no letter of the letter encoder: then its vector is zero, with a cosine of 0 to all speech. The new words share
-    the n-gram model's probability of unseen words equally. How much that leaves for one word depends on how many there are; the
-    weight of the score `unknown` makes up for it.
+    pinyin, and no letter of the letter encoder: its vector is that of its pronunciation and meaning, where the model has these
+    parts, otherwise zero, with a cosine of 0 to all speech. The new words share the n-gram model's probability of unseen words
+    equally. How much that leaves for one word depends on how many there are; the weight of the score `unknown` makes up for it.
 
     Args:
       proposals: utterance id -> hypotheses.
@@ -57,20 +56,17 @@ def with_proposals(
     new = {word for hyps in proposals.values() for words in hyps for word in words if word not in known}
     fitting = sorted(word for word in new if letters.issuperset(word) or _UNSPACED.fullmatch(word))
     spoken = spellings(fitting, lexicon, language)
-    apart = sorted(word for word in spoken if letters.isdisjoint(word))
-    more = [*sorted(spoken.keys() - set(apart)), *apart]
+    more = sorted(spoken)
     if more:
-        embedder = adding()
-        entries, table = (
-            [(word, units) for word in apart for units in spoken[word]],
-            [torch.zeros(len(apart), 0 if vectors is None else vectors.shape[1])],
+        lexicon = Lexicon(
+            [*lexicon.words, *more],
+            lexicon.tokens,
+            [*lexicon.entries, *((word, units) for word in more for units in spoken[word])],
+            lexicon.folder,
         )
-        if len(more) > len(apart):
-            pack = embedder.pack([(word, ()) for word in more[: len(more) - len(apart)]])
-            entries, table = [*pack.entries, *entries], [pack.vectors, *table]
-        lexicon = Lexicon([*lexicon.words, *more], lexicon.tokens, [*lexicon.entries, *entries], lexicon.folder)
         if vectors is not None and bias is not None:
-            vectors, bias = with_added(embedder.model, vectors, bias, torch.cat(table))
+            embedder = adding()
+            vectors, bias = with_added(embedder.model, vectors, bias, embedder.vectors(more, spoken))
     ids = lexicon.word_id
     numbered = {
         utterance: [tuple(ids[word] for word in words) for words in hyps if all(word in ids for word in words)]

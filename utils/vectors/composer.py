@@ -55,11 +55,6 @@ class Composer:
             out.append(self.model.compose(*(None if x is None else x[part] for x in (letters, phones, meaning, known))))
         return torch.cat(out)
 
-    def letterless(self, words: Sequence[str]) -> List[str]:
-        """The words that have no letter of the letter encoder; none without a letter encoder."""
-        known = set(self.alphabets.get("letters", ()))
-        return [word for word in words if known and known.isdisjoint(word)]
-
     def _letters(self, words: Sequence[str]) -> Tensor:
         """Letters that no training word has are skipped."""
         known = set(self.alphabets["letters"])

@@ -120,7 +120,7 @@ class WordVectors(nn.Module):
         """
         parts: Dict[str, Tensor] = {}
         if self.spelling is not None:
-            parts["spelling"] = self.spelling(letters)
+            parts["spelling"] = self._spelled(letters)
         if self.pronunciation is not None:
             parts["pronunciation"] = self._pronounced(phones)
         if self.meaning is not None:
@@ -135,6 +135,12 @@ class WordVectors(nn.Module):
         if "meaning" in parts and len(parts) > 1:
             parts["meaning"] = parts["meaning"] * (two >= dropout.get("meaning", 0.0))
         return F.normalize(sum(parts.values()), dim=-1)
+
+    def _spelled(self, letters: Tensor) -> Tensor:
+        """letters: (W, L) -> (W, dim), zeros for a word without any, though the encoder has a bias."""
+        assert self.spelling is not None
+        there = (letters > 0).any(1, keepdim=True)
+        return self.spelling(letters if letters.shape[1] else F.pad(letters, (0, 1))) * there
 
     def _pronounced(self, phones: Tensor) -> Tensor:
         """phones: (W, K, P) -> (W, dim), the mean over the pronunciations of each word, zeros if it has none."""
