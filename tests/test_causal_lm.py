@@ -1,6 +1,7 @@
 """Language models that score hypotheses: the library's scores, in a tree or one by one, from GGUF or a folder; clear errors."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -73,6 +74,18 @@ def test_scores_are_those_of_transformers(folders, kind):
         own = len(lines[-1])
         steps = [log_probs[-own - 1 + n, scorer.column[token]].item() for n, token in enumerate(lines[-1])]
         assert score == pytest.approx(sum(steps), rel=1e-4)
+
+
+@pytest.mark.parametrize("segmented", [["打", "开", "客", "厅", "空", "调"], ["打开", "客厅", "空调"]])
+def test_words_of_scripts_without_blanks_are_split_together(folders, tmp_path, segmented):
+    """As in the texts that a model learned from, whatever the recogniser's words are; Latin words keep their blank."""
+    folder = shutil.copytree(folders["llama"], tmp_path / "zh")
+    tokenizer = byte_level(["打开客厅的空调 press one", "关掉客厅空调", "打开空调"] * 3)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    scorer = SentenceScorer(folder, [*segmented, "打开客厅空调", "press", "one"], [])
+    whole = tokenizer.encode("打开客厅空调 press").ids
+    assert len(whole) < 6 and scorer._tokens([*segmented, "<unk>", "press"]) == whole
+    assert scorer([[*segmented, "press"]]) == scorer([["打开客厅空调", "press"]]) != scorer([[*segmented[::-1], "press"]])
 
 
 def reordered(matrix, heads):

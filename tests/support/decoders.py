@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, Sequence
 
 import torch
 from safetensors.torch import save_file
@@ -78,12 +78,12 @@ def weights(kind: str) -> Dict[str, torch.Tensor]:
     return {name: tensor + (kind != "gemma3_text") * ("norm" in name) for name, tensor in found.items()}
 
 
-def byte_level() -> Tokenizer:
+def byte_level(text: Sequence[str] = tuple(map(" ".join, SENTENCES))) -> Tokenizer:
     """A token begins with the space before it."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(vocab_size=330, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
-    tokenizer.train_from_iterator([" ".join(s) for s in SENTENCES], trainer)
+    tokenizer.train_from_iterator(text, trainer)
     return tokenizer
 
 

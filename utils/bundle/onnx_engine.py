@@ -14,13 +14,14 @@ from utils.audio.resampling import resample
 from utils.bundle.best_path import Found, of_units, of_words, placed
 from utils.bundle.files import BundleFiles
 from utils.bundle.manifest import WORD_VECTORS, graph_file
-from utils.bundle.transcript import Hypothesis, Transcript, joined
+from utils.bundle.transcript import Hypothesis, Transcript
 from utils.core.allowed import nearest
 from utils.core.arrays import read_arrays
 from utils.core.errors import UserError
 from utils.decode.graph_search import Graph, best_path, read_graph
 from utils.decode.graph_search import Path as GraphPath
 from utils.features.native import NativeFeatures
+from utils.text.letters import joined
 
 SETTINGS, ADDED = "onnx.json", "onnx_added.safetensors"  # see utils/bundle/onnx_files.py
 DECODED = ("lattice", "word_lattice")  # decodings with a graph that this engine searches

@@ -1,12 +1,9 @@
 """What a recogniser says of a recording. Only the standard library: programs that show transcripts need nothing else."""
 
-import re
 from dataclasses import dataclass, field
-from typing import List, Optional, Sequence, Tuple
+from typing import List, Optional, Tuple
 
-from utils.text.letters import UNSPACED
-
-_BETWEEN = re.compile(f"(?<=[{UNSPACED}]) (?=[{UNSPACED}])")
+from utils.text.letters import joined
 
 
 @dataclass(frozen=True)
@@ -42,8 +39,3 @@ class Transcript:
     def text(self) -> str:
         """The words as one text, without punctuation."""
         return joined([word.text for word in self.words])
-
-
-def joined(words: Sequence[str]) -> str:
-    """Words with a blank between them, except where both neighbours are of a script without blanks, such as Chinese or Thai."""
-    return _BETWEEN.sub("", " ".join(words))

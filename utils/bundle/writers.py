@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from utils.bundle.outcomes import Outcome, Segment
-from utils.bundle.transcript import Word, joined
+from utils.bundle.transcript import Word
 from utils.core.errors import printable
+from utils.text.letters import joined
 
 LINE, LINES = 42, 2  # most characters of a line of subtitles, and lines of one
 LONGEST_CUE = 7.0  # seconds

@@ -13,7 +13,7 @@ from lhotse.audio import AudioSource
 
 from utils.bundle.best_path import of_units, of_words, placed
 from utils.bundle.files import BundleFiles
-from utils.bundle.transcript import Hypothesis, Transcript, Word, joined
+from utils.bundle.transcript import Hypothesis, Transcript, Word
 from utils.core.errors import UserError
 from utils.core.memory import Parts, in_parts
 from utils.engine.chain import LOG, Chain, Trained
@@ -24,6 +24,7 @@ from utils.lang.spelling import as_in_transcripts, parse
 from utils.rescore.confidence import Calibration, Confidences, places
 from utils.rescore.nbest_lists import NBestList
 from utils.rescore.rescoring import flatten
+from utils.text.letters import joined
 from utils.text.scoring import GAP
 from utils.train.dataset import ordered_batches
 

@@ -1,9 +1,11 @@
 """Log-probabilities of sentences under a pre-trained causal language model.
 
 The hypotheses of many utterances form one tree, in which what they share is computed once. The softmax is only over the tokens of
-the recogniser's words.
+the recogniser's words. Words of scripts without blanks, such as Chinese, are split into tokens together, as in the texts that the
+model learned from: one token is often a word of several characters.
 """
 
+import re
 from pathlib import Path
 from typing import Dict, Iterable, List, Optional, Sequence, Tuple, Union
 
@@ -14,7 +16,8 @@ from torch.nn import functional as F
 from utils.core.errors import UserError
 from utils.nn.causal_lm import Cache
 from utils.nn.causal_lm_files import load
-from utils.vectors.embedding_table import open_embedding_table
+from utils.text.letters import UNSPACED, joined
+from utils.vectors.embedding_table import EmbeddingTable, open_embedding_table
 
 NODES = 512  # tokens that run at once
 LONGEST_CONTEXT = 480  # tokens; shorter than any model's sliding window
@@ -39,7 +42,9 @@ class SentenceScorer:
         self.newline = model.newline
         self.tokens = dict(zip(words, model.words(words)))
         self.model, output, first = load(model)
-        known = sorted({self.newline}.union(*self.tokens.values()))
+        self.split = model.words
+        self.parts: Dict[str, List[int]] = {}
+        known = sorted({self.newline}.union(*self.tokens.values(), _of_characters(model, words)))
         self.column = {token: n for n, token in enumerate(known)}
         self.rows = torch.from_numpy(
             model.table.rows(np.array(known))
@@ -59,7 +64,25 @@ class SentenceScorer:
             self.past = self.model(embedded[:-1], torch.arange(self.position), seen, None)[1]
 
     def _tokens(self, sentence: Iterable[str]) -> List[int]:
-        return [token for word in sentence for token in self.tokens.get(word, ())]
+        words = [word for word in sentence if word in self.tokens]
+        out: List[int] = []
+        for part in joined(words).split():
+            own: List[str] = []
+            length = 0
+            while length < len(part):
+                own.append(words[len(own)])
+                length += len(own[-1])
+            out += self.tokens[part] if len(own) == 1 else self._of_part(part, own)
+            del words[: len(own)]
+        return out
+
+    def _of_part(self, part: str, words: Sequence[str]) -> List[int]:
+        """Tokens of words without blanks between them; those of each word where others come out that can't occur here."""
+        if part not in self.parts:
+            (tokens,) = self.split([part])
+            fit = tokens and self.column.keys() >= set(tokens)
+            self.parts[part] = tokens if fit else [token for word in words for token in self.tokens[word]]
+        return self.parts[part]
 
     def __call__(self, sentences: Sequence[Sequence[str]]) -> List[float]:
         """Natural log of each sentence's probability, its end included."""
@@ -89,6 +112,14 @@ class SentenceScorer:
             totals.append(totals[parent] + step)
         ends = log_probs[:, self.column[self.newline]].tolist()
         scores.update((tokens, totals[node] + ends[node]) for tokens, node in tree.ends.items())
+
+
+def _of_characters(model: EmbeddingTable, words: Sequence[str]) -> List[int]:
+    """Tokens that are made of the words' characters in scripts without blanks."""
+    characters = set(re.findall(f"[{UNSPACED}]", "".join(words)))
+    if not characters:
+        return []
+    return [token for token, text in enumerate(model.texts()) if text and characters.issuperset(text)]
 
 
 class Tree:

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from functools import lru_cache
+from typing import Sequence
 
 # Scripts in which words are not parted by blanks: Thai, Lao, Burmese, Khmer, kana, Han.
 UNSPACED = (
@@ -11,6 +12,7 @@ UNSPACED = (
 )
 _UNSPACED = re.compile(f"[{UNSPACED}]")
 _JUNCTION = re.compile(f"(?<=[{UNSPACED}])(?=[^\\W\\d_{UNSPACED}])|(?<=[^\\W\\d_{UNSPACED}])(?=[{UNSPACED}])")
+_BETWEEN = re.compile(f"(?<=[{UNSPACED}]) (?=[{UNSPACED}])")
 _JOINERS = "\u200c\u200d"
 _GERSHAYIM = re.compile('(?<=[\u05d0-\u05ea])["״“”](?=[\u05d0-\u05ea])')
 _POINTS = re.compile("[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u0652\u0670]")  # of vowels: Hebrew, Arabic
@@ -21,6 +23,11 @@ _NO_LETTERS = re.compile(
 _NO_MARKS = re.compile("[\u0335-\u0338\u034f\u180b-\u180d\ufe00-\ufe0f\U000e0100-\U000e01ef]")  # strokes, variants of a character
 # Their compatibility forms are not how they are written: Thai, Lao, Tibetan, single Korean letters. Numbers have º.
 _AS_THEY_ARE = re.compile("[\u0e00-\u0fff\u3131-\u318e\u00aa\u00ba]")
+
+
+def joined(words: Sequence[str]) -> str:
+    """Words with a blank between them, except where both neighbours are of a script without blanks, such as Chinese or Thai."""
+    return _BETWEEN.sub("", " ".join(words))
 
 
 def usual_form(text: str, language: str) -> str:

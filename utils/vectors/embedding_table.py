@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -41,6 +41,7 @@ class EmbeddingTable:
     table: StoredTensor
     words: Tokenize  # words as they are spelled within a sentence; no tokens for a word with an unknown part
     newline: Optional[int]  # the token of the end of a line
+    texts: Callable[[], List[str]]  # what each token spells by itself
     licence: str  # as the model states it
     gguf: Optional[gguf_file.GgufFile] = None  # the file that it comes from, unless it is a folder
 
@@ -99,7 +100,7 @@ def open_embedding_table(path: Union[str, Path]) -> EmbeddingTable:
         raise UserError(
             f"{path}: the tokenizer has {size} tokens and the table {rows} rows: they do not belong to the same model"
         )
-    return EmbeddingTable(path, table, tokenizer.words, tokenizer.newline, licence, gguf)
+    return EmbeddingTable(path, table, tokenizer.words, tokenizer.newline, tokenizer.texts, licence, gguf)
 
 
 def read_settings(path: Path) -> Dict[str, Any]:

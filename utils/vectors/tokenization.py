@@ -23,6 +23,7 @@ class WordTokenizer:
     size: int  # tokens that it has
     words: Tokenize  # words as they are spelled within a sentence; no tokens for a word with an unknown part
     newline: Optional[int]  # the token of the end of a line
+    texts: Callable[[], List[str]]  # what each token spells by itself
 
 
 def folder_tokenizer(folder: Path) -> WordTokenizer:
@@ -59,18 +60,19 @@ def gguf_tokenizer(file: GgufFile) -> WordTokenizer:
         raise UserError(f"{file.path}: its tokenizer is of the kind {kind}; llama (SentencePiece) and gpt2 (bytes) can be read")
     ids = {piece: n for n, piece in reversed(list(enumerate(pieces)))}  # of equal pieces the first
     if kind == "gpt2":
-        from tokenizers import Tokenizer, models, pre_tokenizers
+        from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
         merges = [tuple(merge.split(" ", 1)) for merge in about.get("tokenizer.ggml.merges", [])]
         tokenizer = Tokenizer(models.BPE(vocab=ids, merges=merges))
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
         return _of_library(tokenizer, len(pieces))
     scores = about["tokenizer.ggml.scores"]
 
     def words(wanted: Sequence[str]) -> List[List[int]]:
         return [_without_space(_merge("▁" + word, ids, scores), pieces.__getitem__) for word in wanted]
 
-    return WordTokenizer(len(pieces), words, next((ids[newline] for newline in NEWLINES if newline in ids), None))
+    newline = next((ids[newline] for newline in NEWLINES if newline in ids), None)
+    return WordTokenizer(len(pieces), words, newline, lambda: pieces)
 
 
 def _sentencepiece(path: Path) -> WordTokenizer:
@@ -82,7 +84,7 @@ def _sentencepiece(path: Path) -> WordTokenizer:
         raise UserError(f"{path} is not a SentencePiece model: {error}") from None
     words = _after_a_word(lambda texts: [list(ids) for ids in model.encode(list(texts))], model.id_to_piece, {model.unk_id()})
     newline = next((number for number in map(model.piece_to_id, NEWLINES) if number != model.unk_id()), None)
-    return WordTokenizer(model.vocab_size(), words, newline)
+    return WordTokenizer(model.vocab_size(), words, newline, lambda: model.id_to_piece(list(range(model.vocab_size()))))
 
 
 def _of_library(tokenizer: Any, size: Optional[int] = None) -> WordTokenizer:
@@ -93,7 +95,9 @@ def _of_library(tokenizer: Any, size: Optional[int] = None) -> WordTokenizer:
         return [encoding.ids for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
 
     newline = next((number for number in map(tokenizer.token_to_id, NEWLINES) if number is not None), None)
-    return WordTokenizer(size or tokenizer.get_vocab_size(), _after_a_word(encode, tokenizer.id_to_token, unknown), newline)
+    size = size or tokenizer.get_vocab_size()
+    words = _after_a_word(encode, tokenizer.id_to_token, unknown)
+    return WordTokenizer(size, words, newline, lambda: tokenizer.decode_batch([[token] for token in range(size)], False))
 
 
 def _after_a_word(encode: Tokenize, piece: Callable[[int], str], unknown: Set[Optional[int]]) -> Tokenize:
