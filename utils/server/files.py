@@ -19,7 +19,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from utils.bundle.outcomes import Outcome, Segment
 from utils.bundle.recogniser import Sound
 from utils.bundle.recognition import recognise
-from utils.bundle.transcript import Transcript, joined
+from utils.bundle.transcript import Transcript
 from utils.bundle.writers import srt, vtt
 from utils.core.allowed import nearest
 from utils.core.errors import UserError
@@ -27,6 +27,7 @@ from utils.core.languages import family
 from utils.live.live import Live
 from utils.server.problems import Problem
 from utils.server.shared import Shared
+from utils.text.letters import joined
 
 FORMATS = ("json", "text", "srt", "verbose_json", "vtt")
 GRANULARITIES = ("segment", "word")
