@@ -6,7 +6,8 @@ from typing import Any, List
 import numpy as np
 import torch
 
-from utils.bundle.export import export_onnx
+from utils.bundle import streaming_onnx
+from utils.bundle.export import export_onnx, export_streaming
 from utils.bundle.files import open_files, seal_as_configured
 from utils.bundle.manifest import Manifest, write_manifest
 from utils.bundle.onnx_files import quantise, write_onnx_files
@@ -59,8 +60,14 @@ def run(job: Job) -> None:
         about["onnx_difference"] = export_onnx(model, about["feature_dim"], bundle / "model.onnx")
         job.log.info("model.onnx: within %.1g of torch", about["onnx_difference"])
         write_onnx_files(inputs, bundle)
+        networks = [bundle / "model.onnx"]
+        if model.encoder.chunks:
+            networks.append(bundle / streaming_onnx.FILE)
+            about["streaming_difference"] = export_streaming(model, about["feature_dim"], networks[1])
+            job.log.info("%s: within %.1g of torch", networks[1].name, about["streaming_difference"])
         if job.config.export.int8:
-            quantise(bundle / "model.onnx")
+            for network in networks:
+                quantise(network)
     write_json(bundle / ABOUT, about)
     licences, notes = gather.said_of(inputs, features.front_end)
     made_by, fingerprint = gather.versions(git_state(ROOT)), inputs["train"].name.rpartition("-")[2]

@@ -7,6 +7,9 @@ import pytest
 import soundfile
 import torch
 
+from utils.bundle.export import TOLERANCE, Flat, difference, export_onnx, export_streaming, streaming_difference
+from utils.bundle.onnx_files import quantise
+from utils.bundle.streaming_onnx import streaming_network
 from utils.core.errors import UserError
 from utils.features.fbank import FbankFrontEnd
 from utils.features.native import NativeFeatures
@@ -21,6 +24,7 @@ STATISTICS = {"mean": np.full(80, -9.0, np.float32), "std": np.full(80, 2.5, np.
 
 
 def make(**changes):
+    """A model with random weights: its chunks are 320 ms in evaluation, 4 frames of the word head."""
     torch.manual_seed(0)
     config = dict(dim=32, fine_layers=2, coarse_layers=2, heads=2, kernel=15, dropout=0.1, subword_head=True, word_head="vectors")
     config.update(subword_subsampling=4, word_subsampling=8, causal=True, chunks=[0.32, 0.16, 0.64, 0], left_context=0.48)
@@ -186,3 +190,23 @@ def test_caches_do_not_grow_and_chunks_of_different_lengths_share_a_call(feature
 def test_a_model_that_sees_whole_utterances_can_not_stream():
     with pytest.raises(UserError, match="model.causal=true"):
         torch_network(make(causal=False))
+
+
+@pytest.mark.parametrize("heads", [{}, {"word_head": "none"}, {"subword_head": False, "fine_layers": 0}])
+def test_the_streaming_network_in_onnx_says_what_torch_says_and_another_does_not(heads, tmp_path):
+    model, path = make(**heads).eval(), tmp_path / "streaming.onnx"
+    assert export_streaming(model, 80, path) <= TOLERANCE and model.encoder.chunk == 4
+    with torch.no_grad():
+        next(p for p in model.parameters() if p.dim() > 1).mul_(1.2)
+    assert streaming_difference(model, 80, path.read_bytes()) > TOLERANCE
+    quantise(path)
+    network = streaming_network(path.read_bytes(), 8, 1)
+    assert network.start().keys() == torch_network(model).start().keys()
+
+
+def test_the_network_of_files_in_onnx_decodes_in_chunks_too(tmp_path):
+    model, path = make().eval(), tmp_path / "model.onnx"
+    model.encoder.chunk = 2
+    assert export_onnx(model, 80, path) <= TOLERANCE
+    model.encoder.chunk = 0
+    assert difference(Flat(model), 80, path) > TOLERANCE

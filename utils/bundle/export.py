@@ -3,15 +3,19 @@
 import inspect
 import warnings
 from pathlib import Path
-from typing import List, Tuple
+from typing import List, Mapping, Sequence, Tuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from utils.bundle.streaming_onnx import streaming_network
 from utils.core.errors import UserError
 from utils.core.files import atomic_path
 from utils.nn.model import AcousticModel
+from utils.nn.streaming import HEARD, ChunkOutput
+from utils.nn.streaming_model import StreamingModel, input_names
+from utils.nn.streaming_model import output_names as streaming_output_names
 
 TOLERANCE = 1e-3  # largest difference between torch and ONNX Runtime, of log-probabilities
 
@@ -44,29 +48,91 @@ def export_onnx(model: AcousticModel, feature_dim: int, path: Path) -> float:
       UserError: the outputs of ONNX Runtime and torch differ.
     """
     flat, names = Flat(model).eval(), output_names(model)  # eval: exporting restores the mode from before
-    x, lengths = torch.randn(2, 96, feature_dim), torch.tensor([96, 80])
-    old_exporter = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
-    with atomic_path(path) as temporary, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            flat,
-            (x, lengths),
-            str(temporary),
-            input_names=["x", "lengths"],
-            output_names=names,
-            opset_version=16,
-            dynamic_axes={
-                "x": {0: "n", 1: "t"},
-                "lengths": {0: "n"},
-                **{name: {0: "n"} if name.endswith("lengths") else {0: "n", 1: f"t_{name}"} for name in names},
-            },
-            **old_exporter,
-        )
+    axes = {
+        "x": {0: "n", 1: "t"},
+        "lengths": {0: "n"},
+        **{name: {0: "n"} if name.endswith("lengths") else {0: "n", 1: f"t_{name}"} for name in names},
+    }
+    traced = (torch.randn(2, 96, feature_dim), torch.tensor([96, 80]))
+    write_onnx(flat, dict(zip(("x", "lengths"), traced)), names, axes, path)
     worst = difference(flat, feature_dim, path)
     if worst > TOLERANCE:
         raise UserError(
             f"{path}: ONNX Runtime differs from torch by {worst:.2g}; export with --set export.onnx=false and report it"
         )
+    return worst
+
+
+def write_onnx(
+    module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str], axes: Mapping[str, Mapping[int, str]], path: Path
+) -> None:
+    """Write a module as ONNX. inputs: an example of each, by name, in order; axes: the dimensions that may vary, with names."""
+    old_exporter = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
+    with atomic_path(path) as temporary, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module,
+            tuple(inputs.values()),
+            str(temporary),
+            input_names=list(inputs),
+            output_names=list(outputs),
+            opset_version=16,
+            dynamic_axes={name: dict(which) for name, which in axes.items()},
+            **old_exporter,
+        )
+
+
+def export_streaming(model: AcousticModel, feature_dim: int, path: Path) -> float:
+    """Write a causal network as ONNX with caches as inputs and outputs, and check it against torch, which gets all at once.
+
+    Returns:
+      the largest difference found.
+    Raises:
+      UserError: the outputs differ.
+    """
+    streaming = StreamingModel(model).eval()
+    names, outputs = input_names(streaming), streaming_output_names(streaming)
+    stride = model.encoder.stride
+    caches = {name: torch.zeros(2, *shape) for name, shape in streaming.shapes.items()}
+    inputs = {"x": torch.randn(2, 3 * stride, feature_dim), "lengths": torch.tensor([3 * stride, stride + 1])}
+    inputs.update({HEARD: torch.tensor([0, 2]), **caches})
+    axes = {name: {0: "n"} for name in (*names, *outputs)}
+    axes["x"][1] = "t"
+    axes.update({name: {0: "n", 1: f"t_{name}"} for name in streaming.outputs})
+    write_onnx(streaming, inputs, outputs, axes, path)
+    worst = streaming_difference(model, feature_dim, path.read_bytes())
+    if worst > TOLERANCE:
+        raise UserError(
+            f"{path}: ONNX Runtime differs from torch by {worst:.2g}; export with --set export.onnx=false and report it"
+        )
+    return worst
+
+
+@torch.no_grad()
+def streaming_difference(model: AcousticModel, feature_dim: int, content: bytes) -> float:
+    """Largest difference between streams in ONNX Runtime and the whole utterances in torch, for two sizes of chunks."""
+    network = streaming_network(content, model.encoder.stride, 1)
+    draw, before, worst = torch.Generator().manual_seed(0), model.encoder.chunk, 0.0
+    for chunk in (2, 5):
+        model.encoder.chunk, size = chunk, chunk * model.encoder.stride
+        lengths = [3 * size, 5 * size + 3]
+        x = torch.randn(2, max(lengths), feature_dim, generator=draw)
+        expected = model(x, torch.tensor(lengths))
+        caches = [network.start(), network.start()]
+        said: List[List[ChunkOutput]] = [[], []]
+        for turn in range(7):  # the second stream begins a turn later
+            places = [(n, (turn - n) * size) for n in range(2) if 0 <= (turn - n) * size < lengths[n]]
+            made, new = network(
+                [x[n, at : min(at + size, lengths[n])].numpy() for n, at in places], [caches[n] for n, _ in places]
+            )
+            for (n, _), output, cache in zip(places, made, new):
+                said[n].append(output)
+                caches[n] = cache
+        for n, own in enumerate(said):
+            for name in StreamingModel(model).outputs:
+                got = np.concatenate([getattr(one, name) for one in own])
+                worst = max(worst, float(np.abs(getattr(expected, name)[n, : len(got)].numpy() - got).max()))
+    model.encoder.chunk = before
     return worst
 
 
