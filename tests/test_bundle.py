@@ -1,12 +1,15 @@
 """The bundle of stage 9: complete, checked, and it says word for word what stage 7 said wherever it is opened."""
 
 import json
+import os
+import pty
 import random
 import re
 import shutil
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from types import SimpleNamespace
 
 import numpy as np
@@ -127,6 +130,15 @@ def test_silence_and_noise_raise_nothing(recogniser):
         recogniser.transcribe(np.zeros(700 * 8000, np.float32), 8000)
 
 
+def in_threads(work, count):
+    """Call work(0), work(1), ... at once."""
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 @pytest.mark.slow
 def test_threads_share_one_and_several_are_open_at_once(made, recogniser):
     other, found = Recogniser.open(made.bundle), {}
@@ -134,11 +146,7 @@ def test_threads_share_one_and_several_are_open_at_once(made, recogniser):
     def work(n):
         found[n] = words((recogniser, other)[n % 2].transcribe(*made.recordings[n]))
 
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    in_threads(work, 8)
     assert [found[n] for n in range(8)] == [row["hyp"] for row in made.rows[:8]]
 
 
@@ -275,6 +283,61 @@ def keys_of(sealed):
 def test_a_sealed_bundle_says_the_same(made, sealed):
     found = Recogniser.open(sealed.bundle, keys=keys_of(sealed)).transcribe_many(made.recordings)
     assert [words(one) for one in found] == [row["hyp"] for row in made.rows]
+
+
+@pytest.mark.slow
+def test_the_example_of_the_page_of_sealing_runs(made, sealed, tmp_path):
+    (code,) = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/sealing.md").read_text(encoding="utf-8"), re.M | re.S)
+    shutil.copytree(sealed.bundle, tmp_path / "bundle.sealed")
+    (tmp_path / "keys").mkdir()
+    shutil.copy(sealed.key, tmp_path / "keys" / "mine.key")
+    shutil.copy(sealed.trust, tmp_path / "keys" / "signers")
+    soundfile.write(tmp_path / "a.wav", *made.recordings[0], subtype="FLOAT")
+    said = "import soundfile\nprint(recogniser.transcribe(*soundfile.read('a.wav', dtype='float32')).text)"
+    how = {"cwd": tmp_path, "env": {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}}
+    done = subprocess.run([sys.executable, "-c", f"{code}\n{said}"], capture_output=True, text=True, **how)
+    assert done.stdout == " ".join(made.rows[0]["hyp"]) + "\n", done.stderr
+
+
+@pytest.mark.slow
+def test_the_onnx_engine_reads_a_sealed_bundle_too_and_threads_share_it(made, sealed):
+    found = {}
+    recogniser = Recogniser.open(sealed.bundle, engine="onnx", keys=keys_of(sealed))
+
+    def work(n):
+        found[n] = words(recogniser.transcribe(*made.recordings[n]))
+
+    in_threads(work, 8)
+    plain = Recogniser.open(made.bundle, engine="onnx").transcribe_many(made.recordings[:8])
+    assert [found[n] for n in range(8)] == [words(one) for one in plain] and all(found.values())
+
+
+@pytest.mark.slow
+def test_a_passphrase_is_asked_for_on_a_terminal(made, tmp_path):
+    soundfile.write(tmp_path / "a.wav", *made.recordings[0], subtype="FLOAT")
+    given = ["steps.seal", made.bundle, "--to", tmp_path / "sealed", "--passphrase"]
+    status, said = on_a_terminal(given, ["open sesame", "open sesame"])
+    assert status == 0 and "sealed" in said.splitlines()[-1], said
+    given = ["steps.recognise", "--engine", "onnx", "--bundle", tmp_path / "sealed", "--nj", "1", tmp_path / "a.wav"]
+    status, said = on_a_terminal(given, ["open sesame"])
+    expected = Recogniser.open(made.bundle, engine="onnx").transcribe(*made.recordings[0]).text
+    assert status == 0 and expected in said.splitlines(), said
+    assert f"Passphrase of {tmp_path / 'sealed'}: " in said and "sesame" not in said
+
+
+def on_a_terminal(command, typed):
+    """Exit status of a module's command that has a terminal of its own, where somebody types, and all that it shows."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(ROOT)
+        os.execv(sys.executable, [sys.executable, "-m", *map(str, command)])
+    said, lines = b"", list(typed)
+    with os.fdopen(terminal, "r+b", buffering=0) as screen, suppress(OSError):  # EIO at the end
+        while part := screen.read(1 << 16):
+            said += part
+            if lines and said.endswith(b": "):
+                screen.write(f"{lines.pop(0)}\n".encode())
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said.decode()
 
 
 @pytest.mark.slow
