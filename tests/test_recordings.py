@@ -10,7 +10,7 @@ from scipy.signal import resample_poly
 
 from support.sounds import encode, voice
 from utils.audio.recordings import recording
-from utils.audio.speech import LONGEST, WHOLE, Windows
+from utils.audio.speech import PAUSES, WHOLE, Windows
 from utils.core.errors import UserError
 
 
@@ -164,7 +164,7 @@ def test_a_long_recording_is_cut_at_its_pauses_and_no_speech_is_lost(prompts, ra
         at = spans[-1][1]
     joined = np.concatenate(pieces)
     found = windows(joined, rate)
-    assert max(end - start for start, end in found) <= (LONGEST + 1) * rate
+    assert max(end - start for start, end in found) <= (PAUSES.longest + 1) * rate
     assert all(end <= start for (_, end), (start, _) in zip(found, found[1:]))
     kept = np.zeros(len(joined), bool)
     for start, end in found:
@@ -179,7 +179,7 @@ def test_speech_without_a_pause_is_cut_all_the_same(prompts):
     loud = [x[np.abs(x) > 0.001] for x in prompts * 2]
     joined = np.concatenate(loud)
     found = windows(joined, 16000)
-    assert len(found) >= len(joined) / 16000 / (LONGEST + 1) > 2
+    assert len(found) >= len(joined) / 16000 / (PAUSES.longest + 1) > 2
     assert sum(end - start for start, end in found) > 0.95 * len(joined)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, List, Optional
+from typing import Any, Callable, List, Optional
 
 import numpy as np
 
@@ -15,11 +15,23 @@ from utils.core.errors import UserError
 
 RATE, FRAME, CONTEXT = 16000, 512, 64  # Hz; samples of a frame (32 ms); samples before it that the network reads too
 WHOLE = 30.0  # seconds; shorter recordings are one window
-LONGEST = 8.0  # seconds of a window of a longer recording
-PAUSE = 0.15  # seconds without speech that end a window: sentences may follow each other without delay
-BEFORE, AFTER = 0.2, 0.06  # seconds kept before and after speech: at most half a pause, and what the window before leaves
-SILENCE = 0.5  # seconds without speech after which a window is closed before speech begins again
-SPEECH, NO_SPEECH = 0.35, 0.2  # probabilities: speech begins above the first, and ends below the second; lower, for 8 kHz
+
+
+@dataclass(frozen=True)
+class Pauses:
+    """How a recording of more than `WHOLE` seconds is cut. `tests.bench.pauses` compares such settings on dev."""
+
+    longest: float = 8.0  # seconds of a window
+    pause: float = 0.15  # seconds without speech that end a window: sentences may follow each other without delay
+    before: float = 0.2  # seconds kept before speech, of what the window before leaves
+    after: float = 0.06  # seconds kept after speech: at most half of the pause
+    silence: float = 0.5  # seconds without speech after which a window is closed before speech begins again
+    speech: float = 0.35  # probability above which speech begins
+    no_speech: float = 0.2  # probability below which it ends; lower than usual, for 8 kHz
+
+
+PAUSES = Pauses()
+Probability = Callable[[np.ndarray], np.ndarray]  # (T,) samples -> (n,) of the frames that they complete
 
 
 @dataclass(frozen=True)
@@ -91,17 +103,18 @@ def _network() -> Any:
 class Windows:
     """Cuts one channel of a recording into windows as it is read. It holds at most `WHOLE` seconds and what is pushed at once.
 
-    A window of a long recording begins and ends in a pause of `PAUSE` or more, near speech; where speech without one lasts longer
-    than `LONGEST`, it is cut where speech is least probable in the second half, and the next window begins there.
+    A window of a long recording begins and ends in a pause, near speech; where speech without one lasts longer than a window may,
+    it is cut where speech is least probable in the second half, and the next window begins there.
     """
 
-    def __init__(self, rate: int) -> None:
-        """rate: Hz."""
-        self._rate = rate
+    def __init__(self, rate: int, pauses: Pauses = PAUSES, probability: Optional[Probability] = None) -> None:
+        """rate: Hz; probability: of speech, where it is known already (default: `SpeechProbability`)."""
+        self._rate, self._pauses = rate, pauses
+        self._known = probability
         self._held: List[np.ndarray] = []
         self._first = 0  # index of the first sample that is held
         self._end = 0  # of the sample after the last
-        self._speech: Optional[SpeechProbability] = None  # None while the recording may be a short one
+        self._speech: Optional[Probability] = None  # None while the recording may be a short one
         self._found: List[float] = []  # probabilities of frames, from frame `_frame` on
         self._frame = 0
         self._next = 0  # the frame that comes next
@@ -116,7 +129,7 @@ class Windows:
         if self._speech is None:
             if self._end <= WHOLE * self._rate:
                 return []
-            self._speech, samples = SpeechProbability(self._rate), self._joined()
+            self._speech, samples = self._known or SpeechProbability(self._rate), self._joined()
         self._found += self._speech(samples).tolist()
         return self._windows()
 
@@ -126,30 +139,30 @@ class Windows:
             return [Window(0.0, self._joined())] if self._end else []
         out = self._windows()
         if self._start is not None:
-            out.append(self._cut(min(self._last + AFTER, self._end / self._rate)))
+            out.append(self._cut(min(self._last + self._pauses.after, self._end / self._rate)))
         return out
 
     def _windows(self) -> List[Window]:
-        out = []
+        out, use = [], self._pauses
         while self._next < self._frame + len(self._found):
             now = self._next * FRAME / RATE  # seconds
             probability = self._found[self._next - self._frame]
             if self._start is None:
-                if probability >= SPEECH:
-                    self._start, self._last = max(now - BEFORE, self._past), now
+                if probability >= use.speech:
+                    self._start, self._last = max(now - use.before, self._past), now
                 else:
-                    self._drop(now - BEFORE)
+                    self._drop(now - use.before)
             if self._start is not None:
                 silent = now - self._last
-                if probability >= (SPEECH if silent >= PAUSE else NO_SPEECH):
-                    if silent >= PAUSE:
-                        out.append(self._cut(self._last + min(AFTER, silent / 2)))
-                        self._start = max(now - BEFORE, self._past)
+                if probability >= (use.speech if silent >= use.pause else use.no_speech):
+                    if silent >= use.pause:
+                        out.append(self._cut(self._last + min(use.after, silent / 2)))
+                        self._start = max(now - use.before, self._past)
                     self._last = now + FRAME / RATE
-                elif silent >= SILENCE:
-                    out.append(self._cut(self._last + AFTER))
-            if self._start is not None and now - self._start >= LONGEST and now - self._last < PAUSE:
-                edge = self._weakest(self._start + LONGEST / 2, now)
+                elif silent >= use.silence:
+                    out.append(self._cut(self._last + use.after))
+            if self._start is not None and now - self._start >= use.longest and now - self._last < use.pause:
+                edge = self._weakest(self._start + use.longest / 2, now)
                 out.append(self._cut(edge))
                 self._start, self._last = edge, max(self._last, edge)
             self._next += 1
@@ -176,8 +189,8 @@ class Windows:
         return self._held[0]
 
     def _drop(self, before: float) -> None:
-        """Forget samples and probabilities of more than `PAUSE` before a time in seconds, in large steps."""
-        keep = max(int((before - PAUSE) * self._rate), self._first)
+        """Forget samples and probabilities of more than a pause before a time in seconds, in large steps."""
+        keep = max(int((before - self._pauses.pause) * self._rate), self._first)
         if keep - self._first < self._rate:
             return
         self._held, self._first = [self._joined()[keep - self._first :].copy()], keep
