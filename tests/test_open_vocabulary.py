@@ -5,7 +5,17 @@ import shutil
 import pytest
 import torch
 
-from tests.bench import first_pass, homophones, large_vocabulary, precision, unlike_speech, word_lm
+from tests.bench import (
+    first_pass,
+    homophones,
+    large_vocabulary,
+    pauses,
+    precision,
+    recognise,
+    unlike_speech,
+    without_torch,
+    word_lm,
+)
 from tests.bench.common import records_of, untrained, write_record
 from tests.bench.open_vocabulary import rates
 from tests.bench.open_vocabulary_page import beside_control, draw
@@ -93,6 +103,9 @@ def test_committed_pages_of_benchmarks_are_drawn_from_the_committed_records(tmp_
         "first_pass": first_pass.draw,
         "unlike_speech": unlike_speech.draw,
         "homophones": homophones.draw,
+        "pauses": pauses.draw,
+        "recognise": recognise.draw,
+        "without_torch": without_torch.draw,
     }
     found = [path for path in sorted((ROOT / "egs").glob("*/*.jsonl")) if path.stem in pages]
     assert found

@@ -128,6 +128,24 @@ def test_every_form_of_a_recording_has_its_words_and_broken_files_cost_no_other(
 
 
 @pytest.mark.slow
+def test_a_long_recording_with_a_damaged_end_keeps_its_words(yesno, tmp_path):
+    names = sorted(p.stem for p in yesno.source.glob("*.wav"))[:8]
+    joined = np.concatenate([sound(yesno, name) for name in names])
+    end = np.full(8000, np.nan)
+    for name, samples in (("whole", joined), ("damaged", np.concatenate([joined, end])), ("no words", end)):
+        soundfile.write(str(tmp_path / f"{name}.wav"), samples, 8000, subtype="FLOAT")
+    done = run(yesno.bundle, "--output", tmp_path / "out", tmp_path)
+    found = texts(tmp_path / "out")
+    assert found.keys() == {"whole.txt", "damaged.txt"} and done.returncode == 1, done.stderr
+    words = [found[f"{name}.txt"].split() for name in ("whole", "damaged")]
+    assert len(words[1]) > 50 and words[1] == words[0][: len(words[1])]  # the block with the damage is not read
+    assert re.search(
+        "remark: .*damaged.wav: it can't be read after [0-9.]+ s, and what follows is missing: samples that", done.stderr
+    )
+    assert re.findall("^broken: (.*)$", done.stderr, re.M) == [f"samples that are not numbers in {tmp_path / 'no words.wav'}"]
+
+
+@pytest.mark.slow
 def test_a_second_run_does_what_is_missing_changed_or_asked_for_otherwise(yesno, tmp_path):
     names = ["0_0_1_1_0_1_1_0", "0_1_0_1_1_1_0_0", "0_0_0_1_0_0_0_1"]
     folder, out = tmp_path / "in", tmp_path / "out"

@@ -78,7 +78,18 @@ def test_the_whole_sound_comes_out_of_every_form(name, tmp_path):
     assert np.corrcoef(heard, meant)[0, 1] > 0.95 and heard.sum() == pytest.approx(meant.sum(), rel=0.1)
 
 
+def overwritten(path, begin, end):
+    """An AAC file of a phone with zeros instead of a part of its packets; its index is whole."""
+    encode(path, "aac", 44100, [voice(44100)])
+    content = bytearray(path.read_bytes())
+    begin, end = round(begin * len(content)), round(end * len(content))
+    content[begin:end] = bytes(end - begin)
+    path.write_bytes(content)
+
+
 DAMAGED = {
+    "damaged at its start.m4a": (lambda path: overwritten(path, 0.1, 0.3), 2.0, "of its packets are damaged"),
+    "damaged for most of it.m4a": (lambda path: overwritten(path, 0.3, 0.9), 2.0, "of its packets are damaged"),
     "promises too much.wav": (lambda path: with_length(path, 128000), 2.0, "cut short: its header promises 64000 more bytes"),
     "promises too little.wav": (lambda path: with_length(path, 16000), 2.0, "promises less than there is"),
     "cut.wav": (lambda path: shortened(path, 0.5), 1.0, "cut short"),

@@ -27,14 +27,14 @@ from utils.pipeline.stages import Plan
 
 GAP, NOISE = 0.3, 5e-4  # seconds between recordings, and the noise there (standard deviation)
 BLOCK = 60000  # samples that are pushed at once
-TIGHT = Pauses(longest=8.0, pause=0.15, before=0.2, after=0.06)  # what stood before; it was chosen on test
+TIGHT = Pauses(longest=8.0, pause=0.15, before=0.2, after=0.06, silence=0.5)  # what stood before, and was chosen on test
+WIDE = replace(TIGHT, pause=0.35, before=0.3, after=0.3)
 TRIED = (
     TIGHT,
-    PAUSES,
-    replace(PAUSES, pause=0.15),
-    replace(PAUSES, pause=0.5, silence=0.6),
-    replace(PAUSES, before=0.15, after=0.15),
-    replace(PAUSES, longest=15.0),
+    *(replace(WIDE, pause=pause, silence=max(0.5, pause + 0.1)) for pause in (0.25, 0.35, 0.5, 0.8)),
+    replace(WIDE, before=0.15, after=0.15),
+    replace(WIDE, longest=15.0),
+    replace(WIDE, speech=0.5, no_speech=0.35),
 )
 
 
@@ -78,7 +78,7 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
     texts = [cut.supervisions[0].text.split() for cut in cuts]
     said = [[word.text for word in one.words] for one in recogniser.transcribe_many(sounds)]
     alone = sum(edit_distance(text, words)["total"] for text, words in zip(texts, said))
-    rows = measured(recogniser, list(joined(sounds, texts, options.orders)), TRIED)
+    rows = measured(recogniser, joined(sounds, texts, options.orders), TRIED)
     about = {"alone": 100 * alone / sum(map(len, texts)), "words": sum(map(len, texts)), "chosen": asdict(PAUSES)}
     corpus = corpus_folder(plans)
     write_record(corpus, "pauses", described(options, plans, rows, **about))
@@ -88,14 +88,14 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
 def joined(sounds: Sequence[Tuple[np.ndarray, int]], texts: Sequence[List[str]], orders: int) -> List[Joined]:
     """The recordings as one, in the given order and in shuffled ones, with and without gaps."""
     out, rate = [], sounds[0][1]
-    for number_ in range(orders + 1):
+    for seed in range(orders + 1):
         order = list(range(len(sounds)))
-        if number_:
-            random.Random(number_).shuffle(order)
+        if seed:
+            random.Random(seed).shuffle(order)
         for gap in (0.0, GAP):
-            noise = np.random.default_rng(number_).normal(0, NOISE, round(gap * rate)).astype(np.float32)
+            noise = np.random.default_rng(seed).normal(0, NOISE, round(gap * rate)).astype(np.float32)
             samples = np.concatenate([part for n in order for part in (sounds[n][0], noise)])
-            name = "shuffled" if number_ else "list"
+            name = "shuffled" if seed else "list"
             words = [word for n in order for word in texts[n]]
             out.append(Joined(name, gap, samples, rate, words, SpeechProbability(rate)(samples)))
     return out
@@ -144,19 +144,20 @@ def draw(corpus: Path) -> Table:
                     f"{pauses['pause']:g} s{chosen}",
                     f"{pauses['longest']:g} s",
                     f"{pauses['before']:g} s, {pauses['after']:g} s",
+                    f"{pauses['speech']:g}, {pauses['no_speech']:g}",
                     *(_mean(losses, order, gap) for order in ("list", "shuffled") for gap in (0.0, GAP)),
                     signed(float(np.mean([loss for _, loss in losses])), 2),
                 ]
             )
-    header = ["corpus and recipe", "WER", "pause", "longest window", "before, after"]
+    header = ["corpus and recipe", "WER", "pause", "longest window", "before, after", "speech"]
     header += ["in order", "in order, pauses", "shuffled", "shuffled, pauses", "mean"]
     caption = (
         "Dev joined to one recording. WER: of its recordings by themselves, in percent. The other figures: how many points more "
         f"the joined recording has, in the order of the list and shuffled, without a pause and with {GAP:g} s of faint noise "
         "between recordings; mean: of all of them. Pause: seconds without speech that end a window. Before, after: what "
-        "a window keeps around speech, at most half of the pause."
+        "a window keeps around speech, at most half of the pause. Speech: probabilities at which it begins and ends."
     )
-    table = Table(f"How long recordings are cut: {corpus.name}", caption, header, grouped(rows, 2), 5)
+    table = Table(f"How long recordings are cut: {corpus.name}", caption, header, grouped(rows, 2), 6)
     write_page(corpus, "pauses", [table])
     return table
 

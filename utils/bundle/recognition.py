@@ -7,6 +7,7 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequ
 
 import numpy as np
 
+from utils.audio.decoding import Undecodable
 from utils.audio.levels import SILENCE
 from utils.audio.recordings import Recording, recording
 from utils.audio.speech import Window, Windows
@@ -45,6 +46,7 @@ class _File:
     read: bool = False  # to its end
     segments: List[Segment] = field(default_factory=list)
     problem: str = ""
+    ends: str = ""  # why nothing could be read after `seconds`
 
 
 _Waiting = Tuple[_File, Optional[int], Window, int]  # with the channel, and the rate in Hz
@@ -93,7 +95,7 @@ def _windows(file: _File, channels: Channels, heard: Callable[[float], None], lo
     """The windows of a file that may hold words, as it is read."""
     with recording(file.path) as audio:
         cutters: Dict[Optional[int], Windows] = {}
-        for block in audio.blocks:
+        for block in _readable(file, audio):
             file.seconds += len(block) / audio.rate
             if file.seconds > longest:
                 raise UserError(f"{file.path} lasts more than {longest:g} s; give parts of it")
@@ -106,6 +108,17 @@ def _windows(file: _File, channels: Channels, heard: Callable[[float], None], lo
     if file.seconds < SHORTEST:
         audio.remarks.append(f"it lasts {file.seconds:.3f} s, too short for a word")
     file.remarks = audio.remarks
+
+
+def _readable(file: _File, audio: Recording) -> Iterator[np.ndarray]:
+    """The blocks up to where a damaged file can't be read: what was said before is worth keeping."""
+    try:
+        yield from audio.blocks
+    except (UserError, Undecodable) as error:
+        if not file.seconds:
+            raise
+        file.ends = str(error)
+        audio.remarks.append(f"it can't be read after {file.seconds:.1f} s, and what follows is missing: {file.ends}")
 
 
 def _chosen(block: np.ndarray, audio: Recording, channels: Channels, path: Path) -> List[Tuple[Optional[int], np.ndarray]]:
@@ -148,8 +161,9 @@ def _transcripts(sounds: List[Tuple[np.ndarray, int]], recogniser: Recogniser) -
 
 
 def _done(file: _File, language: str) -> Done:
-    if file.problem:
-        return Done(file.index, None, file.problem, file.source)
+    problem = file.problem or file.ends * (not any(segment.transcript.words for segment in file.segments))
+    if problem:
+        return Done(file.index, None, problem, file.source)
     segments = sorted(file.segments, key=lambda s: (s.start, s.channel or 0))
     return Done(
         file.index, Outcome(str(file.path), file.path.stem, language, file.seconds, segments, file.remarks), "", file.source

@@ -88,7 +88,7 @@ def open_front_end(
     if about.inside:
         config.model = front_end_folder(files)
     elif about.model:
-        how = "give its folder as front_end, or export with --set export.front_end=true"
+        how = "give its folder (--front-end; front_end= in Python), or export with --set export.front_end=true"
         try:
             config.model = str(given or about.model)
             folder = model_folder(about.kind, config.model)
