@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--threads", type=positive, default=1, metavar="N", help="of the network (default 1)")
     p.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default: this machine alone)")
     p.add_argument("--port", type=_port, default=8080, metavar="N", help="0 takes a free one (default 8080)")
+    p.add_argument("--wyoming", metavar="URI", help="serve Home Assistant there, too: tcp://127.0.0.1:10300")
     p.add_argument("--token-file", metavar="FILE", help="tokens of clients, one a line; only its owner may read it (0600)")
     p.add_argument("--certificate", metavar="FILE", help="TLS: certificate and chain, PEM")
     p.add_argument("--certificate-key", metavar="FILE", help="TLS: the certificate's key, PEM (default: in the same file)")
@@ -81,6 +82,7 @@ def _serve(options: argparse.Namespace) -> None:
     from utils.server.app import create_app
     from utils.server.limits import Limits
     from utils.server.run import bound, secured, serve
+    from utils.wyoming.service import address_of, at
 
     tokens = read_tokens(Path(options.token_file)) if options.token_file else None
     origins = [check_origin(origin) for origin in options.allow_origin]
@@ -93,6 +95,10 @@ def _serve(options: argparse.Namespace) -> None:
     limits = replace(Limits(), **given)
     listening = bound(options.host, options.port)
     local = listening.getsockname()[0] in ("127.0.0.1", "::1")
+    homes = bound(*address_of(options.wyoming), "--wyoming names") if options.wyoming else None
+    if homes is not None and homes.getsockname()[0] not in ("127.0.0.1", "::1"):
+        log.warning("warning: whoever reaches %s can have speech recognised: Wyoming has neither tokens nor TLS", options.wyoming)
+    beside = [] if homes is None else [at(homes)]
     if not local and tokens is None:
         log.warning("warning: whoever reaches %s can use this server; --token-file restricts it", options.host)
     if not local and tls is None:
@@ -103,7 +109,7 @@ def _serve(options: argparse.Namespace) -> None:
     live = Live.open(options.bundle, options.second, options.engine, **how)
     live.start()
     try:
-        serve(create_app(live, limits, tokens, origins, local), listening, tls)
+        serve(create_app(live, limits, tokens, origins, local, beside), listening, tls)
     finally:
         live.close(finish=False)
 

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from contextlib import asynccontextmanager
-from typing import Any, AsyncIterator, Optional, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, AsyncContextManager, AsyncIterator, Callable, Optional, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -93,6 +93,7 @@ def create_app(
     tokens: Optional[Sequence[str]] = None,
     origins: Sequence[str] = (),
     local: bool = True,
+    beside: Sequence[Callable[[Shared], AsyncContextManager[None]]] = (),
 ) -> Starlette:
     """The application.
 
@@ -101,6 +102,7 @@ def create_app(
       tokens: of which a client needs one; None: everybody may use it.
       origins: of the web pages, besides its own, that may use it; "*" for all.
       local: whether only this machine reaches it.
+      beside: what else runs with the server, on the same recogniser, such as clients of another protocol.
     """
     serving = Serving(live, limits)
     routes = [
@@ -118,7 +120,10 @@ def create_app(
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         watching = asyncio.create_task(serving.watch())
-        yield
+        async with AsyncExitStack() as stack:
+            for one in beside:
+                await stack.enter_async_context(one(serving))
+            yield
         watching.cancel()
         serving.transcriptions.close()
         serving.words.close()

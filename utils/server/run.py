@@ -111,14 +111,14 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def bound(host: str, port: int) -> socket.socket:
-    """A socket that listens. Raises UserError where it can't."""
+def bound(host: str, port: int, options: str = "--host and --port name") -> socket.socket:
+    """A socket that listens. Raises UserError where it can't; options: what names another address."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=1024)
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or error
-        raise UserError(f"can't listen on {host}, port {port}: {why}; --host and --port name another address") from None
+        raise UserError(f"can't listen on {host}, port {port}: {why}; {options} another address") from None
 
 
 def secured(certificate: Path, key: Path) -> ssl.SSLContext:
