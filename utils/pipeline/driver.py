@@ -106,7 +106,9 @@ def main(arguments: Optional[Sequence[str]] = None, only: Optional[str] = None) 
                 break
         else:
             if number == STAGES[-1].number and parts:
-                log.info("recognise files: %s", _recognise_command(parts[-1].out / "bundle", here))
+                bundle = parts[-1].out / "bundle"
+                log.info("recognise files: %s FILES_OR_FOLDERS", _bundle_command("steps.recognise", bundle, here))
+                log.info("serve it, with a page: %s", _bundle_command("steps.serve", bundle, here))
             return 0
     except KeyboardInterrupt:  # between two stages
         status = 130
@@ -285,18 +287,12 @@ def _command(options: argparse.Namespace, corpus_dir: Path, here: Path, first: i
     return " ".join(_quoted(word) for word in words)
 
 
-def _recognise_command(bundle: Path, here: Path) -> str:
-    """What to type in `here` to recognise files with a bundle."""
+def _bundle_command(module: str, bundle: Path, here: Path) -> str:
+    """What to type in `here` to run a module with a bundle."""
     python = Path(sys.executable)  # not what its link leads to
-    words = [
-        str(python.relative_to(ROOT) if ROOT in python.parents else python),
-        "-m",
-        "steps.recognise",
-        "--bundle",
-        str(bundle),
-    ]
+    words = [str(python.relative_to(ROOT) if ROOT in python.parents else python), "-m", module, "--bundle", str(bundle)]
     change = "" if here == ROOT else f"cd {shlex.quote(str(ROOT))} && "
-    return f"{change}{' '.join(map(shlex.quote, words))} FILES_OR_FOLDERS"
+    return f"{change}{' '.join(map(shlex.quote, words))}"
 
 
 def _quoted(word: str) -> str:

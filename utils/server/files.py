@@ -258,7 +258,14 @@ def answer(outcome: Outcome, asked: Asked) -> Response:
     if "word" in asked.granularities:
         words = [word for segment in spoken for word in segment.words]
         about["words"] = [
-            {"word": w.text, "start": round(w.start, 3), "end": round(w.end, 3), "confidence": w.confidence} for w in words
+            {
+                "word": w.text,
+                "start": round(w.start, 3),
+                "end": round(w.end, 3),
+                "confidence": w.confidence,
+                "alternatives": w.alternatives,
+            }
+            for w in words
         ]
     return JSONResponse(about)
 
