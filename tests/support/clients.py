@@ -30,9 +30,8 @@ def served(live: Any, limits: Optional[Limits] = None, tls: Any = None, **access
     while not server.started:
         time.sleep(0.01)
     try:
-        yield SimpleNamespace(
-            http=server.address, ws=server.address.replace("http", "ws", 1) + "/v1/stream", shared=app.state.serving
-        )
+        stream = server.address.replace("http", "ws", 1) + "/v1/stream"
+        yield SimpleNamespace(http=server.address, ws=stream, shared=app.state.serving, server=server)
     finally:
         server.should_exit = True
         thread.join(20)

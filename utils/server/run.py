@@ -76,6 +76,12 @@ class Messages(WebSocketsSansIOProtocol):
         self._parse_soon()
         return message
 
+    async def send(self, message: Any) -> None:
+        """A message of the session."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            self.handshake_complete = True  # refused: otherwise uvicorn logs that there was no answer
+
     async def run_asgi(self) -> None:
         """The session, after which nothing of the connection stays."""
         extensions: Any = self.scope["extensions"]
@@ -95,7 +101,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: Optional[List[socket.socket]] = None) -> None:
         """Begin, and say where."""
         await super().startup(sockets)
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         if self.started:
             print(f"serving {self.address}", flush=True)
 
@@ -104,7 +110,7 @@ class Server(uvicorn.Server):
         if self._ending:
             os._exit(128 + sig)
         self._ending = True
-        self._loop.call_soon_threadsafe(lambda: self._loop.create_task(self._end()))
+        self.loop.call_soon_threadsafe(lambda: self.loop.create_task(self._end()))
 
     async def _end(self) -> None:
         await self.config.app.state.serving.drain()  # type: ignore[union-attr]
