@@ -105,7 +105,7 @@ def _serve(options: argparse.Namespace) -> None:
         log.warning("warning: speech and tokens can be read on their way; --certificate encrypts them")
     how: Any = {"keys": keys_for(Path(options.bundle), *map(_path, (options.key, options.trust)))}
     packs = [pack for given in options.packs for pack in given.split(",") if pack]
-    how.update(front_end=options.front_end, threads=options.threads, packs=packs)
+    how.update(hold=True, front_end=options.front_end, threads=options.threads, packs=packs)
     live = Live.open(options.bundle, options.second, options.engine, **how)
     live.start()
     try:

@@ -519,7 +519,6 @@ def test_what_can_not_be_served_is_said_in_one_sentence(yesno, tmp_path):
         (["--bundle", yesno.bundle, "--certificate", tokens], "no certificate and its key"),
         (["--bundle", yesno.bundle, "--host", "192.0.2.1"], "can't listen on 192.0.2.1"),
         (["--bundle", yesno.bundle, "--allow-origin", "home.example"], "expected an origin"),
-        (["--bundle", yesno.bundle, "--second", tmp_path], "bundle"),
     ):
         done = subprocess.run(
             [sys.executable, "-m", "steps.serve", "--port", "0", *map(str, words)], cwd=ROOT, capture_output=True, text=True

@@ -4,7 +4,7 @@ import hashlib
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import Any, Optional, Protocol, Sequence, Tuple
+from typing import Any, Dict, Optional, Protocol, Sequence, Set, Tuple
 
 from utils.bundle.manifest import NAME, Manifest, read_manifest
 from utils.core.errors import UserError
@@ -14,6 +14,8 @@ from utils.sealing.key_files import signing_key
 from utils.sealing.keys import Keys
 from utils.sealing.signatures import SIGNATURE, check_signature, sign
 
+FRONT_END = "front_end/"  # what the bundle has of a front end's model
+ONCE = (".safetensors", ".onnx")  # suffixes of what is large and read once; other files may be read whenever words are added
 BUNDLE, PACK = "bundle", "pack"  # kinds of sealed folders; also the name of a pack's one file
 
 
@@ -75,6 +77,31 @@ class SealedFiles:
         """As `BundleFiles.read`; decrypted into memory."""
         known(self.path, name, self.manifest)
         return self._sealed.content(1 + self.names.index(name), name)
+
+
+class HeldFiles:
+    """The files of another kind, which may be replaced on the disk once `hold` was called: what is still needed is in memory."""
+
+    def __init__(self, files: BundleFiles) -> None:
+        self.path, self.manifest, self.names, self._files = files.path, files.manifest, files.names, files
+        self._held: Dict[str, bytes] = {}
+        self._seen: Set[str] = set()  # names that were read
+
+    def read(self, name: str) -> bytes:
+        """As `BundleFiles.read`."""
+        content = self._held.pop(name, None)
+        if content is None:
+            content = self._files.read(name)
+        if not name.endswith(ONCE) and not name.startswith(FRONT_END):
+            self._held[name] = content
+        self._seen.add(name)
+        return content
+
+    def hold(self) -> None:
+        """Read what was not read yet."""
+        for name in self.names:
+            if name not in self._seen:
+                self._held[name] = self._files.read(name)
 
 
 def seal_bundle(files: FolderFiles, target: Path, lock: Lock, signer: Any = None) -> None:

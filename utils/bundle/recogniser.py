@@ -6,7 +6,7 @@ from typing import Any, List, Mapping, Optional, Protocol, Sequence, Tuple, Unio
 
 import numpy as np
 
-from utils.bundle.files import open_files, read_pack_file
+from utils.bundle.files import BundleFiles, HeldFiles, open_files, read_pack_file
 from utils.bundle.manifest import Manifest
 from utils.bundle.transcript import Transcript
 from utils.core.allowed import nearest
@@ -46,6 +46,7 @@ class Recogniser:
         keys: Optional[Keys] = None,
         front_end: Optional[Union[str, Path]] = None,
         threads: int = 1,
+        hold: bool = False,
         **options: Any,
     ) -> "Recogniser":
         """Open a bundle.
@@ -57,16 +58,21 @@ class Recogniser:
           keys: what opens a sealed bundle, and whose signatures count; without them, the keys of the environment.
           front_end: folder of the front end's model, where it is not in the bundle.
           threads: of the network; 1 is fastest where several processes share a machine.
+          hold: whether all that may be needed later is read now, so that the bundle may be replaced while it is open.
           options: what the engine offers besides; see its module's `open`.
         Raises:
           UserError: not a bundle, a damaged one, an unknown engine, a missing front-end model or pack.
         """
         if engine not in ENGINES:
             raise UserError(f"there is no engine '{engine}'{nearest(engine, ENGINES)}: there are {', '.join(ENGINES)}")
-        files = open_files(Path(path), keys)
+        files: BundleFiles = open_files(Path(path), keys)
+        if hold:
+            files = HeldFiles(files)
         module = import_module(ENGINES[engine])
         read = [read_pack(pack, Path(path), keys) for pack in packs]
         made = module.open(files, packs=read, front_end=front_end, threads=threads, **options)
+        if isinstance(files, HeldFiles):
+            files.hold()
         return cls(made, files.manifest)
 
     @property

@@ -7,7 +7,7 @@ The functions that read folders of stages read these too: of a folder they need 
 import io
 from typing import IO, Any, Dict, Iterator, Optional
 
-from utils.bundle.files import BundleFiles
+from utils.bundle.files import FRONT_END, BundleFiles
 from utils.decode.search_weights import FILE
 from utils.features.cmvn import STATISTICS
 from utils.features.front_end import DESCRIPTION
@@ -37,7 +37,7 @@ TABLE: Dict[str, Dict[str, str]] = {
 }
 WORD_LM_VECTORS = "word_lm_vectors.safetensors"
 ABOUT = "bundle.json"
-PACKS, FRONT_END = "packs/", "front_end/"
+PACKS = "packs/"
 
 
 class Stored:
