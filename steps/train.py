@@ -17,6 +17,7 @@ from utils.lang.lexicon import training_lexicon
 from utils.pipeline.contract import Job
 from utils.results.pictures import training_curves
 from utils.train.dataset import Features
+from utils.train.distillation import begin_from
 from utils.train.models import make_model
 from utils.train.pretrained_layers import UpperLayers, load_pretrained
 from utils.train.trainer import Trainer
@@ -58,6 +59,8 @@ def make_trainer(
     model = make_model(config.model, lexicon, inputs, next(iter(train_cuts)).num_features)
     if isinstance(model.front, UpperLayers):
         load_pretrained(model.front, inputs["features"])
+    if config.train.init:
+        begin_from(model.encoder, Path(config.train.init))
     features = Features(inputs["features"], config.train.cache_gb, synthesised)
     return Trainer(model, lexicon, features, train_cuts, dev_cuts, config, out, device, log, workers)
 

@@ -85,11 +85,21 @@ def build(
       front: layers before the encoder (utils/train/pretrained_layers.py).
       frame_shift: seconds from a frame of the features to the next.
     """
+    encoder = make_encoder(config, feature_dim, frame_shift)
+    word = None
+    if config.word_head != "none":
+        vectors = WordVectors(table, vector_dim) if config.word_head == "vectors" else SoftmaxTable(words, vector_dim)
+        word = WordHead(config.dim, vector_dim, vectors)
+    return AcousticModel(encoder, nn.Linear(config.dim, units) if config.subword_head else None, word, front)
+
+
+def make_encoder(config: SimpleNamespace, feature_dim: int, frame_shift: float = 0.01) -> Encoder:
+    """The encoder of `build`, with fresh weights."""
     chunks = None
     if getattr(config, "causal", False):  # models from before have no such key
         frame = frame_shift * config.word_subsampling
         chunks = Chunks([round(seconds / frame) for seconds in config.chunks], round(config.left_context / frame))
-    encoder = Encoder(
+    return Encoder(
         feature_dim,
         (config.subword_subsampling, config.word_subsampling),
         config.dim,
@@ -100,11 +110,6 @@ def build(
         config.dropout,
         chunks,
     )
-    word = None
-    if config.word_head != "none":
-        vectors = WordVectors(table, vector_dim) if config.word_head == "vectors" else SoftmaxTable(words, vector_dim)
-        word = WordHead(config.dim, vector_dim, vectors)
-    return AcousticModel(encoder, nn.Linear(config.dim, units) if config.subword_head else None, word, front)
 
 
 def parameters(model: nn.Module) -> int:

@@ -21,7 +21,7 @@ from utils.pipeline.schema import SCHEMA
 RECIPES = "recipes"  # in corpus.yaml: recipe -> settings of the corpus for this recipe alone
 # Keys that may name files outside the repository.
 PATHS = ["data.source", "lang.text", "features.model", "ready.model", "vectors.meaning.path"]
-PATHS += ["rescore.llm.path", "rescore.word_lm.path", "export.sign"]
+PATHS += ["rescore.llm.path", "rescore.word_lm.path", "train.init", "export.sign"]
 OPEN = "data.options"  # the one mapping whose keys are defined by corpus.yaml
 
 

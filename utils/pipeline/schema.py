@@ -89,6 +89,7 @@ SCHEMA: Dict[str, Key] = {
     "loss.dropout.spelling": BELOW_1,
     "loss.dropout.pronunciation": BELOW_1,
     "loss.dropout.meaning": BELOW_1,
+    "train.init": TEXT,
     "train.epochs": whole(1),
     "train.batch_seconds": positive(),
     "train.learning_rate": positive(1),

@@ -58,7 +58,7 @@ STAGES: List[Stage] = [
           ("features", "lang", "vectors"), ()),
     Stage(5, "train", "k2 training; checkpoints; curves", 2,
           ("model", "loss", "train", "seed"), ("features", "lang", "vectors", "audit"), ("torch", "k2", "lhotse"),
-          unread=UNTRAINED),
+          outside=outside.files_of("train.init"), unread=UNTRAINED),
     Stage(6, "decode", "greedy words, k2 lattices, 1-best", 4,
           ("decode",), ("features", "lang", "vectors", "train"), ("torch", "k2"), outside=outside.packs),
     Stage(7, "rescore", "n-best rescored with word vectors and the LM; weights tuned on dev", 16,
@@ -88,7 +88,7 @@ GMM = (
 BY_NAME: Dict[str, Stage] = {stage.name: stage for stage in STAGES}
 # Keys that are younger than their stages, with the values that change nothing: not hashed, so that finished outputs are kept.
 YOUNGER: Dict[str, Any] = {"decode.first_pass_lm_order": 0, "data.conventions": ["usual"], "data.segmentation": "auto"}
-YOUNGER.update({"rescore.attention.context": 0, "decode.chunk": 0.0})
+YOUNGER.update({"rescore.attention.context": 0, "decode.chunk": 0.0, "train.init": ""})
 YOUNGER.update({"model.causal": False, "model.chunks": [0.32, 0.16, 0.64, 0], "model.left_context": 2.56})
 
 
