@@ -19,13 +19,13 @@ WHOLE = 30.0  # seconds; shorter recordings are one window
 
 @dataclass(frozen=True)
 class Pauses:
-    """How a recording of more than `WHOLE` seconds is cut. `tests.bench.pauses` compares such settings on dev."""
+    """How a recording of more than `WHOLE` seconds is cut: chosen on dev by `tests.bench.pauses`."""
 
     longest: float = 8.0  # seconds of a window
-    pause: float = 0.15  # seconds without speech that end a window: sentences may follow each other without delay
-    before: float = 0.2  # seconds kept before speech, of what the window before leaves
-    after: float = 0.06  # seconds kept after speech: at most half of the pause
-    silence: float = 0.5  # seconds without speech after which a window is closed before speech begins again
+    pause: float = 0.5  # seconds without speech that end a window
+    before: float = 0.3  # seconds kept before speech, of what the window before leaves
+    after: float = 0.3  # seconds kept after speech: at most half of the pause
+    silence: float = 0.6  # seconds without speech after which a window is closed before speech begins again
     speech: float = 0.35  # probability above which speech begins
     no_speech: float = 0.2  # probability below which it ends; lower than usual, for 8 kHz
 

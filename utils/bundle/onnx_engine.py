@@ -138,11 +138,15 @@ def open(  # noqa: A001 - the name that every engine has
     kind = files.manifest.front_end.kind
     if kind not in NATIVE or front_end is not None:
         raise UserError(
-            f"the onnx engine computes {' and '.join(NATIVE)}, and this bundle's features are of {kind}; use --engine k2"
+            f"the onnx engine computes {' and '.join(NATIVE)}, and this bundle's features are of {kind}; use --engine k2, or "
+            "a bundle of a recipe with features.front_end=fbank, such as wordvec_hybrid"
         )
     _refuse({"packs": packs, **others})
-    if SETTINGS not in files.names or "model.onnx" not in files.names:
-        raise UserError(f"the bundle {files.path} has no model.onnx: run stage 9 with --set export.onnx=true, or use --engine k2")
+    missing = [name for name in ("model.onnx", SETTINGS) if name not in files.names]
+    if missing:
+        raise UserError(
+            f"the bundle {files.path} has no {missing[0]}: run stage 9 again, with --set export.onnx=true, or use --engine k2"
+        )
     there = [name for name in DECODED if graph_file(name) in files.names]
     there += ["greedy"] * (WORD_VECTORS in files.names)
     if decoding and decoding not in there:
