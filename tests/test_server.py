@@ -434,6 +434,33 @@ def test_prometheus_reads_the_counters(server, speech):
     )
 
 
+@pytest.mark.slow
+def test_the_examples_of_the_documentation_run(server, yesno, speech, tmp_path):
+    page = (ROOT / "docs" / "serving.md").read_text("utf-8").replace("127.0.0.1:8080", server.http.partition("//")[2])
+    page = page.replace("zermatt", "noyes").replace(',"nuptse N AH P T S IY"', "")
+    shutil.copy(yesno.source / f"{NAMES[0]}.wav", tmp_path / "prompt.wav")
+    soundfile.write(str(tmp_path / "recording.wav"), speech[NAMES[0]][4000:14_000], 8000)
+    said_here, text = [], " ".join(words_of(NAMES[0]))
+    for code in re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S):
+        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        said_here.append(done.stdout.splitlines())
+    files, stream = said_here
+    assert files[0] == text and [line.split()[-1] for line in files[1:]] == text.split()
+    assert " ".join(line for line in stream if not line.startswith("...")) == text and stream[0].startswith("... ")
+    answers = []
+    for command in re.findall(r"^curl .*$", page, re.M):
+        done = subprocess.run(
+            ["bash", "-c", f"{command.replace('curl', 'curl -sS', 1)}"], cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        answers.append(done.stdout)
+    assert json.loads(answers[0]) == {"text": text} and answers[1].startswith("1\n00:00:0")
+    dry, heavy, spoken, listed, gone = map(json.loads, answers[2:])
+    assert (dry["added"], heavy["added"]) == ([], ["noyes"]) and "remarks" in spoken
+    assert listed == {"words": ["noyes"]} and gone == {"removed": ["noyes"]}
+
+
 @contextmanager
 def started_server(*arguments, **how):
     """`python -m steps.serve`, as users start it, and its address."""
