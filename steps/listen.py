@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any, Callable, ContextManager, Optional, Sequence, Union
 
 from utils.core.errors import UserError
-from utils.core.options import Parser, positive
+from utils.core.options import Parser
+from utils.live.opening import add_options, open_live
 
 log = logging.getLogger("nuptse")
-ENGINES = ("k2", "onnx")
 BEHIND = 5.0  # seconds of sound that may wait to be recognised: above it that is said, or a file without pauses waits
 
 
@@ -33,21 +33,12 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Recognise speech while it is heard. Ctrl-C ends, after the last words.",
     )
-    p.add_argument("--bundle", required=True, metavar="FOLDER", help="the trained model: exp/<corpus>/export-*/bundle")
-    p.add_argument("--second", metavar="FOLDER", help="another bundle of the language, which makes the finals")
+    add_options(p)
     p.add_argument("--file", metavar="FILE", help="audio or video to play (default: the microphone)")
     p.add_argument("--speed", type=_speed, metavar="X", help="of the file: 1 is its own (default 1); inf: no pauses")
     p.add_argument("--device", type=_device, metavar="NAME|N", help="of several microphones: a part of its name, or its number")
     p.add_argument("--json", action="store_true", help="print every event as a line of JSON, as the server sends them")
     p.add_argument("--words", metavar="LIST", help="words to add, one a line, each with or without its pronunciation")
-    p.add_argument("--packs", action="append", default=[], metavar="NAME,...", help="vocabulary packs beside the bundle")
-    p.add_argument("--engine", choices=ENGINES, default="k2", help="k2: the whole chain; onnx: without torch and k2 (default k2)")
-    p.add_argument("--front-end", metavar="FOLDER", help="the front end's model, where it is not in the bundle")
-    p.add_argument(
-        "--key", metavar="FILE", help="what opens a sealed bundle: a secret key or passphrase (or NUPTSE_KEY, NUPTSE_PASSPHRASE)"
-    )
-    p.add_argument("--trust", metavar="FILE", help="public keys of the signers that count; other bundles are refused")
-    p.add_argument("--threads", type=positive, default=1, metavar="N", help="of the network (default 1)")
     return p
 
 
@@ -72,9 +63,11 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def _listen(options: argparse.Namespace) -> int:
-    from utils.live.live import Live  # after the options are read: --help needs the standard library alone
-    from utils.live.sources import Sound, microphone, played
-    from utils.sealing.folders import keys_for
+    from utils.live.sources import (
+        Sound,
+        microphone,
+        played,
+    )  # after the options are read: --help needs the standard library alone
     from utils.text.encoding import utf8_lines
 
     if options.file is None and options.speed is not None:
@@ -84,11 +77,8 @@ def _listen(options: argparse.Namespace) -> int:
     source: ContextManager[Sound] = (
         microphone(options.device) if options.file is None else played(Path(options.file), options.speed or 1.0)
     )
-    keys = keys_for(Path(options.bundle), *(Path(name) if name else None for name in (options.key, options.trust)))
-    packs = [pack for given in options.packs for pack in given.split(",") if pack]
-    how: Any = {"keys": keys, "packs": packs, "front_end": options.front_end, "threads": options.threads}
     with source as sound:  # what is wrong with it is known before the bundle is opened, which takes seconds
-        live = Live.open(options.bundle, options.second, options.engine, **how)
+        live = open_live(options)
         try:
             words = [line for line in utf8_lines(Path(options.words)) if line.strip()] if options.words else []
             for note in live.add_words(words) if words else []:

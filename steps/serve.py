@@ -10,13 +10,13 @@ import sys
 import traceback
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Optional, Sequence
+from typing import Optional, Sequence
 
 from utils.core.errors import UserError
 from utils.core.options import Parser, positive
+from utils.live.opening import add_options, open_live
 
 log = logging.getLogger("nuptse")
-ENGINES = ("k2", "onnx")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,16 +27,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Serve a bundle: speech as it comes, files, and words added meanwhile. docs/serving.md describes it.",
     )
-    p.add_argument("--bundle", required=True, metavar="FOLDER", help="the trained model: exp/<corpus>/export-*/bundle")
-    p.add_argument("--second", metavar="FOLDER", help="another bundle of the language, which makes the finals")
-    p.add_argument("--engine", choices=ENGINES, default="k2", help="k2: the whole chain; onnx: without torch and k2 (default k2)")
-    p.add_argument("--packs", action="append", default=[], metavar="NAME,...", help="vocabulary packs beside the bundle")
-    p.add_argument("--front-end", metavar="FOLDER", help="the front end's model, where it is not in the bundle")
-    p.add_argument(
-        "--key", metavar="FILE", help="what opens a sealed bundle: a secret key or passphrase (or NUPTSE_KEY, NUPTSE_PASSPHRASE)"
-    )
-    p.add_argument("--trust", metavar="FILE", help="public keys of the signers that count; other bundles are refused")
-    p.add_argument("--threads", type=positive, default=1, metavar="N", help="of the network (default 1)")
+    add_options(p)
     p.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default: this machine alone)")
     p.add_argument("--port", type=_port, default=8080, metavar="N", help="0 takes a free one (default 8080)")
     p.add_argument("--wyoming", metavar="URI", help="serve Home Assistant there, too: tcp://127.0.0.1:10300")
@@ -76,9 +67,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    from utils.live.live import Live  # after the options are read: --help needs the standard library alone
-    from utils.sealing.folders import keys_for
-    from utils.server.access import check_origin, read_tokens
+    from utils.server.access import (  # after the options are read: --help needs the standard library alone
+        check_origin,
+        read_tokens,
+    )
     from utils.server.app import create_app
     from utils.server.limits import Limits
     from utils.server.run import bound, secured, serve
@@ -103,19 +95,12 @@ def _serve(options: argparse.Namespace) -> None:
         log.warning("warning: whoever reaches %s can use this server; --token-file restricts it", options.host)
     if not local and tls is None:
         log.warning("warning: speech and tokens can be read on their way; --certificate encrypts them")
-    how: Any = {"keys": keys_for(Path(options.bundle), *map(_path, (options.key, options.trust)))}
-    packs = [pack for given in options.packs for pack in given.split(",") if pack]
-    how.update(hold=True, front_end=options.front_end, threads=options.threads, packs=packs)
-    live = Live.open(options.bundle, options.second, options.engine, **how)
+    live = open_live(options)
     live.start()
     try:
         serve(create_app(live, limits, tokens, origins, local, beside), listening, tls)
     finally:
         live.close(finish=False)
-
-
-def _path(name: Optional[str]) -> Optional[Path]:
-    return Path(name) if name else None
 
 
 def _port(text: str) -> int:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Callable, Dict, List, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Sequence
 
 import pytest
 
@@ -46,7 +46,7 @@ IN_PROCESS = {
         "test_model",
         "test_onnx_engine",
     ),
-    *("test_rescoring", "test_ssl", "test_synthesis", "test_training"),
+    *("test_page", "test_rescoring", "test_server", "test_ssl", "test_synthesis", "test_training", "test_wyoming"),
 }
 
 
@@ -148,6 +148,17 @@ def yesno(yesno_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Simpl
     )
     assert done.returncode == 0, done.stderr
     return SimpleNamespace(source=yesno_source, exp=exp, bundle=next(exp.glob("yesno/export-*/bundle")), said=done.stderr)
+
+
+@pytest.fixture(scope="session")
+def yesno_live(yesno: SimpleNamespace) -> Iterator[Any]:
+    """Streams of `yesno`, started. Tests take their words away again."""
+    from utils.live.live import Live
+
+    made = Live.open(yesno.bundle)
+    made.start()
+    yield made
+    made.close(finish=False)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ import soundfile
 
 from support.clients import served
 from utils.core.files import ROOT
-from utils.live.live import Live
 
 api = pytest.importorskip("playwright.sync_api", reason="the page's test needs the package playwright")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -24,14 +23,6 @@ PAGE = ROOT / "utils" / "live" / "page"
 
 def words_of(name):
     return ["yes" if digit == "1" else "no" for digit in name.split("_")]
-
-
-@pytest.fixture(scope="module")
-def live(yesno):
-    made = Live.open(yesno.bundle)
-    made.start()
-    yield made
-    made.close(finish=False)
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +47,8 @@ def browser(spoken):
 
 
 @pytest.fixture
-def server(live):
-    with served(live, tokens=[TOKEN]) as found:
+def server(yesno_live):
+    with served(yesno_live, tokens=[TOKEN]) as found:
         yield found
 
 
@@ -122,29 +113,29 @@ def test_speech_becomes_words_that_can_be_changed_marked_and_saved(page):
     assert all(0 < one["confidence"] <= 1 for one in value["segments"][1]["words"])
 
 
-def test_an_added_word_is_warned_of_and_then_heard_in_the_running_session(page, live):
+def test_an_added_word_is_warned_of_and_then_heard_in_the_running_session(page, yesno_live):
     page.click("#listen")
     page.wait_for_selector(".segment:not(.partial)")
     page.fill("#word", "ken ▁ y e s")
+    page.check("#prefer")
     page.click("#add")
     page.wait_for_selector("#warning:not([hidden])")
-    assert "yes" in page.inner_text("#warning-list") and live.words() == []
+    assert "yes" in page.inner_text("#warning-list") and yesno_live.words() == []
     page.click("#warning-add")
     page.wait_for_selector("#added .chip")
-    assert page.inner_text("#added .chip") == "ken" and live.words() == ["ken"]
-    live.add_words(["ken"], weight=6.0)
+    assert page.inner_text("#added .chip") == "ken" and yesno_live.words() == ["ken"]
     page.wait_for_function("[...document.querySelectorAll('.segment .word')].some((one) => one.textContent === 'ken')")
     page.fill("#word", "42 43")
     page.click("#add")
     page.wait_for_selector("#words-state.bad, #warning:not([hidden])")
     page.click("#added .chip button")
     page.wait_for_function("!document.querySelector('#added .chip')")
-    assert live.words() == []
+    assert yesno_live.words() == []
     page.click("#listen")
     page.wait_for_selector("#listen[aria-pressed=false]:enabled")
 
 
-def test_a_spoken_word_is_recorded_and_added(page, live):
+def test_a_spoken_word_is_recorded_and_added(page, yesno_live):
     page.click("#say")
     assert page.inner_text("#words-state") == "Write the word first, then say it."
     page.fill("#word", "ayin")
@@ -153,8 +144,8 @@ def test_a_spoken_word_is_recorded_and_added(page, live):
     if page.locator("#warning").is_visible():
         page.click("#warning-add")
     page.wait_for_selector("#added .chip")
-    assert live.words() == ["ayin"]
-    live.remove_words(["ayin"])
+    assert yesno_live.words() == ["ayin"]
+    yesno_live.remove_words(["ayin"])
 
 
 def test_a_dropped_file_has_its_words(page, yesno, tmp_path):

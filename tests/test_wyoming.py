@@ -22,21 +22,12 @@ from wyoming.ping import Ping, Pong
 from support.clients import served
 from utils.core.errors import UserError
 from utils.core.files import ROOT
-from utils.live.live import Live
 from utils.server.limits import Limits
 from utils.server.run import bound
 from utils.wyoming.service import address_of, at
 
 NAMES = ("0_0_1_1_0_1_1_0", "0_1_0_1_1_1_0_0", "1_1_1_0_0_1_0_1")
 START = b'{"type": "audio-start", "data": {"rate": 8000, "width": 2, "channels": 1}}\n'
-
-
-@pytest.fixture(scope="module")
-def live(yesno):
-    made = Live.open(yesno.bundle)
-    made.start()
-    yield made
-    made.close(finish=False)
 
 
 def serving(live, **limits):
@@ -48,8 +39,8 @@ def serving(live, **limits):
 
 
 @pytest.fixture(scope="module")
-def port(live):
-    found, server = serving(live)
+def port(yesno_live):
+    found, server = serving(yesno_live)
     with server:
         yield found
 
@@ -189,8 +180,8 @@ def test_bad_input_gets_one_sentence_and_the_others_keep_their_words(port, speec
 
 
 @pytest.mark.slow
-def test_sessions_share_their_limit_and_end_with_the_server(live, speech):
-    port, server = serving(live, sessions=1, idle_seconds=1.0)
+def test_sessions_share_their_limit_and_end_with_the_server(yesno_live, speech):
+    port, server = serving(yesno_live, sessions=1, idle_seconds=1.0)
 
     async def two(shared):
         async with AsyncTcpClient("127.0.0.1", port) as first, AsyncTcpClient("127.0.0.1", port) as second:

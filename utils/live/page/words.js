@@ -6,6 +6,7 @@ import { t } from "./texts.js";
 import { icon, make } from "./transcript.js";
 
 const SPOKEN = 3; // seconds
+const PREFERRED = 5; // weight of a preferred word, natural log
 const field = document.getElementById("word");
 const say = document.getElementById("say");
 const state = document.getElementById("words-state");
@@ -42,6 +43,7 @@ async function add(word, audio) {
     tell("adding", text);
     const { added } = await send(word, audio, false);
     field.value = "";
+    document.getElementById("prefer").checked = false;
     await showWords();
     tell("is_live", added.join(", "));
   };
@@ -55,10 +57,12 @@ async function add(word, audio) {
 
 /** dryRun: only the remarks are wanted, nothing is added. */
 function send(word, audio, dryRun) {
-  if (!audio) return call("POST", "v1/words", { words: [word], dry_run: dryRun });
+  const weight = document.getElementById("prefer").checked ? PREFERRED : 0;
+  if (!audio) return call("POST", "v1/words", { words: [word], weight, dry_run: dryRun });
   const form = new FormData();
   form.append("word", word);
   form.append("audio", audio, "word.wav");
+  form.append("weight", String(weight));
   form.append("dry_run", String(dryRun));
   return call("POST", "v1/words", form);
 }
