@@ -45,7 +45,7 @@ async function add(word, audio) {
     field.value = "";
     document.getElementById("prefer").checked = false;
     await showWords();
-    tell("is_live", added.join(", "));
+    tell("is_live", added.join(", ") || text);
   };
   if (!remarks.length) return waiting();
   state.hidden = true;
