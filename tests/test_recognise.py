@@ -236,15 +236,20 @@ def test_a_long_recording_has_the_words_of_its_parts_in_order(yesno, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_engine_onnx_needs_neither_torch_nor_k2_nor_lhotse(yesno):
-    code = (
-        "import sys; sys.modules.update(dict.fromkeys(('torch', 'k2', 'lhotse', 'scipy', 'tqdm'))); import steps.recognise as r"
-    )
+def test_the_engine_onnx_needs_neither_torch_nor_k2_nor_lhotse_and_names_what_other_files_need(yesno, tmp_path):
+    missing = ("torch", "k2", "lhotse", "scipy", "tqdm", "av", "faster_whisper")
+    code = f"import sys; sys.modules.update(dict.fromkeys({missing})); import steps.recognise as r"
     names = ["0_0_1_1_0_1_1_0", "0_1_0_1_1_1_0_0"]
-    words = ["--bundle", yesno.bundle, "--engine", "onnx", *(yesno.source / f"{name}.wav" for name in names)]
+    encode(tmp_path / "phone.m4a", "aac", 48000, [resample_poly(sound(yesno, names[0]), 6, 1)])
+    soundfile.write(str(tmp_path / "long.flac"), np.tile(sound(yesno, names[0]), 8), 8000)
+    files = [*(yesno.source / f"{name}.wav" for name in names), tmp_path / "phone.m4a", tmp_path / "long.flac"]
+    words = ["--bundle", yesno.bundle, "--engine", "onnx", *files]
     start = [sys.executable, "-c", f"{code}; sys.exit(r.main(sys.argv[1:]))"]
     done = subprocess.run([*start, *map(str, words)], cwd=ROOT, capture_output=True, text=True)
     assert [line.split("\t")[1] for line in done.stdout.splitlines()] == [words_of(name) for name in names], done.stderr
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    for file, package in (("phone.m4a", "av"), ("long.flac", "faster-whisper")):
+        assert re.search(rf"^broken: .*{file}: .*need.* {package}\b.*pip install", done.stderr, re.M), done.stderr
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ import numpy as np
 import soundfile
 
 from utils.audio import headers
+from utils.core.errors import UserError
 from utils.core.files import atomic_path
 
 # FFmpeg's formats that are known by their content. Headerless ones aren't here (it would take a file for one by its name), nor
@@ -33,6 +34,17 @@ GAP = 0.05  # seconds between two packets that are filled with silence, so that 
 LONGEST_GAP = 600.0  # seconds; more is a damaged time stamp
 OFF = 0.2  # seconds by which the length in a compressed file's header may be wrong: encoders pad both ends
 BLOCK = 1 << 16  # samples copied at once
+
+
+def need_av() -> Any:
+    """The module av (PyAV); raises UserError where it is missing."""
+    try:
+        import av
+    except ImportError as error:
+        raise UserError(
+            f"such files, and long ones at other rates than 16 kHz, need the package av ({error}): python -m pip install av"
+        ) from None
+    return av
 
 
 class Undecodable(Exception):
@@ -235,7 +247,7 @@ def decoded(path: Path, found: Way) -> Iterator[Decoded]:
     Raises:
       Undecodable: no such stream, several, or a damaged one. The blocks raise it too.
     """
-    import av
+    av = need_av()
 
     options = {"format_whitelist": CONTAINERS, **({"ignore_length": "1"} if found.lenient and found.remark else {})}
     with _said(path, found):
@@ -258,7 +270,7 @@ def decoded(path: Path, found: Way) -> Iterator[Decoded]:
 @contextmanager
 def _said(path: Path, found: Way) -> Iterator[None]:
     """Say of which file an error of a decoder is, and what to do."""
-    import av
+    av = need_av()
 
     try:
         yield
@@ -299,7 +311,7 @@ def _decode(container: Any, stream: Any, path: Path, found: Way) -> Decoded:
 
 def _timed(frames: Iterator[Any], zero: float, path: Path, audio: Decoded) -> Iterator[np.ndarray]:
     """The samples of frames, (T, channels) int16, each at its time: where there is a gap, silence."""
-    import av
+    av = need_av()
 
     resampler, written, filled = None, 0, 0.0
     for frame in frames:
@@ -327,7 +339,7 @@ def _frames(container: Any, stream: Any, damaged: List[int], lenient: bool) -> I
     Raises:
       av.error.InvalidDataError: more packets than a tenth are damaged, and not `lenient`.
     """
-    import av
+    av = need_av()
 
     for n, packet in enumerate(container.demux(stream)):
         try:
@@ -347,7 +359,7 @@ def _promised(container: Any, stream: Any) -> Optional[float]:
 
 def _packets(path: Path) -> Optional[float]:
     """Seconds of audio in a compressed file, by its packets, which aren't decoded; None where FFmpeg doesn't know it."""
-    import av
+    av = need_av()
 
     try:
         with av.open(os.path.abspath(path), options={"format_whitelist": CONTAINERS}) as container:

@@ -11,6 +11,7 @@ from typing import Any, Callable, List, Optional
 
 import numpy as np
 
+from utils.audio.decoding import need_av
 from utils.core.errors import UserError
 
 RATE, FRAME, CONTEXT = 16000, 512, 64  # Hz; samples of a frame (32 ms); samples before it that the network reads too
@@ -67,7 +68,7 @@ class SpeechProbability:
     def _at_16_khz(self, samples: np.ndarray) -> np.ndarray:
         if self._resampler is None or not len(samples):
             return samples
-        import av
+        av = need_av()
 
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples[None]), format="flt", layout="mono")
         frame.sample_rate = self._rate
@@ -78,7 +79,7 @@ class SpeechProbability:
 def _resampler(rate: int) -> Any:
     if rate == RATE:
         return None
-    import av
+    av = need_av()
 
     return av.AudioResampler(format="flt", layout="mono", rate=RATE)
 
