@@ -192,7 +192,9 @@ def test_a_model_that_sees_whole_utterances_can_not_stream():
         torch_network(make(causal=False))
 
 
-@pytest.mark.parametrize("heads", [{}, {"word_head": "none"}, {"subword_head": False, "fine_layers": 0}])
+@pytest.mark.parametrize(
+    "heads", [{}, {"word_head": "none", "kernel": 1}, {"subword_head": False, "fine_layers": 0, "left_context": 0.0}]
+)
 def test_the_streaming_network_in_onnx_says_what_torch_says_and_another_does_not(heads, tmp_path):
     model, path = make(**heads).eval(), tmp_path / "streaming.onnx"
     assert export_streaming(model, 80, path) <= TOLERANCE and model.encoder.chunk == 4

@@ -84,7 +84,7 @@ class StreamingModel(nn.Module):
         sight = Sight(valid, hidden, rotary(left + frames, self.encoder.head_dim, x.device))
         for n, block in enumerate(getattr(self.encoder, name)):
             names = [f"{name}{n}_attention", f"{name}{n}_convolution"]
-            before = Past(old.get(names[0], x.new_zeros(len(x), 0, 2 * x.shape[2])), old.get(names[1], x[:, :0]))
+            before = Past(old.get(names[0], x[:, :0].repeat(1, 1, 2)), old.get(names[1], x[:, :0]))
             x, after = block(x, sight, before)
             for key, value, was in zip(names, after, before):
                 new[key] = last_frames(value, lengths, was.shape[1])
