@@ -22,6 +22,7 @@ from utils.core.inputs import NAME, fingerprint, first_change, same_inputs, writ
 from utils.core.twins import take, twin
 from utils.corpus import kaldi, manifests, pipes
 from utils.corpus.cuts import read_cuts
+from utils.pipeline.stages import UNTRAINED
 from utils.results.records import identity
 from utils.results.store import publish, read_all, read_file
 
@@ -224,6 +225,24 @@ def test_a_model_of_the_same_training_set_is_taken_but_no_other(tmp_path):
     take(found[2, 1], partial, {"inputs": {"features": "features-00000002"}})
     assert (partial / "model").read_text() == "weights"
     assert read_json(partial / "stage.json") == {"stage_version": 1, "seconds": 9.0, "inputs": {"features": "features-00000002"}}
+
+
+@pytest.mark.parametrize(("file", "taken"), [("lm.arpa", True), ("HLG.pt", True), ("lexicon.txt", False), ("tokens.txt", False)])
+def test_more_text_for_the_n_grams_trains_nothing(tmp_path, file, taken):
+    files = ("lexicon.txt", "tokens.txt", "L.pt", "lm.arpa", "HLG.pt", "word_graph.pt")
+    for n, changed in ((1, ""), (2, file)):
+        folder = tmp_path / f"lang-0000000{n}"
+        folder.mkdir()
+        for name in files:
+            (folder / name).write_text("changed" if name == changed else "as before")
+    (tmp_path / "lang-00000002" / "text-3gram.json").write_text("{}")
+    for name, finished in (("train-00000001", True), ("train-00000002.partial", False)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text("seed: 0\n")
+        if finished:
+            write_json(tmp_path / name / "stage.json", {"inputs": {"lang": "lang-00000001"}})
+    partial, inputs = tmp_path / "train-00000002.partial", {"lang": tmp_path / "lang-00000002"}
+    assert twin(partial, inputs, {}, UNTRAINED) == (tmp_path / "train-00000001" if taken else None)
 
 
 # names and records

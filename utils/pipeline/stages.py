@@ -40,9 +40,10 @@ class Stage:
 
 ENCODING = ("lhotse", "lilcom", "torch", "torchaudio", "noisereduce", "ctranslate2")
 TEXT = ("data.language", "data.normaliser")
-# Files of earlier stages that training does not read: another test set trains nothing.
-UNTRAINED = ("cuts_test*", "test-*", "left_out.tsv", "report.*", "summary.json")
+# Files of earlier stages that training does not read: another test set, or more text for the n-grams, trains nothing.
 # fmt: off
+UNTRAINED = ("cuts_test*", "test-*", "left_out.tsv", "report.*", "summary.json",
+             "*.arpa", "text-*gram.json", "HLG.pt", "G.pt", "word_graph.pt")
 STAGES: List[Stage] = [
     Stage(0, "data", "recordings, supervisions, cuts; normalised text; what was left out and why", 1,
           ("data",), (), ("lhotse", "num2words", "av"), outside=outside.corpus),
