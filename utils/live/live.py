@@ -119,6 +119,11 @@ class Live:
                 pass
         self._threads.clear()
 
+    @property
+    def alive(self) -> bool:
+        """Whether all that `start` started still works."""
+        return all(thread.is_alive() for thread in self._threads)
+
     def step(self) -> bool:
         """One round by hand, without `start`; whether there was anything to do."""
         worked = self._round()

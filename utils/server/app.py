@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
@@ -48,8 +48,8 @@ class Serving(Shared):
                 if now - session.touched > most:
                     session.end(Refused("idle", f"nothing came for {most:g} s; send silence as audio, too"))
 
-    async def drain(self) -> None:
-        """Take nothing new; running sessions get their finals, and files are finished, for as long as `grace_seconds`."""
+    async def drain(self) -> bool:
+        """Take nothing new; running sessions get their finals, and files are finished. Whether `grace_seconds` were enough."""
         self.ending = True
         for session in list(self.sessions):
             session.end(Refused("shutting_down", "the server is ending; these were the last words"))
@@ -57,6 +57,7 @@ class Serving(Shared):
         while (self.sessions or self.files or self.changes) and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
         await asyncio.sleep(0.1)  # the last messages are on their way
+        return not (self.sessions or self.files or self.changes)
 
 
 async def stream(socket: WebSocket) -> None:
@@ -72,14 +73,19 @@ async def stream(socket: WebSocket) -> None:
 async def health(request: Request) -> Response:
     """GET /healthz."""
     serving: Serving = request.app.state.serving
-    state = "ending" if serving.ending else "ok"
+    state = "ending" if serving.ending else "ok" if serving.live.alive else "failed"
     about = {"status": state, "language": serving.live.language, "sessions": len(serving.sessions)}
-    return JSONResponse(about, 503 if serving.ending else 200)
+    return JSONResponse(about, 200 if state == "ok" else 503)
 
 
 async def metrics(request: Request) -> Response:
     """GET /metrics."""
     return Response(request.app.state.serving.metrics.page(), media_type=CONTENT_TYPE)
+
+
+async def left(request: Request, error: Exception) -> Response:
+    """What nobody reads any more."""
+    return Response(status_code=499)
 
 
 async def page(request: Request) -> Response:
@@ -132,7 +138,7 @@ def create_app(
     if origins:
         allowed: Any = {"allow_methods": ["GET", "POST", "DELETE"], "allow_headers": ["Authorization", "Content-Type"]}
         middleware.insert(0, Middleware(CORSMiddleware, allow_origins=list(origins), **allowed))
-    handlers = {Problem: of_problem, HTTPException: of_http_exception, Exception: of_failure}
+    handlers: Any = {Problem: of_problem, HTTPException: of_http_exception, ClientDisconnect: left, Exception: of_failure}
     app = Starlette(routes=routes, middleware=middleware, exception_handlers=handlers, lifespan=lifespan)
     app.state.serving = serving
     return app

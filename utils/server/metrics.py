@@ -35,16 +35,21 @@ class Metrics:
         Gauge(
             "nuptse_real_time_factor", "CPU seconds of this process by seconds of audio, since the start", registry=self.registry
         ).set_function(self._factor)
+        self._heard = 0.0  # seconds
         for source in ("stream", "file"):
             self.audio.labels(source)
+
+    def hear(self, source: str, seconds: float) -> None:
+        """Audio came: of a `stream` or a `file`."""
+        self.audio.labels(source).inc(seconds)
+        self._heard += seconds
 
     def page(self) -> bytes:
         """As Prometheus reads it."""
         return generate_latest(self.registry)
 
     def _factor(self) -> float:
-        heard = sum(self.audio.labels(source)._value.get() for source in ("stream", "file"))
-        return (time.process_time() - self._cpu) / heard if heard else 0.0
+        return (time.process_time() - self._cpu) / self._heard if self._heard else 0.0
 
 
 class Arrivals:

@@ -2,11 +2,11 @@
 
 import asyncio
 from collections import deque
-from typing import Any, Deque, Dict, Union
+from typing import Deque, Union
 
-from utils.live.events import Ended, Event, Failed, Final, Partial
+from utils.live.events import Ended, Failed, Final, Partial
 
-Item = Union[Partial, Final, Failed, Ended, Dict[str, Any]]
+Item = Union[Partial, Final, Failed, Ended, str]  # events, and messages that are encoded
 
 
 class Full(Exception):
@@ -21,7 +21,7 @@ class Outbox:
         self._items: Deque[Item] = deque()
         self._most, self._there = most, asyncio.Event()
 
-    def put(self, item: Union[Event, Dict[str, Any]]) -> None:
+    def put(self, item: Item) -> None:
         """Add an item; raises Full."""
         last = self._items[-1] if self._items else None
         if isinstance(last, Partial) and isinstance(item, (Partial, Final)) and item.segment == last.segment:

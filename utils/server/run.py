@@ -16,6 +16,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from utils.core.errors import UserError
 
+log = logging.getLogger("nuptse")
 PIECE = 4096  # bytes that are parsed before other clients have their turn
 SENT = 64 * 1024  # bytes that the kernel and the server each keep for a client that does not read
 PATIENCE = 15.0  # seconds from a connection to its request, and from the end of a session to that of its connection
@@ -113,7 +114,10 @@ class Server(uvicorn.Server):
         self.loop.call_soon_threadsafe(lambda: self.loop.create_task(self._end()))
 
     async def _end(self) -> None:
-        await self.config.app.state.serving.drain()  # type: ignore[union-attr]
+        serving = self.config.app.state.serving  # type: ignore[union-attr]
+        if not await serving.drain():
+            log.warning("ended before %d sessions and %d files were finished", len(serving.sessions), serving.files)
+            os._exit(1)
         self.should_exit = True
 
 

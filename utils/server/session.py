@@ -62,6 +62,9 @@ class Session:
         except Refused as error:
             await refuse(self.socket, self.serving, error)
             return
+        except UserError as error:
+            await refuse(self.socket, self.serving, Refused("internal", str(error)))
+            return
         except Gone:
             return
         finally:
@@ -97,9 +100,9 @@ class Session:
             self._why = why
             self._finish()
 
-    def tell(self, message: Any) -> None:
-        """Send a message besides what the stream says."""
-        self._put(message)
+    def tell(self, text: str) -> None:
+        """Send a message besides what the stream says, as JSON."""
+        self._put(text)
 
     async def _start(self) -> None:
         serving = self.serving
@@ -122,7 +125,7 @@ class Session:
         serving.sessions.add(self)
         serving.metrics.started.inc()
         self.touched = time.monotonic()
-        self._put({"type": "ready", "session": self.name, "rate": asked.rate, **serving.about()})
+        self.tell(encoded({"type": "ready", "session": self.name, "rate": asked.rate, **serving.about()}))
 
     async def _read_all(self) -> None:
         """Take the client's messages, until it leaves."""
@@ -169,7 +172,7 @@ class Session:
         seconds = len(samples) / self._rate
         self._heard += seconds
         self._arrivals.add(self._heard, now)
-        self.serving.metrics.audio.labels("stream").inc(seconds)
+        self.serving.metrics.hear("stream", seconds)
         with suppress(UserError):  # the stream failed, and says so
             self.stream.accept(samples)
 
@@ -216,10 +219,9 @@ class Session:
         """Send what there is, to the end of the stream."""
         while True:
             item = await self._outbox.get()
-            message = item if isinstance(item, dict) else self._messages.of(item)
             if isinstance(item, Failed) and item.segment < 0:
                 raise Refused("internal", item.message)
-            await self._send(message)
+            await self._send(item if isinstance(item, str) else encoded(self._messages.of(item)))
             self._measure(item, time.monotonic())
             if isinstance(item, Ended):
                 await self._close()
@@ -227,15 +229,15 @@ class Session:
 
     def _measure(self, item: Any, now: float) -> None:
         metrics = self.serving.metrics
-        metrics.messages.labels(item["type"] if isinstance(item, dict) else type(item).__name__.lower()).inc()
+        metrics.messages.labels("other" if isinstance(item, str) else type(item).__name__.lower()).inc()
         if isinstance(item, Partial):
             metrics.delays.labels("partial").observe(now - self._arrivals.at(item.heard))
         elif isinstance(item, Final):
             metrics.delays.labels("final").observe(now - self._arrivals.at(item.end))
 
-    async def _send(self, message: Any) -> None:
+    async def _send(self, text: str) -> None:
         try:
-            await asyncio.wait_for(self.socket.send_text(encoded(message)), self.limits.send_seconds)
+            await asyncio.wait_for(self.socket.send_text(text), self.limits.send_seconds)
         except asyncio.TimeoutError:
             raise Refused("too_slow", f"this client read nothing for {self.limits.send_seconds:g} s") from None
         except (RuntimeError, WebSocketDisconnect):

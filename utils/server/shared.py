@@ -6,7 +6,7 @@ from typing import Any, Dict, Protocol, Set
 from utils.live.live import Live
 from utils.server.limits import Limits
 from utils.server.metrics import Metrics
-from utils.server.protocol import Refused
+from utils.server.protocol import Refused, encoded
 
 SHOWN = ("sessions", "message_bytes", "session_seconds", "idle_seconds", "backlog_seconds")  # limits that clients are told
 
@@ -19,8 +19,8 @@ class Running(Protocol):
     def end(self, why: Refused) -> None:
         """Take no more audio; the client gets its finals, then the reason."""
 
-    def tell(self, message: Dict[str, Any]) -> None:
-        """Send a message besides what the stream says."""
+    def tell(self, text: str) -> None:
+        """Send a message besides what the stream says, as JSON."""
 
 
 class Shared:
@@ -47,5 +47,6 @@ class Shared:
 
     def tell(self, message: Dict[str, Any]) -> None:
         """Send a message to all sessions."""
+        text = encoded(message)
         for session in list(self.sessions):
-            session.tell(message)
+            session.tell(text)

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from utils.core.allowed import nearest
 from utils.core.errors import UserError
-from utils.server.files import copied, form_of
+from utils.server.files import bounded, copied, form_of
 from utils.server.problems import Problem
 from utils.server.shared import Shared
 
@@ -43,7 +43,7 @@ class Words:
     async def add(self, request: Request) -> Response:
         """POST /v1/words."""
         if request.headers.get("content-type", "").startswith("multipart/form-data"):
-            async with await form_of(request, RECORDING_BYTES, self.serving.limits.idle_seconds) as form:
+            async with form_of(request, RECORDING_BYTES, self.serving.limits.idle_seconds) as form:
                 word, audio, options = _of_form(form)
 
                 def work() -> Tuple[List[str], List[str]]:
@@ -94,11 +94,7 @@ class Words:
 
     async def _of_json(self, request: Request) -> Tuple[List[str], Dict[str, Any]]:
         most = self.serving.limits.words
-        content = b""
-        async for part in request.stream():
-            content += part
-            if len(content) > BYTES:
-                raise Problem(413, "too_big", f"the request has more than {BYTES} bytes; send the words in several calls")
+        content = await bounded(request, BYTES, self.serving.limits.idle_seconds).body()
         try:
             said = json.loads(content)
         except (ValueError, RecursionError):

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from contextlib import suppress
-from typing import Any, Dict, List, Optional, Set, Type
+from typing import Any, List, Optional, Set, Type
 
 import numpy as np
 from wyoming.asr import Transcribe, Transcript, TranscriptChunk, TranscriptStart, TranscriptStop
@@ -84,7 +84,7 @@ class Client:
             self._why = why
             self.stream.finish()
 
-    def tell(self, message: Dict[str, Any]) -> None:
+    def tell(self, text: str) -> None:
         """Wyoming has no event for changes of the vocabulary."""
 
     def leave(self) -> None:
@@ -182,7 +182,7 @@ class Client:
         mixed = samples.reshape(-1, form.channels).mean(1, dtype=np.float32)
         seconds = len(mixed) / form.rate
         self._heard += seconds
-        self.serving.metrics.audio.labels("stream").inc(seconds)
+        self.serving.metrics.hear("stream", seconds)
         if self._why is None:
             with suppress(UserError):  # the stream failed, and says so
                 self.stream.accept(mixed)
