@@ -71,7 +71,7 @@ def as_in_transcripts(
         left_out.update(unfit)
     if changed:
         some = ", ".join(changed[:10]) + ", ..." * (len(changed) > 10)
-        notes.insert(0, f"{len(changed)} words are normalised, as transcripts are: {some}")
+        notes.insert(0, f"{len(changed)} word{'s are' * (len(changed) > 1) or ' is'} normalised, as transcripts are: {some}")
     return list(dict.fromkeys(out)), notes
 
 
