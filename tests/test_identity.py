@@ -22,6 +22,7 @@ from utils.core.inputs import NAME, fingerprint, first_change, same_inputs, writ
 from utils.core.twins import take, twin
 from utils.corpus import kaldi, manifests, pipes
 from utils.corpus.cuts import read_cuts
+from utils.pipeline.contract import settings
 from utils.pipeline.stages import UNTRAINED
 from utils.results.records import identity
 from utils.results.store import publish, read_all, read_file
@@ -219,7 +220,7 @@ def test_a_model_of_the_same_training_set_is_taken_but_no_other(tmp_path):
         partial.mkdir()
         (partial / "config.yaml").write_text("a: 1\n")
         inputs = {"features": tmp_path / f"features-0000000{n}"}
-        found[n, version] = twin(partial, inputs, {"stage_version": version}, ["test-*"])
+        found[n, version] = twin(partial, inputs, {"stage_version": version}, ["test-*"], settings)
     assert found == {(2, 1): tmp_path / "train-00000001", (3, 1): None, (2, 2): None}
     partial = tmp_path / "train-21000000.partial"
     take(found[2, 1], partial, {"inputs": {"features": "features-00000002"}})
@@ -238,11 +239,13 @@ def test_more_text_for_the_n_grams_trains_nothing(tmp_path, file, taken):
     (tmp_path / "lang-00000002" / "text-3gram.json").write_text("{}")
     for name, finished in (("train-00000001", True), ("train-00000002.partial", False)):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "config.yaml").write_text("seed: 0\n")
+        (tmp_path / name / "config.yaml").write_text("seed: 0\ntrain: {}\nmodel: {}\n")
         if finished:
             write_json(tmp_path / name / "stage.json", {"inputs": {"lang": "lang-00000001"}})
+    younger = {"seed": 0, "train": {"init": ""}, "model": {"causal": False}}  # what the finished model lacks changes nothing
+    (tmp_path / "train-00000002.partial" / "config.yaml").write_text(json.dumps(younger))
     partial, inputs = tmp_path / "train-00000002.partial", {"lang": tmp_path / "lang-00000002"}
-    assert twin(partial, inputs, {}, UNTRAINED) == (tmp_path / "train-00000001" if taken else None)
+    assert twin(partial, inputs, {}, UNTRAINED, settings) == (tmp_path / "train-00000001" if taken else None)
 
 
 # names and records

@@ -11,7 +11,7 @@ import re
 import shutil
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Dict, Mapping, Optional, Sequence, Set
+from typing import Any, Callable, Dict, Mapping, Optional, Sequence, Set
 
 from utils.core.files import read_json, write_json
 
@@ -19,7 +19,13 @@ OWN = ("log.txt", "stage.json", "config.yaml", "inputs.jsonl", "timing.json", ".
 STAGE = re.compile(r'"[^"]*/([a-z]+)-[0-9a-f]{8}/')  # the beginning of a path in a manifest, up to the folder of a stage
 
 
-def twin(partial: Path, inputs: Mapping[str, Path], same: Mapping[str, Any], unread: Sequence[str]) -> Optional[Path]:
+def twin(
+    partial: Path,
+    inputs: Mapping[str, Path],
+    same: Mapping[str, Any],
+    unread: Sequence[str],
+    settings: Callable[[Path], Any],
+) -> Optional[Path]:
     """The folder of a finished output that was made of the same as `partial` will be; None where there is none.
 
     Args:
@@ -27,13 +33,14 @@ def twin(partial: Path, inputs: Mapping[str, Path], same: Mapping[str, Any], unr
       inputs: stage name -> its finished folder.
       same: keys of stage.json and their values, which must be the same.
       unread: patterns of names of files in `inputs` that the stage does not read.
+      settings: reads those of a folder.
     """
     for record in sorted(partial.parent.glob(f"{partial.name.partition('-')[0]}-????????/stage.json")):
         made = read_json(record)
         theirs = {name: partial.parent / folder for name, folder in made["inputs"].items()}
         if (
             all(made.get(key) == value for key, value in same.items())
-            and filecmp.cmp(record.with_name("config.yaml"), partial / "config.yaml", shallow=False)
+            and settings(record.parent) == settings(partial)
             and theirs.keys() == inputs.keys()
             and all(_equal(theirs[name], inputs[name], (*OWN, *unread)) for name in inputs)
         ):

@@ -25,8 +25,10 @@ from utils.core.files import ROOT, LogFile, remove_unfinished, sync_folder, writ
 from utils.core.timing import add_seconds
 from utils.core.twins import take, twin
 from utils.core.versions import git_state, machine, tool_version
+from utils.core.yaml_files import read_mapping
 from utils.pipeline import config as configuration
-from utils.pipeline.stages import Plan
+from utils.pipeline.old_keys import current_names
+from utils.pipeline.stages import YOUNGER, Plan
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def make(plan: Plan, **run: Any) -> bool:
         remove_unfinished(plan.partial)  # left by a killed run, and perhaps large
         job = Job(config=configuration.view(plan.config), out=plan.partial, inputs=plan.inputs, plan=plan, **run)
         write_text(plan.partial / "config.yaml", yaml.safe_dump(plan.config, sort_keys=False))
-        made = twin(plan.partial, plan.inputs, _same(plan), plan.stage.unread) if plan.stage.unread else None
+        made = twin(plan.partial, plan.inputs, _same(plan), plan.stage.unread, settings) if plan.stage.unread else None
         if made:
             job.log.info("%s read the same: its output is taken", made.name)
             take(made, plan.partial, {"fingerprint": plan.fingerprint, "inputs": _names(plan), "taken_from": made.name})
@@ -137,6 +139,11 @@ def _same(plan: Plan) -> Dict[str, Any]:
     """What stage.json says of the code that makes an output."""
     versions = {"python": platform.python_version(), **{tool: tool_version(tool) for tool in plan.stage.tools}}
     return {"stage": plan.stage.name, "stage_version": plan.stage.version, "versions": versions}
+
+
+def settings(folder: Path) -> Dict[str, Any]:
+    """What a folder's config.yaml says, without keys that are younger than some folders and change nothing."""
+    return configuration.without(current_names(read_mapping(folder / "config.yaml")), YOUNGER)
 
 
 def _names(plan: Plan) -> Dict[str, str]:
