@@ -134,12 +134,21 @@ def yesno_source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 @pytest.fixture(scope="session")
 def yesno(yesno_source: Path, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """The default recipe on yesno, run to its end: source, exp, bundle, and what the driver said."""
+    return _yesno(yesno_source, tmp_path_factory.mktemp("recognise"))
+
+
+@pytest.fixture(scope="session")
+def causal_yesno(yesno_source: Path, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """As `yesno`, with a causal model, and with the files of the engine onnx."""
+    return _yesno(yesno_source, tmp_path_factory.mktemp("causal"), "--recipe", "stream_wordvec", "--set", "export.onnx=true")
+
+
+def _yesno(source: Path, folder: Path, *options: str) -> SimpleNamespace:
     pytest.importorskip("k2")
-    folder = tmp_path_factory.mktemp("recognise")
     exp, corpus = folder / "exp", folder / "yesno"
     corpus.mkdir()
     shutil.copy(ROOT / "egs" / "yesno" / "corpus.yaml", corpus)
-    words = ["--corpus", str(corpus), "--nj", "1", "--threads", "1", "--set", f"data.source={yesno_source}"]
+    words = ["--corpus", str(corpus), "--nj", "1", "--threads", "1", "--set", f"data.source={source}", *options]
     done = subprocess.run(
         [sys.executable, "-m", "utils.pipeline.driver", *words],
         env={**os.environ, "NUPTSE_EXP": str(exp)},
@@ -147,7 +156,7 @@ def yesno(yesno_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Simpl
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    return SimpleNamespace(source=yesno_source, exp=exp, bundle=next(exp.glob("yesno/export-*/bundle")), said=done.stderr)
+    return SimpleNamespace(source=source, exp=exp, bundle=next(exp.glob("yesno/export-*/bundle")), said=done.stderr)
 
 
 @pytest.fixture(scope="session")

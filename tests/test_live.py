@@ -1,16 +1,21 @@
 """Streams of real speech through a small bundle: segments, partials, finals, words, and what a stream keeps."""
 
 import random
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from utils.bundle.recogniser import Recogniser
 from utils.bundle.transcript import Word
 from utils.core.errors import UserError
+from utils.core.files import ROOT
+from utils.live.chunks import Chunked
 from utils.live.events import Ended, Failed, Final, Partial
+from utils.live.first_pass import Open
 from utils.live.live import Live
 from utils.live.prefix import Prefix
 from utils.live.settings import Rule, Settings
@@ -23,6 +28,17 @@ RULES = (Rule(0.6), Rule(1.0, words=False), Rule(0.0, words=False, length=20.0))
 @pytest.fixture(scope="module")
 def recogniser(yesno):
     return Recogniser.open(yesno.bundle)
+
+
+@pytest.fixture(scope="module")
+def causal(causal_yesno):
+    return Recogniser.open(causal_yesno.bundle)
+
+
+@pytest.fixture(scope="module", params=["recogniser", "causal"])
+def either(request):
+    """A model that sees whole segments, and one that sees chunks."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +70,8 @@ def plain(found):
 
 
 @pytest.mark.slow
-def test_chunks_of_any_length_give_the_same_finals_and_they_are_those_of_the_segments(recogniser, spoken):
+def test_chunks_of_any_length_give_the_same_finals_and_they_are_those_of_the_segments(either, spoken):
+    recogniser = either
     samples, words = spoken
     runs = [heard(recogniser, samples, random.Random(seed)) for seed in range(3)]
     assert [finals(run) for run in runs[1:]] == [finals(runs[0])] * 2
@@ -68,8 +85,8 @@ def test_chunks_of_any_length_give_the_same_finals_and_they_are_those_of_the_seg
 
 
 @pytest.mark.slow
-def test_partials_come_before_their_final_in_order_and_what_is_stable_stays(recogniser, spoken):
-    events = heard(recogniser, spoken[0], random.Random(5), (160, 999))
+def test_partials_come_before_their_final_in_order_and_what_is_stable_stays(either, spoken):
+    events = heard(either, spoken[0], random.Random(5), (160, 999))
     assert isinstance(events[-1], Ended) and events[-1].heard == len(spoken[0]) / RATE
     assert [event.segment for event in events[:-1]] == sorted(event.segment for event in events[:-1])
     for number in range(3):
@@ -95,7 +112,34 @@ def test_a_stable_word_stays_when_later_passes_find_another():
 
 
 @pytest.mark.slow
-def test_many_streams_in_threads_say_what_each_says_alone(recogniser, spoken):
+def test_the_search_of_a_causal_model_grows_to_what_it_finds_at_once(causal, spoken):
+    streaming, samples = causal.streaming(), spoken[0][: 5 * RATE]
+    rng, chunked = np.random.default_rng(4), Chunked(streaming, 0.16)
+    segment, end = Open(RATE, samples[:0]), 0
+    while end < len(samples):
+        end += int(rng.integers(1, 3000))
+        segment.samples = samples[:end]
+        (words,) = chunked([segment])
+    state = segment.state
+    together = np.concatenate(state.log_probs)
+    graph = streaming.graph()
+    search = graph.search()
+    graph.advance(search, together)
+    assert len(words) >= 4 and graph.words(search.so_far(), together) == words
+    features = streaming.features.stream().accept(samples)
+    frames = chunked.frames
+    assert len(state.outputs) == len(features) // frames and len(state.waiting) == len(features) % frames
+    causal._engine.trained.model.encoder.chunk = frames // streaming.network.stride
+    with torch.no_grad():
+        x = torch.from_numpy(features[: len(state.outputs) * frames])[None]
+        want = causal._engine.trained.model(x, torch.tensor([x.shape[1]])).subword[0].numpy()
+    causal._engine.trained.model.encoder.chunk = 0
+    assert np.abs(together - want).max() < 1e-4
+
+
+@pytest.mark.slow
+def test_many_streams_in_threads_say_what_each_says_alone(either, spoken):
+    recogniser = either
     live = Live(recogniser, settings=Settings(rules=RULES))
     live.start()
     events = [[] for _ in range(5)]
@@ -156,23 +200,82 @@ def test_samples_that_are_none_are_refused_and_the_stream_goes_on(recogniser):
         recogniser.stream(0)
     with pytest.raises(UserError, match="every segment ends"):
         Settings(rules=(Rule(0.5),))
+    with pytest.raises(UserError, match="more than the silence"):
+        Settings(after=0.4)
 
 
 @pytest.mark.slow
-def test_words_are_live_in_running_streams_and_removing_them_gives_back_the_recogniser(recogniser, spoken):
-    before = finals(heard(recogniser, spoken[0], random.Random(2)))
-    live, events = Live(recogniser, settings=Settings(rules=RULES)), []
+def test_a_word_added_in_midstream_is_found_in_the_next_sentence_and_removed_bit_for_bit(either, spoken):
+    before = finals(heard(either, spoken[0], random.Random(2)))
+    live, events = Live(either, settings=Settings(rules=RULES)), []
     stream = live.stream(RATE, events.append)
-    letters = sorted({letter for word in recogniser._engine.trained.base.words for letter in word if letter.isalpha()})
-    stream.accept(spoken[0][: len(spoken[0]) // 3])
-    while live.step():
-        pass
-    live.add_words(["".join(letters * 2)], weight=3.0)
-    assert live.words() == ["".join(letters * 2)]
+    entries = either._engine.trained.base.entries
+    word, units = next((word, units) for word, units in entries if word == "yes")
+    edges = [round((one.end + 0.7) * RATE) for one in before]
+
+    def go_on(start, end):
+        stream.accept(spoken[0][start:end])
+        while live.step():
+            pass
+        return finals(events)[-1]
+
+    assert go_on(0, edges[0]) == before[0]
+    live.add_words([f"{word}{word} {' '.join(units)}"], weight=30.0)
+    assert live.words() == [word + word]
+    found = go_on(edges[0], edges[1])
+    said = [one.text for one in found.transcript.words]
+    assert word + word in said and [text.replace(word + word, word) for text in said] == spoken[1][1]
+    assert any(one.text == word + word for event in events if isinstance(event, Partial) for one in event.words)
     live.remove_words(live.words())
     with pytest.raises(UserError, match="not among the added words: maybe"):
         live.remove_words(["maybe"])
-    stream.accept(spoken[0][len(spoken[0]) // 3 :])
-    stream.finish()
+    assert go_on(edges[1], len(spoken[0])) == before[2] and live.words() == []
     live.close()
-    assert finals(events) == before and live.words() == []
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_page_run(yesno, spoken, tmp_path, monkeypatch, capsys):
+    code = "\n".join(re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs/streams.md").read_text("utf-8"), re.M | re.S))
+    (tmp_path / "bundle").symlink_to(yesno.bundle)
+    soundfile.write(tmp_path / "prompt.wav", spoken[0], RATE, subtype="FLOAT")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "docs/streams.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    finals_of = [line.partition(": ")[2].split() for line in lines if " s: " in line]
+    assert finals_of == spoken[1] and lines[0].startswith("... ") and "'Ended'" in lines[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chunked", [True, False])
+def test_the_engine_without_k2_streams_too(causal_yesno, spoken, chunked, monkeypatch):
+    onnx = Recogniser.open(causal_yesno.bundle, engine="onnx")
+    if not chunked:
+        monkeypatch.setattr(onnx, "streaming", lambda: None)  # as models that see whole segments
+    events = heard(onnx, spoken[0], random.Random(3), (800, 1111))
+    partials = [event for event in events if isinstance(event, Partial)]
+    for final in finals(events):
+        part = spoken[0][round(final.start * RATE) : round(final.end * RATE)]
+        assert final.transcript.text == onnx.transcribe(part, RATE).text
+    assert sum(len(one.transcript.words) for one in finals(events)) >= 20 and len(partials) >= 9
+    with pytest.raises(UserError, match="can't add words"):
+        onnx.add_words(["another"])
+
+
+@pytest.mark.slow
+def test_an_hour_of_silence_music_and_speech_keeps_nothing(causal, spoken):
+    rng, music = (
+        np.random.default_rng(8),
+        0.1 * np.sin(np.cumsum(np.repeat(2 * np.pi * np.array([262, 330, 392, 523]) / RATE, 4000))),
+    )
+    stream, found = causal.stream(RATE, Settings(rules=(Rule(0.5), Rule(0.0, words=False, length=4.0)))), 0
+    segments = stream._stream.segments
+    for minute in range(60):
+        for part in (
+            (rng.normal(0, 3e-4, 30 * RATE), np.tile(music, 5), spoken[0])
+            if minute % 4 == 0
+            else (rng.normal(0, 3e-4, 60 * RATE),)
+        ):
+            for start in range(0, len(part), 5 * RATE):
+                found += len(finals(stream.accept(part[start : start + 5 * RATE].astype(np.float32))))
+                assert sum(map(len, segments._held)) < 12 * RATE and len(segments._found) < 350
+    assert found >= 30 and stream._stream.open is None and not stream._live._ended

@@ -28,6 +28,33 @@ def resample(samples: np.ndarray, rate: int, wanted: int) -> np.ndarray:
     return out.reshape(-1)[: -(-len(samples) * wanted // rate)]
 
 
+class Resampling:
+    """`resample` of samples that come bit by bit: the same numbers, those near the end a little later."""
+
+    def __init__(self, rate: int, wanted: int) -> None:
+        """Rates in Hz."""
+        self._rates, common = (rate, wanted), math.gcd(rate, wanted)
+        self._step, self._new = rate // common, wanted // common
+        reach = math.ceil(ZEROS * self._step / (min(self._step, self._new) * ROLLOFF)) + 1
+        self._blocks = -(-reach // self._step)  # blocks of `_step` samples to each side that an output may depend on
+        self._held = np.zeros(0, np.float32)
+        self._before = 0  # blocks in `_held` whose outputs were given
+
+    def __call__(self, samples: np.ndarray, last: bool = False) -> np.ndarray:
+        """samples: (T,) float32 more -> the outputs that no later sample changes; with `last`, all that are left."""
+        if self._rates[0] == self._rates[1]:
+            return samples
+        self._held = np.concatenate((self._held, samples))
+        ready = -(-len(self._held) // self._step) if last else len(self._held) // self._step - self._blocks
+        if ready <= self._before:
+            return np.zeros(0, np.float32)
+        end = len(self._held) if last else (ready + self._blocks) * self._step
+        out = resample(self._held[:end], *self._rates)[self._before * self._new : ready * self._new]
+        gone = max(ready - self._blocks, 0)
+        self._held, self._before = self._held[gone * self._step :].copy(), ready - gone
+        return out
+
+
 @lru_cache(maxsize=8)
 def _filter(old: int, new: int) -> Tuple[np.ndarray, np.ndarray]:
     """Rates without a common factor -> the samples that each of `new` outputs needs, and their weights: (new, K) each."""

@@ -22,18 +22,20 @@ class Found:
     confidence: List[float]  # of each word: the mean over its units of the highest posterior in their frames
 
 
-def of_units(path: Path, log_probs: np.ndarray, spelled: Callable[[int], Sequence[Sequence[int]]]) -> Found:
+def of_units(path: Path, log_probs: np.ndarray, spelled: Callable[[int], Sequence[Sequence[int]]], ended: bool = True) -> Found:
     """The words of a path through the graph of the sub-word head.
 
     Args:
       log_probs: (T, units).
       spelled: word id -> its pronunciations.
+      ended: False for a path that may stop within a word.
     """
     runs = [(label, len(list(run))) for label, run in groupby(path.labels.tolist())]
     edges = np.cumsum([0, *(length for _, length in runs)]).tolist()
     peaks = [(start, end) for (label, _), start, end in zip(runs, edges, edges[1:]) if label]
-    words = [word for word, _ in path.words]
-    units = shared_out([label for label, _ in runs if label], [spelled(word) for word in words])
+    words, labels = [word for word, _ in path.words], [label for label, _ in runs if label]
+    units = (shared_out if ended else shared_so_far)(labels, [spelled(word) for word in words])
+    words, peaks = words[: len(units)], peaks[: sum(units)]
     return Found(words, peaks, units, path.score, confidences(log_probs, path.labels, peaks, units))
 
 
@@ -72,6 +74,25 @@ def shared_out(units: Sequence[int], spelled: Sequence[Sequence[Sequence[int]]])
                     after[place + len(one)] = [*counts, len(one)]
         reached = after
     return reached[len(units)]
+
+
+def shared_so_far(units: Sequence[int], spelled: Sequence[Sequence[Sequence[int]]]) -> List[int]:
+    """As `shared_out`, of a path that may stop within a word: the last word may lack units, and units of the next may follow.
+
+    Words of which no unit was heard are left out.
+    """
+    reached: Dict[int, List[int]] = {0: []}
+    for pronunciations in spelled:
+        after: Dict[int, List[int]] = {}
+        for place, counts in reached.items():
+            heard = list(units[place:])
+            for one in pronunciations:
+                if heard[: len(one)] == list(one)[: len(heard)] and heard:
+                    after[place + min(len(one), len(heard))] = [*counts, min(len(one), len(heard))]
+        if not after:
+            break
+        reached = after
+    return reached[max(reached)]
 
 
 def confidences(log_probs: np.ndarray, labels: np.ndarray, peaks: Sequence[Span], units: Sequence[int]) -> List[float]:

@@ -14,18 +14,19 @@ from utils.audio.resampling import resample
 from utils.bundle.best_path import Found, of_units, of_words, placed
 from utils.bundle.files import BundleFiles
 from utils.bundle.manifest import WORD_VECTORS, graph_file
+from utils.bundle.streaming import SearchGraph, Streaming
+from utils.bundle.streaming_onnx import FILE, open_network
 from utils.bundle.transcript import Hypothesis, Transcript
 from utils.core.allowed import nearest
 from utils.core.arrays import read_arrays
 from utils.core.errors import UserError
 from utils.decode.graph_search import Graph, best_path, read_graph
 from utils.decode.graph_search import Path as GraphPath
-from utils.features.native import NativeFeatures
+from utils.features.native import NATIVE, NativeFeatures
 from utils.text.letters import joined
 
 SETTINGS, ADDED = "onnx.json", "onnx_added.safetensors"  # see utils/bundle/onnx_files.py
 DECODED = ("lattice", "word_lattice")  # decodings with a graph that this engine searches
-NATIVE = ("fbank", "mfcc")  # front ends
 Sound = Tuple[np.ndarray, int]
 
 
@@ -35,6 +36,7 @@ class OnnxEngine:
     def __init__(self, files: BundleFiles, decoding: str, threads: int) -> None:
         """See `open`."""
         self._about = json.loads(files.read(SETTINGS).decode("utf-8"))
+        self._files, self._threads = files, threads
         self._decoding, self._session = decoding, _session(files, threads)
         self._words = [*symbols(files.read("words.txt"))[:-1], *self._about["added"]]  # without #0
         self.rate: int = self._about["rate"]
@@ -71,6 +73,25 @@ class OnnxEngine:
         """As `transcribe_many`: this engine has no other."""
         return self.transcribe_many(recordings)
 
+    def streaming(self) -> Optional[Streaming]:
+        """What streams need of a causal model; None for other models, which see whole segments, and for greedy words."""
+        if self._graph is None or FILE not in self._files.names:
+            return None
+        subword = self._decoding == "lattice"
+        graph = SearchGraph(
+            self._graph,
+            lambda output: output.subword if subword else self._word_log_probs(output.frames, output.blank),
+            self._search["blank_penalty"],
+            lambda word: self._words[word],
+            self._spelled if subword else None,
+            self._shift("subword" if subword else "word"),
+        )
+        return Streaming(open_network(self._files, self._threads), self._features, lambda: graph)
+
+    def _shift(self, head: str) -> float:
+        """Seconds between the frames of a head."""
+        return self._about["features"]["frame_shift"] * self._about["subsampling"][head]
+
     def _transcribe(self, samples: np.ndarray, rate: int) -> Transcript:
         seconds = len(samples) / rate
         features = self._features(resample(samples, rate, self.rate))
@@ -84,9 +105,10 @@ class OnnxEngine:
         found = self._of_units(output["subword"][0, :frames]) if head == "subword" else self._of_words(output, frames)
         if found is None:  # no path ends
             return Transcript([], [], seconds)
-        shift = self._about["features"]["frame_shift"] * self._about["subsampling"][head]
         texts = [self._words[word] for word in found.words]
-        return Transcript(placed(found, texts, frames, shift, seconds), [Hypothesis(joined(texts), found.score)], seconds)
+        return Transcript(
+            placed(found, texts, frames, self._shift(head), seconds), [Hypothesis(joined(texts), found.score)], seconds
+        )
 
     def _of_units(self, log_probs: np.ndarray) -> Optional[Found]:
         """log_probs: (T, units) of the sub-word head."""
@@ -98,16 +120,20 @@ class OnnxEngine:
 
     def _of_words(self, output: Mapping[str, np.ndarray], frames: int) -> Optional[Found]:
         """output: of the network, with `frames` (1, T, dim) and `blank` (1, T)."""
-        scores = np.concatenate((output["blank"][0, :frames, None], output["frames"][0, :frames] @ self._table + self._bias), 1)
-        shifted = scores - scores.max(-1, keepdims=True)
-        log_probs = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+        log_probs = self._word_log_probs(output["frames"][0, :frames], output["blank"][0, :frames])
         if self._graph is not None:
             path = self._best_path(log_probs)
             return None if path is None else of_words(path, log_probs)
-        labels = scores.argmax(-1)
+        labels = log_probs.argmax(-1)
         starts = np.flatnonzero((labels > 0) & (np.diff(labels, prepend=0) != 0)).tolist()
         words = [(word, start) for word, start in zip(labels[starts].tolist(), starts)]
         return of_words(GraphPath(labels, words, float(log_probs.max(-1).sum())), log_probs)
+
+    def _word_log_probs(self, frames: np.ndarray, blank: np.ndarray) -> np.ndarray:
+        """Of the word head, (T, 1 + words). frames: (T, dim); blank: (T,)."""
+        scores = np.concatenate((blank[:, None], frames @ self._table + self._bias), 1)
+        shifted = scores - scores.max(-1, keepdims=True)
+        return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
 
     def _best_path(self, log_probs: np.ndarray) -> Any:
         assert self._graph is not None

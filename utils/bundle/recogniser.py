@@ -29,6 +29,9 @@ class Engine(Protocol):
     def first_pass(self, recordings: Sequence[Sound]) -> List[Transcript]:
         """As `transcribe_many`, by the network and one best path alone. Thread-safe, beside that too."""
 
+    def streaming(self) -> Any:
+        """See `Recogniser.streaming`."""
+
 
 class Recogniser:
     """A bundle that is ready to recognise. Several may be open in one process, and threads may share one."""
@@ -106,6 +109,10 @@ class Recogniser:
         """As `transcribe_many`, quickly: by the network and the best path of the first graph alone."""
         checked = [_checked(samples, rate) for samples, rate in recordings]
         return self._engine.first_pass(checked) if checked else []
+
+    def streaming(self) -> Any:
+        """The `utils.bundle.streaming.Streaming` of a causal model; None for other models, which see whole segments."""
+        return self._engine.streaming()
 
     @property
     def added(self) -> List[str]:

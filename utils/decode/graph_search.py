@@ -75,29 +75,54 @@ def best_path(log_probs: np.ndarray, graph: Graph, beam: float, max_active: int)
 
 def search(log_probs: np.ndarray, graph: Graph, beam: float, max_active: int) -> Optional[Path]:
     """As `best_path`, with this beam alone."""
-    states, totals = np.zeros(1, dtype=np.int64), np.zeros(1)  # of the paths that are kept, one a state
-    best_of = np.empty(len(graph.final), dtype=np.int64)  # of each state, the newest best path into it
-    steps: List[Tuple[np.ndarray, np.ndarray]] = []  # of each frame: for each path its last arc, and the path before it
-    for frame in log_probs:
-        begins = graph.first[states]
-        counts = graph.first[states + 1] - begins
-        before = np.repeat(np.arange(len(states)), counts)
-        arcs = np.arange(len(before)) + np.repeat(begins - np.cumsum(counts) + counts, counts)
-        scores = totals[before] + graph.scores[arcs] + frame[graph.labels[arcs]]
-        if not len(scores):
+    found = Search(graph, beam, max_active)
+    found.advance(log_probs)
+    return found.ended()
+
+
+class Search:
+    """A search that frames are given to as they come."""
+
+    def __init__(self, graph: Graph, beam: float, max_active: int) -> None:
+        """Args: see `best_path`."""
+        self._graph, self._beam, self._max_active = graph, beam, max_active
+        self._states, self._totals = np.zeros(1, dtype=np.int64), np.zeros(1)  # of the paths that are kept, one a state
+        self._best_of = np.empty(len(graph.final), dtype=np.int64)  # of each state, the newest best path into it
+        self._steps: List[Tuple[np.ndarray, np.ndarray]] = []  # of each frame: for each path its last arc, and the path before it
+
+    def advance(self, log_probs: np.ndarray) -> None:
+        """Search (T, V) more frames. Where all paths are lost, none is found any more."""
+        graph, states, totals = self._graph, self._states, self._totals
+        for frame in log_probs:
+            begins = graph.first[states]
+            counts = graph.first[states + 1] - begins
+            before = np.repeat(np.arange(len(states)), counts)
+            arcs = np.arange(len(before)) + np.repeat(begins - np.cumsum(counts) + counts, counts)
+            scores = totals[before] + graph.scores[arcs] + frame[graph.labels[arcs]]
+            near = np.flatnonzero(scores > scores.max(initial=-np.inf) - self._beam)
+            order = near[np.argsort(scores[near])]
+            into = graph.target[arcs[order]]
+            place = np.arange(len(order))
+            self._best_of[into] = place  # the last one stays: the best
+            order = order[self._best_of[into] == place][-self._max_active :]
+            arcs, before = arcs[order], before[order]
+            states, totals = graph.target[arcs], scores[order]
+            self._steps.append((arcs, before))
+        self._states, self._totals = states, totals
+
+    def so_far(self) -> Optional[Path]:
+        """The best path of the frames so far, wherever it is in the graph; None if all are lost."""
+        return self._best(self._totals)
+
+    def ended(self) -> Optional[Path]:
+        """The best path that ends here; None if none does."""
+        return self._best(self._totals + self._graph.final[self._states])
+
+    def _best(self, totals: np.ndarray) -> Optional[Path]:
+        if not len(totals) or not np.isfinite(totals.max()):
             return None
-        near = np.flatnonzero(scores > scores.max() - beam)
-        order = near[np.argsort(scores[near])]
-        into = graph.target[arcs[order]]
-        place = np.arange(len(order))
-        best_of[into] = place  # the last one stays: the best
-        order = order[best_of[into] == place][-max_active:]
-        arcs, before = arcs[order], before[order]
-        states, totals = graph.target[arcs], scores[order]
-        steps.append((arcs, before))
-    ends = totals + graph.final[states]
-    place = int(ends.argmax())
-    return _traced(steps, place, graph, float(ends[place])) if np.isfinite(ends[place]) else None
+        place = int(totals.argmax())
+        return _traced(self._steps, place, self._graph, float(totals[place]))
 
 
 def _traced(steps: List[Tuple[np.ndarray, np.ndarray]], place: int, graph: Graph, score: float) -> Path:

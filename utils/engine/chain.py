@@ -14,6 +14,7 @@ from safetensors.torch import load as of_bytes
 
 from utils.bundle.files import BundleFiles
 from utils.bundle.manifest import WORD_VECTORS, graph_file
+from utils.bundle.streaming import SearchGraph
 from utils.core.errors import UserError
 from utils.core.files import read_json
 from utils.decode.attention import AttentionDecoder
@@ -30,7 +31,7 @@ from utils.features.whisper_front_end import WhisperFrontEnd
 from utils.lang.graphs import need_k2
 from utils.lang.lexicon import UNKNOWN, Lexicon, read_lexicon
 from utils.lang.mixture import Mixture
-from utils.lang.ngram import NGram, estimate, occurring, of_words
+from utils.lang.ngram import NGram, estimate, occurring, of_words, read_arpa
 from utils.lang.packs import Pack, pack_of
 from utils.lang.packs import joined as joined_packs
 from utils.lang.vocabulary import extended, extended_lm, unseen
@@ -66,6 +67,7 @@ class Chain:
     attention: Optional[AttentionDecoder]
     propose: Callable[[Rescorer, Dict[str, List[List[str]]]], Rescorer]  # the rescorer with proposals of a batch
     frame_seconds: Tuple[float, float]  # a frame of the sub-word head, and of the word head
+    search_graph: Optional[SearchGraph] = None  # made when a stream needs it
 
     @property
     def weights(self) -> Dict[str, Any]:
@@ -122,6 +124,11 @@ class Trained:
         return open_front_end(self.files, self.settings["features"].features, rate, self.given, self.device)
 
     @cached_property
+    def language_models(self) -> Dict[str, NGram]:
+        """The n-gram models of the training text, by name: those of the sub-word graph and of the word graph."""
+        return {name: read_arpa(self.folders["lang"] / name) for name in ("lm.arpa", "g.arpa")}
+
+    @cached_property
     def adding(self) -> Adding:
         """What embeds words."""
         made = Adding(self.folders, self.model, lambda: self.front_end)
@@ -151,7 +158,8 @@ class Trained:
         decode = self.settings["decode"].decode
         heads, whole = (self.model.subword is not None, self.model.word is not None), None
         if packs or context or weights:
-            texts = [extended_lm(self.folders["lang"], name, lexicon, *how) for name in ("lm.arpa", "g.arpa")]
+            read = self.language_models
+            texts = [extended_lm(self.folders["lang"], name, lexicon, *how, read[name]) for name in read]
             if context:
                 texts = [self._mixed(model, context, lexicon) for model in texts]
             if weights:
@@ -160,7 +168,7 @@ class Trained:
             graphs, whole = {name: graph.to(self.device) for name, graph in made.graphs.items()}, made.whole
 
             def lm() -> NGram:
-                return made.lm
+                return made.lm()
         else:
             graphs = {name: self._graph(name).to(self.device) for name in ("lattice", "word_lattice") if self._has(name)}
             whole = self._graph("whole") if self._has("whole") else None

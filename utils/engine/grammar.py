@@ -1,7 +1,8 @@
 """Graphs of a vocabulary made in memory, as stage 6 makes them with packs in a lang folder."""
 
 from dataclasses import dataclass
-from typing import Any, Dict, Optional, Tuple
+from functools import lru_cache
+from typing import Any, Callable, Dict, Optional, Tuple
 
 from utils.lang import graphs
 from utils.lang.lexicon import DISAMBIG, EPS, Lexicon
@@ -13,7 +14,7 @@ class Grammar:
     """What decoding needs of a lang folder, in memory."""
 
     lexicon: Lexicon
-    lm: NGram  # of lm.arpa
+    lm: Callable[[], NGram]  # of lm.arpa, rounded as files have it; made when the first call needs it
     graphs: Dict[str, Any]  # by decoding: k2.Fsa
     whole: Optional[Any] = None  # the whole model as an acceptor, where the sub-word graph has a part of it
 
@@ -29,7 +30,6 @@ def grammar_in_memory(
     lm, word_lm = models
     symbols = [EPS, *lexicon.words, DISAMBIG]
     lines = arpa(lm)
-    lm = of_arpa(lines, "lm.arpa")  # rounded, as files have it
     made: Dict[str, Any] = {}
     whole = None
     if heads[0]:
@@ -40,4 +40,4 @@ def grammar_in_memory(
     if heads[1]:
         g = graphs.grammar_in_memory(arpa(word_lm), symbols)
         made["word_lattice"] = graphs.compile_word_graph(g, len(lexicon.words))
-    return Grammar(lexicon, lm, made, whole)
+    return Grammar(lexicon, lru_cache(maxsize=None)(lambda: of_arpa(lines, "lm.arpa")), made, whole)

@@ -13,14 +13,18 @@ from lhotse.audio import AudioSource
 
 from utils.bundle.best_path import of_units, of_words, placed
 from utils.bundle.files import BundleFiles
+from utils.bundle.streaming import SearchGraph, Streaming
 from utils.bundle.transcript import Hypothesis, Transcript, Word
 from utils.core.errors import UserError
 from utils.core.memory import Parts, in_parts
 from utils.engine.chain import LOG, Chain, Trained
+from utils.engine.searching import search_graph
 from utils.engine.times import word_times
 from utils.features.extraction import in_memory
+from utils.features.native import NATIVE, NativeFeatures
 from utils.lang.packs import Pack, pack_of
 from utils.lang.spelling import as_in_transcripts, parse
+from utils.nn.streaming_model import torch_network
 from utils.rescore.confidence import Calibration, Confidences, places
 from utils.rescore.nbest_lists import NBestList
 from utils.rescore.rescoring import flatten
@@ -207,6 +211,25 @@ class K2Engine:
                 words = placed(best, texts, len(log_probs), chain.frame_seconds[head], seconds[n])
                 out[n] = Transcript(words, [Hypothesis(joined(texts), best.score)], seconds[n])
         return out
+
+    def streaming(self) -> Optional[Streaming]:
+        """What streams need of a causal model on filter banks; None for other models, which see whole segments."""
+        trained = self.trained
+        features = trained.settings["features"].features
+        if trained.model.encoder.chunks is None or features.front_end not in NATIVE or features.denoise != "none":
+            return None
+        statistics = {name: value.numpy() for name, value in trained.features.stats.items()}
+        if any("/" in name for name in statistics):  # of speakers
+            return None
+        front_end = NativeFeatures(vars(features), self.rate, 2.0**trained.front_end.tick_power, statistics)
+        return Streaming(torch_network(trained.model), front_end, self.search_graph)
+
+    def search_graph(self) -> SearchGraph:
+        """The first graph with the words of now, for a search in NumPy."""
+        chain = self.chain()
+        if chain.search_graph is None:
+            chain.search_graph = search_graph(chain)
+        return chain.search_graph
 
     def cuts(self, recordings: Sequence[Tuple[np.ndarray, int]]) -> List[MonoCut]:
         """The recordings with their features, without those that are too short; ids are their numbers."""

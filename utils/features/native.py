@@ -6,6 +6,7 @@ import numpy as np
 
 from utils.core.errors import UserError
 
+NATIVE = ("fbank", "mfcc")  # front ends
 CEPSTRA = 13  # of MFCC, as in utils/features/fbank.py
 
 
@@ -41,7 +42,8 @@ class NativeFeatures:
         if mfcc:
             options.num_ceps = CEPSTRA
         self._make, self._options = (native.OnlineMfcc if mfcc else native.OnlineFbank), options
-        self.rate, self._tick, self._statistics = rate, tick, statistics
+        self.rate, self.shift = rate, float(settings["frame_shift"])  # Hz; seconds between frames
+        self._tick, self._statistics = tick, statistics
         window, shift = (int(settings[key] * rate) for key in ("frame_length", "frame_shift"))
         self._shortest = -(-(window - (window - shift) // 2) // 2)  # samples; with fewer Lhotse can't mirror the edges
 
@@ -84,6 +86,7 @@ class FeatureStream:
         """`NativeFeatures.stream` makes it."""
         self._stream, self._rate, self._shortest, self._seen = stream, rate, shortest, seen
         self._heard = self._frames = 0
+        self.dim = int(stream.dim)  # features in a frame
 
     def accept(self, samples: np.ndarray) -> np.ndarray:
         """samples: (S,) float32 in [-1, 1] at the features' rate -> the frames that are ready now, (T, C), T may be 0."""

@@ -7,7 +7,7 @@ which words of the model they are like.
 
 import shutil
 from pathlib import Path
-from typing import Mapping, Sequence, Tuple
+from typing import Mapping, Optional, Sequence, Tuple
 
 from utils.core.files import atomic_path, read_json
 from utils.lang import graphs
@@ -35,10 +35,18 @@ def extended(base: Lexicon, entries: Sequence[Entry]) -> Lexicon:
 
 
 def extended_lm(
-    lang: Path, name: str, lexicon: Lexicon, frequency: Mapping[str, float], like: Mapping[str, Mapping[str, float]]
+    lang: Path,
+    name: str,
+    lexicon: Lexicon,
+    frequency: Mapping[str, float],
+    like: Mapping[str, Mapping[str, float]],
+    model: Optional[NGram] = None,
 ) -> NGram:
-    """The n-gram model `name` of a lang folder, with the words of `lexicon` that the folder lacks."""
-    model = read_arpa(lang / name)
+    """The n-gram model `name` of a lang folder, with the words of `lexicon` that the folder lacks.
+
+    model: that of the folder, where it was read already.
+    """
+    model = model or read_arpa(lang / name)
     added = [word for word in lexicon.words if (word,) not in model.logp]
     return model.with_words(added, unseen(lang), frequency, like) if added else model
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from utils.bundle.recogniser import Recogniser
 from utils.bundle.transcript import Word
+from utils.live.settings import Settings
 
 
 @dataclass
@@ -15,7 +16,7 @@ class Open:
 
     rate: int  # Hz
     samples: np.ndarray  # (T,) float32, all of it so far
-    before: int = 0  # so many of them were there at the call before
+    heard: float = 0.0  # seconds of it that the words stand for; the first pass says so
     state: Any = None
 
 
@@ -23,6 +24,8 @@ class FirstPass(Protocol):
     """Finds words in segments that are still growing."""
 
     step: float  # seconds of new audio that it waits for
+    share: float  # of the segment: longer ones wait for so much, if that is more
+    after: float  # seconds after the end of speech so far that it wants to hear
 
     def __call__(self, segments: Sequence[Open]) -> List[List[Word]]:
         """The words of each segment so far, with times from its beginning; one network call for all."""
@@ -31,10 +34,12 @@ class FirstPass(Protocol):
 class Anew:
     """Encodes the segment so far anew: for any bundle, since its network may look ahead."""
 
-    def __init__(self, recogniser: Recogniser, step: float) -> None:
-        self.recogniser, self.step = recogniser, step
+    def __init__(self, recogniser: Recogniser, settings: Settings) -> None:
+        self.recogniser, self.step, self.share, self.after = recogniser, settings.step, settings.share, settings.after
 
     def __call__(self, segments: Sequence[Open]) -> List[List[Word]]:
         """As FirstPass says."""
+        for one in segments:
+            one.heard = len(one.samples) / one.rate
         found = self.recogniser.first_pass([(one.samples, one.rate) for one in segments])
         return [transcript.words for transcript in found]

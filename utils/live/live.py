@@ -7,10 +7,13 @@ from collections import deque
 from pathlib import Path
 from typing import Any, Callable, Deque, List, Mapping, Optional, Sequence, Tuple, Union
 
+import numpy as np
+
 from utils.bundle.manifest import Manifest
 from utils.bundle.recogniser import Recogniser, Sound
 from utils.bundle.transcript import Transcript, Word
 from utils.core.errors import UserError
+from utils.live.chunks import Chunked
 from utils.live.events import Event
 from utils.live.first_pass import Anew, FirstPass
 from utils.live.segments import Segment
@@ -34,7 +37,8 @@ class Live:
         """
         self.recogniser, self.settings = recogniser, settings
         self.finals = second or recogniser
-        self.first_pass: FirstPass = Anew(recogniser, settings.step)
+        streaming = recogniser.streaming()
+        self.first_pass: FirstPass = Chunked(streaming, settings.chunk) if streaming else Anew(recogniser, settings)
         self.streams: List[Stream] = []
         self._ended: Deque[Final] = deque()  # segments that wait for their finals
         self._lock, self._words = threading.Lock(), threading.Lock()
@@ -98,7 +102,10 @@ class Live:
         return made
 
     def start(self) -> None:
-        """Work in threads of its own: one for partials, one for finals."""
+        """Work in threads of its own: one for partials, one for finals. What is loaded with the first call is loaded now."""
+        silence = [(np.zeros(self.rate, np.float32), self.rate)]
+        self.recogniser.first_pass(silence)
+        self.finals.transcribe_many(silence)
         for work in (self._rounds, self._finals):
             self._threads.append(threading.Thread(target=work, name=f"live{work.__name__}", daemon=True))
             self._threads[-1].start()
@@ -189,8 +196,8 @@ class Live:
             self._work.wait()
             self._work.clear()
             began = time.monotonic()
-            while self._round():
-                pass
+            if self._round():
+                self._work.set()
             if self._closing and not self._running():
                 self._more_ended.set()
                 return
@@ -213,7 +220,7 @@ class Live:
             try:
                 if stream.take() or stream.waiting:
                     worked = self._advance(stream) or worked
-                if stream.due(self.first_pass.step):
+                if stream.due(self._step(stream), self.first_pass.after):
                     due.append(stream)
             except Exception as error:
                 log.exception("a stream failed")
@@ -223,6 +230,10 @@ class Live:
                 if words is not None:
                     stream.found(words)
         return worked or bool(due)
+
+    def _step(self, stream: Stream) -> float:
+        """Seconds of new audio that the first pass of a stream waits for."""
+        return max(self.first_pass.step, self.first_pass.share * stream.segments.until(self.first_pass.after))
 
     def _advance(self, stream: Stream) -> bool:
         """Advance a stream through its samples, to where its first pass is asked for; whether anything happened."""
@@ -247,7 +258,7 @@ class Live:
     def _heard(self, streams: Sequence[Stream]) -> List[Optional[List[Word]]]:
         """The words of the open segments of streams; where the first pass fails, None."""
         try:
-            return list(self.first_pass([stream.opened() for stream in streams]))
+            return list(self.first_pass([stream.opened(self.first_pass.after) for stream in streams]))
         except Exception as error:
             if len(streams) > 1:
                 return [self._heard([stream])[0] for stream in streams]

@@ -6,7 +6,7 @@ from typing import List, Optional
 import numpy as np
 
 from utils.audio.speech import FRAME, RATE, SpeechProbability
-from utils.live.settings import Settings
+from utils.live.settings import Rule, Settings
 
 SECONDS = FRAME / RATE  # of a frame
 WEAK = 5  # frames in whose middle a segment that is too long is cut: those with the least speech of its second half
@@ -52,7 +52,7 @@ class Segments:
 
     def advance(self) -> Optional[Segment]:
         """The next segment that ends; None where more samples are needed, or `asks`."""
-        while self._next < self._frame + len(self._found):
+        while self.pending:
             now = self._next * SECONDS
             probability = self._found[self._next - self._frame]
             if self.start is None:
@@ -61,9 +61,9 @@ class Segments:
                 else:
                     self._drop(now - self.settings.before)
             elif probability >= (self.settings.no_speech if self.last >= now else self.settings.speech):
-                self.last = now + SECONDS
-                if not self.words:
+                if not self.words and now + SECONDS > self.last:
                     self.words = None
+                self.last = now + SECONDS
             if self.start is not None:
                 ended = self._ended(now + SECONDS)
                 if self.asks:
@@ -75,9 +75,14 @@ class Segments:
         return None
 
     @property
+    def pending(self) -> bool:
+        """Whether there are frames that `advance` did not come to."""
+        return self._next < self._frame + len(self._found)
+
+    @property
     def asks(self) -> bool:
         """Whether `words` must be set before it goes on: a rule depends on it."""
-        if self.start is None or self.words is not None or self._next >= self._frame + len(self._found):
+        if self.start is None or self.words is not None or not self.pending:
             return False
         now = (self._next + 1) * SECONDS
         return any(rule.words and self._holds(rule, now) for rule in self.settings.rules)
@@ -86,18 +91,22 @@ class Segments:
         """The open segment, at the end of the stream."""
         return None if self.start is None else self._cut(min(self.last + self.settings.after, self.heard))
 
-    def samples(self) -> np.ndarray:
-        """(T,) of the open segment so far, without what lies too far behind its speech."""
+    def until(self, after: float) -> float:
+        """Seconds of the open segment so far, with at most so many after its speech; 0 without one."""
+        return 0.0 if self.start is None else min(self.last + after, self._next * SECONDS, self.heard) - self.start
+
+    def samples(self, after: float) -> np.ndarray:
+        """(T,) of the open segment so far, as `until` has it."""
         assert self.start is not None  # a segment is open
-        return self._part(self.start, self.last + self.settings.after)
+        return self._part(self.start, self.start + self.until(after))
 
     def _open(self, start: float, last: float) -> None:
         self.start, self.last, self.words = start, last, None
 
-    def _holds(self, rule: object, now: float) -> bool:
+    def _holds(self, rule: Rule, now: float) -> bool:
         assert self.start is not None
         slack = 1e-6  # sums of frames are not exact
-        return now - self.last >= rule.silence - slack and now - self.start >= rule.length - slack  # type: ignore[attr-defined]
+        return now - self.last >= rule.silence - slack and now - self.start >= rule.length - slack
 
     def _ended(self, now: float) -> Optional[Segment]:
         """The segment, if a rule ends it; a rule without silence cuts where speech is weakest, and the next one begins there."""
@@ -110,6 +119,7 @@ class Segments:
             edge, last = self._weakest((self.start + now) / 2, now), self.last
             found = self._cut(edge)
             self._open(edge, max(last, edge))
+            self._drop(edge - self.settings.before)
             return found
         return None
 

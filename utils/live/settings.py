@@ -26,6 +26,7 @@ class Settings:
     rules: Tuple[Rule, ...] = RULES  # the first that holds ends a segment
     step: float = 0.5  # seconds of new audio between two first passes of a segment, where each encodes it anew
     share: float = 0.1  # of the segment: longer ones wait for so much new audio, so that their cost stays in bounds
+    chunk: float = 0.32  # seconds of a chunk, where a causal network sees each chunk once
     before: float = 0.25  # seconds kept before speech
     after: float = 0.2  # and after it
     speech: float = 0.5  # probability of speech above which it begins
@@ -36,12 +37,18 @@ class Settings:
         """Raise UserError for settings that no stream could work with."""
         if not any(rule.length for rule in self.rules if not rule.words and not rule.silence):
             raise UserError("a stream needs a rule with a length, without words and silence, so that every segment ends")
+        if any(rule.words and not rule.silence for rule in self.rules):
+            raise UserError("a rule that asks for words needs silence above 0 s, too")
+        if any(0 < rule.silence < self.after for rule in self.rules):
+            raise UserError(
+                f"after={self.after:g} s of a stream is more than the silence that ends a segment by one of its rules"
+            )
         if not 0 < self.no_speech <= self.speech < 1:
             raise UserError(
                 f"speech={self.speech:g} and no_speech={self.no_speech:g} must be probabilities, the second no larger"
             )
-        if min(self.step, self.tick) <= 0 or min(self.before, self.after, self.share) < 0:
-            raise UserError("step and tick of a stream are above 0 s; before, after and share are not below 0")
+        if min(self.step, self.chunk, self.tick) <= 0 or min(self.before, self.after, self.share) < 0:
+            raise UserError("step, chunk and tick of a stream are above 0 s; before, after and share are not below 0")
 
     @property
     def longest(self) -> float:

@@ -81,7 +81,7 @@ class Stream:
     @property
     def waiting(self) -> bool:
         """Whether there is something to do for the worker."""
-        return bool(self._samples) or self.segments.asks or (self.finished and not self.over and not self._owed)
+        return bool(self._samples) or self.segments.pending or (self.finished and not self.over and not self._owed)
 
     def take(self) -> bool:
         """Move the samples that came to the segments; whether there were any."""
@@ -93,33 +93,33 @@ class Stream:
             self._taken += count
         return bool(count)
 
-    def due(self, step: float) -> bool:
-        """Whether the open segment has so many seconds of new speech that its first pass should see them."""
+    def due(self, step: float, after: float) -> bool:
+        """Whether the first pass should see the open segment, which has so many more seconds than when it last did."""
         if self.segments.start is None:
             return False
-        if self.segments.asks:
-            return True
         seen = 0.0 if self.open is None else len(self.open.samples) / self.rate
-        end = self.segments.last - self.segments.start
-        return end - seen >= max(step, self.settings.share * end)
+        return self.segments.asks or self.segments.until(after) - seen >= step
 
-    def opened(self) -> Open:
-        """The open segment for the first pass."""
-        samples = self.segments.samples()
-        self.open = (
-            Open(self.rate, samples) if self.open is None else replace(self.open, samples=samples, before=len(self.open.samples))
-        )
+    def opened(self, after: float) -> Open:
+        """The open segment for the first pass; see FirstPass."""
+        samples = self.segments.samples(after)
+        if self.open is None:
+            self.open = Open(self.rate, samples)
+        else:
+            self.open.samples = samples
         return self.open
 
     def found(self, found: Sequence[Word]) -> None:
         """Take the words that the first pass found in the open segment."""
         if self.segments.asks:
             self.segments.words = bool(found)
-        assert self.segments.start is not None
+        assert self.segments.start is not None and self.open is not None
         words, stable = self._prefix.update(found)
         start = self.segments.start
         if words:
-            self.emit(Partial(self.segments.number, round(start, 3), _moved(words, start), stable, round(self.segments.heard, 3)))
+            self.emit(
+                Partial(self.segments.number, round(start, 3), _moved(words, start), stable, round(start + self.open.heard, 3))
+            )
 
     def closes(self) -> None:
         """A segment ended: its final is owed before anything of the next."""
