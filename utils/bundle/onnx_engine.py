@@ -11,7 +11,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple, Union
 import numpy as np
 
 from utils.audio.resampling import resample
-from utils.bundle.best_path import Found, of_units, of_words, placed
+from utils.bundle.best_path import placed
 from utils.bundle.files import BundleFiles
 from utils.bundle.manifest import WORD_VECTORS, graph_file
 from utils.bundle.streaming import SearchGraph, Streaming
@@ -22,6 +22,7 @@ from utils.core.arrays import read_arrays
 from utils.core.errors import UserError
 from utils.decode.graph_search import Graph, best_path, read_graph
 from utils.decode.graph_search import Path as GraphPath
+from utils.decode.path_words import Found, of_units, of_words
 from utils.features.native import NATIVE, NativeFeatures
 from utils.text.letters import joined
 

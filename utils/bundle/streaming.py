@@ -5,9 +5,10 @@ from typing import Callable, List, Optional
 
 import numpy as np
 
-from utils.bundle.best_path import of_units, of_words, placed
+from utils.bundle.best_path import placed
 from utils.bundle.transcript import Word
 from utils.decode.graph_search import Graph, Path, Search
+from utils.decode.path_words import of_units, of_words
 from utils.features.native import NativeFeatures
 from utils.nn.streaming import ChunkOutput, StreamingNetwork
 

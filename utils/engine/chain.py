@@ -124,9 +124,9 @@ class Trained:
         return open_front_end(self.files, self.settings["features"].features, rate, self.given, self.device)
 
     @cached_property
-    def language_models(self) -> Dict[str, NGram]:
-        """The n-gram models of the training text, by name: those of the sub-word graph and of the word graph."""
-        return {name: read_arpa(self.folders["lang"] / name) for name in ("lm.arpa", "g.arpa")}
+    def language_models(self) -> List[NGram]:
+        """The n-gram models of the training text: those of the sub-word graph and of the word graph."""
+        return [read_arpa(self.folders["lang"] / name) for name in ("lm.arpa", "g.arpa")]
 
     @cached_property
     def adding(self) -> Adding:
@@ -158,12 +158,11 @@ class Trained:
         decode = self.settings["decode"].decode
         heads, whole = (self.model.subword is not None, self.model.word is not None), None
         if packs or context or weights:
-            read = self.language_models
-            texts = [extended_lm(self.folders["lang"], name, lexicon, *how, read[name]) for name in read]
+            texts = [extended_lm(model, self.folders["lang"], lexicon, *how) for model in self.language_models]
             if context:
                 texts = [self._mixed(model, context, lexicon) for model in texts]
             if weights:
-                texts = [model.boosted(weights) for model in texts]
+                texts = [_boosted(model, weights) for model in texts]
             made = grammar_in_memory(lexicon, (texts[0], texts[1]), heads, decode.first_pass_lm_order)
             graphs, whole = {name: graph.to(self.device) for name, graph in made.graphs.items()}, made.whole
 
@@ -175,7 +174,7 @@ class Trained:
 
             @lru_cache(maxsize=None)
             def lm() -> NGram:
-                return extended_lm(self.folders["lang"], "lm.arpa", lexicon, *how)
+                return extended_lm(self.language_models[0], self.folders["lang"], lexicon, *how)
 
         table = self.table
         if table is not None and added:
@@ -255,3 +254,12 @@ class Trained:
         if len(words) != self.about["words"]:
             made.level(some_transcripts(self.folders["data"], SAMPLE), unseen(self.folders["lang"]))
         return by_words(made)
+
+
+def _boosted(model: NGram, weights: Mapping[str, float]) -> NGram:
+    """A model with words that are more likely in every context, by weights in natural log (hot words).
+
+    Contexts then sum to more than 1.
+    """
+    logp = {gram: old + weights.get(gram[-1], 0.0) / math.log(10) for gram, old in model.logp.items()}
+    return NGram(model.order, logp, model.backoff)

@@ -11,12 +11,13 @@ import torch
 from lhotse import MonoCut, Recording, SupervisionSegment
 from lhotse.audio import AudioSource
 
-from utils.bundle.best_path import of_units, of_words, placed
+from utils.bundle.best_path import placed
 from utils.bundle.files import BundleFiles
 from utils.bundle.streaming import SearchGraph, Streaming
 from utils.bundle.transcript import Hypothesis, Transcript, Word
 from utils.core.errors import UserError
 from utils.core.memory import Parts, in_parts
+from utils.decode.path_words import of_units, of_words
 from utils.engine.chain import LOG, Chain, Trained
 from utils.engine.searching import search_graph
 from utils.engine.times import word_times

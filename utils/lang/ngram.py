@@ -132,14 +132,6 @@ class NGram:
                 logp[(word, last)] = math.log10(sum(chances))
         return NGram(self.order, logp, backoff)
 
-    def boosted(self, weights: Mapping[str, float]) -> "NGram":
-        """The model with words that are more likely in every context, by weights in natural log (hot words).
-
-        Contexts then sum to more than 1. Words that it lacks are skipped.
-        """
-        logp = {gram: old + weights.get(gram[-1], 0.0) / math.log(10) for gram, old in self.logp.items()}
-        return NGram(self.order, logp, self.backoff)
-
     def perplexity(self, sentences: Iterable[Sequence[str]]) -> float:
         """Perplexity, including </s>. Unknown words are skipped and end the context, as in SRILM."""
         total, predicted = 0.0, 0

@@ -7,7 +7,7 @@ which words of the model they are like.
 
 import shutil
 from pathlib import Path
-from typing import Mapping, Optional, Sequence, Tuple
+from typing import Mapping, Sequence, Tuple
 
 from utils.core.files import atomic_path, read_json
 from utils.lang import graphs
@@ -35,18 +35,9 @@ def extended(base: Lexicon, entries: Sequence[Entry]) -> Lexicon:
 
 
 def extended_lm(
-    lang: Path,
-    name: str,
-    lexicon: Lexicon,
-    frequency: Mapping[str, float],
-    like: Mapping[str, Mapping[str, float]],
-    model: Optional[NGram] = None,
+    model: NGram, lang: Path, lexicon: Lexicon, frequency: Mapping[str, float], like: Mapping[str, Mapping[str, float]]
 ) -> NGram:
-    """The n-gram model `name` of a lang folder, with the words of `lexicon` that the folder lacks.
-
-    model: that of the folder, where it was read already.
-    """
-    model = model or read_arpa(lang / name)
+    """An n-gram model of a lang folder, with the words of `lexicon` that the folder lacks."""
     added = [word for word in lexicon.words if (word,) not in model.logp]
     return model.with_words(added, unseen(lang), frequency, like) if added else model
 
@@ -79,7 +70,7 @@ def make_lang(
                 shutil.copyfile(lang / name, temporary)
     for name in ("lm.arpa", "g.arpa"):
         if not (out / name).exists():
-            write_arpa(extended_lm(lang, name, lexicon, frequency, like), out / name)
+            write_arpa(extended_lm(read_arpa(lang / name), lang, lexicon, frequency, like), out / name)
     write_symbols(out / "words.txt", [EPS, *words, DISAMBIG])
     write_symbols(out / "tokens.txt", graphs.lexicon_symbols(lexicon))
     write_entries(out / "lexicon.txt", lexicon.entries)
