@@ -45,7 +45,8 @@ def pcm(samples: np.ndarray) -> bytes:
 
 async def started(url: str, **changes: Any) -> Any:
     """A session after its start, and without its ready."""
-    socket = await websockets.connect(url, proxy=None, max_size=None)
+    # Without pings: where the tests have a small part of a core, an answer may take longer than the client would wait.
+    socket = await websockets.connect(url, proxy=None, max_size=None, ping_interval=None, open_timeout=60)
     await socket.send(json.dumps({**START, **changes}))
     return socket
 

@@ -159,6 +159,7 @@ def server_of(app: Starlette, listening: socket.socket, tls: Optional[ssl.SSLCon
         ws=Messages,
         ws_max_size=4 * limits.message_bytes,  # above `message_bytes` a session says it; above this, the WebSocket alone
         ws_per_message_deflate=False,
+        ws_ping_timeout=60.0,  # a phone may sleep; who sends nothing is ended as idle before
         lifespan="on",
         log_config=None,
         access_log=False,  # a query may have a token
