@@ -28,6 +28,7 @@ def made(prepared, out, epochs=6):
     return Distillation(student, pairs, SimpleNamespace(train=train, seed=0), out, logging.getLogger("test"))
 
 
+@pytest.mark.slow
 def test_a_student_learns_and_a_stopped_run_ends_with_the_same_bytes(prepared, tmp_path, monkeypatch):
     whole = made(prepared, tmp_path / "whole")
     before = whole.explained()
