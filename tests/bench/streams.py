@@ -36,7 +36,8 @@ from utils.core.files import ROOT
 from utils.core.tables import Table, as_text, grouped, number, signed
 from utils.corpus.audio import load as load_audio
 from utils.corpus.cuts import read_cuts
-from utils.lang.lexicon import read_lexicon
+from utils.lang.lexicon import Lexicon, read_lexicon
+from utils.lang.spelling import spellings
 from utils.live.settings import Settings
 from utils.pipeline import driver
 from utils.pipeline.stages import Plan
@@ -81,8 +82,8 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
     texts = [cut.supervisions[0].text.split() for cut in cuts]
     recogniser = Recogniser.open(options.second or bundle)
     alone = [[word.text for word in one.words] for one in recogniser.transcribe_many([(sound, rate) for sound in sounds])]
-    known = {word.lower() for words in (*texts, read_lexicon(plans["lang"].out).words) for word in words}
-    fresh = _words(recogniser.language, known, max([options.add, *options.idle_words], default=0))
+    said = {word.lower() for text in texts for word in text}
+    fresh = _words(recogniser.language, said, read_lexicon(plans["lang"].out), max([options.add, *options.idle_words], default=0))
     idle = [_idle(recogniser, sounds, rate, texts, alone, fresh[:n]) for n in options.idle_words]
     del recogniser
     rows = [_load(bundle, n, options, sounds, rate, texts, alone, fresh[: options.add]) for n in options.clients]
@@ -92,14 +93,17 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
     print(as_text(draw(corpus)))
 
 
-def _words(language: str, known: Container[str], count: int) -> List[str]:
-    """The most frequent words of the language that nobody says in the recordings and the model lacks."""
+def _words(language: str, said: Container[str], lexicon: Lexicon, count: int) -> List[str]:
+    """The most frequent words of the language that nobody says in the recordings, and that the model lacks and can spell."""
     if not count:
         return []
     import wordfreq
 
+    known = {word.lower() for word in lexicon.words}
     listed = wordfreq.top_n_list(language, 4 * count + 20_000)
-    return [word for word in listed if word.isalpha() and len(word) > 2 and word not in known][:count]
+    words = [word for word in listed if word.isalpha() and len(word) > 2 and word not in said and word not in known]
+    spelled = spellings(words[: 2 * count], lexicon, language)
+    return [word for word in words if word in spelled][:count]
 
 
 def _idle(
