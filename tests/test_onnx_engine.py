@@ -11,7 +11,7 @@ import torch
 import torchaudio
 
 from support.corpora import SENTENCES
-from utils.audio.resampling import resample
+from utils.audio.resampling import Resampling, resample
 from utils.core.errors import UserError
 from utils.decode import graph_search
 from utils.decode.first_pass import best_paths, scaled
@@ -76,6 +76,19 @@ def test_resampling_is_that_of_torchaudio(samples, rate, wanted):
         want = torchaudio.functional.resample(torch.from_numpy(one)[None], rate, wanted)[0].numpy()
         got = resample(one, rate, wanted)
         assert got.shape == want.shape and np.abs(got - want).max() < 1e-4
+
+
+@pytest.mark.parametrize(("rate", "wanted"), [(44100, 16000), (8000, 16000), (11025, 16000), (48000, 8000), (16000, 16000)])
+def test_resampling_bit_by_bit_gives_the_same_and_holds_little(samples, rate, wanted):
+    random, one = np.random.default_rng(rate), samples[0][: len(samples[0]) - 5]
+    resampling, got, start = Resampling(rate, wanted), [], 0
+    while start < len(one):
+        length = int(random.integers(1, 1500))
+        got.append(resampling(one[start : start + length]))
+        start += length
+        assert len(resampling._held) < 3000
+    got.append(resampling(one[:0], last=True))
+    assert np.array_equal(np.concatenate(got), resample(one, rate, wanted))
 
 
 @pytest.fixture(scope="module")
