@@ -39,7 +39,7 @@ def test_the_encoder_gives_as_many_frames_as_the_audit_counts():
 
     encoder = Encoder(80, (4, 8), 8, 0, 0, 1, 3, 0.0)
     for n in [*range(1, 35), 100, 101]:
-        fine, fine_lengths, coarse, coarse_lengths = encoder(torch.zeros(1, n, 80), torch.tensor([n]))
+        fine, coarse, fine_lengths, coarse_lengths = encoder(torch.zeros(1, n, 80), torch.tensor([n]))
         assert fine.shape[1] == fine_lengths == output_frames(n, 4) and coarse.shape[1] == coarse_lengths == output_frames(n, 8)
 
 

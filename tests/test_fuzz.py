@@ -39,7 +39,7 @@ ODD_TEXTS = st.one_of(TEXTS, st.text(ANY, max_size=12))
 PLAIN = st.text("abcdefgh-_.0123456789", min_size=1, max_size=8)
 ODD = st.one_of(PLAIN, st.text(ANY, min_size=1, max_size=6), st.just("x" * 300))
 TIMES = st.one_of(
-    st.floats(0, 1).map("{:.3f}".format),
+    st.integers(0, 1000).map(lambda n: f"{n / 1000:.3f}"),  # no floats: libraries of other tests switch subnormal ones off
     st.sampled_from("0 0.0 0.25 0.5 1 2 -1 -0.00002 1e-1 nan inf -inf 1,5 0x1 ٣ 1_0 one".split()),
 )
 GOOD = ("speech.wav",) * 8
