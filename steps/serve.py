@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--allow-origin", action="append", default=[], metavar="ORIGIN", help="pages of another site that may use the server"
     )
-    p.add_argument("--sessions", type=positive, metavar="N", help="streams at once (default 50)")
+    p.add_argument("--sessions", type=positive, metavar="N", help="streams at once (default 25)")
     p.add_argument("--session-seconds", type=_seconds, metavar="S", help="of audio in a session (default 14400)")
     p.add_argument("--idle-seconds", type=_seconds, metavar="S", help="without a message that end a session (default 30)")
     p.add_argument("--backlog-seconds", type=_seconds, metavar="S", help="of a session's audio that may wait (default 60)")

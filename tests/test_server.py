@@ -112,7 +112,7 @@ def test_a_session_says_partials_as_differences_then_finals_then_its_end(server,
     name = NAMES[0]
     messages = asyncio.run(said(server.ws, pcm(speech[name]), speed=4.0))
     assert messages[0]["type"] == "ready" and messages[0]["rate"] == 8000 and messages[0]["language"] == "he"
-    assert messages[0]["limits"]["sessions"] == 50 and messages[0]["session"]
+    assert messages[0]["limits"]["sessions"] == 25 and messages[0]["session"]
     assert texts(messages) == words_of(name)
     steps = list(shown(messages))
     assert len(steps) >= 3 and steps[-1] and all(set(words) <= {"yes", "no"} for words in steps)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Limits:
     """Limits of a server; times in seconds."""
 
-    sessions: int = 50  # streams at once
+    sessions: int = 25  # streams at once: so many of stream_wordvec kept up on two cores (egs/asterisk/streams.md)
     message_bytes: int = 256 * 1024  # of one message of a WebSocket: 8 s at 16 kHz
     session_seconds: float = 4 * 3600.0  # of audio in one session
     idle_seconds: float = 30.0  # without a message of a session, or without a byte of a request
