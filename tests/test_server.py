@@ -293,7 +293,7 @@ async def besieged(url, speech, count):
 
 @pytest.mark.parametrize("count", [200, pytest.param(1000, marks=pytest.mark.slow)])
 def test_hostile_sessions_change_no_word_of_ten_honest_streams(live, speech, count):
-    with served(live) as found:
+    with served(live, Limits(sessions=50)) as found:
         words, kinds = asyncio.run(besieged(found.ws, speech, count))
         health = httpx.get(f"{found.http}/healthz").json()
     assert len(kinds) == count and set(kinds) == set(KINDS)
