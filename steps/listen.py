@@ -63,11 +63,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def _listen(options: argparse.Namespace) -> int:
-    from utils.live.sources import (
-        Sound,
-        microphone,
-        played,
-    )  # after the options are read: --help needs the standard library alone
+    # Imported after the options are read: --help needs the standard library alone.
+    from utils.live.sources import Sound, microphone, played
     from utils.text.encoding import utf8_lines
 
     if options.file is None and options.speed is not None:

@@ -6,6 +6,7 @@ python -m steps.serve --bundle BUNDLE --host 0.0.0.0 --token-file tokens --certi
 
 import argparse
 import logging
+import socket
 import sys
 import traceback
 from dataclasses import fields, replace
@@ -67,10 +68,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def _serve(options: argparse.Namespace) -> None:
-    from utils.server.access import (  # after the options are read: --help needs the standard library alone
-        check_origin,
-        read_tokens,
-    )
+    # Imported after the options are read: --help needs the standard library alone.
+    from utils.server.access import check_origin, read_tokens
     from utils.server.app import create_app
     from utils.server.limits import Limits
     from utils.server.run import bound, secured, serve
@@ -86,9 +85,9 @@ def _serve(options: argparse.Namespace) -> None:
     given = {f.name: getattr(options, f.name) for f in fields(Limits) if getattr(options, f.name, None) is not None}
     limits = replace(Limits(), **given)
     listening = bound(options.host, options.port)
-    local = listening.getsockname()[0] in ("127.0.0.1", "::1")
+    local = _local(listening)
     homes = bound(*address_of(options.wyoming), "--wyoming names") if options.wyoming else None
-    if homes is not None and homes.getsockname()[0] not in ("127.0.0.1", "::1"):
+    if homes is not None and not _local(homes):
         log.warning("warning: whoever reaches %s can have speech recognised: Wyoming has neither tokens nor TLS", options.wyoming)
     beside = [] if homes is None else [at(homes)]
     if not local and tokens is None:
@@ -101,6 +100,11 @@ def _serve(options: argparse.Namespace) -> None:
         serve(create_app(live, limits, tokens, origins, local, beside), listening, tls)
     finally:
         live.close(finish=False)
+
+
+def _local(listening: socket.socket) -> bool:
+    """Whether only this machine reaches it."""
+    return listening.getsockname()[0] in ("127.0.0.1", "::1")
 
 
 def _port(text: str) -> int:

@@ -119,9 +119,9 @@ def create_app(
         Route("/v1/words/{word:path}", serving.words.remove, methods=["DELETE"]),
         Route("/healthz", health),
         Route("/metrics", metrics),
+        Route("/", page),
+        Mount("/page", StaticFiles(directory=PAGE)),
     ]
-    if PAGE.is_dir():
-        routes += [Route("/", page), Mount("/page", StaticFiles(directory=PAGE))]
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
