@@ -141,10 +141,10 @@ def _recognise(options: argparse.Namespace, stack: ExitStack) -> Summary:
     """Recognise what is missing, and write or print it."""
     from utils.audio.given import given
     from utils.bundle.files import open_files  # after the options are read: --help needs the standard library alone
-    from utils.bundle.many_files import Work, run
-    from utils.bundle.outputs import Outputs, output_names
     from utils.bundle.recogniser import Recogniser, read_pack
-    from utils.bundle.writers import FORMATS as forms
+    from utils.recognition.many_files import Work, run
+    from utils.recognition.outputs import Outputs, output_names
+    from utils.recognition.writers import FORMATS as forms
 
     files = open_files(Path(options.bundle), options.keys)
     _check_language(options, files.manifest.language)

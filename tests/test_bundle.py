@@ -473,6 +473,30 @@ def test_the_onnx_engine_resamples_and_says_nothing_of_a_click(made):
 
 
 @pytest.mark.slow
+def test_engines_give_the_same_evidence_and_rows_of_known_and_new_words(made, recogniser):
+    sounds = [*made.recordings[:2], (np.zeros(20, np.float32), 8000)]
+    ours, theirs = recogniser.evidence(sounds), Recogniser.open(made.bundle, engine="onnx").evidence(sounds)
+    for one, other in zip(ours, theirs):
+        for name in ("subword", "frames", "blank"):
+            assert np.allclose(getattr(one, name), getattr(other, name), atol=0.02)  # features differ by a rounding
+    assert [one.subword.shape[0] for one in ours][2] == 0 and ours[0].subword.shape[1] == len(recogniser.units)
+    table = recogniser.rows()
+    scores = np.concatenate((ours[0].blank[:, None], ours[0].frames @ table.vectors.T + table.bias), 1)
+    labels = scores.argmax(1)
+    greedy = [table.words[label - 1] for label, before in zip(labels, [0, *labels]) if label and label != before]
+    assert greedy == made.rows[0]["ref"]
+    word = made.rows[0]["hyp"][0]
+    assert recogniser.rows([word]).spoken[0] == table.spoken[table.words.index(word)]
+    again = Recogniser.open(made.bundle)
+    again.add_words([word[::-1] + word])
+    assert np.allclose(again.rows().vectors[-1], recogniser.rows([word[::-1] + word]).vectors[0])
+    with pytest.raises(UserError, match="(?s)1 of 1 words can't be added.*NOK"):
+        recogniser.rows(["NOK"])
+    with pytest.raises(UserError, match="this engine has no rows.*engine='k2'"):
+        Recogniser.open(made.bundle, engine="onnx").rows(["x"])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "said"),
     [

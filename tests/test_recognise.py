@@ -20,10 +20,10 @@ from scipy.signal import resample_poly
 from support.sounds import encode
 from utils.audio.given import given
 from utils.bundle import manifest, outputs
-from utils.bundle.outcomes import Outcome, Segment
 from utils.bundle.transcript import Transcript, Word
-from utils.bundle.writers import FORMATS
 from utils.core.files import ROOT, files_in, read_jsonl
+from utils.recognition.outcomes import Outcome, Segment
+from utils.recognition.writers import FORMATS
 
 SAID = "yes no no yes no yes yes no".split()
 WORDS = [Word(w, 0.5 * i, 0.5 * i + 0.4, 0.3 + 0.1 * i, [("maybe", 0.2)]) for i, w in enumerate(SAID)]

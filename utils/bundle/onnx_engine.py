@@ -12,6 +12,7 @@ import numpy as np
 
 from utils.audio.resampling import resample
 from utils.bundle.best_path import placed
+from utils.bundle.evidence import Evidence
 from utils.bundle.files import BundleFiles
 from utils.bundle.manifest import WORD_VECTORS, graph_file
 from utils.bundle.streaming import SearchGraph, Streaming
@@ -74,6 +75,18 @@ class OnnxEngine:
         """As `transcribe_many`: this engine has no other."""
         return self.transcribe_many(recordings)
 
+    def evidence(self, recordings: Sequence[Sound]) -> List[Evidence]:
+        """What the network says of each recording."""
+        return [self._evidence(samples, rate) for samples, rate in recordings]
+
+    def _evidence(self, samples: np.ndarray, rate: int) -> Evidence:
+        output, none = self._network(samples, rate) or {}, np.zeros((1, 0, 0), np.float32)
+        heads = [("subword", "subword"), ("frames", "word"), ("blank", "word")]
+        parts = [output[name][0, : int(output[f"{head}_lengths"][0])] if name in output else none[0] for name, head in heads]
+        return Evidence(
+            parts[0], parts[1], parts[2].reshape(-1), self._shift("subword"), self._shift("word"), len(samples) / rate
+        )
+
     def streaming(self) -> Optional[Streaming]:
         """What streams need of a causal model; None for other models, which see whole segments, and for greedy words."""
         if self._graph is None or FILE not in self._files.names:
@@ -94,13 +107,9 @@ class OnnxEngine:
         return self._about["features"]["frame_shift"] * self._about["subsampling"][head]
 
     def _transcribe(self, samples: np.ndarray, rate: int) -> Transcript:
-        seconds = len(samples) / rate
-        features = self._features(resample(samples, rate, self.rate))
-        if features is None:  # shorter than a frame
+        seconds, output = len(samples) / rate, self._network(samples, rate)
+        if output is None:
             return Transcript([], [], seconds)
-        names = [output.name for output in self._session.get_outputs()]
-        lengths = np.array([len(features)], dtype=np.int64)
-        output = dict(zip(names, self._session.run(None, {"x": features[None], "lengths": lengths})))
         head = "subword" if self._decoding == "lattice" else "word"
         frames = int(output[f"{head}_lengths"][0])
         found = self._of_units(output["subword"][0, :frames]) if head == "subword" else self._of_words(output, frames)
@@ -110,6 +119,15 @@ class OnnxEngine:
         return Transcript(
             placed(found, texts, frames, self._shift(head), seconds), [Hypothesis(joined(texts), found.score)], seconds
         )
+
+    def _network(self, samples: np.ndarray, rate: int) -> Optional[Dict[str, np.ndarray]]:
+        """All outputs of the network, a batch of one; None for what is shorter than a frame."""
+        features = self._features(resample(samples, rate, self.rate))
+        if features is None:
+            return None
+        names = [output.name for output in self._session.get_outputs()]
+        lengths = np.array([len(features)], dtype=np.int64)
+        return dict(zip(names, self._session.run(None, {"x": features[None], "lengths": lengths})))
 
     def _of_units(self, log_probs: np.ndarray) -> Optional[Found]:
         """log_probs: (T, units) of the sub-word head."""

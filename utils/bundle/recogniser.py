@@ -6,6 +6,7 @@ from typing import Any, List, Mapping, Optional, Protocol, Sequence, Tuple, Unio
 
 import numpy as np
 
+from utils.bundle.evidence import Evidence, Rows
 from utils.bundle.files import BundleFiles, HeldFiles, open_files, read_pack_file
 from utils.bundle.manifest import Manifest
 from utils.bundle.transcript import Transcript
@@ -28,6 +29,9 @@ class Engine(Protocol):
 
     def first_pass(self, recordings: Sequence[Sound]) -> List[Transcript]:
         """As `transcribe_many`, by the network and one best path alone. Thread-safe, beside that too."""
+
+    def evidence(self, recordings: Sequence[Sound]) -> List[Evidence]:
+        """What the network says of each recording, in order. Thread-safe, beside `transcribe_many` too."""
 
     def streaming(self) -> Any:
         """See `Recogniser.streaming`."""
@@ -109,6 +113,36 @@ class Recogniser:
         """As `transcribe_many`, quickly: by the network and the best path of the first graph alone."""
         checked = [_checked(samples, rate) for samples, rate in recordings]
         return self._engine.first_pass(checked) if checked else []
+
+    def evidence(self, recordings: Sequence[Sound]) -> List[Evidence]:
+        """What the network says of each recording before any graph: what search, spotting and commands work on."""
+        checked = [_checked(samples, rate) for samples, rate in recordings]
+        return self._engine.evidence(checked) if checked else []
+
+    @property
+    def units(self) -> List[str]:
+        """Names of the sub-word units, by the columns of `Evidence.subword`; the first is the blank."""
+        return self._of_k2("units")
+
+    def normalise(self, text: str) -> str:
+        """A text as transcripts have it: words between blanks."""
+        return self._of_k2("normalise")(text)
+
+    def rows(self, words: Optional[Sequence[str]] = None) -> Rows:
+        """Rows of the table of word vectors. Nothing is added to the recogniser.
+
+        Args:
+          words: each 'WORD', as `normalise` has them, or 'WORD UNIT UNIT ...' with its pronunciation, known or not; None for
+            the vocabulary.
+        Raises:
+          UserError: words that the model has no pronunciation or no vector for.
+        """
+        return self._of_k2("rows")(words)
+
+    def _of_k2(self, name: str) -> Any:
+        if not hasattr(self._engine, name):
+            raise UserError(f"this engine has no {name}; open the bundle with engine='k2'")
+        return getattr(self._engine, name)
 
     def streaming(self) -> Any:
         """The `utils.bundle.streaming.Streaming` of a causal model; None for other models, which see whole segments."""

@@ -12,6 +12,7 @@ from lhotse import MonoCut, Recording, SupervisionSegment
 from lhotse.audio import AudioSource
 
 from utils.bundle.best_path import placed
+from utils.bundle.evidence import Evidence, Rows
 from utils.bundle.files import BundleFiles
 from utils.bundle.streaming import SearchGraph, Streaming
 from utils.bundle.transcript import Hypothesis, Transcript, Word
@@ -19,6 +20,7 @@ from utils.core.errors import UserError
 from utils.core.memory import Parts, in_parts
 from utils.decode.path_words import of_units, of_words
 from utils.engine.chain import LOG, Chain, Trained
+from utils.engine.evidence import evidence, table_rows
 from utils.engine.searching import search_graph
 from utils.engine.times import word_times
 from utils.features.extraction import in_memory
@@ -212,6 +214,30 @@ class K2Engine:
                 words = placed(best, texts, len(log_probs), chain.frame_seconds[head], seconds[n])
                 out[n] = Transcript(words, [Hypothesis(joined(texts), best.score)], seconds[n])
         return out
+
+    def evidence(self, recordings: Sequence[Tuple[np.ndarray, int]]) -> List[Evidence]:
+        """What the network says of each recording. It doesn't wait for other calls."""
+        chain = self.chain()
+        seconds = [len(samples) / rate for samples, rate in recordings]
+        out = [evidence(None, 0, chain.frame_seconds, length) for length in seconds]
+        for batch in ordered_batches(self.cuts(recordings), chain.decoder.batch_seconds()):
+            output = chain.decoder.network(batch)[0]
+            for n, cut in enumerate(batch):
+                out[int(cut.id)] = evidence(output, n, chain.frame_seconds, seconds[int(cut.id)])
+        return out
+
+    @property
+    def units(self) -> List[str]:
+        """See `Recogniser.units`."""
+        return ["<blk>", *self.trained.base.tokens]
+
+    def normalise(self, text: str) -> str:
+        """See `Recogniser.normalise`."""
+        return self.trained.adding.normalise(text)
+
+    def rows(self, words: Optional[Sequence[str]] = None) -> Rows:
+        """See `Recogniser.rows`."""
+        return table_rows(self.chain(), self.trained.adding, words)
 
     def streaming(self) -> Optional[Streaming]:
         """What streams need of a causal model on filter banks; None for other models, which see whole segments."""

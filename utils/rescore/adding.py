@@ -24,6 +24,7 @@ from utils.vectors.composer import Composer
 from utils.vectors.meaning import source_config
 from utils.vectors.wordvec import WordVectors
 
+NO_VECTOR = "of which the model knows neither letters, nor phones, nor meaning"
 RECORDED = 2.0  # weight of the vector of a word's recordings; that of its spelling and pronunciation has 1
 
 
@@ -124,8 +125,7 @@ class Adding:
         if self.composer is not None:
             there = table.any(1)
             lost = [word for word, kept in zip(words, there.tolist()) if not kept]
-            reason = "of which the model knows neither letters, nor phones, nor meaning"
-            words, table = _others(words, dict.fromkeys(lost, reason), left_out), table[there]
+            words, table = _others(words, dict.fromkeys(lost, NO_VECTOR), left_out), table[there]
             for n, word in enumerate(words):
                 if word in recorded:
                     table[n] = F.normalize(table[n] + RECORDED * recorded[word][0], dim=-1)

@@ -16,15 +16,15 @@ from starlette.datastructures import FormData, UploadFile
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from utils.bundle.outcomes import Outcome, Segment
 from utils.bundle.recogniser import Sound
-from utils.bundle.recognition import recognise
 from utils.bundle.transcript import Transcript
-from utils.bundle.writers import srt, vtt
 from utils.core.allowed import nearest
 from utils.core.errors import UserError
 from utils.core.languages import family
 from utils.live.live import Live
+from utils.recognition.files import recognise
+from utils.recognition.outcomes import Outcome, Segment
+from utils.recognition.writers import srt, vtt
 from utils.server.problems import Problem
 from utils.server.shared import Shared
 from utils.text.letters import joined

@@ -6,9 +6,9 @@ import textwrap
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
-from utils.bundle.outcomes import Outcome, Segment
 from utils.bundle.transcript import Word
 from utils.core.errors import printable
+from utils.recognition.outcomes import Outcome, Segment
 from utils.text.letters import joined
 
 LINE, LINES = 42, 2  # most characters of a line of subtitles, and lines of one

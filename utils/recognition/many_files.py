@@ -11,10 +11,10 @@ import numpy as np
 from utils.audio.recordings import length
 from utils.audio.speech import WHOLE
 from utils.bundle.recogniser import Recogniser
-from utils.bundle.recognition import Channels, Done, recognise
 from utils.core.batches import batch_seconds, by_length
 from utils.core.parallel import results
 from utils.core.progress import tqdm
+from utils.recognition.files import Channels, Done, recognise
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from utils.audio.decoding import Undecodable
 from utils.audio.levels import SILENCE
 from utils.audio.recordings import Recording, recording
 from utils.audio.speech import Window, Windows
-from utils.bundle.outcomes import Outcome, Segment
 from utils.bundle.recogniser import Recogniser
 from utils.bundle.transcript import Transcript
 from utils.core.batches import BATCH_SECONDS
 from utils.core.errors import UserError
 from utils.core.inputs import look
+from utils.recognition.outcomes import Outcome, Segment
 
 SHORTEST = 0.1  # seconds; nothing shorter holds a word
 

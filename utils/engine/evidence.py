@@ -1,0 +1,60 @@
+"""What search works on: the network's outputs as arrays, and rows of the table of word vectors for any words."""
+
+from typing import Optional, Sequence, Tuple
+
+import numpy as np
+
+from utils.bundle.evidence import Evidence, Rows
+from utils.engine.chain import Chain
+from utils.lang.spelling import Spoken, parse, refusal, spell
+from utils.nn.model import Output
+from utils.rescore.adding import NO_VECTOR, Adding
+
+
+def evidence(output: Optional[Output], n: int, frame_seconds: Tuple[float, float], seconds: float) -> Evidence:
+    """What the network says of one recording.
+
+    Args:
+      output: of a batch; None for a recording that is too short for a frame.
+      n: place of the recording in the batch.
+      frame_seconds: of both heads.
+      seconds: length of the recording.
+    """
+    subword, frames, blank = (np.zeros(shape, np.float32) for shape in ((0, 0), (0, 0), 0))
+    if output is not None and output.subword is not None:
+        subword = output.subword[n, : int(output.subword_lengths[n])].float().cpu().numpy()
+    if output is not None and output.frames is not None and output.blank is not None:
+        frames, blank = (part[n, : int(output.word_lengths[n])].float().cpu().numpy() for part in (output.frames, output.blank))
+    return Evidence(subword, frames, blank, *frame_seconds, seconds)
+
+
+def table_rows(chain: Chain, adding: Adding, words: Optional[Sequence[str]]) -> Rows:
+    """See `Recogniser.rows`."""
+    lexicon, vocabulary = chain.lexicon, chain.rescorer.vocabulary
+    asked = [parse(line, "words") for line in (lexicon.words if words is None else words)]
+    new = [one for one in asked if one.units or one.word not in lexicon.word_id]
+    given: Spoken = {}
+    for one in new:
+        if one.units:
+            given.setdefault(one.word, []).append(one.units)
+    names = list(dict.fromkeys(one.word for one in new))
+    spoken, unfit = spell(names, given, adding.lexicon, adding.data.language)
+    made = dict(zip(names, adding.vectors(names, spoken).numpy())) if names else {}
+    if adding.composer is not None:
+        unfit.update((word, NO_VECTOR) for word, vector in made.items() if not vector.any())
+    if unfit:
+        raise refusal(unfit, len(asked))
+    width = adding.known.shape[1] if vocabulary.vectors is None else vocabulary.vectors.shape[1]
+    vectors, bias = np.zeros((len(asked), width), np.float32), np.zeros(len(asked), np.float32)
+    units = []
+    for n, one in enumerate(asked):
+        if one.word in made:
+            vectors[n] = made[one.word]
+            variants = [one.units] if one.units else spoken[one.word]
+            units.append([[lexicon.token_id[unit] for unit in variant] for variant in variants])
+        else:
+            place = lexicon.word_id[one.word] - 1
+            units.append(lexicon.pronunciations[one.word])
+            if vocabulary.vectors is not None and vocabulary.bias is not None:
+                vectors[n], bias[n] = vocabulary.vectors[place].cpu().numpy(), float(vocabulary.bias[place])
+    return Rows([one.word for one in asked], vectors, bias, units)
