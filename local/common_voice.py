@@ -1,0 +1,105 @@
+"""Common Voice (https://commonvoice.mozilla.org): sentences that volunteers read, in many languages, MP3 of 32 to 48 kHz, CC0.
+
+Laid out as Mozilla's archives are, of one language or several:
+
+    LOCALE/clips/*.mp3
+    LOCALE/train.tsv, dev.tsv, test.tsv     Mozilla's splits, or
+    LOCALE/validated.tsv                    without these: a tenth of the speakers each are dev and test, by SHA-256
+
+It needs data.source: Mozilla asks for consent before a download.
+"""
+
+import csv
+import hashlib
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Dict, List
+
+from utils.core.errors import UserError
+from utils.core.splits import SPLITS
+from utils.corpus.manifests import Corpus, LeftOut, Utterance, options
+from utils.corpus.naming import named
+from utils.text.encoding import utf8_lines
+
+OPTIONS = {"locale": ""}
+COLUMNS = ("client_id", "path", "sentence")
+
+
+def name(config: SimpleNamespace) -> str:
+    """The name of the corpus in results: common_voice-en."""
+    return named(f"common_voice-{options(config, OPTIONS)['locale'] or config.language}", config, OPTIONS, said=("locale",))
+
+
+def tables(source: Path) -> List[Path]:
+    """The files that identify a local copy."""
+    return sorted(path for split in (*SPLITS, "validated") for path in source.glob(f"*/{split}.tsv"))
+
+
+def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: logging.Logger) -> Corpus:
+    """The utterances of one language."""
+    if not config.source:
+        raise UserError(
+            "common_voice is downloaded by hand, since Mozilla asks for consent: unpack it, and name the folder with the folder "
+            "of the language in it by --set data.source=FOLDER"
+        )
+    folder = _folder(Path(config.source), options(config, OPTIONS)["locale"], config.language)
+    official = [folder / f"{split}.tsv" for split in SPLITS]
+    utterances: List[Utterance] = []
+    left_out: List[LeftOut] = []
+    if any(table.is_file() for table in official):
+        parts = list(zip(SPLITS, official))
+    else:
+        parts = [("", folder / "validated.tsv")]
+    for split, table in parts:
+        for row in _rows(table):
+            clip = folder / "clips" / row["path"]
+            clip = clip if clip.suffix else clip.with_suffix(".mp3")  # the first releases name no suffix
+            identity, own = clip.stem, split or _split(row["client_id"])
+            if not clip.is_file():
+                left_out.append(LeftOut(identity, own, f"no file {clip}"))
+            else:
+                speaker = row["client_id"][:32]  # of 128 hexadecimal digits
+                utterances.append(Utterance(identity, own, row["sentence"], speaker, config.language, clip))
+    return Corpus(utterances, left_out)
+
+
+def _folder(source: Path, locale: str, language: str) -> Path:
+    """The folder of a language, which `source` has or is. Raises UserError where there is none, or several."""
+    if not locale and (source / "clips").is_dir():
+        return source
+    there = sorted(path.name for path in source.iterdir() if (path / "clips").is_dir())
+    found = [name for name in there if name == (locale or language)]
+    found = found or [name for name in there if not locale and name.split("-")[0] == language]
+    if len(found) == 1:
+        return source / found[0]
+    if found:
+        raise UserError(
+            f"{source} has several folders of the language {language}: choose one by --set data.options.locale="
+            + " or ".join(found)
+        )
+    raise UserError(
+        f"{source} has no folder {locale or language}/ with clips/ in it; it has {', '.join(there) or 'no language at all'}"
+        + (": choose by --set data.language or --set data.options.locale" if there else "")
+    )
+
+
+def _rows(table: Path) -> List[Dict[str, str]]:
+    """The rows of a table of Mozilla's; raises UserError where it is missing, or lacks a column."""
+    if not table.is_file():
+        raise UserError(f"{table} is missing; unpack the archive of the language again")
+    rows = list(csv.DictReader(utf8_lines(table), delimiter="\t", quoting=csv.QUOTE_NONE))
+    missing = [column for column in COLUMNS if rows and column not in rows[0]]
+    if missing or not rows:
+        raise UserError(
+            f"{table} has {f'no column {missing[0]}' if missing else 'no row'}; Mozilla's tables have {', '.join(COLUMNS)}"
+        )
+    short = next((n for n, row in enumerate(rows, 2) if any(row[column] is None for column in COLUMNS)), None)
+    if short:
+        raise UserError(f"{table}, line {short}: fewer columns than the header; unpack the archive again")
+    return rows
+
+
+def _split(speaker: str) -> str:
+    tenth = int(hashlib.sha256(speaker.encode()).hexdigest(), 16) % 10
+    return {0: "dev", 1: "test"}.get(tenth, "train")
