@@ -13,13 +13,12 @@ import queue
 import signal
 import sys
 import time
-import traceback
 from pathlib import Path
 from typing import Any, Callable, ContextManager, Optional, Sequence, Union
 
+from utils.bundle.opening import run
 from utils.core.errors import UserError
-from utils.core.options import Parser
-from utils.live.opening import add_options, open_live
+from utils.live import opening
 
 log = logging.getLogger("nuptse")
 BEHIND = 5.0  # seconds of sound that may wait to be recognised: above it that is said, or a file without pauses waits
@@ -27,13 +26,7 @@ BEHIND = 5.0  # seconds of sound that may wait to be recognised: above it that i
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    p = Parser(
-        prog="python -m steps.listen",
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Recognise speech while it is heard. Ctrl-C ends, after the last words.",
-    )
-    add_options(p)
+    p = opening.parser("listen", "Recognise speech while it is heard. Ctrl-C ends, after the last words.")
     p.add_argument("--file", metavar="FILE", help="audio or video to play (default: the microphone)")
     p.add_argument("--speed", type=_speed, metavar="X", help="of the file: 1 is its own (default 1); inf: no pauses")
     p.add_argument("--device", type=_device, metavar="NAME|N", help="of several microphones: a part of its name, or its number")
@@ -44,22 +37,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run the command line; returns the exit status: 1 where something failed, 2 where nothing can be done."""
-    options = parser().parse_args(arguments)
-    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
-    log.setLevel(logging.INFO)
-    try:
-        return _listen(options)
-    except UserError as error:
-        log.error("error: %s", error)
-        return 2
-    except KeyboardInterrupt:  # before it listens, or a second time
-        return 130
-    except BrokenPipeError:  # what reads the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
-    except Exception:
-        traceback.print_exc()
-        return 1
+    return run(_listen, parser().parse_args(arguments))
 
 
 def _listen(options: argparse.Namespace) -> int:
@@ -75,7 +53,7 @@ def _listen(options: argparse.Namespace) -> int:
         microphone(options.device) if options.file is None else played(Path(options.file), options.speed or 1.0)
     )
     with source as sound:  # what is wrong with it is known before the bundle is opened, which takes seconds
-        live = open_live(options)
+        live = opening.open_live(options)
         try:
             words = [line for line in utf8_lines(Path(options.words)) if line.strip()] if options.words else []
             for note in live.add_words(words) if words else []:

@@ -19,14 +19,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Union
 
+from utils.bundle import opening
 from utils.core.errors import UserError
 from utils.core.languages import family
-from utils.core.options import Parser, positive
+from utils.core.options import positive
 from utils.core.process import apart
 from utils.core.tables import duration
 
 log = logging.getLogger("nuptse")
-ENGINES = ("k2", "onnx")
 DECODINGS = ("lattice", "word_lattice", "greedy")
 FORMATS = ("txt", "json", "ctm", "srt", "vtt", "textgrid", "tsv")
 SHOWN = 20  # remarks
@@ -46,16 +46,12 @@ class Summary:
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    p = Parser(
-        prog="python -m steps.recognise",
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Recognise audio and video files with a bundle. Words come without punctuation, as the model writes them.",
+    p = opening.parser(
+        "recognise", "Recognise audio and video files with a bundle. Words come without punctuation, as the model writes them."
     )
     p.add_argument(
         "files", nargs="+", metavar="FILE_OR_FOLDER", help="audio or video files, folders of them, or - for standard input"
     )
-    p.add_argument("--bundle", required=True, metavar="FOLDER", help="the trained model: exp/<corpus>/export-*/bundle")
     p.add_argument("--format", choices=FORMATS, default="txt", help="of the output (default txt)")
     p.add_argument(
         "--output", metavar="FOLDER", help="a file for each recording there (default: print); only what is missing is made"
@@ -72,21 +68,13 @@ def parser() -> argparse.ArgumentParser:
         "--words", metavar="LIST", help="words to add for this call, one a line, each with or without its pronunciation"
     )
     p.add_argument("--context", metavar="TEXT", help="a text, or a file of text, that the recordings resemble")
-    p.add_argument("--packs", action="append", default=[], metavar="NAME,...", help="vocabulary packs beside the bundle")
     p.add_argument("--confidence", type=_probability, default=0.0, metavar="P", help="mark words with less: [word?]")
-    p.add_argument("--engine", choices=ENGINES, default="k2", help="k2: the whole chain; onnx: without torch and k2 (default k2)")
     p.add_argument(
         "--decoding", choices=DECODINGS, help="of the engine onnx: what it searches (default: the first that there is)"
     )
-    p.add_argument("--front-end", metavar="FOLDER", help="the front end's model, where it is not in the bundle")
-    p.add_argument(
-        "--key", metavar="FILE", help="what opens a sealed bundle: a secret key or passphrase (or NUPTSE_KEY, NUPTSE_PASSPHRASE)"
-    )
-    p.add_argument("--trust", metavar="FILE", help="public keys of the signers that count; other bundles are refused")
     p.add_argument(
         "--nj", type=positive, default=len(os.sched_getaffinity(0)), metavar="N", help="processes (default: the cores)"
     )
-    p.add_argument("--threads", type=positive, default=1, metavar="N", help="threads of each process (default 1)")
     return p
 
 
@@ -101,7 +89,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
             return 2
     options = parser().parse_args(words)
     try:
-        options.keys = _keys(options)  # asks on the terminal, which `apart` could not
+        options.keys = opening.keys_of(options)  # asks on the terminal, which `apart` could not
     except UserError as error:
         log.error("error: %s", error)
         return 2
@@ -152,7 +140,7 @@ def _recognise(options: argparse.Namespace, stack: ExitStack) -> Summary:
         raise UserError(f"--decoding {options.decoding}: the engine {options.engine} has its whole chain; add --engine onnx")
     words = files.read("words.txt").count(b"\n") if "word_vectors.safetensors" in files.names else 0
     added, more, made_with = _words(options), _context(options), asdict(files.manifest)
-    packs = [pack for given in options.packs for pack in given.split(",") if pack]
+    packs = opening.packs_of(options)
     contents = [read_pack(pack, Path(options.bundle), options.keys)[1] for pack in packs]
     named = {"packs": [hashlib.sha256(content).hexdigest() for content in contents], "words": added, **more}
     named.update({key: getattr(options, key) for key in ("engine", "decoding", "format", "channel", "confidence")})
@@ -219,12 +207,6 @@ def _print(text: str) -> None:
         raise
     except OSError as error:
         raise UserError(f"can't write to standard output: {error.strerror}") from None
-
-
-def _keys(options: argparse.Namespace) -> Any:
-    from utils.sealing.folders import keys_for
-
-    return keys_for(Path(options.bundle), *(Path(name) if name else None for name in (options.key, options.trust)))
 
 
 def _say(summary: Summary, seconds: float) -> None:

@@ -8,27 +8,22 @@ import argparse
 import logging
 import socket
 import sys
-import traceback
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Optional, Sequence
 
+from utils.bundle.opening import run
 from utils.core.errors import UserError
-from utils.core.options import Parser, positive
-from utils.live.opening import add_options, open_live
+from utils.core.options import positive
+from utils.live import opening
 
 log = logging.getLogger("nuptse")
 
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    p = Parser(
-        prog="python -m steps.serve",
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Serve a bundle: speech as it comes, files, and words added meanwhile. docs/serving.md describes it.",
-    )
-    add_options(p)
+    about = "Serve a bundle: speech as it comes, files, and words added meanwhile. docs/serving.md describes it."
+    p = opening.parser("serve", about)
     p.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default: this machine alone)")
     p.add_argument("--port", type=_port, default=8080, metavar="N", help="0 takes a free one (default 8080)")
     p.add_argument("--wyoming", metavar="URI", help="serve Home Assistant there, too: tcp://127.0.0.1:10300")
@@ -51,20 +46,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run the command line; returns the exit status: 2 where it can't be served."""
-    options = parser().parse_args(arguments)
-    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
-    log.setLevel(logging.INFO)
-    try:
-        _serve(options)
-    except UserError as error:
-        log.error("error: %s", error)
-        return 2
-    except KeyboardInterrupt:  # before it served
-        return 130
-    except Exception:
-        traceback.print_exc()
-        return 1
-    return 0
+    return run(_serve, parser().parse_args(arguments))
 
 
 def _serve(options: argparse.Namespace) -> None:
@@ -94,7 +76,7 @@ def _serve(options: argparse.Namespace) -> None:
         log.warning("warning: whoever reaches %s can use this server; --token-file restricts it", options.host)
     if not local and tls is None:
         log.warning("warning: speech and tokens can be read on their way; --certificate encrypts them")
-    live = open_live(options)
+    live = opening.open_live(options)
     live.start()
     try:
         serve(create_app(live, limits, tokens, origins, local, beside), listening, tls)
