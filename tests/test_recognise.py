@@ -19,9 +19,10 @@ from scipy.signal import resample_poly
 
 from support.sounds import encode
 from utils.audio.given import given
-from utils.bundle import manifest, outputs
+from utils.bundle import manifest
 from utils.bundle.transcript import Transcript, Word
 from utils.core.files import ROOT, files_in, read_jsonl
+from utils.recognition import outputs
 from utils.recognition.outcomes import Outcome, Segment
 from utils.recognition.writers import FORMATS
 
