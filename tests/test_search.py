@@ -1,0 +1,117 @@
+"""Search: scores of terms, the index, queries, measures."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+import soundfile
+
+from utils.bundle.evidence import Evidence, Rows
+from utils.search.measures import Scored, average_precision, matched, mtwv, otwv, term_threshold, twv
+from utils.search.scoring import (
+    advance,
+    begin,
+    by_sounds,
+    by_vectors,
+    normaliser,
+    pronunciations,
+    relative,
+    sequence,
+    sounds,
+    vector_scores,
+)
+
+RANDOM = np.random.default_rng(3)
+
+
+def logs(frames, symbols, peaked=2.0):
+    x = peaked * RANDOM.standard_normal((frames, symbols))
+    return (x - np.log(np.exp(x).sum(1, keepdims=True))).astype(np.float32)
+
+
+def merged(labels):
+    """A CTC path's units."""
+    return [label for n, label in enumerate(labels) if label and (n == 0 or label != labels[n - 1])]
+
+
+def test_sounds_are_the_best_ctc_path_of_any_frames_also_when_frames_come_one_by_one():
+    log_probs = logs(5, 4)
+    terms = [[[1, 2]], [[3, 3]], [[2], [1, 3]]]
+    found = by_sounds(Evidence(log_probs, np.zeros((0, 0)), np.zeros(0), 0.04, 0.08, 0.2), sounds(terms))
+    better = relative(log_probs)
+    for k, variants in enumerate(terms):
+        best = {}
+        for start, end in ((a, b) for a in range(5) for b in range(a + 1, 6)):
+            paths = [p for p in product(range(4), repeat=end - start) if p[0] and p[-1] and merged(p) in variants]
+            best[start, end] = max((float(better[np.arange(start, end), list(p)].sum()) for p in paths), default=-np.inf)
+        assert found.score[k] == pytest.approx(max(best.values()), abs=1e-5)
+        span = (round(found.start[k] / 0.04), round(found.end[k] / 0.04))
+        assert best[span] == pytest.approx(max(best.values()), abs=1e-5)
+    states = sounds(terms)
+    search, whole = begin(states), advance(begin(states), states, better)
+    for frame in range(5):
+        scores, starts = advance(search, states, better[frame : frame + 1])
+        assert np.array_equal(scores[0], whole[0][frame]) and np.array_equal(starts[0], whole[1][frame])
+
+
+def test_a_phrase_takes_increasing_frames_within_the_gap():
+    scores = logs(9, 3)
+    best = max(
+        (scores[[a, b, c], [0, 1, 2]].mean(), a, c) for a, b, c in product(range(9), repeat=3) if 0 < b - a < 4 > c - b > 0
+    )
+    assert sequence(scores, 3) == (pytest.approx(float(best[0])), *best[1:])
+    assert sequence(scores[:2], 3)[0] < -1e8
+
+
+def test_vectors_of_a_word_score_as_a_softmax_over_the_vocabulary():
+    frames, blank = RANDOM.standard_normal((7, 4)).astype(np.float32), RANDOM.standard_normal(7).astype(np.float32)
+    table = Rows(["a", "b", "c"], RANDOM.standard_normal((3, 4)).astype(np.float32), np.array([0.0, 1.0, 0.5], np.float32), [])
+    scores = np.concatenate((blank[:, None], frames @ table.vectors.T + table.bias), 1)
+    wanted = scores[:, 1:] - np.log(np.exp(scores).sum(1, keepdims=True))
+    norm = normaliser(frames, blank, table)
+    assert np.allclose(vector_scores(frames, norm, table.vectors, table.bias), wanted, atol=1e-5)
+    found = by_vectors(Evidence(np.zeros((0, 0)), frames, blank, 0.04, 0.08, 0.5), norm, table, [[1], [0, 2]])
+    assert found.score[0] == pytest.approx(wanted[:, 1].max(), abs=1e-5) and found.end[0] <= 0.5
+    assert pronunciations(Rows(["x", "y"], frames, blank, [[[1], [2, 3]], [[4]]]), [0, 1]) == [[1, 4], [2, 3, 4]]
+
+
+def test_measures_are_those_of_nist_on_a_worked_example():
+    # two terms in 1,000 s: one said twice, found first and third; one said once, found second
+    one = Scored(np.array([0.9, 0.8, 0.7]), np.array([True, False, True]), 2)
+    two = Scored(np.array([0.95, 0.6]), np.array([False, True]), 1)
+    never = Scored(np.array([0.99]), np.array([False]), 0)
+    terms = [one, two, never]
+    assert twv(terms, 1000.0, 0.65) == pytest.approx(1 - (999.9 / 998 + 1 + 999.9 / 999) / 2)
+    assert twv(terms, 1e9, 0.65) == pytest.approx(0.5, abs=1e-5)
+    assert mtwv(terms, 1e9) == (pytest.approx(1.0, abs=1e-5), 0.6)
+    assert mtwv([one], 1000.0) == (pytest.approx(0.5), 0.9) and mtwv([two], 1000.0) == (0.0, np.inf)
+    assert otwv(terms, 1000.0) == pytest.approx(0.25)
+    assert average_precision(one) == pytest.approx((1 + 2 / 3) / 2) and average_precision(two) == 0.5
+    assert matched([(0.5, 1.0, 1.4), (0.9, 1.2, 1.6), (0.4, 9.0, 9.2)], [(1.1, 1.5), (20.0, 21.0)]).tolist() == [
+        False,
+        True,
+        False,
+    ]
+    p = np.array([0.9, 0.5, 0.1])
+    best = term_threshold(p, 1000.0)
+    worth = [q / p.sum() - 999.9 * (1 - q) / (1000 - p.sum()) for q in (best - 1e-6, best + 1e-6)]
+    assert worth[0] < 0 < worth[1]
+
+
+@pytest.mark.slow
+def test_words_are_found_where_they_are_said(yesno):
+    from utils.bundle.recogniser import Recogniser
+
+    recogniser = Recogniser.open(yesno.bundle)
+    names = sorted(path.stem for path in yesno.source.glob("*.wav"))[-4:]
+    recordings = [soundfile.read(str(yesno.source / f"{name}.wav"), dtype="float32") for name in names]
+    rows, table = recogniser.rows(["no", "yes"]), recogniser.rows()
+    for name, one, said in zip(names, recogniser.evidence(recordings), recogniser.transcribe_many(recordings)):
+        found = by_vectors(one, normaliser(one.frames, one.blank, table), rows, [[0], [1], [0] * 9])
+        for digit, word in enumerate(rows.words):
+            if str(digit) not in name:
+                continue
+            for hits in (found, by_sounds(one, sounds(rows.spoken))):
+                middle = (hits.start[digit] + hits.end[digit]) / 2
+                assert hits.score[digit] > -6 and any(w.start - 0.3 < middle < w.end + 0.3 for w in said.words if w.text == word)
+        assert found.score[2] < found.score[0]  # nobody says no nine times
