@@ -18,6 +18,7 @@ from utils.live.events import Ended, Failed, Final, Partial
 from utils.live.first_pass import Open
 from utils.live.live import Live
 from utils.live.prefix import Prefix
+from utils.live.segments import SECONDS
 from utils.live.settings import Rule, Settings
 
 pytest.importorskip("k2")
@@ -98,6 +99,28 @@ def test_partials_come_before_their_final_in_order_and_what_is_stable_stays(eith
             stable = one.words[: one.stable]
             assert all(one.start <= word.start < word.end <= one.heard for word in one.words)
         assert len(stable) >= 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("partials", [True, False])
+def test_events_come_as_soon_as_what_they_are_of_was_heard(causal, spoken, partials, monkeypatch):
+    live, piece, found, lengths = Live(causal, settings=Settings(rules=RULES)), 0.02, [], []
+    real = causal.transcribe
+    monkeypatch.setattr(causal, "transcribe", lambda *given: lengths.append(len(given[0])) or real(*given))
+    if not partials:  # whether a segment has words is not for the first pass to say
+        monkeypatch.setattr(live.first_pass, "due", lambda heard, until: False)
+    stream = live.stream(RATE, lambda event: found.append((event, at)))
+    for start in range(0, len(spoken[0]), int(piece * RATE)):
+        at = start / RATE + piece
+        stream.accept(spoken[0][start : start + int(piece * RATE)])
+        while live.step():
+            pass
+        assert stream.backlog <= 2 * SECONDS
+    late = [at - (event.end - live.settings.after) for event, at in found if isinstance(event, Final)]
+    assert len(late) == 3 and all(0.6 <= one < 0.6 + SECONDS + piece for one in late)
+    late = [at - event.heard for event, at in found if isinstance(event, Partial)]
+    assert bool(late) == partials and all(0 < one < 0.02 + SECONDS + piece for one in late)
+    assert len(set(lengths)) == len(lengths)  # nothing is recognised twice
 
 
 def test_a_stable_word_stays_when_later_passes_find_another():
@@ -277,4 +300,4 @@ def test_an_hour_of_silence_music_and_speech_keeps_nothing(causal, spoken):
             for start in range(0, len(part), 5 * RATE):
                 found += len(finals(stream.accept(part[start : start + 5 * RATE].astype(np.float32))))
                 assert sum(map(len, segments._held)) < 12 * RATE and len(segments._found) < 350
-    assert found >= 30 and stream._stream.open is None and not stream._live._ended
+    assert found >= 30 and stream._stream.open is None and not stream._live._waiting

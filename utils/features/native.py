@@ -43,6 +43,7 @@ class NativeFeatures:
             options.num_ceps = CEPSTRA
         self._make, self._options = (native.OnlineMfcc if mfcc else native.OnlineFbank), options
         self.rate, self.shift = rate, float(settings["frame_shift"])  # Hz; seconds between frames
+        self.window = float(settings["frame_length"])  # seconds
         self._tick, self._statistics = tick, statistics
         window, shift = (int(settings[key] * rate) for key in ("frame_length", "frame_shift"))
         self._shortest = -(-(window - (window - shift) // 2) // 2)  # samples; with fewer Lhotse can't mirror the edges

@@ -32,15 +32,18 @@ class State:
 class Chunked:
     """As `utils.live.first_pass.FirstPass`: all chunks that are ready share network calls."""
 
-    share = 0.0  # a chunk costs the same whatever the segment's length
-    after = float("inf")  # seconds after speech that it wants to hear: all, so that the last word is in a chunk
-
     def __init__(self, streaming: Streaming, chunk: float) -> None:
         """chunk: seconds."""
         self.streaming = streaming
         shift = streaming.features.shift
         self.frames = streaming.network.chunk_frames(chunk, shift)
         self.step = self.frames * shift
+        self._window = streaming.features.window / 2  # seconds that a frame reads after its middle
+        self.after = self.step + self._window  # so that the end of speech is in a chunk
+
+    def due(self, heard: float, until: float) -> bool:
+        """As FirstPass says: when the next chunk is complete."""
+        return until - heard >= self.step + self._window
 
     def __call__(self, segments: Sequence[Open]) -> List[List[Word]]:
         """As FirstPass says."""
@@ -53,7 +56,7 @@ class Chunked:
                 state.waiting, state.caches = state.waiting[self.frames :], cache
                 state.outputs.append(output)
         for segment, state in zip(segments, states):
-            segment.heard = min(len(state.outputs) * self.step, len(segment.samples) / segment.rate)
+            segment.heard = len(state.outputs) * self.step
         return [self._words(state) for state in states]
 
     def _fed(self, segment: Open) -> State:

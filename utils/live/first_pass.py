@@ -23,9 +23,10 @@ class Open:
 class FirstPass(Protocol):
     """Finds words in segments that are still growing."""
 
-    step: float  # seconds of new audio that it waits for
-    share: float  # of the segment: longer ones wait for so much, if that is more
     after: float  # seconds after the end of speech so far that it wants to hear
+
+    def due(self, heard: float, until: float) -> bool:
+        """Whether it should be called for a segment of `until` seconds, of which it heard so many."""
 
     def __call__(self, segments: Sequence[Open]) -> List[List[Word]]:
         """The words of each segment so far, with times from its beginning; one network call for all."""
@@ -35,7 +36,11 @@ class Anew:
     """Encodes the segment so far anew: for any bundle, since its network may look ahead."""
 
     def __init__(self, recogniser: Recogniser, settings: Settings) -> None:
-        self.recogniser, self.step, self.share, self.after = recogniser, settings.step, settings.share, settings.after
+        self.recogniser, self.settings, self.after = recogniser, settings, settings.after
+
+    def due(self, heard: float, until: float) -> bool:
+        """As FirstPass says."""
+        return until - heard >= max(self.settings.step, self.settings.share * until)
 
     def __call__(self, segments: Sequence[Open]) -> List[List[Word]]:
         """As FirstPass says."""

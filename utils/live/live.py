@@ -5,7 +5,7 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
-from typing import Any, Callable, Deque, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Deque, List, Mapping, Optional, Sequence, Union
 
 import numpy as np
 
@@ -16,14 +16,11 @@ from utils.core.errors import UserError
 from utils.live.chunks import Chunked
 from utils.live.events import Event
 from utils.live.first_pass import Anew, FirstPass
-from utils.live.segments import Segment
 from utils.live.settings import Settings
-from utils.live.stream import Stream
+from utils.live.stream import Ahead, Stream
 
 log = logging.getLogger("nuptse.live")
 USUAL = Settings()
-BATCH = 30.0  # seconds of finished segments that are recognised at once
-Final = Tuple[Stream, Segment]
 
 
 class Live:
@@ -40,9 +37,9 @@ class Live:
         streaming = recogniser.streaming()
         self.first_pass: FirstPass = Chunked(streaming, settings.chunk) if streaming else Anew(recogniser, settings)
         self.streams: List[Stream] = []
-        self._ended: Deque[Final] = deque()  # segments that wait for their finals
+        self._waiting: Deque[Ahead] = deque()  # segments that are to be recognised
         self._lock, self._words = threading.Lock(), threading.Lock()
-        self._work, self._more_ended = threading.Event(), threading.Event()
+        self._work, self._more_waits = threading.Event(), threading.Event()
         self._threads: List[threading.Thread] = []
         self._closing = False
 
@@ -134,7 +131,7 @@ class Live:
     def step(self) -> bool:
         """One round by hand, without `start`; whether there was anything to do."""
         worked = self._round()
-        return self._recognise_ended() or worked
+        return self._recognise_next() or worked
 
     def transcribe(self, recordings: Sequence[Sound], **options: Any) -> List[Transcript]:
         """Recordings by the whole chain that makes the finals; see `Recogniser.transcribe_many`."""
@@ -199,16 +196,16 @@ class Live:
             if self._round():
                 self._work.set()
             if self._closing and not self._running():
-                self._more_ended.set()
+                self._more_waits.set()
                 return
             time.sleep(max(0.0, self.settings.tick - (time.monotonic() - began)))
 
     def _finals(self) -> None:
         """The thread of finals."""
         while True:
-            self._more_ended.wait()
-            self._more_ended.clear()
-            while self._recognise_ended():
+            self._more_waits.wait()
+            self._more_waits.clear()
+            while self._recognise_next():
                 pass
             if self._closing and not self._running():
                 return
@@ -220,7 +217,7 @@ class Live:
             try:
                 if stream.take() or stream.waiting:
                     worked = self._advance(stream) or worked
-                if stream.due(self._step(stream), self.first_pass.after):
+                if stream.due(self.first_pass):
                     due.append(stream)
             except Exception as error:
                 log.exception("a stream failed")
@@ -231,14 +228,11 @@ class Live:
                     stream.found(words)
         return worked or bool(due)
 
-    def _step(self, stream: Stream) -> float:
-        """Seconds of new audio that the first pass of a stream waits for."""
-        return max(self.first_pass.step, self.first_pass.share * stream.segments.until(self.first_pass.after))
-
     def _advance(self, stream: Stream) -> bool:
-        """Advance a stream through its samples, to where its first pass is asked for; whether anything happened."""
+        """Advance a stream through its samples, to where it must be known whether there are words; whether anything happened."""
         finished = stream.finished  # before its samples are looked at
         stream.take()
+        stream.paused()  # a rule may wait for what was recognised meanwhile
         worked = False
         while not stream.over:
             ended = stream.segments.advance()
@@ -247,9 +241,8 @@ class Live:
             if ended is None:
                 break
             worked = True
-            stream.closes()
-            self._ended.append((stream, ended))
-            self._more_ended.set()
+            self._recognise_soon(stream.closes(ended))
+        self._recognise_soon(stream.paused())
         if finished and not stream.segments.asks:
             stream.end()
             worked = worked or stream.over
@@ -266,31 +259,27 @@ class Live:
             streams[0].fail(f"this stream can't be recognised: {type(error).__name__}: {error}")
             return [None]
 
-    def _recognise_ended(self) -> bool:
-        """Finals of some segments that ended; whether there were any."""
-        batch: List[Final] = []
-        seconds = 0.0
-        while self._ended and seconds < BATCH:
-            stream, segment = self._ended.popleft()
-            if not stream.over:
-                batch.append((stream, segment))
-                seconds += len(segment.samples) / stream.rate
-        if batch:
-            self._recognise(batch)
-            self._work.set()  # a stream may be at its end now
-        return bool(batch)
+    def _recognise_soon(self, ahead: Optional[Ahead]) -> None:
+        if ahead is not None:
+            self._waiting.append(ahead)
+            self._more_waits.set()
 
-    def _recognise(self, batch: Sequence[Final]) -> None:
+    def _recognise_next(self) -> bool:
+        """Recognise a segment that waits; whether there was one. One at a time: several in a batch cost as much."""
+        while self._waiting:
+            ahead = self._waiting.popleft()
+            if ahead.wanted and not ahead.stream.over:
+                ahead.stream.recognised(ahead, self._final(ahead))
+                self._work.set()  # the stream may end its segment, or be at its end, now
+                return True
+        return False
+
+    def _final(self, ahead: Ahead) -> Union[Transcript, str]:
+        """The words of a segment, or why there are none."""
         try:
-            found = self.finals.transcribe_many([(segment.samples, stream.rate) for stream, segment in batch])
+            return self.finals.transcribe(ahead.segment.samples, ahead.stream.rate)
+        except UserError as error:
+            return str(error)
         except Exception as error:  # whatever an engine raises at one segment must not cost the others
-            if len(batch) > 1:
-                for one in batch:
-                    self._recognise([one])
-                return
             log.exception("a segment failed")
-            stream, segment = batch[0]
-            stream.failed(segment, str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
-            return
-        for (stream, segment), transcript in zip(batch, found):
-            stream.final(segment, transcript)
+            return f"{type(error).__name__}: {error}"

@@ -9,6 +9,7 @@ from utils.audio.speech import FRAME, RATE, SpeechProbability
 from utils.live.settings import Rule, Settings
 
 SECONDS = FRAME / RATE  # of a frame
+SLACK = 1e-6  # seconds: sums of frames are not exact
 WEAK = 5  # frames in whose middle a segment that is too long is cut: those with the least speech of its second half
 
 
@@ -30,7 +31,7 @@ class Segments:
         self.number = 0  # of the open segment, or the next
         self.start: Optional[float] = None  # seconds; None while none is open
         self.last = 0.0  # where its speech ended so far
-        self.words: Optional[bool] = None  # whether the first pass found words in it; None: it must be asked up to `last`
+        self.words: Optional[bool] = None  # whether there are words in it up to `last`; None: not known
         self._probability = SpeechProbability(rate)
         self._held: List[np.ndarray] = []
         self._first = self._end = 0  # indices of the first sample held, and after the last
@@ -61,9 +62,8 @@ class Segments:
                 else:
                     self._drop(now - self.settings.before)
             elif probability >= (self.settings.no_speech if self.last >= now else self.settings.speech):
-                if not self.words and now + SECONDS > self.last:
-                    self.words = None
-                self.last = now + SECONDS
+                if now + SECONDS > self.last:
+                    self.last, self.words = now + SECONDS, None
             if self.start is not None:
                 ended = self._ended(now + SECONDS)
                 if self.asks:
@@ -73,6 +73,11 @@ class Segments:
                     return ended
             self._next += 1
         return None
+
+    @property
+    def past(self) -> float:
+        """Seconds of the stream that `advance` came to."""
+        return min(self._next * SECONDS, self.heard)
 
     @property
     def pending(self) -> bool:
@@ -86,6 +91,15 @@ class Segments:
             return False
         now = (self._next + 1) * SECONDS
         return any(rule.words and self._holds(rule, now) for rule in self.settings.rules)
+
+    @property
+    def pauses(self) -> bool:
+        """Whether nobody spoke for so long that the segment may end with `so_far`."""
+        return self.start is not None and (self.asks or self._next * SECONDS - self.last >= self.settings.ahead - SLACK)
+
+    def so_far(self) -> Segment:
+        """The open segment as it is if nobody says more."""
+        return self._segment(min(self.last + self.settings.after, self.heard))
 
     def finish(self) -> Optional[Segment]:
         """The open segment, at the end of the stream."""
@@ -105,8 +119,7 @@ class Segments:
 
     def _holds(self, rule: Rule, now: float) -> bool:
         assert self.start is not None
-        slack = 1e-6  # sums of frames are not exact
-        return now - self.last >= rule.silence - slack and now - self.start >= rule.length - slack
+        return now - self.last >= rule.silence - SLACK and now - self.start >= rule.length - SLACK
 
     def _ended(self, now: float) -> Optional[Segment]:
         """The segment, if a rule ends it; a rule without silence cuts where speech is weakest, and the next one begins there."""
@@ -124,11 +137,13 @@ class Segments:
         return None
 
     def _cut(self, end: float) -> Segment:
-        assert self.start is not None
-        samples = self._part(self.start, end)
-        found = Segment(self.number, round(self.start * self.rate) / self.rate, samples)
-        self.number, self.start, self._past = self.number + 1, None, found.start + len(samples) / self.rate
+        found = self._segment(end)
+        self.number, self.start, self._past = self.number + 1, None, found.start + len(found.samples) / self.rate
         return found
+
+    def _segment(self, end: float) -> Segment:
+        assert self.start is not None
+        return Segment(self.number, round(self.start * self.rate) / self.rate, self._part(self.start, end))
 
     def _part(self, begin: float, end: float) -> np.ndarray:
         if len(self._held) != 1:

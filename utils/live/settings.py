@@ -11,7 +11,7 @@ class Rule:
     """A segment ends where all conditions of a rule hold; Kaldi's OnlineEndpointRule (online2/online-endpoint.h)."""
 
     silence: float  # seconds without speech at its end, at least
-    words: bool = True  # whether the first pass must have found a word
+    words: bool = True  # whether a word must have been found in it
     length: float = 0.0  # seconds since it began, at least
 
 
@@ -29,6 +29,7 @@ class Settings:
     chunk: float = 0.32  # seconds of a chunk, where a causal network sees each chunk once
     before: float = 0.25  # seconds kept before speech
     after: float = 0.2  # and after it
+    ahead: float = 0.3  # seconds without speech after which a final is made, in case that nothing follows
     speech: float = 0.5  # probability of speech above which it begins
     no_speech: float = 0.35  # and below which it ends
     tick: float = 0.03  # seconds between two rounds of the worker: chunks that come meanwhile share one
@@ -43,6 +44,8 @@ class Settings:
             raise UserError(
                 f"after={self.after:g} s of a stream is more than the silence that ends a segment by one of its rules"
             )
+        if self.ahead < self.after:
+            raise UserError(f"a stream's ahead={self.ahead:g} s must not be less than after={self.after:g}, which a final has")
         if not 0 < self.no_speech <= self.speech < 1:
             raise UserError(
                 f"speech={self.speech:g} and no_speech={self.no_speech:g} must be probabilities, the second no larger"

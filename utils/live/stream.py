@@ -3,20 +3,32 @@
 import logging
 import threading
 from collections import deque
-from dataclasses import replace
-from typing import Callable, Deque, List, Optional, Sequence
+from dataclasses import dataclass, replace
+from typing import Callable, Deque, List, Optional, Sequence, Union
 
 import numpy as np
 
 from utils.bundle.transcript import Transcript, Word
 from utils.core.errors import UserError
 from utils.live.events import Ended, Event, Failed, Final, Partial
-from utils.live.first_pass import Open
+from utils.live.first_pass import FirstPass, Open
 from utils.live.prefix import Prefix
-from utils.live.segments import Segment, Segments
+from utils.live.segments import SECONDS, Segment, Segments
 from utils.live.settings import Settings
 
 log = logging.getLogger("nuptse.live")
+
+
+@dataclass(eq=False)
+class Ahead:
+    """A segment to be recognised by the whole chain, perhaps before it is certain that it ends there."""
+
+    stream: "Stream"
+    segment: Segment
+    last: float  # where its speech ended, as in Segments
+    found: Union[Transcript, str, None] = None  # its words, or why there are none; None: not recognised yet
+    ended: bool = False  # whether the segment did end there
+    wanted: bool = True  # False once speech went on
 
 
 class Stream:
@@ -36,8 +48,9 @@ class Stream:
         self.over = False  # nothing follows
         self._on_event, self._ready, self._lock = on_event, ready, threading.RLock()
         self._samples: Deque[np.ndarray] = deque()
-        self._taken = self._given = 0  # samples that the worker took, and that came
+        self._given = 0  # samples that came
         self._prefix = Prefix()
+        self._ahead: Optional[Ahead] = None  # of the open segment, while nobody speaks
         self._owed = 0  # finals that segments which ended still wait for
         self._held: List[Event] = []  # events that must wait for these
 
@@ -75,8 +88,8 @@ class Stream:
 
     @property
     def backlog(self) -> float:
-        """Seconds that came and were not yet processed."""
-        return (self._given - self._taken) / self.rate
+        """Seconds that came and were not yet processed, but for a frame of voice activity."""
+        return max(0.0, self._given / self.rate - self.segments.past - SECONDS)
 
     @property
     def waiting(self) -> bool:
@@ -90,15 +103,15 @@ class Stream:
             self._samples.clear()
         if count:
             self.segments.push(np.concatenate(chunks))
-            self._taken += count
         return bool(count)
 
-    def due(self, step: float, after: float) -> bool:
-        """Whether the first pass should see the open segment, which has so many more seconds than when it last did."""
+    def due(self, first_pass: FirstPass) -> bool:
+        """Whether the first pass should see the open segment."""
         if self.segments.start is None:
             return False
-        seen = 0.0 if self.open is None else len(self.open.samples) / self.rate
-        return self.segments.asks or self.segments.until(after) - seen >= step
+        heard, seen = (0.0, 0.0) if self.open is None else (self.open.heard, len(self.open.samples) / self.rate)
+        until = self.segments.until(first_pass.after)
+        return until - seen > SECONDS / 2 and first_pass.due(heard, until)  # the first: it gets nothing twice
 
     def opened(self, after: float) -> Open:
         """The open segment for the first pass; see FirstPass."""
@@ -111,8 +124,6 @@ class Stream:
 
     def found(self, found: Sequence[Word]) -> None:
         """Take the words that the first pass found in the open segment."""
-        if self.segments.asks:
-            self.segments.words = bool(found)
         assert self.segments.start is not None and self.open is not None
         words, stable = self._prefix.update(found)
         start = self.segments.start
@@ -121,22 +132,43 @@ class Stream:
                 Partial(self.segments.number, round(start, 3), _moved(words, start), stable, round(start + self.open.heard, 3))
             )
 
-    def closes(self) -> None:
-        """A segment ended: its final is owed before anything of the next."""
+    def paused(self) -> Optional[Ahead]:
+        """What is to be recognised ahead, since nobody speaks; None without a pause, or where it is not new.
+
+        Where a rule asks whether the segment has words, it gets the answer once that is recognised.
+        """
+        ahead, segments = self._ahead, self.segments
+        if ahead is not None and (not segments.pauses or ahead.last != segments.last):  # speech went on
+            ahead.wanted = False
+            ahead = self._ahead = None
+        if ahead is None and segments.pauses:
+            self._ahead = Ahead(self, segments.so_far(), segments.last)
+            return self._ahead
+        if ahead is not None and ahead.found is not None:
+            segments.words = isinstance(ahead.found, str) or bool(ahead.found.words)
+        return None
+
+    def closes(self, ended: Segment) -> Optional[Ahead]:
+        """A segment ended: its final is owed before anything of the next. Returns what is to be recognised, if that is new."""
         with self._lock:
             self._owed += 1
             self._held.clear()  # partials of this segment
-        self.open, self._prefix = None, Prefix()
+            ahead, self._ahead, self.open, self._prefix = self._ahead, None, None, Prefix()
+            if ahead is not None and len(ahead.segment.samples) == len(ended.samples):
+                ahead.ended = True
+                if ahead.found is not None:
+                    self._pay(ahead)
+                return None
+            if ahead is not None:
+                ahead.wanted = False
+            return Ahead(self, ended, self.segments.last, ended=True)
 
-    def final(self, segment: Segment, transcript: Transcript) -> None:
-        """Take the final words of a segment."""
-        words = _moved(transcript.words, segment.start)
-        end = segment.start + len(segment.samples) / self.rate
-        self._paid(Final(segment.number, round(segment.start, 3), round(end, 3), replace(transcript, words=words)))
-
-    def failed(self, segment: Segment, message: str) -> None:
-        """A segment can't be recognised."""
-        self._paid(Failed(message, segment.number))
+    def recognised(self, ahead: Ahead, found: Union[Transcript, str]) -> None:
+        """Take the words of a segment, or why there are none."""
+        with self._lock:
+            ahead.found = found
+            if ahead.ended:
+                self._pay(ahead)
 
     def end(self) -> None:
         """Say Ended, if all is done."""
@@ -165,16 +197,24 @@ class Stream:
                 return
             self._tell(event)
 
-    def _paid(self, event: Event) -> None:
-        with self._lock:
-            if self.over:
-                return
-            self._owed -= 1
-            self._tell(event)
-            if not self._owed:
-                held, self._held = self._held, []
-                for one in held:
-                    self._tell(one)
+    def _pay(self, ahead: Ahead) -> None:
+        """Tell the final of a segment that ended, or why there is none, then what waits for it."""
+        if self.over:
+            return
+        self._owed -= 1
+        self._tell(self._final(ahead))
+        if not self._owed:
+            held, self._held = self._held, []
+            for one in held:
+                self._tell(one)
+
+    def _final(self, ahead: Ahead) -> Event:
+        segment, found = ahead.segment, ahead.found
+        if not isinstance(found, Transcript):
+            return Failed(str(found), segment.number)
+        end = segment.start + len(segment.samples) / self.rate
+        words = replace(found, words=_moved(found.words, segment.start))
+        return Final(segment.number, round(segment.start, 3), round(end, 3), words)
 
     def _tell(self, event: Event) -> None:
         try:
