@@ -71,6 +71,24 @@ def test_a_words_vector_is_the_mean_of_its_hidden_states(folder, layer):
         np.testing.assert_allclose(vector, by_hand(folder, word, layer), atol=1e-5)
 
 
+def test_chinese_is_read_without_blanks_and_a_token_of_several_words_counts_for_each(tmp_path):
+    from tokenizers import Tokenizer, models
+
+    vocabulary = {token: n for n, token in enumerate(["<s>", "打开", "打", "开", "客厅", "灯", "tv"])}
+    tokenizer = Tokenizer(models.WordPiece({**vocabulary, "##客厅": 7, "##灯": 8}, unk_token="<s>"))
+    transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<s>").save_pretrained(tmp_path)
+    size = dict(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32, vocab_size=9)
+    torch.manual_seed(0)
+    model = transformers.BertModel(transformers.BertConfig(**size)).eval()
+    model.save_pretrained(tmp_path)
+    words = ["打", "开", "客厅", "灯"]
+    made, known = context_vectors(str(tmp_path), words, [words], -1)
+    with torch.no_grad():
+        states = model(torch.tensor([[1, 7, 8]])).last_hidden_state[0].numpy()
+    assert known.all()
+    np.testing.assert_allclose(made, states[[0, 0, 1, 2]], atol=1e-5)
+
+
 def test_batches_change_nothing_and_an_interrupted_run_goes_on(folder, tmp_path, monkeypatch):
     whole, _ = context_vectors(str(folder), WORDS, TEXT, -1)
     monkeypatch.setattr(contexts, "BATCH_TOKENS", 10)

@@ -15,7 +15,9 @@ from tqdm import tqdm
 
 from utils.core.errors import UserError
 from utils.core.files import atomic_path
+from utils.text.letters import joined
 
+BLANK = -1
 BATCH_TOKENS = 2000
 KEEP_EVERY = 60.0  # seconds between checkpoints
 MOST_SENTENCES = 50  # of a word: more barely change the mean
@@ -101,7 +103,7 @@ def _chosen(number: Dict[str, int], sentences: Sequence[List[str]]) -> List[List
 
 
 def _batches(sentences: List[List[str]], tokenizer: Any) -> List[List[List[str]]]:
-    lengths = [len(ids) for ids in tokenizer([" ".join(s) for s in sentences])["input_ids"]] if sentences else []
+    lengths = [len(ids) for ids in tokenizer([joined(s) for s in sentences])["input_ids"]] if sentences else []
     out: List[List[List[str]]] = []
     longest = 0
     for n in sorted(range(len(sentences)), key=lambda n: -lengths[n]):
@@ -116,18 +118,32 @@ def _batches(sentences: List[List[str]], tokenizer: Any) -> List[List[List[str]]
 def _add(
     sums: Tensor, counts: Tensor, number: Dict[str, int], batch: List[List[str]], tokenizer: Any, model: Any, layer: int
 ) -> None:
-    """Add each word's mean hidden state over its tokens to its row of `sums`, for all words in a batch of sentences."""
-    encoded = tokenizer([" ".join(s) for s in batch], padding=True, return_tensors="pt", return_offsets_mapping=True)
+    """Add each word's mean hidden state over its tokens to its row of `sums`, for all words in a batch of sentences.
+
+    In scripts without blanks a token may be of several words; it counts for each.
+    """
+    encoded = tokenizer([joined(s) for s in batch], padding=True, return_tensors="pt", return_offsets_mapping=True)
     offsets = encoded.pop("offset_mapping")
     ids, mask = encoded["input_ids"], encoded["attention_mask"]
     hidden = model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states[layer].float()
     for sentence, spans, states, real in zip(batch, offsets.tolist(), hidden, mask.tolist()):
-        owner = [n for i, word in enumerate(sentence) for n in [i] * len(word) + [-1]]  # word of each character; -1 for spaces
+        owner = _owners(sentence)
         tokens: Dict[int, List[int]] = {}
         for token, ((start, end), in_text) in enumerate(zip(spans, real)):
-            if in_text and end > start and owner[end - 1] >= 0:  # special tokens span no text
-                tokens.setdefault(owner[end - 1], []).append(token)
+            for n in {*owner[start:end]} if in_text else ():  # special tokens span no text
+                tokens.setdefault(n, []).append(token)
+        tokens.pop(BLANK, None)
         for n, own in tokens.items():
             if sentence[n] in number:
                 sums[number[sentence[n]]] += states[own].mean(0)
                 counts[number[sentence[n]]] += 1
+
+
+def _owners(sentence: Sequence[str]) -> List[int]:
+    """The number of the word that each character of the joined sentence is of; BLANK for blanks between words."""
+    text, out = joined(sentence), []  # type: str, List[int]
+    for n, word in enumerate(sentence):
+        if text[len(out)] == " ":
+            out.append(BLANK)
+        out += [n] * len(word)
+    return out
