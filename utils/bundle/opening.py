@@ -30,9 +30,9 @@ def parser(name: str, description: str) -> argparse.ArgumentParser:
     return p
 
 
-def add_options(p: argparse.ArgumentParser) -> None:
-    """Add the options that `opened` reads."""
-    p.add_argument("--bundle", required=True, metavar="FOLDER", help="the trained model: exp/<corpus>/export-*/bundle")
+def add_options(p: argparse.ArgumentParser, bundle: bool = True) -> None:
+    """Add the options that `opened` reads; `bundle`: whether one must be given."""
+    p.add_argument("--bundle", required=bundle, metavar="FOLDER", help="the trained model: exp/<corpus>/export-*/bundle")
     p.add_argument("--engine", choices=ENGINES, default="k2", help="k2: the whole chain; onnx: without torch and k2 (default k2)")
     p.add_argument("--packs", action="append", default=[], metavar="NAME,...", help="vocabulary packs beside the bundle")
     p.add_argument("--front-end", metavar="FOLDER", help="the front end's model, where it is not in the bundle")

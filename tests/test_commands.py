@@ -1,0 +1,136 @@
+"""Grammars of commands: what they accept and mean, what is wrong with them; and commands recognised in speech."""
+
+from itertools import islice
+
+import pytest
+
+from steps import commands
+from utils.commands.grammar import Command, Grammar, read_grammar
+from utils.core.errors import UserError
+from utils.text.normalise import normaliser
+
+BLINDS = """
+context:
+  expressions:
+    move:
+      - "@please [raise, lower] the $room:room (blinds)"
+      - "$room:room blinds to $pv.SingleDigitInteger:level"
+    stop: ["[stop, halt, that's enough]"]
+  slots:
+    room: [guest room, attic, "3rd floor"]
+  macros:
+    please: ["(please)", "would you (please)"]
+"""
+
+HOME = """
+language: en
+intents:
+  TurnOn:
+    data:
+      - sentences:
+          - "<turn> on [the] {area} light[s]"
+          - "<turn> (the lights on;in [the] {area})"
+          - "[set] {brightness} percent"
+        slots: {domain: light}
+      - sentences: ["open {name}"]
+        requires_context: {domain: cover}
+      - sentences: ["good night"]
+        requires_context: {area: hall}
+lists:
+  area: {values: [{in: "dining[ ]room", out: dining_room}, "(north|south) porch"]}
+  name: {values: [{in: gate, out: gate, context: {domain: cover}}, {in: fan, out: fan, context: {domain: fan}}]}
+  brightness: {range: {from: 10, to: 30, step: 10, multiplier: 2.55}}
+expansion_rules: {turn: "(turn|switch)"}
+skip_words: [please]
+"""
+
+
+@pytest.fixture
+def grammar(tmp_path):
+    """A grammar of YAML in English words."""
+
+    def made(text, ambiguous="refuse", **extra):
+        path = tmp_path / "grammar.yaml"
+        path.write_text(text)
+        return Grammar(read_grammar(path, extra), normaliser("basic", "en"), "en", ambiguous)
+
+    return made
+
+
+def test_expressions_slots_and_macros_mean_what_they_say(grammar):
+    found = grammar(BLINDS)
+    assert found.meaning("would you lower the third floor".split()) == Command("move", {"room": "3rd floor"})
+    assert found.meaning("attic blinds to seven".split()) == Command("move", {"room": "attic", "level": "7"})
+    assert found.meaning("that's enough".split()) == Command("stop", {})
+    assert found.meaning("lower the blinds".split()) is None
+    assert found.count == 4 * 2 * 3 * 2 + 3 * 10 + 3
+    drawn = list(found.sentences(200))
+    assert all(found.meaning(words) == command for words, command in drawn)
+    assert {command.intent for _, command in drawn} == {"move", "stop"}
+    assert list(islice(found.sentences(3), 3)) == drawn[:3]
+
+
+def test_home_assistants_templates_mean_what_they_say(grammar):
+    pytest.importorskip("hassil")
+    found = grammar(HOME)
+    both = {"domain": "light", "area": "dining_room"}
+    assert found.meaning("please turn on the diningroom lights".split()) == Command("TurnOn", both)
+    assert found.meaning("switch in the dining room the lights on".split()) == Command("TurnOn", both)
+    assert found.meaning("turn on north porch light".split()).slots["area"] == "north porch"
+    assert found.meaning(["twenty", "percent"]).slots["brightness"] == 51.0
+    assert found.meaning(["open", "gate"]) == Command("TurnOn", {"name": "gate"}) and found.meaning(["open", "fan"]) is None
+    assert found.meaning(["good", "night"]) is None and "requires the context 'area'" in found.written.remarks[0]
+    assert grammar(HOME, area=["loft"]).meaning("turn on the loft light".split()).slots["area"] == "loft"
+
+
+def test_many_expressions_share_a_small_graph(grammar):
+    slots = {name: [f"{name}{letter}" for letter in "abcdefgh"] for name in ("rest", "milk", "size", "cup")}
+    orders = [
+        f"$rest:rest $milk:milk {'$size:size' * a} {'$cup:cup' * b} $top{n}:top{n}"
+        for a in (0, 1)
+        for b in (0, 1)
+        for n in (1, 2)
+    ]
+    text = repr({"context": {"expressions": {"order": orders}, "slots": {**slots, "top1": ["sugar"], "top2": ["cream"]}}})
+    found = grammar(text)
+    assert found.count == 64 * 81 * 2 and found.acceptor.size == 8 + 8 + (8 + 8 + 2) + (8 + 2) + 2
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        (BLINDS.replace("$room:room (blinds)", "$rom:room"), "no slot 'rom' (did you mean 'room'?)"),
+        (BLINDS.replace('"(please)"', '"@please now"'), "macro please leads to itself (please -> please)"),
+        (BLINDS.replace("[raise, lower]", "[raise, lower"), "intent move, expression 1: '[' is never closed"),
+        (BLINDS.replace("blinds to $pv", "blinds $room:room to $pv"), "expression 2 has the slot 'room' twice"),
+        (BLINDS.replace("[stop, halt,", "[stop, lower the attic,"), '"lower the attic" is move(room=attic)'),
+        ("sentences: [stop]", "not a grammar: it needs the key 'context'"),
+        ("context: {expressions: {stop: ['?!']}}", "has no words"),
+        (
+            "intents: {a: {data: [{sentences: ['<x>']}]}}\nexpansion_rules: {x: 'so <y>', y: '[<x>] it'}",
+            "<x> leads to itself (x -> y -> x)",
+        ),
+        ("intents: {a: {data: [{sentences: ['light {area}']}]}}", "--slot area=VALUE,VALUE"),
+        ("intents: {a: {data: [{sentences: ['say {x}']}]}}\nlists: {x: {wildcard: true}}", "{x} is a wildcard"),
+        ("intents: {a: {data: [{sentences: ['say (it']}]}}", "intent a: a sentence can't be parsed"),
+    ],
+)
+def test_bad_grammars_are_refused_with_place_and_remedy(grammar, text, said):
+    if text.startswith("intents"):
+        pytest.importorskip("hassil")
+    with pytest.raises(UserError) as error:
+        grammar(text)
+    assert said in str(error.value)
+
+
+def test_ambiguous_sentences_are_told_or_the_first_reading_counts(grammar, tmp_path, capsys):
+    text = BLINDS.replace("[stop, halt,", "[stop, lower the attic,")
+    assert grammar(text, "first").meaning("lower the attic".split()).intent == "move"
+    assert commands.main(["check", str(tmp_path / "grammar.yaml")]) == 1
+    said = capsys.readouterr().out
+    assert (
+        'ambiguous: "lower the attic" is move(room=attic) (intent move, expression 1) or stop() (intent stop, expression 1)'
+        in said
+    )
+    assert commands.main(["check", str(tmp_path / "grammar.yaml"), "--ambiguous", "first", "--slot", "room=zyxomma,loft"]) == 0
+    assert "guessed pronunciations" in (said := capsys.readouterr().out) and "zyxomma" in said
