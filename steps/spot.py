@@ -1,0 +1,188 @@
+"""Find keywords in recordings, or while people speak; nothing is trained for them.
+
+python -m steps.spot --bundle BUNDLE --keyword "smart mirror" --keyword "jarvis = JH AA R V IH S" recordings/
+python -m steps.spot --bundle BUNDLE --keyword jarvis --examples recordings/of/jarvis talk.mp4
+python -m steps.spot --bundle BUNDLE --keyword jarvis --calibrate jarvis.json speech/without/it noise/
+python -m steps.spot --bundle BUNDLE --keyword jarvis --calibrated jarvis.json --rate 0.1 talk.mp4
+"""
+
+import argparse
+import json
+import logging
+import math
+import sys
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Dict, List, Optional, Sequence
+
+from utils.bundle.opening import opened, parser, run
+from utils.core.errors import UserError
+
+log = logging.getLogger("nuptse")
+RATE = 0.5  # false alarms an hour
+
+
+def options() -> argparse.ArgumentParser:
+    """The options."""
+    p = parser("spot", "Find keywords in audio and video files; nothing is trained for them.")
+    p.add_argument(
+        "files", nargs="+", metavar="FILE_OR_FOLDER", help="audio or video files, folders of them, or - for standard input"
+    )
+    p.add_argument(
+        "--keyword",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="one word or several, known or not; with '= UNIT UNIT ...' for its pronunciation; may be given again",
+    )
+    p.add_argument("--keywords", metavar="LIST", help="a file of keywords, one a line")
+    p.add_argument(
+        "--examples",
+        action="append",
+        default=[],
+        metavar="[NAME=]FOLDER",
+        help="recordings of a keyword alone, three or so; NAME: the folder's, or the only --keyword; may be given again",
+    )
+    p.add_argument("--calibrate", metavar="FILE", help="the recordings lack the keywords: write what these score there")
+    p.add_argument("--calibrated", metavar="FILE", help="what --calibrate wrote: thresholds for --rate")
+    p.add_argument("--rate", type=_above_zero, metavar="N", help=f"false alarms an hour for each keyword (default {RATE:g})")
+    p.add_argument("--threshold", type=float, metavar="S", help="lowest score of a hit, where there is no calibration")
+    p.add_argument("--json", action="store_true", help="print every hit as a line of JSON")
+    return p
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Run the command line; returns the exit status: 1 where files are broken, 2 where nothing can be done."""
+    return run(_spot, options().parse_args(arguments))
+
+
+def _spot(given: argparse.Namespace) -> int:
+    # Imported after the options are read: --help needs the standard library alone.
+    from utils.audio.given import given as files_of
+    from utils.spotting.calibration import Calibration
+    from utils.spotting.spotter import LOWEST, THRESHOLD, Spotter
+
+    if bool(given.calibrate) + bool(given.calibrated) + (given.threshold is not None) > 1:
+        raise UserError("--calibrate, --calibrated and --threshold exclude each other: give one of them")
+    if given.rate is not None and not given.calibrated:
+        raise UserError("--rate needs thresholds: add --calibrated FILE, which --calibrate writes")
+    if given.engine != "k2":
+        raise UserError(f"--engine {given.engine}: keywords need the engine k2")
+    with ExitStack() as stack:
+        files, _ = files_of(given.files, stack)
+        recogniser = opened(given)
+        keywords = _keywords(given, recogniser)
+        rate = RATE if given.rate is None else given.rate
+        if given.calibrated:
+            calibration = Calibration.read(Path(given.calibrated), recogniser.manifest.model)
+            thresholds = [calibration.threshold(keyword.name, rate) for keyword in keywords]
+        else:
+            calibration = Calibration(recogniser.manifest.model)
+            least = LOWEST if given.calibrate else THRESHOLD if given.threshold is None else given.threshold
+            thresholds = [least] * len(keywords)
+            if not given.calibrate and given.threshold is None:
+                log.warning(
+                    "not calibrated: hits score at least %g; --calibrate finds thresholds for a rate of false alarms", least
+                )
+        spotter = Spotter(keywords, recogniser.rows(), thresholds)
+        broken = _files(given, recogniser, spotter, files, calibration)
+    if given.calibrate:
+        if not calibration.hours:
+            raise UserError("nothing was heard that could calibrate")
+        calibration.write(Path(given.calibrate))
+        _say(calibration, rate)
+    return 1 if broken else 0
+
+
+def _keywords(given: argparse.Namespace, recogniser: Any) -> List[Any]:
+    """The keywords of --keyword, --keywords and --examples."""
+    from utils.audio.given import given as files_of
+    from utils.spotting.files import whole
+    from utils.spotting.keywords import from_recordings, from_text
+    from utils.text.encoding import utf8_lines
+
+    lines = [*given.keyword, *(line for line in (utf8_lines(Path(given.keywords)) if given.keywords else ()) if line.strip())]
+    found: Dict[str, Any] = {}
+    for line in lines:
+        keyword = from_text(recogniser, line)
+        found.setdefault(keyword.name, keyword)
+    for option in given.examples:
+        name, _, folder = option.rpartition("=")
+        if not name:
+            name = next(iter(found)) if len(found) == 1 == len(given.examples) else Path(folder).name
+        with ExitStack() as stack:
+            paths = [one.path for one in files_of([folder], stack)[0]]
+            found[name] = from_recordings(recogniser, name, [whole(path) for path in paths], recogniser.rows(), found.get(name))
+    if not found:
+        raise UserError("no keyword: give --keyword TEXT, --keywords LIST or --examples FOLDER")
+    return list(found.values())
+
+
+def _files(given: argparse.Namespace, recogniser: Any, spotter: Any, files: Sequence[Any], calibration: Any) -> int:
+    """Print the hits in files, or count them; returns how many files are broken."""
+    from utils.spotting.files import spot
+
+    broken = 0
+    for file in files:
+        remarks: List[str] = []
+        seconds = 0.0
+        try:
+            for heard, hits in spot(recogniser, spotter, file.path, remarks):
+                seconds = heard
+                if given.calibrate:
+                    calibration.add(0.0, {k.name: [hit.score for hit in hits if hit.keyword == k.name] for k in spotter.keywords})
+                else:
+                    for hit in hits:
+                        _print(hit, file.shown, given.json)
+        except UserError as error:
+            log.error("broken: %s", error)
+            broken += 1
+        calibration.hours += seconds / 3600
+        for remark in remarks:
+            log.warning("remark: %s", remark)
+    return broken
+
+
+def _print(hit: Any, file: str, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"type": "keyword", "file": file, **asdict(hit)}), flush=True)
+    else:
+        print(f"{file}\t{hit.start:.2f}\t{hit.end:.2f}\t{hit.score:.2f}\t{hit.keyword}", flush=True)
+
+
+def _say(calibration: Any, rate: float) -> None:
+    """The thresholds, and what is known of their rates of false alarms."""
+    from utils.spotting.calibration import bounds
+
+    hours = calibration.hours
+    for name, scores in calibration.scores.items():
+        threshold = calibration.threshold(name, rate)
+        count = sum(score >= threshold for score in scores)
+        low, high = bounds(count, hours)
+        log.info(
+            "%s: %d false alarms in %.2f h at %s, that is %.2f an hour (95%% interval %.2f to %.2f)",
+            name,
+            count,
+            hours,
+            f"a score of {threshold:.2f}" if math.isfinite(threshold) else "any score",
+            count / hours,
+            low,
+            high,
+        )
+    if hours < 1 / rate:
+        log.warning("%.2f h are too few for a rate of %g an hour: take %.1f h or more", hours, rate, 1 / rate)
+
+
+def _above_zero(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

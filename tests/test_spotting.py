@@ -1,0 +1,123 @@
+"""Spotting: keywords by their sounds and vectors, in pieces as in one, thresholds, the command."""
+
+import json
+
+import numpy as np
+import pytest
+
+from steps.spot import main
+from utils.bundle.evidence import Evidence, Rows
+from utils.core.errors import UserError
+from utils.spotting.calibration import Calibration, bounds, threshold
+from utils.spotting.keywords import Keyword, consensus, mean_vector
+from utils.spotting.spotter import Settings, Spotter, Spotting
+
+DIM, UNITS = 16, 12
+RANDOM = np.random.default_rng(5)
+TABLE = Rows([f"w{n}" for n in range(40)], RANDOM.standard_normal((40, DIM)).astype(np.float32), np.zeros(40, np.float32), [])
+TABLE.vectors[:] /= np.linalg.norm(TABLE.vectors, axis=1, keepdims=True)
+
+
+def said(words, noise=0.5):
+    """Evidence of words, each a row of TABLE and its units, with a pause before each."""
+    units, vectors = [], []
+    for row, spoken in words:
+        units += [0] * 6 + [u for unit in spoken for u in (unit, unit, 0)] + [0] * (-3 * len(spoken) % 2)
+        vectors += [None] * ((len(units) - 2) // 2 - len(vectors)) + [row]
+    units += [0] * 10
+    vectors += [None] * (len(units) // 2 - len(vectors))
+    x = noise * RANDOM.standard_normal((len(units), UNITS)).astype(np.float32)
+    x[np.arange(len(units)), units] += 8
+    frames = RANDOM.standard_normal((len(vectors), DIM)).astype(np.float32) / 4
+    for t, row in enumerate(vectors):
+        frames[t] += 0 if row is None else TABLE.vectors[row]
+    frames *= 15 / np.linalg.norm(frames, axis=1, keepdims=True)
+    blank = np.array([30.0 if row is None else 0.0 for row in vectors], np.float32)
+    subword = x - np.log(np.exp(x).sum(1, keepdims=True))
+    return Evidence(subword, frames.astype(np.float32), blank, 0.04, 0.08, len(units) * 0.04)
+
+
+def keyword(row, *spoken):
+    return Keyword(f"k{row}", TABLE.vectors[[row]], np.zeros(1, np.float32), [list(one) for one in spoken])
+
+
+ONE, TWO, INSIDE = (1, [1, 2, 3, 4]), (2, [5, 6, 7, 8]), (3, [2, 3])
+
+
+def test_every_time_a_keyword_is_said_is_one_hit_and_pieces_give_the_same_as_the_whole():
+    evidence = said([ONE, TWO, ONE, (9, [9, 10, 11]), TWO])
+    spotter = Spotter([keyword(1, [1, 2, 3, 4]), keyword(2, [9, 9, 9], [5, 6, 7, 8])], TABLE, [-6, -6])
+    hits = spotter.hits(evidence)
+    assert [hit.keyword for hit in hits] == ["k1", "k2", "k1", "k2"]
+    assert all(0.3 < hit.end - hit.start < 0.6 for hit in hits)
+    for size in (1, 3, 8):
+        stream, found = Spotting(spotter, 0.04, 0.08), []
+        for first in range(0, len(evidence.frames), size):
+            fine, coarse = slice(2 * first, 2 * (first + size)), slice(first, first + size)
+            found += stream.accept(evidence.subword[fine], evidence.frames[coarse], evidence.blank[coarse])
+        assert [(hit.keyword, hit.end) for hit in found + stream.finish()] == [(hit.keyword, hit.end) for hit in hits]
+
+
+def test_a_keyword_inside_a_word_sounds_the_same_and_only_its_vector_tells():
+    evidence = said([ONE, INSIDE])  # the units 2 3 are in ONE as well
+    by_both = Spotter([keyword(3, [2, 3])], TABLE, [-6]).hits(evidence)
+    by_sounds = Spotter([keyword(3, [2, 3])], TABLE, [-6], Settings(vectors=0.0)).hits(evidence)
+    assert len(by_sounds) == 2 and [hit.end for hit in by_both] == [by_sounds[1].end]
+
+
+def test_a_hit_waits_no_longer_than_the_frames_around_it():
+    evidence = said([ONE, (9, [9, 10, 11]), (9, [9, 10, 11])])
+    spotter = Spotter([keyword(1, [1, 2, 3, 4])], TABLE, [-6])
+    stream = Spotting(spotter, 0.04, 0.08)
+    for n in range(len(evidence.frames)):
+        if hits := stream.accept(evidence.subword[2 * n : 2 * n + 2], evidence.frames[n : n + 1], evidence.blank[n : n + 1]):
+            break
+    assert (n + 1) * 0.08 - hits[0].end < spotter.settings.around + 0.08
+
+
+def test_recordings_make_one_vector_and_the_pronunciation_that_fits_all():
+    found = [said([(1, [1, 2, 3, 4])]), said([(1, [1, 2, 9, 4])]), said([(1, [1, 2, 3, 4])])]
+    assert consensus([[1, 2, 9, 4], [1, 2, 3, 4], [5]], found) == [1, 2, 3, 4]
+    assert int((TABLE.vectors @ mean_vector(found, TABLE)[0]).argmax()) == 1
+
+
+def test_thresholds_allow_as_many_false_alarms_as_asked_and_bounds_are_exact():
+    scores = (-10 * RANDOM.random(50)).tolist()
+    lowest = threshold(scores, 10.0, 0.5)
+    assert sum(score >= lowest for score in scores) == 5
+    assert sum(score >= lowest - 1e-4 * abs(lowest) for score in scores) == 6
+    assert threshold(scores, 1.0, 0.5) > max(scores)
+    assert bounds(0, 10.0) == (0.0, pytest.approx(0.3689, abs=1e-4))
+    assert bounds(3, 10.0) == (pytest.approx(0.0619, abs=1e-4), pytest.approx(0.8767, abs=1e-4))  # Ulm 1990, table 1
+
+
+def test_calibration_is_kept_and_refused_where_it_does_not_belong(tmp_path):
+    made = Calibration("model-1")
+    made.add(1.5, {"k1": [-3.0, -8.0], "k2": []})
+    made.add(0.5, {"k1": [-1.0]})
+    made.write(tmp_path / "c.json")
+    again = Calibration.read(tmp_path / "c.json", "model-1")
+    assert again == made and again.threshold("k1", 0.5) > -3.0 > again.threshold("k1", 1.0)
+    with pytest.raises(UserError, match="another bundle"):
+        Calibration.read(tmp_path / "c.json", "model-2")
+    with pytest.raises(UserError, match="k3.*not calibrated"):
+        again.threshold("k3", 0.5)
+    (tmp_path / "half.json").write_text((tmp_path / "c.json").read_text()[:30])
+    with pytest.raises(UserError, match="no calibration"):
+        Calibration.read(tmp_path / "half.json", "model-1")
+
+
+@pytest.mark.slow
+def test_command_finds_the_words_of_a_recording(yesno, tmp_path, capsys):
+    files = sorted(map(str, yesno.source.glob("*.wav")))[:6]
+    calibration = str(tmp_path / "yes.json")
+    how = ["--bundle", str(yesno.bundle), "--keyword", "yes", "--keyword", "no"]
+    assert main([*how, "--json", *files]) == 0
+    hits = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    wanted = [["no", "yes"][int(digit)] for file in files for digit in file.split("/")[-1].split(".")[0].split("_")]
+    assert sorted(hit["keyword"] for hit in hits) == sorted(wanted)
+    assert main([*how, "--calibrate", calibration, *files]) == 0
+    assert main([*how, "--calibrated", calibration, "--rate", "1", files[0]]) == 0
+    assert not capsys.readouterr().out  # what was said there counted as false alarms
+    assert main([*how[:2], "--keyword", "?", files[0]]) == 2
+    assert main([*how, "--rate", "1", files[0]]) == 2
