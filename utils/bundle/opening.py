@@ -18,15 +18,15 @@ ENGINES = ("k2", "onnx")
 log = logging.getLogger("nuptse")
 
 
-def parser(name: str, description: str) -> argparse.ArgumentParser:
-    """A parser of the command `python -m steps.NAME`, with the options that `opened` reads."""
+def parser(name: str, description: str, bundle: bool = True) -> argparse.ArgumentParser:
+    """A parser of the command `python -m steps.NAME`, with the options of `add_options`."""
     p = Parser(
         prog=f"python -m steps.{name}",
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description=description,
     )
-    add_options(p)
+    add_options(p, bundle)
     return p
 
 
