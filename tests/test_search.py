@@ -1,12 +1,20 @@
 """Search: scores of terms, the index, queries, measures."""
 
+import json
+import re
+import shutil
+import subprocess
+import sys
 from itertools import product
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 
 from utils.bundle.evidence import Evidence, Rows
+from utils.core.errors import UserError
+from utils.core.files import ROOT
 from utils.search.measures import Scored, average_precision, matched, mtwv, otwv, term_threshold, twv
 from utils.search.scoring import (
     advance,
@@ -115,3 +123,102 @@ def test_words_are_found_where_they_are_said(yesno):
                 middle = (hits.start[digit] + hits.end[digit]) / 2
                 assert hits.score[digit] > -6 and any(w.start - 0.3 < middle < w.end + 0.3 for w in said.words if w.text == word)
         assert found.score[2] < found.score[0]  # nobody says no nine times
+
+
+def command(step, *arguments):
+    return subprocess.run([sys.executable, "-m", f"steps.{step}", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def made(yesno, tmp_path_factory):
+    """A folder of six recordings with silence and two words among them, its index, and what making it said."""
+    folder = tmp_path_factory.mktemp("search")
+    audio = folder / "audio"
+    audio.mkdir()
+    for path in sorted(yesno.source.glob("*.wav"))[-4:]:
+        shutil.copy(path, audio)
+    samples, rate = soundfile.read(str(path), dtype="float32")
+    soundfile.write(audio / "silence.wav", np.zeros(3 * rate, np.float32), rate)
+    soundfile.write(audio / "two.wav", samples[: int(2.2 * rate)], rate)
+    done = command("index", "--bundle", yesno.bundle, "--index", folder / "index", "--nj", "1", audio)
+    assert done.returncode == 0 and "6 files indexed" in done.stderr, done.stderr
+    return SimpleNamespace(audio=audio, index=folder / "index", bundle=yesno.bundle, folder=folder)
+
+
+def hits(made, *arguments, index=None):
+    done = command("find", "--bundle", made.bundle, "--index", index or made.index, "--json", *arguments)
+    return json.loads(done.stdout) if done.returncode == 0 else [], done
+
+
+@pytest.mark.slow
+def test_an_index_finds_known_words_late_words_and_recordings_where_they_are_said(made):
+    from utils.bundle.recogniser import Recogniser
+    from utils.search.index import Index
+
+    index = Index.open(made.index, Recogniser.open(made.bundle))
+    known, late = index.find(index.queries(["Yes!", "yesno"]), 0.0)
+    for name in {hit.file for hit in known}:
+        stem = name.rpartition("/")[2].partition(".")[0]
+        if "_" in stem:
+            own = [hit for hit in known if hit.file == name]
+            assert sum(hit.probability > 0.5 for hit in own) >= stem.split("_").count("1") - 1
+    assert not [hit for hit in known if "silence" in hit.file and hit.probability > 0.5]
+    assert late and max(hit.probability for hit in late) <= max(hit.probability for hit in known)
+    best = known[0]
+    samples, rate = soundfile.read(best.file, dtype="float32")
+    example = index.example({"a": (samples[int((best.start - 0.1) * rate) : int((best.end + 0.1) * rate)], rate)})
+    like = index.find([example], 0.0, 3)[0][0]
+    assert any(hit.start - 0.3 < (like.start + like.end) / 2 < hit.end + 0.3 for hit in known if hit.file == like.file)
+    with pytest.raises(UserError, match="nobody speaks in b"):
+        index.example({"b": (np.zeros(8000, np.float32), 8000)})
+
+
+@pytest.mark.slow
+def test_the_commands_print_hits_and_refuse_what_can_not_be_found(made, tmp_path):
+    found, done = hits(made, "yes", "no yes", "--most", "5", "--html", tmp_path / "hits.html")
+    assert {hit["term"] for hit in found} == {"yes", "no yes"}, done.stderr
+    page = (tmp_path / "hits.html").read_text("utf-8")
+    assert page.count("<audio") == len(found) and "#t=" in page
+    for arguments, said in (
+        ((), "nothing to look for"),
+        ((" ? ",), "has no word"),
+        (("yes", "no", "--pronunciation", "Y"), "one TERM, and there are 2"),
+        (("--like", made.audio / "silence.wav"), "nobody speaks in"),
+        (("--meaning", "yes no"), "is 2 words"),
+    ):
+        assert re.fullmatch(rf"error: .*{said}.*\n", hits(made, *arguments)[1].stderr), arguments
+    many = tmp_path / "many"
+    many.write_text("".join(f"yes{'no' * (n % 7)} no{'yes' * (n % 5)} {'no ' * (n // 500)}\n" for n in range(5000)))
+    assert hits(made, "--terms", many, "--most", "1")[1].returncode == 0
+
+
+@pytest.mark.slow
+def test_an_index_is_resumed_and_notices_changed_audio_other_bundles_and_damage(made, tmp_path):
+    index, audio = tmp_path / "index", tmp_path / "audio"
+    shutil.copytree(made.audio, audio)
+    add = ("--bundle", made.bundle, "--index", index, "--nj", "1")
+    first = sorted(audio.iterdir())[:2]
+    assert "2 files indexed" in command("index", *add, *first).stderr
+    (index / ".tmp-1-000002.safetensors").write_bytes(b"half")  # of a killed run, whose line is in the journal
+    with open(index / ".index.jsonl", "a") as stream:
+        stream.write('\n{"shard": "000002.safetensors", "sha256": "0", "files": []}\n{"shard": "0000')
+    shutil.copy(first[0], audio / "two.wav")
+    again = command("index", *add, audio)
+    assert "4 files indexed" in again.stderr and "2 were there already" in again.stderr, again.stderr
+    assert not list(index.glob(".tmp-*"))
+    shutil.copy(first[1], first[0])
+    found, done = hits(made, "yes", index=index)
+    assert f"{first[0]} changed since it was indexed" in done.stderr and not [h for h in found if h["file"] == str(first[0])]
+    assert "changed since it was indexed: it is indexed again" in command("index", *add, audio).stderr
+    found, done = hits(made, "yes", index=index)
+    assert not done.stderr and [h for h in found if h["file"] == str(first[0])]
+    about = json.loads((index / "index.json").read_text())
+    (index / "index.json").write_text(json.dumps({**about, "bundle": "0" * 64}))
+    for step, arguments in (("index", add + (audio,)), ("find", add[:4] + ("yes",))):
+        assert re.fullmatch(r"error: the index .* was made with another bundle.*\n", command(step, *arguments).stderr)
+    (index / "index.json").write_text(json.dumps(about))
+    shard = index / "000001.safetensors"
+    shard.write_bytes(shard.read_bytes()[:-1])
+    assert "was changed since it was made" in hits(made, "yes", index=index)[1].stderr
+    assert "is not an index" in hits(made, "yes", index=audio)[1].stderr
+    assert "not empty" in command("index", "--bundle", made.bundle, "--index", audio, audio).stderr

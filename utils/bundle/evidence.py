@@ -1,9 +1,11 @@
 """What the network says of a recording before any graph, and the words that it can be scored with: what search works on."""
 
-from dataclasses import dataclass
-from typing import List
+from dataclasses import dataclass, field
+from typing import List, Optional, Tuple
 
 import numpy as np
+
+from utils.bundle.transcript import Transcript
 
 
 @dataclass(frozen=True)
@@ -26,3 +28,11 @@ class Rows:
     vectors: np.ndarray  # (W, dim) float32, unit length; a row of zeros where the bundle has no word head
     bias: np.ndarray  # (W,) float32, added to the scores of the words
     spoken: List[List[List[int]]]  # of each word its pronunciations, as ids of `Recogniser.units`
+
+
+@dataclass(frozen=True)
+class Heard(Transcript):
+    """A transcript with what it was found from."""
+
+    evidence: Optional[Evidence] = None
+    arcs: List[Tuple[str, float, float, float]] = field(default_factory=list)  # word, start, end, posterior: all likely words

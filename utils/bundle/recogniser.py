@@ -6,7 +6,7 @@ from typing import Any, List, Mapping, Optional, Protocol, Sequence, Tuple, Unio
 
 import numpy as np
 
-from utils.bundle.evidence import Evidence, Rows
+from utils.bundle.evidence import Evidence, Heard, Rows
 from utils.bundle.files import BundleFiles, HeldFiles, open_files, read_pack_file
 from utils.bundle.manifest import Manifest
 from utils.bundle.transcript import Transcript
@@ -119,6 +119,11 @@ class Recogniser:
         checked = [_checked(samples, rate) for samples, rate in recordings]
         return self._engine.evidence(checked) if checked else []
 
+    def hear(self, recordings: Sequence[Sound]) -> List[Heard]:
+        """As `transcribe_many`, with the evidence and all likely words: for an index."""
+        checked = [_checked(samples, rate) for samples, rate in recordings]
+        return self._of_k2("hear")(checked) if checked else []
+
     @property
     def units(self) -> List[str]:
         """Names of the sub-word units, by the columns of `Evidence.subword`; the first is the blank."""
@@ -138,6 +143,14 @@ class Recogniser:
           UserError: words that the model has no pronunciation or no vector for.
         """
         return self._of_k2("rows")(words)
+
+    def meanings(self, words: Sequence[str]) -> np.ndarray:
+        """Rows (n, width) of the table of meanings, of unit length; zeros for a word whose meaning the bundle does not know.
+
+        Raises:
+          UserError: the bundle's vectors have no part of meaning.
+        """
+        return self._of_k2("meanings")(words)
 
     def _of_k2(self, name: str) -> Any:
         if not hasattr(self._engine, name):

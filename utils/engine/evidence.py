@@ -5,6 +5,7 @@ from typing import Optional, Sequence, Tuple
 import numpy as np
 
 from utils.bundle.evidence import Evidence, Rows
+from utils.core.errors import UserError
 from utils.engine.chain import Chain
 from utils.lang.spelling import Spoken, parse, refusal, spell
 from utils.nn.model import Output
@@ -22,9 +23,11 @@ def evidence(output: Optional[Output], n: int, frame_seconds: Tuple[float, float
     """
     subword, frames, blank = (np.zeros(shape, np.float32) for shape in ((0, 0), (0, 0), 0))
     if output is not None and output.subword is not None:
-        subword = output.subword[n, : int(output.subword_lengths[n])].float().cpu().numpy()
+        subword = output.subword[n, : int(output.subword_lengths[n])].float().cpu().numpy().copy()
     if output is not None and output.frames is not None and output.blank is not None:
-        frames, blank = (part[n, : int(output.word_lengths[n])].float().cpu().numpy() for part in (output.frames, output.blank))
+        frames, blank = (
+            part[n, : int(output.word_lengths[n])].float().cpu().numpy().copy() for part in (output.frames, output.blank)
+        )
     return Evidence(subword, frames, blank, *frame_seconds, seconds)
 
 
@@ -58,3 +61,16 @@ def table_rows(chain: Chain, adding: Adding, words: Optional[Sequence[str]]) -> 
             if vocabulary.vectors is not None and vocabulary.bias is not None:
                 vectors[n], bias[n] = vocabulary.vectors[place].cpu().numpy(), float(vocabulary.bias[place])
     return Rows([one.word for one in asked], vectors, bias, units)
+
+
+def meaning_rows(adding: Adding, words: Sequence[str]) -> np.ndarray:
+    """See `Recogniser.meanings`."""
+    model = None if adding.composer is None else adding.composer.model
+    if adding.composer is None or model is None or model.vectors is None or model.known is None:
+        raise UserError("the word vectors of this bundle have no part of meaning; train with vectors.meaning.source")
+    there = [word for word in dict.fromkeys(words) if word not in adding.lexicon.word_id]
+    more = dict(zip(there, adding.composer.meanings(there).numpy())) if there else {}
+    vectors = (model.vectors * model.known[:, None]).numpy()
+    rows = [more[word] if word in more else vectors[adding.lexicon.word_id[word] - 1] for word in words]
+    out = np.stack(rows) if rows else np.zeros((0, vectors.shape[1]), np.float32)
+    return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-9)

@@ -12,7 +12,7 @@ from lhotse import MonoCut, Recording, SupervisionSegment
 from lhotse.audio import AudioSource
 
 from utils.bundle.best_path import placed
-from utils.bundle.evidence import Evidence, Rows
+from utils.bundle.evidence import Evidence, Heard, Rows
 from utils.bundle.files import BundleFiles
 from utils.bundle.streaming import SearchGraph, Streaming
 from utils.bundle.transcript import Hypothesis, Transcript, Word
@@ -20,7 +20,7 @@ from utils.core.errors import UserError
 from utils.core.memory import Parts, in_parts
 from utils.decode.path_words import of_units, of_words
 from utils.engine.chain import LOG, Chain, Trained
-from utils.engine.evidence import evidence, table_rows
+from utils.engine.evidence import evidence, meaning_rows, table_rows
 from utils.engine.searching import search_graph
 from utils.engine.times import word_times
 from utils.features.extraction import in_memory
@@ -36,6 +36,7 @@ from utils.text.scoring import GAP
 from utils.train.dataset import ordered_batches
 
 ALTERNATIVES, LEAST = 5, 0.01  # most words at the place of another, and the least posterior of one
+FAINT = 0.002  # least posterior of what `hear` gives
 NBEST = 10
 KEPT_CHAINS = 4  # vocabularies of single calls whose graphs are kept
 
@@ -188,15 +189,23 @@ class K2Engine:
         Raises:
           UserError: words that can't be added.
         """
+        out = self._heard(recordings, words, context)
+        return [Transcript(one.words, one.nbest, one.seconds) for one in out]
+
+    def hear(self, recordings: Sequence[Tuple[np.ndarray, int]]) -> List[Heard]:
+        """See `Recogniser.hear`."""
+        return self._heard(recordings)
+
+    def _heard(self, recordings: Sequence[Tuple[np.ndarray, int]], words: Sequence[str] = (), context: str = "") -> List[Heard]:
         with self.lock:
             torch.set_num_threads(self.threads)
             chain = self.chain(words, context)
-            out: Dict[int, Transcript] = {}
+            out: Dict[int, Heard] = {}
             for batch in ordered_batches(self.cuts(recordings), chain.decoder.batch_seconds()):
-                for cut, transcript in zip(batch, self._batch(chain, batch)):
-                    out[int(cut.id)] = transcript
-        seconds = [len(samples) / rate for samples, rate in recordings]
-        return [out.get(n, Transcript([], [], length)) for n, length in enumerate(seconds)]
+                for cut, one in zip(batch, self.batch(chain, batch)):
+                    out[int(cut.id)] = one
+        nothing = [evidence(None, 0, chain.frame_seconds, len(samples) / rate) for samples, rate in recordings]
+        return [out.get(n, Heard([], [], empty.seconds, empty)) for n, empty in enumerate(nothing)]
 
     def first_pass(self, recordings: Sequence[Tuple[np.ndarray, int]]) -> List[Transcript]:
         """As `transcribe_many`, but only the network and the best path of the first graph. It doesn't wait for other calls."""
@@ -239,6 +248,10 @@ class K2Engine:
         """See `Recogniser.rows`."""
         return table_rows(self.chain(), self.trained.adding, words)
 
+    def meanings(self, words: Sequence[str]) -> np.ndarray:
+        """See `Recogniser.meanings`."""
+        return meaning_rows(self.trained.adding, words)
+
     def streaming(self) -> Optional[Streaming]:
         """What streams need of a causal model on filter banks; None for other models, which see whole segments."""
         trained = self.trained
@@ -273,16 +286,18 @@ class K2Engine:
         said = SupervisionSegment(name, name, 0.0, seconds, text="", language=self.trained.files.manifest.language, speaker="")
         return MonoCut(name, 0.0, seconds, 0, supervisions=[said], recording=recording)
 
-    def _batch(self, chain: Chain, cuts: Sequence[MonoCut]) -> List[Transcript]:
-        """Transcripts of cuts with features, longest first."""
+    def batch(self, chain: Chain, cuts: Sequence[MonoCut]) -> List[Heard]:
+        """What is heard in cuts with features, longest first."""
 
-        def work(parts: Parts) -> List[Transcript]:
+        def work(parts: Parts) -> List[Heard]:
             return [one for first, last in parts for one in self._recognised(chain, cuts[first:last])]
 
         return in_parts(work, [cut.id for cut in cuts], "recognise", "give shorter recordings", LOG)
 
-    def _recognised(self, chain: Chain, cuts: Sequence[MonoCut]) -> List[Transcript]:
-        piece = chain.decoder.search(cuts, *chain.decoder.network(cuts))
+    def _recognised(self, chain: Chain, cuts: Sequence[MonoCut]) -> List[Heard]:
+        output, seconds = chain.decoder.network(cuts)
+        before = [evidence(output, n, chain.frame_seconds, cut.duration) for n, cut in enumerate(cuts)]  # `search` changes it
+        piece = chain.decoder.search(cuts, output, seconds)
         lists, kinds, rescorer = chain.rescored(cuts, piece)
         flat = flatten(lists, kinds)
         sure = Confidences(lists, flat, chain.weights)
@@ -294,9 +309,10 @@ class K2Engine:
             totals, best = sure.totals[own], int(sure.rows[n] - flat.splits[n])
             times = word_times(piece.outputs(), n, sure.words[n], rescorer, chain.frame_seconds, cut.duration)
             others = places(one, totals, best, calibration.scale)
-            rows = zip(sure.words[n], times, confidences[n], others)
+            rows = list(zip(sure.words[n], times, confidences[n], others))
             words = [Word(word, *span, p, _alternatives(shares, word)) for word, span, p, shares in rows]
-            out.append(Transcript(words, _nbest(one, totals, best), cut.duration))
+            arcs = [(word, *span, p) for _, span, _, shares in rows for word, p in shares.items() if word != GAP and p >= FAINT]
+            out.append(Heard(words, _nbest(one, totals, best), cut.duration, before[n], arcs))
         return out
 
 

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Protocol, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -11,7 +11,6 @@ from utils.audio.decoding import Undecodable
 from utils.audio.levels import SILENCE
 from utils.audio.recordings import Recording, recording
 from utils.audio.speech import Window, Windows
-from utils.bundle.recogniser import Recogniser
 from utils.bundle.transcript import Transcript
 from utils.core.batches import BATCH_SECONDS
 from utils.core.errors import UserError
@@ -21,6 +20,17 @@ from utils.recognition.outcomes import Outcome, Segment
 SHORTEST = 0.1  # seconds; nothing shorter holds a word
 
 Channels = Union[str, int]  # mix, each, or the number of one from 0
+
+
+class Transcriber(Protocol):
+    """What recognises: a `utils.bundle.recogniser.Recogniser`, or one that keeps more of what it hears."""
+
+    @property
+    def language(self) -> str:
+        """ISO 639-1 code."""
+
+    def transcribe_many(self, recordings: Sequence[Tuple[np.ndarray, int]]) -> Sequence[Transcript]:
+        """A transcript of each recording, in order."""
 
 
 @dataclass
@@ -54,7 +64,7 @@ _Waiting = Tuple[_File, Optional[int], Window, int]  # with the channel, and the
 
 def recognise(
     files: Sequence[Tuple[int, Path]],
-    recogniser: Recogniser,
+    recogniser: Transcriber,
     channels: Channels,
     heard: Callable[[int, float], None],
     longest: float = math.inf,
@@ -138,7 +148,7 @@ def _loud(file: _File, channel: Optional[int], windows: Iterable[Window], rate: 
             yield file, channel, window, rate
 
 
-def _transcribe(waiting: Sequence[_Waiting], recogniser: Recogniser) -> None:
+def _transcribe(waiting: Sequence[_Waiting], recogniser: Transcriber) -> None:
     """Give the files of these windows their segments."""
     found = _transcripts([(window.samples, rate) for _, _, window, rate in waiting], recogniser)
     for (file, channel, window, rate), one in zip(waiting, found):
@@ -150,7 +160,7 @@ def _transcribe(waiting: Sequence[_Waiting], recogniser: Recogniser) -> None:
             file.segments.append(Segment(window.start, replace(one, seconds=seconds), channel))
 
 
-def _transcripts(sounds: List[Tuple[np.ndarray, int]], recogniser: Recogniser) -> List[Union[Transcript, str]]:
+def _transcripts(sounds: List[Tuple[np.ndarray, int]], recogniser: Transcriber) -> List[Union[Transcript, str]]:
     """The transcript of each; where one can't be recognised, why."""
     try:
         return list(recogniser.transcribe_many(sounds))

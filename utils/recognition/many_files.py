@@ -10,18 +10,17 @@ import numpy as np
 
 from utils.audio.recordings import length
 from utils.audio.speech import WHOLE
-from utils.bundle.recogniser import Recogniser
 from utils.core.batches import batch_seconds, by_length
 from utils.core.parallel import results
 from utils.core.progress import tqdm
-from utils.recognition.files import Channels, Done, recognise
+from utils.recognition.files import Channels, Done, Transcriber, recognise
 
 
 @dataclass(frozen=True)
 class Work:
     """What recognises files."""
 
-    open: Callable[[], Recogniser]  # called once in each process
+    open: Callable[[], Transcriber]  # called once in each process
     channels: Channels
     nj: int
 
@@ -39,7 +38,7 @@ def run(work: Work, files: Sequence[Path], words: int) -> Iterator[Tuple[Done, f
     """
     sizes = np.array([max(1, path.stat().st_size) if path.is_file() else 1 for path in files], np.float64)
     shares = np.frombuffer(mmap.mmap(-1, 8 * max(1, len(files))))  # of each file: how much was read; forks write to it
-    opened: List[Recogniser] = []  # of a process
+    opened: List[Transcriber] = []  # of a process
 
     def piece(numbers: Sequence[int]) -> Tuple[List[Done], float]:
         if not opened:

@@ -16,7 +16,7 @@ import unicodedata
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, Dict, List, Sequence
+from typing import IO, Any, Dict, List, Sequence, Set
 
 from utils.audio.given import Given
 from utils.core.errors import UserError
@@ -79,11 +79,11 @@ class Outputs:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._journal = open(folder / JOURNAL, "a", encoding="utf-8")  # noqa: SIM115 - open, and so locked, as long as this process
-            _lock(self._journal, folder)
+            lock(self._journal, folder)
             self._rows: Dict[str, List[Dict[str, Any]]] = {}
-            for row in _rows(folder / JOURNAL):
+            for row in journal_rows(folder / JOURNAL, {"output", "sha256", "made_with", "input"}):
                 self._rows.setdefault(row["output"], []).append(row)
-            _remove_strays(folder, suffix)
+            remove_strays(folder, suffix)
         except OSError as error:
             raise UserError(unwritten(error, folder)) from None
 
@@ -133,18 +133,18 @@ def unwritten(error: OSError, path: Path) -> str:
     return f"can't write {path}: {error.strerror or error}; finished files are kept: give an --output that can be written"
 
 
-def _rows(path: Path) -> List[Dict[str, Any]]:
-    """The lines of the journal that are whole."""
+def journal_rows(path: Path, keys: Set[str]) -> List[Dict[str, Any]]:
+    """The lines of a journal that are whole: those with these keys."""
     out = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         with suppress(ValueError):
             row = json.loads(line)
-            if isinstance(row, dict) and row.keys() >= {"output", "sha256", "made_with", "input"}:
+            if isinstance(row, dict) and row.keys() >= keys:
                 out.append(row)
     return out
 
 
-def _lock(stream: IO[str], folder: Path) -> None:
+def lock(stream: IO[str], folder: Path) -> None:
     """Let one run at a time write to a folder: what is half written there is then a killed run's."""
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -154,7 +154,7 @@ def _lock(stream: IO[str], folder: Path) -> None:
         pass
 
 
-def _remove_strays(folder: Path, suffix: str) -> None:
+def remove_strays(folder: Path, suffix: str) -> None:
     """Remove what killed runs had begun to write."""
     for stray in folder.rglob(f".tmp-*{suffix}"):
         if re.match(r"\.tmp-\d+-", stray.name):

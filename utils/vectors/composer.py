@@ -55,6 +55,12 @@ class Composer:
             out.append(self.model.compose(*(None if x is None else x[part] for x in (letters, phones, meaning, known))))
         return torch.cat(out)
 
+    def meanings(self, words: Sequence[str]) -> Tensor:
+        """Processed meanings (n, width) of words; zeros where they are not known. Only of a model that has the part `meaning`."""
+        meaning, known = self._meaning(words)
+        assert meaning is not None and known is not None
+        return meaning * known[:, None]
+
     def _letters(self, words: Sequence[str]) -> Tensor:
         """Letters that no training word has are skipped."""
         known = set(self.alphabets["letters"])

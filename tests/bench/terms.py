@@ -1,0 +1,268 @@
+"""Benchmark: how well words are found in an index, against texts, lattices, and dynamic time warping.
+
+python -m tests.bench.terms --bundle BUNDLE --data DATA_STAGE --dev INDEX --test INDEX --text one_best=HYPS.jsonl
+
+Utterances are units: a term's hit is an utterance that has it. The weights of a hit's scores are fitted on dev (printed, for
+utils/search/index.py) and never on test. Words that training has and words that it lacks are apart. Intervals are 95% of 1,000
+bootstrap samples of terms, paired with the index.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any, Dict, List, Mapping, Sequence, Tuple
+
+import numpy as np
+from lhotse import CutSet
+
+from tests.bench.common import write_page, write_record
+from utils.bundle.recogniser import Recogniser
+from utils.core.files import ROOT, read_jsonl
+from utils.core.splits import cuts_path
+from utils.core.tables import Table
+from utils.core.versions import git_state, machine
+from utils.search.calibration import Calibration, fit
+from utils.search.contents import unpacked
+from utils.search.index import HEARD, LATE, Index, Query
+from utils.search.measures import Scored, average_precision, summary
+from utils.search.scoring import UNREACHABLE, advance, begin, sounds
+
+SAMPLES, THRESHOLDS, HOURS = 1000, 400, 10.0
+NEVER = -1e6
+CAPTION = "Below the index: 95% intervals of the difference, 1,000 bootstrap samples of terms."
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    p = argparse.ArgumentParser(prog="python -m tests.bench.terms", description=__doc__.split("\n", 1)[0])
+    p.add_argument("--bundle", required=True)
+    p.add_argument("--data", required=True, type=Path, help="folder of stage 0, which has the transcripts")
+    p.add_argument("--dev", required=True, type=Path, help="index of dev: files named by utterance")
+    p.add_argument("--test", required=True, type=Path, help="index of test")
+    p.add_argument("--text", action="append", default=[], metavar="NAME=FILE", help="a control: hyps-*-test.jsonl")
+    p.add_argument("--recipe", default="whisper_wordvec", help="of the bundle, for the record")
+    p.add_argument("--record", action="store_true", help="write the record and its page")
+    return p
+
+
+class Side:
+    """A split: its index, references and terms."""
+
+    def __init__(self, index: Index, data: Path, split: str) -> None:
+        said = {cut.id: set(cut.supervisions[0].text.split()) for cut in CutSet.from_jsonl_lazy(cuts_path(data, split))}
+        self.index, self.ids = index, [Path(one.name).stem for one in index.sources]
+        self.said = [said[one] for one in self.ids]
+        self.trials = index.duration
+        words = sorted(set().union(*self.said))
+        self.terms = {
+            "heard": [w for w in words if w in index.vocabulary],
+            "unseen": [w for w in words if w not in index.vocabulary],
+        }
+        self.right = {name: np.array([[w in said for w in own] for said in self.said]) for name, own in self.terms.items()}
+
+    def queries(self, group: str) -> List[Query]:
+        return self.index.queries(self.terms[group])
+
+    def scored(self, group: str, scores: np.ndarray) -> List[Scored]:
+        """scores: (utterances, terms), NEVER where there is no hit."""
+        right = self.right[group]
+        kept = [np.flatnonzero(column > NEVER) for column in scores.T]
+        return [Scored(scores[own, k], right[own, k], int(right[:, k].sum())) for k, own in enumerate(kept)]
+
+    def candidates(self, queries: Sequence[Query]) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Features, utterance and term of all candidates."""
+        places = self.index.places(queries)
+        term = np.repeat(np.arange(len(queries)), [len(one.window) for one in places])
+        window = np.concatenate([one.window for one in places])
+        return np.concatenate([one.features for one in places]), self.index.source[window], term
+
+
+def highest(side: Side, group: str, values: np.ndarray, utterance: np.ndarray, term: np.ndarray) -> np.ndarray:
+    """Values of hits as scores of utterances: (utterances, terms)."""
+    out = np.full((len(side.ids), len(side.terms[group])), NEVER)
+    np.maximum.at(out, (utterance, term), values)
+    return out
+
+
+def shares(scores: np.ndarray, scale: float = 0.5) -> np.ndarray:
+    """Each utterance's share of its term (sum to one, Mamou et al. 2013), so that terms can have one threshold."""
+    scaled = scale * np.maximum(scores, -1e4)
+    powers = np.exp(scaled - scaled.max(0))
+    return powers / powers.sum(0)
+
+
+def all_sounds(side: Side, queries: Sequence[Query]) -> np.ndarray:
+    """The sounds of every term in every utterance, without a quick look: (utterances, terms)."""
+    index, term = side.index, sounds([query.spoken for query in queries])
+    out = np.full((len(side.ids), len(queries)), UNREACHABLE)
+    for n, source in enumerate(index.source):
+        values = unpacked(index.subword[index.edges[0][n] : index.edges[0][n + 1]])
+        if len(values):
+            found = np.maximum.reduceat(advance(begin(term), term, values)[0].max(0), term.edges)
+            out[source] = np.maximum(out[source], found)
+    return out
+
+
+def looked(side: Side, queries: Sequence[Query]) -> np.ndarray:
+    """The quick look alone: (utterances, terms)."""
+    out = np.full((len(side.ids), len(queries)), UNREACHABLE)
+    np.maximum.at(out, side.index.source, side.index.look(queries))
+    return out
+
+
+def of_arcs(side: Side, words: Sequence[str]) -> np.ndarray:
+    """Posteriors of what was heard: (utterances, terms)."""
+    out = np.full((len(side.ids), len(words)), NEVER)
+    for k, word in enumerate(words):
+        for window, _, _, posterior in side.index.arcs.get(word, []):
+            out[side.index.source[window], k] = max(out[side.index.source[window], k], posterior)
+    return out
+
+
+def of_text(side: Side, words: Sequence[str], path: Path) -> np.ndarray:
+    """1 where a text has a word."""
+    said = {row["id"]: set(row["hyp"]) for row in read_jsonl(path)}
+    return np.array([[1.0 if word in said.get(one, ()) else NEVER for word in words] for one in side.ids])
+
+
+def curves(terms: Sequence[Scored], trials: float) -> np.ndarray:
+    """TWV of each term at THRESHOLDS thresholds: (terms, THRESHOLDS)."""
+    every = np.concatenate([t.scores for t in terms] or [np.zeros(0)])
+    points = np.quantile(every, np.linspace(0, 1, THRESHOLDS) ** 0.1) if len(every) else np.zeros(1)
+    points = np.append(points, np.inf)
+    out = []
+    for t in terms:
+        gains = np.where(t.right, 1 / t.true, -999.9 / (trials - t.true))
+        order = np.argsort(t.scores)
+        tail = np.append(np.cumsum(gains[order][::-1])[::-1], 0.0)
+        out.append(tail[np.searchsorted(t.scores[order], points)])
+    return np.array(out)
+
+
+def interval(values: np.ndarray) -> List[float]:
+    return [round(float(v), 3) for v in np.quantile(values, [0.025, 0.975])]
+
+
+def compared(side: Side, group: str, systems: Mapping[str, np.ndarray], first: str) -> List[Dict[str, Any]]:
+    """A row a system: its measures, and how far `first` is above it."""
+    rng, rows = np.random.default_rng(0), []
+    terms = {name: side.scored(group, scores) for name, scores in systems.items()}
+    precision = {name: np.array([average_precision(t) for t in own]) for name, own in terms.items()}
+    values = {name: curves(own, side.trials) for name, own in terms.items()}
+    count = len(side.terms[group])
+    samples = [np.bincount(rng.integers(0, count, count), minlength=count) / count for _ in range(SAMPLES)]
+    best = {name: np.array([(sample @ one).max() for sample in samples]) for name, one in values.items()}
+    mean = {name: np.array([sample @ one for sample in samples]) for name, one in precision.items()}
+    for name, own in terms.items():
+        row: Dict[str, Any] = {"group": group, "system": name, **{k: round(v, 3) for k, v in summary(own, side.trials).items()}}
+        if name != first:
+            row["map_below"], row["mtwv_below"] = interval(mean[first] - mean[name]), interval(best[first] - best[name])
+        rows.append(row)
+    return rows
+
+
+def timed(work: Any, *given: Any) -> Tuple[Any, float]:
+    started = time.process_time()
+    found = work(*given)
+    return found, time.process_time() - started
+
+
+def main() -> None:
+    """Fit on dev, measure on test."""
+    options = parser().parse_args()
+    recogniser = Recogniser.open(options.bundle)
+    dev, test = (Side(Index.open(getattr(options, s), recogniser), options.data, s) for s in ("dev", "test"))
+    weights: Dict[str, Calibration] = {}
+    for group in ("heard", "unseen"):
+        given, utterance, term = dev.candidates(dev.queries(group))
+        weights[group] = fit(given, dev.right[group][utterance, term])
+        print(group, weights[group])
+    rows: List[Dict[str, Any]] = []
+    for group in ("unseen", "heard"):
+        queries = test.queries(group)
+        vectors, quick = timed(looked, test, queries)
+        heard, slow = timed(all_sounds, test, queries)
+        (given, utterance, term), both = timed(test.candidates, queries)
+        kept = (HEARD if group == "heard" else LATE)(given)
+        systems = {
+            "index": highest(test, group, kept, utterance, term),
+            "index, weights fitted now": highest(test, group, weights[group](given), utterance, term),
+            "vectors alone": shares(vectors),
+            "sounds alone": shares(heard),
+            "vectors + sounds": shares(vectors + heard),
+        }
+        if group == "heard":
+            systems["words heard"] = of_arcs(test, test.terms[group])
+        for text in options.text:
+            name, _, path = text.partition("=")
+            systems[name] = of_text(test, test.terms[group], Path(path))
+        found = compared(test, group, systems, "index")
+        cost = {"vectors alone": quick, "sounds alone": slow, "index": both}
+        rows += [{**row, **({"seconds": round(cost[row["system"]], 2)} if row["system"] in cost else {})} for row in found]
+        for row in found:
+            print(row, flush=True)
+    rows.append(speed(test.index))
+    print(rows[-1])
+    if options.record:
+        write(options, recogniser.manifest.corpus, rows)
+
+
+def speed(index: Index) -> Dict[str, Any]:
+    """Milliseconds of a query over HOURS hours: the index as often as needed, one after the other."""
+    times = int(np.ceil(HOURS * 3600 / index.duration))
+    for name in ("frames", "scale", "normaliser", "subword", "starts", "lengths", "channel", "alive"):
+        setattr(index, name, np.concatenate([getattr(index, name)] * times))
+    index.source = np.concatenate([index.source] * times)
+    for head in (0, 1):
+        edges = index.edges[head]
+        index.edges[head] = np.append(0, np.concatenate([edges[1:] + n * edges[-1] for n in range(times)]))
+    index.duration *= times
+    queries = index.queries(["february", "umbrella", "breakfast", "kangaroo", "weather"])
+    looks, finds = ([timed(work, [query])[1] for query in queries] for work in (index.look, index.find))
+    return {
+        "group": "speed",
+        "hours": round(index.duration / 3600, 1),
+        "look_ms": round(1000 * float(np.median(looks))),
+        "query_ms": round(1000 * float(np.median(finds))),
+    }
+
+
+def write(options: argparse.Namespace, corpus: str, rows: List[Dict[str, Any]]) -> None:
+    """The record, and its page."""
+    record = {
+        "corpus": corpus,
+        "recipe": options.recipe,
+        "overrides": [],
+        "machine": machine("cpu"),
+        "rows": rows,
+        **git_state(ROOT),
+    }
+    folder = ROOT / "egs" / corpus
+    write_record(folder, "terms", record)
+    tables = []
+    for group, title in (("unseen", "words that training lacks"), ("heard", "words that training has")):
+        own = [row for row in rows if row["group"] == group]
+        head = ["system", "MAP", "P@N", "MTWV", "OTWV", "MAP below the index", "MTWV below the index", "CPU seconds"]
+        cells = [
+            [
+                row["system"],
+                *(f"{row[k]:.3f}" for k in ("map", "p_at_n", "mtwv", "otwv")),
+                *map(_span, (row.get("map_below"), row.get("mtwv_below"))),
+            ]
+            + [str(row.get("seconds", ""))]
+            for row in own
+        ]
+        tables.append(Table(f"Finding {own[0]['terms']} {title}, {corpus}, test", CAPTION, head, cells, 1))
+    fast = rows[-1]
+    note = (
+        f"Over {fast['hours']} hours, one core: the quick look takes {fast['look_ms']} ms a word, a query {fast['query_ms']} ms."
+    )
+    write_page(folder, "terms", tables, [note])
+
+
+def _span(values: Any) -> str:
+    return f"{values[0]:.3f} to {values[1]:.3f}" if values else ""
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,337 @@
+"""Questions to an index: where is a term said? By text, pronunciation, recordings or meaning."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
+
+import numpy as np
+
+from utils.bundle.evidence import Rows
+from utils.bundle.manifest import Manifest
+from utils.bundle.recogniser import Recogniser
+from utils.core.errors import UserError
+from utils.core.inputs import unchanged
+from utils.search.calibration import Calibration, features
+from utils.search.contents import unpacked
+from utils.search.measures import term_threshold
+from utils.search.scoring import UNREACHABLE, Sounds, advance, begin, normaliser, pronunciations, sounds
+from utils.search.shards import Shard, Source, check_bundle, read_about, read_shards
+
+LOOK = 400  # windows that the quick look by vectors passes on, for each term
+TILE = 4096  # frames of the quick look at once: they stay in the cache
+AROUND = 0.3  # seconds on both sides of a word heard where its sounds are looked for
+LEAST = 0.02  # least probability of a hit
+QUIET = 0.5  # fewest frames with a word in an example
+LIKE = 0.3  # least cosine of words of like meaning
+NEXT = 1.0  # most seconds between two words of a phrase
+HEARD = Calibration([0.1521, 0.0326, 0.0472, 0.9818, 0.0, 0.0, 0.6665], -0.8316)  # by tests.bench.terms, on dev of speechocean762
+LATE = Calibration([0.1797, 0.0301, 0.1912, 2.2865, 0.1512, 0.0685, 0.0], -2.538)
+
+
+@dataclass(frozen=True)
+class Query:
+    """A term as search works on it."""
+
+    text: str
+    words: List[str]  # normalised; none for a recording
+    vectors: np.ndarray  # (W, dim)
+    bias: np.ndarray  # (W,)
+    spoken: List[List[int]]  # pronunciations of the whole term
+    known: bool  # whether the vocabulary has all of its words
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A place where a term is said."""
+
+    term: str
+    file: str
+    channel: Optional[int]
+    start: float  # seconds
+    end: float
+    score: float  # log-odds
+    probability: float  # that it is said there
+    sure: bool  # whether the probability is above the threshold of the best expected term-weighted value
+    by: str = "sound"  # or meaning
+    word: str = ""  # that was heard, where it is another than the term
+
+
+@dataclass(frozen=True)
+class Places:
+    """Candidates of one term."""
+
+    window: np.ndarray  # (H,)
+    start: np.ndarray  # (H,) seconds from the start of the recording
+    end: np.ndarray
+    features: np.ndarray  # (H, features)
+
+
+def key_of(manifest: Manifest) -> str:
+    """What tells a bundle from others: SHA-256 of its manifest."""
+    return hashlib.sha256(json.dumps(asdict(manifest), sort_keys=True).encode()).hexdigest()
+
+
+class Index:
+    """An index in memory."""
+
+    def __init__(self, shards: Sequence[Shard], seconds: Tuple[float, float], recogniser: Recogniser) -> None:
+        """seconds: of a frame of the sub-word head, and of the word head. See `open`."""
+        self.recogniser, self.seconds = recogniser, seconds
+        self.sources: List[Source] = [source for shard in shards for source in shard.sources]
+        self.table = recogniser.rows()
+        self.vocabulary = set(self.table.words)
+        offsets = np.cumsum([0, *(len(shard.sources) for shard in shards)])
+        windows = [shard.windows + np.array([n, 0, 0, 0]) for shard, n in zip(shards, offsets)]
+        self.source, self.channel = (np.concatenate([w[:, n] for w in windows]) for n in (0, 1))
+        self.starts, self.lengths = (np.concatenate([getattr(s, name) for s in shards]) for name in ("starts", "lengths"))
+        self.frames, self.scale, self.normaliser, self.subword = (
+            np.concatenate([getattr(shard, name) for shard in shards]) for name in ("frames", "scale", "normaliser", "subword")
+        )
+        self.edges = [_joined([shard.edges(head) for shard in shards]) for head in (0, 1)]
+        dropped = [offset + n for shard, offset in zip(shards, offsets) for n in shard.dropped]
+        self.alive = ~np.isin(self.source, dropped)
+        self.duration = float(sum(one.seconds for n, one in enumerate(self.sources) if n not in set(dropped)))
+        self.arcs: Dict[str, List[Tuple[int, float, float, float]]] = {}  # word -> window, start, end, posterior
+        first = 0
+        for shard in shards:
+            for (window, word), (start, end, posterior) in zip(shard.arcs.tolist(), shard.spans.tolist()):
+                if self.alive[first + window]:
+                    self.arcs.setdefault(shard.words[word], []).append((first + window, start, end, posterior))
+            first += len(shard.windows)
+
+    @classmethod
+    def open(cls, folder: Path, recogniser: Recogniser) -> "Index":
+        """Read and check an index.
+
+        Raises:
+          UserError: no index, an empty or a damaged one, or one of another bundle.
+        """
+        about = read_about(Path(folder))
+        check_bundle(folder, about, key_of(recogniser.manifest))
+        shards = read_shards(Path(folder))
+        if not shards:
+            raise UserError(f"the index {folder} has no recordings yet; python -m steps.index --index {folder} AUDIO adds some")
+        return cls(shards, about.seconds, recogniser)
+
+    def changed(self) -> List[str]:
+        """Names of recordings whose files are other than they were, and are left out from now on."""
+        out = []
+        for number in np.unique(self.source[self.alive]).tolist():
+            one = self.sources[number]
+            if Path(one.file["path"]).exists() and not unchanged(one.file):
+                out.append(one.name)
+                self.alive &= self.source != number
+        return out
+
+    def queries(self, texts: Sequence[str]) -> List[Query]:
+        """Terms given as text: words or phrases that the model knows or not.
+
+        Raises:
+          UserError: a text without a word; words that the model has no pronunciation or no vector for, all of them named.
+        """
+        terms = [self.recogniser.normalise(text).split() for text in texts]
+        empty = [text for text, words in zip(texts, terms) if not words]
+        if empty:
+            more = f" and {len(empty) - 1} others have" if len(empty) > 1 else " has"
+            raise UserError(f"the query '{empty[0]}'{more} no word; give words that somebody says")
+        rows = self.recogniser.rows(list(dict.fromkeys(word for words in terms for word in words)))
+        place = {word: n for n, word in enumerate(rows.words)}
+        return [self._query(text, words, rows, [place[word] for word in words]) for text, words in zip(texts, terms)]
+
+    def pronounced(self, text: str, units: Sequence[str]) -> Query:
+        """A term given with its pronunciation, as units of the model."""
+        words = self.recogniser.normalise(text).split()
+        if not words or not units:
+            raise UserError(f"a pronunciation is that of a word, and '{text}' with '{' '.join(units)}' is none")
+        return self._query(text, [], self.recogniser.rows([" ".join(("".join(words), *units))]), [0])
+
+    def _query(self, text: str, words: List[str], rows: Rows, term: List[int]) -> Query:
+        known = bool(words) and all(word in self.vocabulary for word in words)
+        return Query(text, words, rows.vectors[term], rows.bias[term], pronunciations(rows, term), known)
+
+    def example(self, recordings: Mapping[str, Tuple[np.ndarray, int]]) -> Query:
+        """A term given by recordings of it, each of it alone: name -> samples and rate.
+
+        Its vector is the mean of theirs (the frames of a recording weighted by 1 - the probability of the blank), and its
+        pronunciations are the best units of each.
+
+        Raises:
+          UserError: nobody speaks in a recording.
+        """
+        vectors, spoken = [], []
+        for name, one in zip(recordings, self.recogniser.evidence(list(recordings.values()))):
+            norm = normaliser(one.frames, one.blank, self.table)
+            weights = 1 - np.exp(np.minimum(one.blank - norm, 0.0))
+            best = one.subword.argmax(1) if len(one.subword) else np.zeros(0, np.int64)
+            units = [int(unit) for n, unit in enumerate(best) if unit and (n == 0 or unit != best[n - 1])]
+            if not units or weights.sum() < QUIET:
+                raise UserError(f"nobody speaks in {name}; give recordings of the word alone")
+            vectors.append(_unit(weights @ one.frames))
+            spoken.append(units)
+        text = " ".join(recordings)
+        return Query(text, [], _unit(np.mean(vectors, 0))[None], np.zeros(1, np.float32), spoken, False)
+
+    def meant(self, word: str, least: float = LEAST) -> List[Hit]:
+        """Words of like meaning that were heard: the surest first.
+
+        A hit's probability is the posterior of the word that was heard times the cosine of the two words' meanings; their sum is
+        the expected count.
+
+        Raises:
+          UserError: the bundle has no meanings, or none of this word.
+        """
+        words = sorted(self.arcs)
+        (given,) = self.recogniser.meanings([one := self._one(word)])
+        if not given.any():
+            raise UserError(f"the bundle has no meaning of '{one}'; take another word, or open the bundle with meaning=PATH")
+        similar = self.recogniser.meanings(words) @ given if words else np.zeros(0)
+        hits = []
+        for other, cosine in zip(words, similar.tolist()):
+            for window, start, end, posterior in self.arcs[other] if cosine >= max(least, LIKE) else ():
+                if self.alive[window] and posterior * cosine >= least:
+                    p = min(1 - 1e-6, max(1e-6, posterior * cosine))
+                    hits.append(self._hit(one, window, (start, end), float(np.log(p / (1 - p))), False, "meaning", other))
+        return sorted(hits, key=lambda hit: -hit.probability)
+
+    def _one(self, text: str) -> str:
+        words = self.recogniser.normalise(text).split()
+        if len(words) != 1:
+            raise UserError(f"'{text}' is {len(words)} words, and a meaning is that of one word")
+        return words[0]
+
+    def paths(self) -> Dict[str, str]:
+        """Where each recording is, by its name."""
+        return {one.name: one.file["path"] for one in self.sources}
+
+    def find(self, queries: Sequence[Query], least: float = LEAST, most: int = 0) -> List[List[Hit]]:
+        """The hits of each query, the surest first.
+
+        Args:
+          least: probability.
+          most: hits of each query; 0 for all.
+        """
+        found = []
+        for start in range(0, len(queries), 256):
+            part = queries[start : start + 256]
+            found += [self._hits(query, places, least) for query, places in zip(part, self.places(part))]
+        return [hits[: most or None] for hits in found]
+
+    def places(self, queries: Sequence[Query]) -> List[Places]:
+        """Candidates of each query with their features: what the quick look proposes, and where its words were heard."""
+        looked = self.look(queries)
+        return [self._places(query, scores) for query, scores in zip(queries, looked.T)]
+
+    def look(self, queries: Sequence[Query]) -> np.ndarray:
+        """The quick look: the vector score of each query in each window, (windows, Q). Order of words does not count."""
+        vectors, bias = np.concatenate([q.vectors for q in queries]), np.concatenate([q.bias for q in queries])
+        words = np.cumsum([0, *(len(q.vectors) for q in queries)])
+        edges, out = self.edges[1], np.full((len(self.source), len(vectors)), UNREACHABLE)
+        there = np.flatnonzero(np.diff(edges) > 0)
+        at = 0
+        while at < len(there):  # whole windows, about TILE frames
+            end = max(at + 1, int(np.searchsorted(edges[there], edges[there[at]] + TILE)))
+            own = there[at:end]
+            a, b = edges[own[0]], edges[own[-1] + 1]
+            scores = self.frames[a:b].astype(np.float32) @ vectors.T
+            scores *= self.scale[a:b, None]
+            scores -= self.normaliser[a:b, None]
+            out[own] = np.maximum.reduceat(scores, edges[own] - a, axis=0)
+            at = end
+        out += bias
+        out[~self.alive] = UNREACHABLE
+        if len(vectors) == len(queries):
+            return out
+        return np.add.reduceat(out, words[:-1], axis=1) / np.diff(words)
+
+    def _places(self, query: Query, scores: np.ndarray) -> Places:
+        arcs = self._heard(query.words) if query.known else []
+        count = min(LOOK, int((scores > UNREACHABLE / 2).sum()))
+        proposed = np.argpartition(-scores, count - 1)[:count] if count else np.zeros(0, np.int64)
+        window = np.concatenate((proposed, np.array([arc[0] for arc in arcs], np.int64)))
+        spans = np.array([(0.0, self.lengths[n]) for n in proposed] + [(a - AROUND, b + AROUND) for _, a, b, _ in arcs])
+        score, start, end = self._by_sounds(window, spans.reshape(-1, 2), sounds([query.spoken]))
+        posterior = np.concatenate((np.zeros(count), np.array([arc[3] for arc in arcs])))
+        order = np.lexsort((-score, -posterior))  # an arc counts before what was proposed at its place
+        kept: Dict[int, List[int]] = {}
+        for n in order.tolist():
+            others = kept.setdefault(int(window[n]), [])
+            if score[n] > UNREACHABLE / 2 and all(end[n] <= start[m] or start[n] >= end[m] for m in others):
+                others.append(n)
+        chosen = np.array([n for own in kept.values() for n in own], np.int64)
+        units = min(map(len, query.spoken))
+        given = features(scores[window[chosen]], score[chosen], units, posterior[chosen], not query.known)
+        offset = self.starts[window[chosen]]
+        return Places(window[chosen], start[chosen] + offset, end[chosen] + offset, given)
+
+    def _by_sounds(self, window: np.ndarray, spans: np.ndarray, term: Sounds) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Score, start and end in seconds of the best path within spans of windows: (H,) each."""
+        edges, frame = self.edges[0], self.seconds[0]
+        first = np.clip((spans[:, 0] / frame).astype(np.int64), 0, None)
+        last = np.minimum(np.ceil(spans[:, 1] / frame).astype(np.int64), np.diff(edges)[window])
+        score, start, end = np.full(len(window), UNREACHABLE), np.zeros(len(window)), np.zeros(len(window))
+        order = np.argsort(last - first, kind="stable")
+        for part in np.array_split(order, max(1, len(order) // 64)):  # of similar lengths
+            longest = int((last[part] - first[part]).max(initial=0))
+            if longest <= 0:
+                continue
+            values = np.full((longest, len(part), self.subword.shape[1]), UNREACHABLE)
+            for n, k in enumerate(part):
+                begins = edges[window[k]]
+                values[: max(0, last[k] - first[k]), n] = unpacked(self.subword[begins + first[k] : begins + last[k]])
+            found, starts = advance(begin(term, (len(part),)), term, values)
+            flat = found.transpose(1, 0, 2).reshape(len(part), -1)
+            best = flat.argmax(1)
+            row, variant = np.divmod(best, found.shape[2])
+            every = np.arange(len(part))
+            score[part] = flat[every, best]
+            start[part] = (first[part] + starts[row, every, variant]) * frame
+            end[part] = (first[part] + row + 1) * frame
+        return score, start, np.minimum(end, self.lengths[window])
+
+    def _heard(self, words: Sequence[str]) -> List[Tuple[int, float, float, float]]:
+        """Window, start, end and posterior where words were heard one after the other."""
+        found = list(self.arcs.get(words[0], []))
+        for word in words[1:]:
+            later: Dict[int, List[Tuple[int, float, float, float]]] = {}
+            for arc in self.arcs.get(word, []):
+                later.setdefault(arc[0], []).append(arc)
+            found = [
+                (window, start, after[2], min(posterior, after[3]))
+                for window, start, end, posterior in found
+                for after in later.get(window, [])
+                if end - 0.1 <= after[1] <= end + NEXT
+            ]
+        return found
+
+    def _hits(self, query: Query, places: Places, least: float) -> List[Hit]:
+        odds = (HEARD if query.known else LATE)(places.features)
+        probability = 1 / (1 + np.exp(-odds))
+        threshold = term_threshold(probability, max(1.0, self.duration)) if len(odds) else 1.0
+        out = []
+        for n in np.argsort(-odds, kind="stable").tolist():
+            if probability[n] < least:
+                break
+            window, span = int(places.window[n]), (float(places.start[n]), float(places.end[n]))
+            span = (span[0] - self.starts[window], span[1] - self.starts[window])
+            out.append(self._hit(query.text, window, span, float(odds[n]), bool(probability[n] >= threshold)))
+        return out
+
+    def _hit(
+        self, term: str, window: int, span: Tuple[float, float], odds: float, sure: bool, by: str = "sound", word: str = ""
+    ) -> Hit:
+        """A hit at a span of a window."""
+        channel, (start, end) = int(self.channel[window]), (round(float(self.starts[window] + second), 2) for second in span)
+        name, probability = self.sources[self.source[window]].name, round(float(1 / (1 + np.exp(-odds))), 4)
+        return Hit(term, name, None if channel < 0 else channel, start, end, round(odds, 3), probability, sure, by, word)
+
+
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return (vector / max(1e-9, float(np.linalg.norm(vector)))).astype(np.float32)
+
+
+def _joined(edges: Sequence[np.ndarray]) -> np.ndarray:
+    """Edges of several arrays as those of all, one after the other."""
+    offsets = np.cumsum([0, *(int(one[-1]) for one in edges)])
+    return np.concatenate([np.zeros(1, np.int64), *(one[1:] + offset for one, offset in zip(edges, offsets))])
