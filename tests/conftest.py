@@ -39,6 +39,7 @@ IN_PROCESS = {
     *(
         "test_attention",
         "test_bundle",
+        "test_commands",
         "test_graphs",
         "test_live",
         "test_losses",

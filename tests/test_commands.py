@@ -1,12 +1,14 @@
 """Grammars of commands: what they accept and mean, what is wrong with them; and commands recognised in speech."""
 
+import json
 from itertools import islice
 
 import pytest
+import soundfile
 
 from steps import commands
-from utils.commands.grammar import Command, Grammar, read_grammar
 from utils.core.errors import UserError
+from utils.grammars.grammar import Command, Grammar, read_grammar
 from utils.text.normalise import normaliser
 
 BLINDS = """
@@ -134,3 +136,33 @@ def test_ambiguous_sentences_are_told_or_the_first_reading_counts(grammar, tmp_p
     )
     assert commands.main(["check", str(tmp_path / "grammar.yaml"), "--ambiguous", "first", "--slot", "room=zyxomma,loft"]) == 0
     assert "guessed pronunciations" in (said := capsys.readouterr().out) and "zyxomma" in said
+
+
+VOTES = """
+context:
+  expressions:
+    vote: ["$word:first $word:second $word:third [yes, no] [yes, no] [yes, no] [yes, no] $word:last"]
+  slots: {word: ["yes", "no"]}
+"""
+
+
+@pytest.mark.slow
+def test_slots_are_recognised_in_speech_and_other_sounds_are_no_command(yesno, tmp_path, capsys):
+    pytest.importorskip("k2")
+    (tmp_path / "votes.yaml").write_text(VOTES)
+    names = ["0_0_1_1_0_1_1_0", "1_1_0_1_0_1_0_0", "1_0_0_0_1_0_0_1"]
+    files = [str(yesno.source / f"{name}.wav") for name in names]
+    soundfile.write(tmp_path / "silence.wav", [0.0] * 8000, 8000)
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    soundfile.write(tmp_path / "long.wav", [0.1, -0.1] * 8000 * 16, 8000)
+    odd = [str(tmp_path / f"{name}.wav") for name in ("silence", "broken", "long")]
+    words = ["recognise", str(tmp_path / "votes.yaml"), "--bundle", str(yesno.bundle), "--format", "json", *files, *odd]
+    assert commands.main(words) == 1
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["file"] for one in found] == [*files, odd[0]]
+    right = sum(
+        one["slots"].get(slot) == ("yes" if name.split("_")[place] == "1" else "no")
+        for one, name in zip(found, names)
+        for slot, place in (("first", 0), ("second", 1), ("third", 2), ("last", 7))
+    )
+    assert right >= 11 and found[-1]["intent"] is None

@@ -18,6 +18,7 @@ class Evidence:
     subword_seconds: float  # a frame of `subword`
     word_seconds: float  # a frame of `frames`
     seconds: float  # of the recording
+    features: Optional[np.ndarray] = None  # (T, C) float32, of the front end, where they were asked for
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Engine(Protocol):
     def first_pass(self, recordings: Sequence[Sound]) -> List[Transcript]:
         """As `transcribe_many`, by the network and one best path alone. Thread-safe, beside that too."""
 
-    def evidence(self, recordings: Sequence[Sound]) -> List[Evidence]:
+    def evidence(self, recordings: Sequence[Sound], **options: Any) -> List[Evidence]:
         """What the network says of each recording, in order. Thread-safe, beside `transcribe_many` too."""
 
     def streaming(self) -> Any:
@@ -114,10 +114,27 @@ class Recogniser:
         checked = [_checked(samples, rate) for samples, rate in recordings]
         return self._engine.first_pass(checked) if checked else []
 
-    def evidence(self, recordings: Sequence[Sound]) -> List[Evidence]:
-        """What the network says of each recording before any graph: what search, spotting and commands work on."""
+    def evidence(self, recordings: Sequence[Sound], **options: Any) -> List[Evidence]:
+        """What the network says of each recording before any graph: what search, spotting and commands work on.
+
+        Args:
+          options: of the engine; k2 has `features`, whether those of the front end are wanted too.
+        """
         checked = [_checked(samples, rate) for samples, rate in recordings]
-        return self._engine.evidence(checked) if checked else []
+        return self._engine.evidence(checked, **options) if checked else []
+
+    def decoder_scores(self, features: np.ndarray, sentences: Sequence[Sequence[str]]) -> Optional[List[float]]:
+        """Natural log of p(sentence | speech) by the decoder of the front end's Whisper model; None where there is none.
+
+        Args:
+          features: `Evidence.features` of the recording.
+          sentences: words as `normalise` has them.
+        """
+        return self._of_k2("decoder_scores")(features, sentences)
+
+    def decoder_words(self, features: np.ndarray, beam: int = 5) -> Optional[List[str]]:
+        """What that decoder itself would write, as `normalise` has it, by a search with this beam; None where there is none."""
+        return self._of_k2("decoder_words")(features, beam)
 
     def hear(self, recordings: Sequence[Sound]) -> List[Heard]:
         """As `transcribe_many`, with the evidence and all likely words: for an index."""

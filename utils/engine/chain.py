@@ -140,8 +140,15 @@ class Trained:
     def attention(self) -> Optional[AttentionDecoder]:
         """The decoder of the front end's Whisper model, where the chain has it."""
         config = self.settings["rescore"].rescore.attention
-        if not (config.paths or config.beam):
+        return self.whisper_decoder if config.paths or config.beam else None
+
+    @cached_property
+    def whisper_decoder(self) -> Optional[AttentionDecoder]:
+        """The decoder of the front end's Whisper model; None where the features are not its last hidden state."""
+        features = self.settings["features"].features
+        if features.front_end != "whisper" or list(getattr(features, "layers", [-1])) != [-1]:
             return None
+        config = self.settings["rescore"].rescore.attention
         front_end, features = self.front_end, self.settings["features"].features  # whose model was found by the first
         place = Placement(features.compute_type, self.device, "features")
         made = AttentionDecoder(features.model, place, self.folders["data"], [], getattr(config, "context", 0))

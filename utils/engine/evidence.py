@@ -1,18 +1,22 @@
 """What search works on: the network's outputs as arrays, and rows of the table of word vectors for any words."""
 
-from typing import Optional, Sequence, Tuple
+from types import SimpleNamespace
+from typing import Any, List, Optional, Sequence, Tuple
 
 import numpy as np
 
 from utils.bundle.evidence import Evidence, Rows
 from utils.core.errors import UserError
-from utils.engine.chain import Chain
+from utils.decode.attention import AttentionDecoder
+from utils.engine.chain import Chain, Trained
 from utils.lang.spelling import Spoken, parse, refusal, spell
 from utils.nn.model import Output
 from utils.rescore.adding import NO_VECTOR, Adding
 
 
-def evidence(output: Optional[Output], n: int, frame_seconds: Tuple[float, float], seconds: float) -> Evidence:
+def evidence(
+    output: Optional[Output], n: int, frame_seconds: Tuple[float, float], seconds: float, features: Optional[Any] = None
+) -> Evidence:
     """What the network says of one recording.
 
     Args:
@@ -20,6 +24,7 @@ def evidence(output: Optional[Output], n: int, frame_seconds: Tuple[float, float
       n: place of the recording in the batch.
       frame_seconds: of both heads.
       seconds: length of the recording.
+      features: of the front end, (T, C), where they are wanted.
     """
     subword, frames, blank = (np.zeros(shape, np.float32) for shape in ((0, 0), (0, 0), 0))
     if output is not None and output.subword is not None:
@@ -28,7 +33,38 @@ def evidence(output: Optional[Output], n: int, frame_seconds: Tuple[float, float
         frames, blank = (
             part[n, : int(output.word_lengths[n])].float().cpu().numpy().copy() for part in (output.frames, output.blank)
         )
-    return Evidence(subword, frames, blank, *frame_seconds, seconds)
+    return Evidence(subword, frames, blank, *frame_seconds, seconds, features=features)
+
+
+def decoder_scores(trained: Trained, features: np.ndarray, sentences: Sequence[Sequence[str]]) -> Optional[List[float]]:
+    """Natural log of p(sentence | speech) of some sentences by the decoder of the front end's Whisper model.
+
+    Args:
+      features: (T, C), of the front end.
+    Returns:
+      None without such a decoder.
+    """
+    decoder = _hearing(trained, features)
+    return None if decoder is None else decoder.score("", sentences) if sentences else []
+
+
+def decoder_words(trained: Trained, features: np.ndarray, beam: int) -> Optional[List[str]]:
+    """What that decoder itself would write, as transcripts have it, by a beam search; None without a decoder."""
+    decoder = _hearing(trained, features)
+    return None if decoder is None else next(iter(decoder.propose([""], beam)[""]), [])
+
+
+def _hearing(trained: Trained, features: np.ndarray) -> Optional[AttentionDecoder]:
+    """The decoder, with one utterance '' of these features."""
+    decoder = trained.whisper_decoder
+    if decoder is not None:
+        said = SimpleNamespace(language=trained.files.manifest.language)
+        shift = trained.front_end.frame_shift
+        cut = SimpleNamespace(
+            id="", supervisions=[said], num_frames=len(features), frame_shift=shift, load_features=lambda: features
+        )
+        decoder.cuts = {"": cut}
+    return decoder
 
 
 def table_rows(chain: Chain, adding: Adding, words: Optional[Sequence[str]]) -> Rows:

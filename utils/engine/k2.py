@@ -20,7 +20,7 @@ from utils.core.errors import UserError
 from utils.core.memory import Parts, in_parts
 from utils.decode.path_words import of_units, of_words
 from utils.engine.chain import LOG, Chain, Trained
-from utils.engine.evidence import evidence, meaning_rows, table_rows
+from utils.engine.evidence import decoder_scores, decoder_words, evidence, meaning_rows, table_rows
 from utils.engine.searching import search_graph
 from utils.engine.times import word_times
 from utils.features.extraction import in_memory
@@ -224,16 +224,31 @@ class K2Engine:
                 out[n] = Transcript(words, [Hypothesis(joined(texts), best.score)], seconds[n])
         return out
 
-    def evidence(self, recordings: Sequence[Tuple[np.ndarray, int]]) -> List[Evidence]:
-        """What the network says of each recording. It doesn't wait for other calls."""
+    def evidence(self, recordings: Sequence[Tuple[np.ndarray, int]], features: bool = False) -> List[Evidence]:
+        """What the network says of each recording. It doesn't wait for other calls.
+
+        Args:
+          features: whether those of the front end are wanted too.
+        """
         chain = self.chain()
         seconds = [len(samples) / rate for samples, rate in recordings]
         out = [evidence(None, 0, chain.frame_seconds, length) for length in seconds]
         for batch in ordered_batches(self.cuts(recordings), chain.decoder.batch_seconds()):
             output = chain.decoder.network(batch)[0]
             for n, cut in enumerate(batch):
-                out[int(cut.id)] = evidence(output, n, chain.frame_seconds, seconds[int(cut.id)])
+                own = cut.load_features() if features else None
+                out[int(cut.id)] = evidence(output, n, chain.frame_seconds, seconds[int(cut.id)], own)
         return out
+
+    def decoder_scores(self, features: np.ndarray, sentences: Sequence[Sequence[str]]) -> Optional[List[float]]:
+        """See `Recogniser.decoder_scores`."""
+        with self.lock:
+            return decoder_scores(self.trained, features, sentences)
+
+    def decoder_words(self, features: np.ndarray, beam: int) -> Optional[List[str]]:
+        """See `Recogniser.decoder_words`."""
+        with self.lock:
+            return decoder_words(self.trained, features, beam)
 
     @property
     def units(self) -> List[str]:

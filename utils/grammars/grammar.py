@@ -6,12 +6,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
 
-from utils.commands import rhino, templates
-from utils.commands.automaton import Automaton, Marks, deterministic, minimal, of_rules, readings, two_readings
-from utils.commands.expression import Written
 from utils.core.errors import UserError
 from utils.core.languages import in_characters
 from utils.core.yaml_files import read_mapping
+from utils.grammars import rhino, templates
+from utils.grammars.automaton import Automaton, Marks, deterministic, minimal, of_rules, readings, two_readings
+from utils.grammars.expression import Written
 
 AMBIGUOUS = ("refuse", "first")
 SHOWN = 5

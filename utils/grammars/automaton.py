@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, FrozenSet, Hashable, Iterable, Iterator, List, Mapping, Sequence, Set, Tuple
 
-from utils.commands.expression import AnyOrder, Choice, Expression, Rule, Series, Text, Value
 from utils.core.errors import UserError
+from utils.grammars.expression import AnyOrder, Choice, Expression, Rule, Series, Text, Value
 
 Mark = Tuple[str, Any]  # slot, value; an intent's has an empty name
 Marks = Tuple[Mark, ...]  # sorted: their order says nothing

@@ -2,9 +2,9 @@
 
 from typing import List, Sequence, Tuple
 
-from utils.commands.grammar import Grammar
 from utils.core.errors import UserError
 from utils.core.languages import PRONOUNCED, family
+from utils.grammars.grammar import Grammar
 from utils.lang.units import pronounce
 
 AMBIGUOUS = 5  # sentences with two readings that are shown

@@ -6,9 +6,9 @@ An expression has words, `[one, of, these]`, `(optional)`, `$slot:name` and `@ma
 import re
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Sequence, Tuple
 
-from utils.commands.expression import NOTHING, Choice, Expression, Rule, Series, Text, Value, Written
 from utils.core.allowed import nearest
 from utils.core.errors import UserError
+from utils.grammars.expression import NOTHING, Choice, Expression, Rule, Series, Text, Value, Written
 
 _TOKEN = re.compile(r"\s*(?:([\[\](),])|([$@])([\w.]+)(?::(\w+))?|([^\s\[\](),$@]+))")
 _ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth".split()

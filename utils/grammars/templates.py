@@ -3,9 +3,9 @@
 from itertools import permutations, product
 from typing import Any, List, Mapping, Optional, Sequence, Set
 
-from utils.commands.expression import MOST_IN_ANY_ORDER, NOTHING, AnyOrder, Choice, Expression, Rule, Series, Text, Value, Written
 from utils.core.allowed import nearest
 from utils.core.errors import UserError
+from utils.grammars.expression import MOST_IN_ANY_ORDER, NOTHING, AnyOrder, Choice, Expression, Rule, Series, Text, Value, Written
 
 
 def read(name: str, content: Mapping[str, Any], extra: Mapping[str, Sequence[str]]) -> Written:

@@ -1,0 +1,203 @@
+"""How well spoken commands are understood: a public benchmark of orders to a coffee machine, in the noise of a kitchen.
+
+    python -m tests.bench.commands --bundle BUNDLE --commands FOLDER [--others FOLDER,...] [--name "adapted to ..."]
+
+FOLDER has `clean/`, `label.json`, `grammar.yaml` and the noise, `kitchen.*`, as github.com/Picovoice/speech-to-intent-benchmark
+publishes them. As there, the noise is mixed in at 6 to 24 dB (the ratio of the loudest frames' energies), and a command counts
+where its intent and all its slots are right; here none may be added either. Controls: without word vectors, without Whisper's
+decoder, without both, and Whisper's own text read by the same grammar. Folders of --others have what is no command: it is to be
+rejected. Writes egs/<corpus>/commands.jsonl and commands.md, <corpus> being that of the bundle.
+"""
+
+import argparse
+import json
+import math
+import random
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
+
+import numpy as np
+import torch
+
+from tests.bench.common import records_of, what, write_page, write_record
+from utils.audio.given import MEDIA
+from utils.bundle.evidence import Evidence
+from utils.bundle.recogniser import Recogniser
+from utils.commands.recognise import Commands
+from utils.commands.speech import RATE, mixed, read_samples
+from utils.commands.weights import DEFAULT
+from utils.core.files import ROOT, files_in
+from utils.core.options import Parser, positive
+from utils.core.tables import Table, as_text, number, span
+from utils.core.versions import git_state, machine
+from utils.grammars.grammar import Command
+
+TOGETHER = 16  # recordings a batch
+RATIOS = (24, 21, 18, 15, 12, 9, 6)  # dB
+CLEAN = "clean"
+PUBLISHED: Dict[str, Sequence[float]] = {  # of 619 commands, at RATIOS
+    "Picovoice Rhino (published)": (0.99, 0.99, 0.99, 0.99, 0.98, 0.97, 0.96),
+    "Microsoft LUIS (published)": (0.93, 0.93, 0.92, 0.91, 0.90, 0.89, 0.86),
+    "IBM Watson (published)": (0.96, 0.95, 0.95, 0.93, 0.89, 0.84, 0.72),
+    "Amazon Lex (published)": (0.88, 0.87, 0.87, 0.87, 0.85, 0.84, 0.80),
+    "Google Dialogflow (published)": (0.83, 0.82, 0.81, 0.80, 0.78, 0.78, 0.70),
+}
+SYSTEMS = {  # name -> changed weights
+    "units + word vectors + decoder": {},
+    "units + decoder": {"word": 0.0},
+    "units + word vectors": {"decoder": 0.0},
+    "units": {"word": 0.0, "decoder": 0.0},
+}
+REJECTING = "the first, with rejection"
+WHISPER = "Whisper's text, read by the grammar"
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Run the command line; returns the exit status."""
+    p = Parser(prog="python -m tests.bench.commands", formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
+    p.add_argument("--bundle", required=True, type=Path)
+    p.add_argument("--commands", required=True, type=Path, metavar="FOLDER")
+    p.add_argument("--others", default="", metavar="FOLDER,...")
+    p.add_argument("--most", type=positive, default=500, help="recordings of each of these folders")
+    p.add_argument("--name", default="", help="what was done to the bundle, for the tables")
+    p.add_argument("--ratios", default=",".join(map(str, RATIOS)))
+    options = p.parse_args(arguments)
+    torch.set_num_threads(1)
+    commands = Commands.open(options.commands / "grammar.yaml", options.bundle)
+    corpus = ROOT / "egs" / commands.recogniser.manifest.corpus.split("-")[0]
+    labels = json.loads((options.commands / "label.json").read_text(encoding="utf-8"))
+    clean = [read_samples(_audio(options.commands / "clean", name)) for name in sorted(labels)]
+    noise = read_samples(_audio(options.commands, "kitchen"))
+    rows: List[Dict[str, Any]] = []
+    for ratio in (None, *(int(ratio) for ratio in options.ratios.split(",") if ratio)):
+        rows += _measured(commands, _noisy(clean, noise, ratio), [labels[name] for name in sorted(labels)], ratio)
+        print(*(row for row in rows if row["ratio"] == (ratio or CLEAN)), sep="\n", file=sys.stderr, flush=True)
+    rejected = [_rejected(commands, Path(folder), options.most) for folder in options.others.split(",") if folder]
+    write_record(corpus, "commands", _record(options, commands.recogniser, rows, rejected))
+    for table in draw(corpus):
+        print(as_text([table]))
+    return 0
+
+
+def _audio(folder: Path, name: str) -> Path:
+    return next(path for path in files_in(folder) if path.stem == name)
+
+
+def _noisy(clean: Sequence[np.ndarray], noise: np.ndarray, ratio: Optional[int]) -> List[np.ndarray]:
+    """The recordings with noise from a random place; ratio: dB, or None for none."""
+    if ratio is None:
+        return list(clean)
+    draw = np.random.default_rng(ratio)
+    starts = [draw.integers(len(noise) - len(samples)) for samples in clean]
+    return [mixed(samples, noise[start : start + len(samples)], ratio) for samples, start in zip(clean, starts)]
+
+
+def _measured(
+    commands: Commands, sounds: Sequence[np.ndarray], labels: Sequence[Mapping[str, Any]], ratio: Optional[int]
+) -> Iterator[Dict[str, Any]]:
+    """A row for each system, that without rejection, and the first one with it."""
+    began = time.process_time()
+    evidence = commands.recogniser.evidence([(samples, RATE) for samples in sounds], features=True)
+    network, audio = time.process_time() - began, sum(map(len, sounds)) / RATE
+
+    def row(name: str, find: Callable[[Evidence], Optional[Command]]) -> Dict[str, Any]:
+        began = time.process_time()
+        right = [_right(find(one), label) for one, label in zip(evidence, labels)]
+        rtf = (network + time.process_time() - began) / audio
+        return {"ratio": CLEAN if ratio is None else ratio, "system": name, "right": sum(right), "of": len(right), "rtf": rtf}
+
+    for name, changed in SYSTEMS.items():
+        system = commands.weighed(replace(commands.weights, **changed))
+        yield row(name, lambda one: system.answer(one, reject=False).command)  # noqa: B023 - called before the next
+    yield row(REJECTING, lambda one: commands.answer(one).command)
+    if evidence[0].features is not None and commands.recogniser.decoder_words(evidence[0].features) is not None:
+        yield row(WHISPER, lambda one: commands.grammar.meaning(commands.recogniser.decoder_words(one.features) or []))
+
+
+def _right(command: Optional[Command], label: Mapping[str, Any]) -> bool:
+    wanted = {slot: value.strip() for slot, value in label["slots"].items()}
+    return command is not None and (command.intent, dict(command.slots)) == (label["intent"], wanted)
+
+
+def _rejected(commands: Commands, folder: Path, most: int) -> Dict[str, Any]:
+    """How many recordings of a folder are told from commands."""
+    paths = [path for path in files_in(folder) if path.suffix.lower() in MEDIA]
+    chosen = sorted(random.Random(0).sample(paths, min(most, len(paths))))
+    rejected, seconds = 0, 0.0
+    for first in range(0, len(chosen), TOGETHER):
+        sounds = [read_samples(path) for path in chosen[first : first + TOGETHER]]
+        answers = commands.recognise_many([(samples, RATE) for samples in sounds])
+        rejected += sum(answer.command is None for answer in answers)
+        seconds += sum(map(len, sounds)) / RATE
+    return {"others": folder.name, "rejected": rejected, "of": len(chosen), "minutes": seconds / 60}
+
+
+def _record(
+    options: argparse.Namespace, recogniser: Recogniser, rows: Sequence[Mapping[str, Any]], rejected: Sequence[Mapping[str, Any]]
+) -> Dict[str, Any]:
+    manifest = recogniser.manifest
+    return {
+        "corpus": manifest.corpus,
+        "recipe": manifest.recipe,
+        "overrides": [],
+        "speech": options.name,
+        "device": "cpu",
+        "machine": machine("cpu"),
+        "torch": torch.__version__,
+        "rows": list(rows),
+        "rejected": list(rejected),
+        "weights": asdict(DEFAULT),
+        **git_state(ROOT),
+    }
+
+
+def draw(corpus: Path) -> List[Table]:
+    """Write commands.md; returns its tables."""
+    tables = [table for record in records_of(corpus, "commands") for table in _tables(record)]
+    heads = [f"{ratio} dB" for ratio in RATIOS]
+    published = [[name, *(number(100 * share, 0) for share in shares)] for name, shares in PUBLISHED.items()]
+    caption = "The published figures, of all 619 recordings of the benchmark; the share of commands understood, in %."
+    tables.append(Table("Published", caption, ["system", *heads], published, 1))
+    write_page(corpus, "commands", tables)
+    return tables
+
+
+def _tables(record: Mapping[str, Any]) -> Iterator[Table]:
+    bundle = f"{what(record)}{', ' * bool(record['speech'])}{record['speech']}"
+    ratios = list(dict.fromkeys(row["ratio"] for row in record["rows"]))
+    found = {(row["system"], row["ratio"]): row for row in record["rows"]}
+    rows = []
+    for name in dict.fromkeys(row["system"] for row in record["rows"]):
+        own = [found[name, ratio] for ratio in ratios]
+        noisy = [row["right"] / row["of"] for row in own if row["ratio"] != CLEAN]
+        mean = number(100 * sum(noisy) / len(noisy)) if noisy else number(None)
+        rows.append([name, *(_share(row["right"], row["of"]) for row in own), mean, number(own[0]["rtf"], 2)])
+    heads = [ratio if ratio == CLEAN else f"{ratio} dB" for ratio in ratios]
+    caption = (
+        f"{record['rows'][0]['of']} recordings; commands with intent and all slots right, in %, with their 95% interval "
+        "(Wilson 1927). None of them was in training, and all weights come from other speech."
+    )
+    yield Table(f"Commands: {bundle}", caption, ["system", *heads, "mean of the ratios", "real-time factor"], rows, 1)
+    if record["rejected"]:
+        others = [[o["others"], str(o["of"]), number(o["minutes"]), _share(o["rejected"], o["of"])] for o in record["rejected"]]
+        yield Table(
+            f"What is no command: {bundle}",
+            "Recordings that are rejected, in %.",
+            ["recordings", "number", "minutes", "rejected"],
+            others,
+            1,
+        )
+
+
+def _share(count: int, of: int) -> str:
+    """A share in %, and its interval (Wilson 1927) at 95%."""
+    z = 1.96
+    middle, half = (count + z * z / 2) / (of + z * z), z / (of + z * z) * math.sqrt(count * (of - count) / of + z * z / 4)
+    return f"{number(100 * count / of)} {span(100 * (middle - half), 100 * (middle + half))}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

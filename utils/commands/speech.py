@@ -1,0 +1,146 @@
+"""Sentences as somebody might say them at home: synthesised in many voices, in rooms, beside noises."""
+
+import random
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import List, Sequence
+
+import numpy as np
+import soundfile
+from scipy.signal import fftconvolve
+
+from utils.audio.recordings import recording
+from utils.audio.resampling import resample
+from utils.commands.espeak import RATE as ESPEAK_RATE
+from utils.commands.espeak import Said, speak
+from utils.core import download
+from utils.core.errors import UserError
+from utils.core.files import files_in
+from utils.train.synthesis import VOICES, Flite
+
+RATE = 16000  # Hz, of what is made here
+ACCENTS = {  # of espeak-ng, by language; others are asked for by their code
+    "en": ("en-us", "en-us-nyc", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029"),
+    "zh": ("cmn",),
+}
+SPEAKERS = (
+    *("", "f1", "f2", "f3", "f4", "f5", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8"),
+    *("Alicia", "Andy", "Annie", "Gene", "Lee", "Michael", "Mike", "Reed", "adam", "belinda", "david", "edward", "linda"),
+)
+FLITE = 0.4  # share of English sentences that flite says
+SPEEDS = (0.9, 1.0, 1.0, 1.1, 1.2)  # of playing, which changes the pitch too: one voice sounds like several
+FRAME = 2048  # samples of the frames whose energy tells how loud speech and noise are
+DRY = 0.4  # share of recordings without a room
+QUIETEST, LOUDEST = 0.0, 25.0  # dB: ratios of speech to noise
+ALONE = 0.2  # share of recordings without noise
+
+
+@dataclass
+class Speakers:
+    """Voices of a language, and noises to hear them by."""
+
+    language: str
+    noises: Sequence[np.ndarray] = ()  # (T,), at RATE
+    seed: int = 0
+
+    def say(self, sentences: Sequence[Sequence[str]]) -> List[np.ndarray]:
+        """Samples (T,) float32 of each sentence, at RATE, clean, each by a voice at random. The same for each seed.
+
+        Raises:
+          UserError: espeak-ng does not run.
+        """
+        draw = random.Random(f"{self.seed}/say")
+        flite = self._flite()
+        asked: List[Said] = []
+        voices: List[str] = []
+        for words in sentences:
+            text = ("" if self.language.startswith("zh") else " ").join(words)
+            accent, speaker = draw.choice(ACCENTS.get(self.language, (self.language,))), draw.choice(SPEAKERS)
+            voice = f"{accent}+{speaker}" if speaker else accent
+            asked.append(Said(text, voice, draw.randint(150, 230), draw.randint(30, 70), draw.randint(30, 80)))
+            voices.append(draw.choice(VOICES) if flite and draw.random() < FLITE else "")
+        spoken = iter(speak([one for one, by_flite in zip(asked, voices) if not by_flite]))
+        out = []
+        with tempfile.TemporaryDirectory() as folder:
+            for words, by_flite in zip(sentences, voices):
+                if by_flite and flite:
+                    path = Path(folder) / "said.wav"
+                    flite.speak(words, by_flite, draw.uniform(0.75, 1.15), path)
+                    samples, rate = soundfile.read(path, dtype="float32")
+                else:
+                    samples, rate = next(spoken), ESPEAK_RATE
+                played = resample(samples, int(rate * draw.choice(SPEEDS)) // 50 * 50, RATE)
+                out.append(np.pad(played, [int(RATE * draw.uniform(0.1, 0.6)) for _ in range(2)]).astype(np.float32))
+        return out
+
+    def at_home(self, recordings: Sequence[np.ndarray]) -> List[np.ndarray]:
+        """Recordings as a device would have them: most in a room, and most beside a noise, at ratios from QUIETEST to LOUDEST."""
+        draw = np.random.default_rng(self.seed)
+        out = []
+        for samples in recordings:
+            heard = samples if draw.random() < DRY else in_room(samples, draw)
+            if self.noises and draw.random() >= ALONE:
+                heard = mixed(heard, self._noise(len(heard), draw), draw.uniform(QUIETEST, LOUDEST))
+            out.append(heard)
+        return out
+
+    def _noise(self, length: int, draw: np.random.Generator) -> np.ndarray:
+        """A stretch of noise, of several recordings where one is too short."""
+        found = self.noises[draw.integers(len(self.noises))]
+        while len(found) <= length:
+            found = np.concatenate((found, self.noises[draw.integers(len(self.noises))]))
+        start = draw.integers(len(found) - length)
+        return found[start : start + length]
+
+    def _flite(self) -> "Flite | None":
+        try:
+            return Flite(download.folder("flite")) if self.language == "en" else None
+        except UserError:  # espeak-ng has voices enough
+            return None
+
+
+def in_room(samples: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+    """A recording with the echoes of a room: noise that dies away by 60 dB in 0.1 to 0.5 s (Moorer 1979)."""
+    seconds = draw.uniform(0.1, 0.5)
+    times = np.arange(int(seconds * RATE)) / RATE
+    echoes = draw.normal(size=len(times)) * 10 ** (-3 * times / seconds) * draw.uniform(0.02, 0.12)
+    echoes[0] = 1
+    return fftconvolve(samples, echoes)[: len(samples)].astype(np.float32)
+
+
+def mixed(speech: np.ndarray, noise: np.ndarray, ratio: float) -> np.ndarray:
+    """Speech and noise of the same length, at a ratio in dB, with a peak of half the scale.
+
+    The ratio is that of the loudest frames' energies, as in the benchmark that `tests.bench.commands` repeats
+    (github.com/Picovoice/speech-to-intent-benchmark, benchmark/mixer.py).
+    """
+    factor = np.sqrt(_loudest(speech) / max(_loudest(noise) * 10 ** (ratio / 10), 1e-12))
+    both = speech + factor * noise
+    return (both / (2 * max(float(np.abs(both).max()), 1e-9))).astype(np.float32)
+
+
+def _loudest(samples: np.ndarray) -> float:
+    """Energy of the loudest frame."""
+    frames = len(samples) // FRAME
+    if not frames:
+        return float((samples.astype(np.float64) ** 2).sum())
+    return float((samples[: frames * FRAME].reshape(frames, FRAME).astype(np.float64) ** 2).sum(1).max())
+
+
+def read_samples(path: Path) -> np.ndarray:
+    """An audio file at RATE, channels mixed. Raises UserError as `recording` does."""
+    with recording(path) as audio:
+        blocks = [block.mean(1) for block in audio.blocks]
+        samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+    return resample(samples, audio.rate, RATE).astype(np.float32)
+
+
+def read_noises(folder: Path) -> List[np.ndarray]:
+    """The audio files in a folder and those below it. Raises UserError: none are there, or one can't be read."""
+    from utils.audio.given import MEDIA
+
+    paths = [path for path in files_in(folder) if path.suffix.lower() in MEDIA]
+    if not paths:
+        raise UserError(f"{folder} has no audio file; name a folder of noises")
+    return [read_samples(path) for path in paths]

@@ -1,0 +1,27 @@
+"""What weighs the scores of a command against each other, and decides whether something was a command."""
+
+from dataclasses import dataclass
+from typing import Tuple
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The defaults were found by `tests.bench.commands tune` on synthesised commands in noise, and for rejecting on other speech.
+
+    A sentence's total is: log p of its units + `word` x CTC score of its word vectors + `decoder` x log p by Whisper's decoder.
+    """
+
+    blank_penalty: float = 3.0  # taken from the blank's log-probability in the sub-word head
+    word_blank_penalty: float = 3.0  # and in the word head
+    word: float = 0.25
+    decoder: float = 0.6
+    read: int = 6  # sentences that the decoder scores: the best by the two heads
+    scale: float = 0.3  # of totals, before they become posteriors
+    # Logistic regression of "is a command": constant, and factors of what `recognise.features_of` gives; without a decoder, of
+    # the first two.
+    accept: Tuple[float, ...] = (2.78, 2.37, 0.338, 0.164)
+    accept_alone: Tuple[float, ...] = (1.9, 2.67, 0.363)
+    threshold: float = 0.5  # least probability of a command
+
+
+DEFAULT = Weights()
