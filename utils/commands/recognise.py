@@ -98,7 +98,10 @@ class Commands:
 
     def answer(self, evidence: Evidence, reject: bool = True) -> Answer:
         """The command of a recording of which the network has been asked; `reject`: whether it may be none."""
-        scored = search(evidence, self.graphs, self.rows, self.table, self.weights)
+        return self.chosen(search(evidence, self.graphs, self.rows, self.table, self.weights), evidence, reject)
+
+    def chosen(self, scored: Scored, evidence: Evidence, reject: bool = True) -> Answer:
+        """The answer, among the sentences that `search` found."""
         if not scored.sentences:
             return Answer(None, 1.0, "")
         totals, by_decoder = read(scored, evidence, self.recogniser, self.rows, self.weights)
