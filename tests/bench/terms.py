@@ -1,8 +1,9 @@
 """Benchmark: how well words are found in an index, against texts, lattices, and dynamic time warping.
 
-python -m tests.bench.terms --bundle BUNDLE --data DATA_STAGE --dev INDEX --test INDEX --text one_best=HYPS.jsonl
+python -m tests.bench.terms --bundle BUNDLE --rescore STAGE_7 --text "1-best text=HYPS.jsonl"
 
-Utterances are units: a term's hit is an utterance that has it. The weights of a hit's scores are fitted on dev (printed, for
+The indexes are made of the features of stage 1 and of the n-best lists of stage 7, whose words are the bundle's. Utterances are
+units: a term's hit is an utterance that has it. The weights of a hit's scores are fitted on dev (printed, for
 utils/search/index.py) and never on test. Words that training has and words that it lacks are apart. Intervals are 95% of 1,000
 bootstrap samples of terms, paired with the index.
 """
@@ -10,25 +11,37 @@ bootstrap samples of terms, paired with the index.
 import argparse
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Set, Tuple
 
 import numpy as np
 from lhotse import CutSet
 
-from tests.bench.common import write_page, write_record
+from tests.bench.common import records_of, what, write_page, write_record
+from utils.bundle.files import open_files
 from utils.bundle.recogniser import Recogniser
-from utils.core.files import ROOT, read_jsonl
+from utils.core.files import ROOT, read_json, read_jsonl
 from utils.core.splits import cuts_path
 from utils.core.tables import Table
 from utils.core.versions import git_state, machine
-from utils.search.calibration import Calibration, fit
-from utils.search.contents import unpacked
-from utils.search.index import HEARD, LATE, Index, Query
-from utils.search.measures import Scored, average_precision, summary
+from utils.engine import k2
+from utils.engine.evidence import evidence
+from utils.engine.k2 import K2Engine
+from utils.recognition.outcomes import Segment
+from utils.rescore.nbest_lists import NBestList, read_lists
+from utils.rescore.rescoring import flatten, totals
+from utils.rescore.scores import Kinds, decodings
+from utils.results.records import named_overrides
+from utils.search.calibration import Calibration, fit, log_odds
+from utils.search.contents import Indexed, compact, unpacked
+from utils.search.index import Index, Query
+from utils.search.measures import Scored, average_precision, summary, term_threshold, twv
 from utils.search.scoring import UNREACHABLE, advance, begin, sounds
+from utils.search.shards import About, Source, shard_of
+from utils.train.dataset import Features, ordered_batches
 
 SAMPLES, THRESHOLDS, HOURS = 1000, 400, 10.0
 NEVER = -1e6
+FAINT = 0.002  # as in utils/engine/k2.py
 CAPTION = "Below the index: 95% intervals of the difference, 1,000 bootstrap samples of terms."
 
 
@@ -36,23 +49,72 @@ def parser() -> argparse.ArgumentParser:
     """The options."""
     p = argparse.ArgumentParser(prog="python -m tests.bench.terms", description=__doc__.split("\n", 1)[0])
     p.add_argument("--bundle", required=True)
-    p.add_argument("--data", required=True, type=Path, help="folder of stage 0, which has the transcripts")
-    p.add_argument("--dev", required=True, type=Path, help="index of dev: files named by utterance")
-    p.add_argument("--test", required=True, type=Path, help="index of test")
+    p.add_argument("--rescore", required=True, type=Path, help="folder of stage 7 that the bundle was made of")
     p.add_argument("--text", action="append", default=[], metavar="NAME=FILE", help="a control: hyps-*-test.jsonl")
     p.add_argument("--recipe", default="whisper_wordvec", help="of the bundle, for the record")
+    p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the bundle, for the record")
     p.add_argument("--record", action="store_true", help="write the record and its page")
     return p
+
+
+def lists_of(rescore: Path, split: str) -> Tuple[List[NBestList], str]:
+    """The n-best lists of the last decoding of stage 7, and its name."""
+    name = [d.name for d in decodings() if d.name in read_json(rescore / "weights.json")][-1]
+    folder = rescore / "parts" / (name if (rescore / "parts" / name).is_dir() else "nbest") / split
+    return [one for path in sorted(folder.glob("*.jsonl")) for one in read_lists(path)], name
+
+
+def posteriors(rescore: Path, split: str, vocabulary: Set[str], vectors: bool = True) -> Dict[str, Dict[str, float]]:
+    """Utterance -> words of its hypotheses with their posteriors.
+
+    Args:
+      vectors: False for the weights of the n-gram model alone.
+    """
+    lists, name = lists_of(rescore, split)
+    weights = read_json(rescore / "weights.json")[name if vectors else "lm"]
+    flat = flatten(lists, Kinds(unknown={w for one in lists for path in one.paths for w in path.words} - vocabulary))
+    total, out = totals(flat, weights) * weights["confidence"]["scale"], {}
+    for n, one in enumerate(lists):
+        own = total[flat.splits[n] : flat.splits[n + 1]]
+        shares = np.exp(own - own.max())
+        found: Dict[str, float] = {}
+        for path, share in zip(one.paths, (shares / shares.sum()).tolist()):
+            for word in set(path.words):
+                found[word] = found.get(word, 0.0) + share
+        out[one.id] = {word: min(1.0, p) for word, p in found.items() if p >= FAINT}
+    return out
+
+
+def index_of(engine: K2Engine, recogniser: Recogniser, rescore: Path, split: str) -> Tuple[Index, float]:
+    """An index of a split, as steps.index would make it, from features and lists that are there; its seconds beyond decoding."""
+    chain, inputs, table = engine.chain(), read_json(rescore / "stage.json")["inputs"], recogniser.rows()
+    features = rescore.parent / inputs["features"]
+    chain.decoder.features = Features(features, cache_gb=0.0)
+    heard = posteriors(rescore, split, set(table.words))
+    cuts, found = list(CutSet.from_jsonl_lazy(features / f"cuts_{split}.jsonl.gz")), []
+    spent = 0.0
+    for batch in ordered_batches(cuts, chain.decoder.batch_seconds()):
+        output = chain.decoder.network(batch)[0]
+        for n, cut in enumerate(batch):
+            one = evidence(output, n, chain.frame_seconds, cut.duration)
+            arcs = [(word, 0.0, cut.duration, p) for word, p in heard[cut.id].items()]
+            window, more = timed(compact, one, arcs, table)
+            spent += more
+            segment = Segment(0.0, Indexed([], [], cut.duration, window=window))
+            found.append((Source(cut.id, {"path": cut.id}, cut.duration), [segment]))
+    about = About("", len(recogniser.units), table.vectors.shape[1], chain.frame_seconds, recogniser.language)
+    shard, more = timed(shard_of, found, about)
+    return Index([shard], chain.frame_seconds, recogniser), spent + more
 
 
 class Side:
     """A split: its index, references and terms."""
 
-    def __init__(self, index: Index, data: Path, split: str) -> None:
+    def __init__(self, index: Index, beyond: float, data: Path, split: str) -> None:
         said = {cut.id: set(cut.supervisions[0].text.split()) for cut in CutSet.from_jsonl_lazy(cuts_path(data, split))}
-        self.index, self.ids = index, [Path(one.name).stem for one in index.sources]
+        self.index, self.ids = index, [one.name for one in index.sources]
         self.said = [said[one] for one in self.ids]
-        self.trials = index.duration
+        self.trials, self.beyond = index.duration, beyond / index.duration
         words = sorted(set().union(*self.said))
         self.terms = {
             "heard": [w for w in words if w in index.vocabulary],
@@ -68,6 +130,14 @@ class Side:
         right = self.right[group]
         kept = [np.flatnonzero(column > NEVER) for column in scores.T]
         return [Scored(scores[own, k], right[own, k], int(right[:, k].sum())) for k, own in enumerate(kept)]
+
+    def compared(self, odds: np.ndarray, term: np.ndarray) -> np.ndarray:
+        """Log-odds of hits, less those of the threshold of their term."""
+        out = odds.copy()
+        for k in np.unique(term):
+            own = term == k
+            out[own] -= log_odds(term_threshold(1 / (1 + np.exp(-odds[own])), self.trials))
+        return out
 
     def candidates(self, queries: Sequence[Query]) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Features, utterance and term of all candidates."""
@@ -110,13 +180,9 @@ def looked(side: Side, queries: Sequence[Query]) -> np.ndarray:
     return out
 
 
-def of_arcs(side: Side, words: Sequence[str]) -> np.ndarray:
+def of_words(side: Side, words: Sequence[str], heard: Mapping[str, Mapping[str, float]]) -> np.ndarray:
     """Posteriors of what was heard: (utterances, terms)."""
-    out = np.full((len(side.ids), len(words)), NEVER)
-    for k, word in enumerate(words):
-        for window, _, _, posterior in side.index.arcs.get(word, []):
-            out[side.index.source[window], k] = max(out[side.index.source[window], k], posterior)
-    return out
+    return np.array([[heard[one].get(word, NEVER) for word in words] for one in side.ids])
 
 
 def of_text(side: Side, words: Sequence[str], path: Path) -> np.ndarray:
@@ -154,8 +220,15 @@ def compared(side: Side, group: str, systems: Mapping[str, np.ndarray], first: s
     best = {name: np.array([(sample @ one).max() for sample in samples]) for name, one in values.items()}
     mean = {name: np.array([sample @ one for sample in samples]) for name, one in precision.items()}
     for name, own in terms.items():
-        row: Dict[str, Any] = {"group": group, "system": name, **{k: round(v, 3) for k, v in summary(own, side.trials).items()}}
-        if name != first:
+        row: Dict[str, Any] = {
+            "group": group,
+            "system": name,
+            "atwv": round(twv(own, side.trials, 0.0), 3),
+            **{k: round(v, 3) for k, v in summary(own, side.trials).items()},
+        }
+        if name == first:
+            row["atwv"] = round(twv(own, side.trials, 0.0), 3)  # at the index's own threshold
+        else:
             row["map_below"], row["mtwv_below"] = interval(mean[first] - mean[name]), interval(best[first] - best[name])
         rows.append(row)
     return rows
@@ -170,29 +243,34 @@ def timed(work: Any, *given: Any) -> Tuple[Any, float]:
 def main() -> None:
     """Fit on dev, measure on test."""
     options = parser().parse_args()
-    recogniser = Recogniser.open(options.bundle)
-    dev, test = (Side(Index.open(getattr(options, s), recogniser), options.data, s) for s in ("dev", "test"))
+    files = open_files(Path(options.bundle))
+    engine = k2.open(files)
+    recogniser = Recogniser(engine, files.manifest)
+    data = options.rescore.parent / read_json(options.rescore / "stage.json")["inputs"]["data"]
+    dev, test = (Side(*index_of(engine, recogniser, options.rescore, s), data, s) for s in ("dev", "test"))
     weights: Dict[str, Calibration] = {}
     for group in ("heard", "unseen"):
         given, utterance, term = dev.candidates(dev.queries(group))
         weights[group] = fit(given, dev.right[group][utterance, term])
-        print(group, weights[group])
+        on_dev = dev.scored(group, highest(dev, group, dev.compared(weights[group](given), term), utterance, term))
+        print(group, weights[group], summary(on_dev, dev.trials), flush=True)
     rows: List[Dict[str, Any]] = []
     for group in ("unseen", "heard"):
         queries = test.queries(group)
         vectors, quick = timed(looked, test, queries)
         heard, slow = timed(all_sounds, test, queries)
         (given, utterance, term), both = timed(test.candidates, queries)
-        kept = (HEARD if group == "heard" else LATE)(given)
+        kept = test.index.calibration(queries[0])(given)
         systems = {
-            "index": highest(test, group, kept, utterance, term),
-            "index, weights fitted now": highest(test, group, weights[group](given), utterance, term),
+            "index": highest(test, group, test.compared(kept, term), utterance, term),
+            "index, weights fitted again": highest(test, group, test.compared(weights[group](given), term), utterance, term),
             "vectors alone": shares(vectors),
             "sounds alone": shares(heard),
             "vectors + sounds": shares(vectors + heard),
         }
-        if group == "heard":
-            systems["words heard"] = of_arcs(test, test.terms[group])
+        for name, how in (("hypotheses, posteriors", True), ("lattice, posteriors without vectors", False)):
+            heard_words = posteriors(options.rescore, "test", test.index.vocabulary, how)
+            systems[name] = of_words(test, test.terms[group], heard_words)
         for text in options.text:
             name, _, path = text.partition("=")
             systems[name] = of_text(test, test.terms[group], Path(path))
@@ -201,7 +279,7 @@ def main() -> None:
         rows += [{**row, **({"seconds": round(cost[row["system"]], 2)} if row["system"] in cost else {})} for row in found]
         for row in found:
             print(row, flush=True)
-    rows.append(speed(test.index))
+    rows.append({"beyond": round(test.beyond, 5), **speed(test.index)})
     print(rows[-1])
     if options.record:
         write(options, recogniser.manifest.corpus, rows)
@@ -228,36 +306,27 @@ def speed(index: Index) -> Dict[str, Any]:
 
 
 def write(options: argparse.Namespace, corpus: str, rows: List[Dict[str, Any]]) -> None:
-    """The record, and its page."""
-    record = {
-        "corpus": corpus,
-        "recipe": options.recipe,
-        "overrides": [],
-        "machine": machine("cpu"),
-        "rows": rows,
-        **git_state(ROOT),
-    }
-    folder = ROOT / "egs" / corpus
-    write_record(folder, "terms", record)
-    tables = []
-    for group, title in (("unseen", "words that training lacks"), ("heard", "words that training has")):
-        own = [row for row in rows if row["group"] == group]
-        head = ["system", "MAP", "P@N", "MTWV", "OTWV", "MAP below the index", "MTWV below the index", "CPU seconds"]
-        cells = [
-            [
-                row["system"],
-                *(f"{row[k]:.3f}" for k in ("map", "p_at_n", "mtwv", "otwv")),
-                *map(_span, (row.get("map_below"), row.get("mtwv_below"))),
+    """The record, and the page of all records."""
+    about = {"corpus": corpus, "recipe": options.recipe, "overrides": named_overrides(options.set), "machine": machine("cpu")}
+    folder, tables, notes = ROOT / "egs" / corpus, [], []
+    write_record(folder, "terms", {**about, "rows": rows, **git_state(ROOT)})
+    head = ["system", "MAP", "P@N", "MTWV", "OTWV", "MAP below the index", "MTWV below the index", "CPU seconds"]
+    for record in records_of(folder, "terms"):
+        for group, title in (("unseen", "words that training lacks"), ("heard", "words that training has")):
+            own = [row for row in record["rows"] if row["group"] == group]
+            cells = [
+                [row["system"], *(f"{row[k]:.3f}" for k in ("map", "p_at_n", "mtwv", "otwv"))]
+                + [_span(row.get("map_below")), _span(row.get("mtwv_below")), str(row.get("seconds", ""))]
+                for row in own
             ]
-            + [str(row.get("seconds", ""))]
-            for row in own
-        ]
-        tables.append(Table(f"Finding {own[0]['terms']} {title}, {corpus}, test", CAPTION, head, cells, 1))
-    fast = rows[-1]
-    note = (
-        f"Over {fast['hours']} hours, one core: the quick look takes {fast['look_ms']} ms a word, a query {fast['query_ms']} ms."
-    )
-    write_page(folder, "terms", tables, [note])
+            tables.append(Table(f"Finding {own[0]['terms']} {title}: {what(record)}, test", CAPTION, head, cells, 1))
+            notes.append(f"{tables[-1].title}: ATWV of the index {own[0]['atwv']:.3f}, at thresholds from its probabilities.")
+        fast = record["rows"][-1]
+        notes.append(
+            f"{what(record)}: over {fast['hours']} hours, on one core, the quick look takes {fast['look_ms']} ms a word, a query "
+            f"{fast['query_ms']} ms. Making the index takes {fast['beyond']:.4f} of real time beyond decoding."
+        )
+    write_page(folder, "terms", tables, notes)
 
 
 def _span(values: Any) -> str:

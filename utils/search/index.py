@@ -13,7 +13,7 @@ from utils.bundle.manifest import Manifest
 from utils.bundle.recogniser import Recogniser
 from utils.core.errors import UserError
 from utils.core.inputs import unchanged
-from utils.search.calibration import Calibration, features
+from utils.search.calibration import Calibration, features, log_odds
 from utils.search.contents import unpacked
 from utils.search.measures import term_threshold
 from utils.search.scoring import UNREACHABLE, Sounds, advance, begin, normaliser, pronunciations, sounds
@@ -26,8 +26,14 @@ LEAST = 0.02  # least probability of a hit
 QUIET = 0.5  # fewest frames with a word in an example
 LIKE = 0.3  # least cosine of words of like meaning
 NEXT = 1.0  # most seconds between two words of a phrase
-HEARD = Calibration([0.1521, 0.0326, 0.0472, 0.9818, 0.0, 0.0, 0.6665], -0.8316)  # by tests.bench.terms, on dev of speechocean762
-LATE = Calibration([0.1797, 0.0301, 0.1912, 2.2865, 0.1512, 0.0685, 0.0], -2.538)
+# By whether the vocabulary has a term, and whether the chain proposes words beyond it: fitted by tests.bench.terms on dev of
+# speechocean762 with whisper_wordvec, with and without rescore.attention.
+CALIBRATIONS = {
+    (True, False): Calibration([0.1174, -0.0242, 0.031, -0.1475, 0.2401, 0.1231, 0.5727], 0.0285),
+    (True, True): Calibration([0.2225, -0.0283, 0.0806, -0.091, 0.1687, 0.1274, 0.3652], 0.0788),
+    (False, False): Calibration([0.2126, 0.03, 0.2141, 1.9536, 0.1806, 0.0753, 0.0], -3.0554),
+    (False, True): Calibration([0.1819, 0.0265, 0.1843, 1.5567, 0.1247, 0.0664, 0.9117], 3.0248),
+}
 
 
 @dataclass(frozen=True)
@@ -51,7 +57,7 @@ class Hit:
     channel: Optional[int]
     start: float  # seconds
     end: float
-    score: float  # log-odds
+    score: float  # log-odds, less those at which finding the term is worth the false alarms: terms can be compared
     probability: float  # that it is said there
     sure: bool  # whether the probability is above the threshold of the best expected term-weighted value
     by: str = "sound"  # or meaning
@@ -100,6 +106,7 @@ class Index:
                 if self.alive[first + window]:
                     self.arcs.setdefault(shard.words[word], []).append((first + window, start, end, posterior))
             first += len(shard.windows)
+        self.proposes = not self.vocabulary.issuperset(self.arcs)  # whether the chain finds words beyond its vocabulary
 
     @classmethod
     def open(cls, folder: Path, recogniser: Recogniser) -> "Index":
@@ -191,8 +198,7 @@ class Index:
         for other, cosine in zip(words, similar.tolist()):
             for window, start, end, posterior in self.arcs[other] if cosine >= max(least, LIKE) else ():
                 if self.alive[window] and posterior * cosine >= least:
-                    p = min(1 - 1e-6, max(1e-6, posterior * cosine))
-                    hits.append(self._hit(one, window, (start, end), float(np.log(p / (1 - p))), False, "meaning", other))
+                    hits.append(self._hit(one, window, (start, end), log_odds(posterior * cosine), 0.0, "meaning", other))
         return sorted(hits, key=lambda hit: -hit.probability)
 
     def _one(self, text: str) -> str:
@@ -246,7 +252,7 @@ class Index:
         return np.add.reduceat(out, words[:-1], axis=1) / np.diff(words)
 
     def _places(self, query: Query, scores: np.ndarray) -> Places:
-        arcs = self._heard(query.words) if query.known else []
+        arcs = self._heard(query.words) if query.words else []
         count = min(LOOK, int((scores > UNREACHABLE / 2).sum()))
         proposed = np.argpartition(-scores, count - 1)[:count] if count else np.zeros(0, np.int64)
         window = np.concatenate((proposed, np.array([arc[0] for arc in arcs], np.int64)))
@@ -261,7 +267,7 @@ class Index:
                 others.append(n)
         chosen = np.array([n for own in kept.values() for n in own], np.int64)
         units = min(map(len, query.spoken))
-        given = features(scores[window[chosen]], score[chosen], units, posterior[chosen], not query.known)
+        given = features(scores[window[chosen]], score[chosen], units, posterior[chosen])
         offset = self.starts[window[chosen]]
         return Places(window[chosen], start[chosen] + offset, end[chosen] + offset, given)
 
@@ -305,26 +311,35 @@ class Index:
             ]
         return found
 
+    def calibration(self, query: Query) -> Calibration:
+        """What makes a probability of a hit's features."""
+        return CALIBRATIONS[query.known, self.proposes and bool(query.words)]
+
+    def odds(self, query: Query, places: Places) -> Tuple[np.ndarray, float]:
+        """Log-odds of candidates, and those at which a hit is worth it (`term_threshold`)."""
+        odds = self.calibration(query)(places.features)
+        return odds, log_odds(term_threshold(1 / (1 + np.exp(-odds)), max(1.0, self.duration)))
+
     def _hits(self, query: Query, places: Places, least: float) -> List[Hit]:
-        odds = (HEARD if query.known else LATE)(places.features)
+        odds, threshold = self.odds(query, places)
         probability = 1 / (1 + np.exp(-odds))
-        threshold = term_threshold(probability, max(1.0, self.duration)) if len(odds) else 1.0
         out = []
         for n in np.argsort(-odds, kind="stable").tolist():
             if probability[n] < least:
                 break
             window, span = int(places.window[n]), (float(places.start[n]), float(places.end[n]))
             span = (span[0] - self.starts[window], span[1] - self.starts[window])
-            out.append(self._hit(query.text, window, span, float(odds[n]), bool(probability[n] >= threshold)))
+            out.append(self._hit(query.text, window, span, float(odds[n]), threshold))
         return out
 
     def _hit(
-        self, term: str, window: int, span: Tuple[float, float], odds: float, sure: bool, by: str = "sound", word: str = ""
+        self, term: str, window: int, span: Tuple[float, float], odds: float, threshold: float, by: str = "sound", word: str = ""
     ) -> Hit:
         """A hit at a span of a window."""
         channel, (start, end) = int(self.channel[window]), (round(float(self.starts[window] + second), 2) for second in span)
         name, probability = self.sources[self.source[window]].name, round(float(1 / (1 + np.exp(-odds))), 4)
-        return Hit(term, name, None if channel < 0 else channel, start, end, round(odds, 3), probability, sure, by, word)
+        score = round(odds - threshold, 3)
+        return Hit(term, name, None if channel < 0 else channel, start, end, score, probability, score >= 0, by, word)
 
 
 def _unit(vector: np.ndarray) -> np.ndarray:
