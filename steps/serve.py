@@ -33,6 +33,13 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--allow-origin", action="append", default=[], metavar="ORIGIN", help="pages of another site that may use the server"
     )
+    p.add_argument(
+        "--processes",
+        type=int,
+        choices=(1, 2),
+        default=2,
+        help="2: finals and files in one of their own; 1: less memory (default 2)",
+    )
     p.add_argument("--sessions", type=positive, metavar="N", help="streams at once (default 25)")
     p.add_argument("--session-seconds", type=_seconds, metavar="S", help="of audio in a session (default 14400)")
     p.add_argument("--idle-seconds", type=_seconds, metavar="S", help="without a message that end a session (default 30)")
@@ -76,7 +83,7 @@ def _serve(options: argparse.Namespace) -> None:
         log.warning("warning: whoever reaches %s can use this server; --token-file restricts it", options.host)
     if not local and tls is None:
         log.warning("warning: speech and tokens can be read on their way; --certificate encrypts them")
-    live = opening.open_live(options)
+    live = opening.open_live(options, apart=options.processes > 1)
     live.start()
     try:
         serve(create_app(live, limits, tokens, origins, local, beside), listening, tls)

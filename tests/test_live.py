@@ -2,6 +2,7 @@
 
 import random
 import re
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -121,6 +122,52 @@ def test_events_come_as_soon_as_what_they_are_of_was_heard(causal, spoken, parti
     late = [at - event.heard for event, at in found if isinstance(event, Partial)]
     assert bool(late) == partials and all(0 < one < 0.02 + SECONDS + piece for one in late)
     assert len(set(lengths)) == len(lengths)  # nothing is recognised twice
+
+
+@pytest.mark.slow
+def test_a_rule_may_ask_for_words_before_a_final_is_made_ahead(causal, spoken):
+    rules, events = (Rule(0.25), Rule(0.0, words=False, length=20.0)), []
+    stream = causal.stream(RATE, Settings(rules=rules))
+    for start in range(0, len(spoken[0]), RATE * 8 // 100):
+        events += stream.accept(spoken[0][start : start + RATE * 8 // 100])
+        assert stream._stream.backlog <= 2 * SECONDS
+    events += stream.finish()
+    found = [word.text for final in finals(events) for word in final.transcript.words]
+    assert len(finals(events)) > 6 and len(found) >= 20 and isinstance(events[-1], Ended)
+
+
+@pytest.mark.slow
+def test_finals_of_a_process_of_their_own_are_the_same_and_its_end_is_told(causal_yesno, causal, spoken):
+    want, events = finals(heard(causal, spoken[0], random.Random(1))), []
+    live = Live.open(causal_yesno.bundle, settings=Settings(rules=RULES), apart=True)
+    live.start()
+    stream = live.stream(RATE, events.append)
+
+    def finals_until(edge, end, count):
+        stream.accept(spoken[0][edge:end])
+        for _ in range(1200):
+            if len([one for one in events if isinstance(one, (Final, Failed))]) >= count:
+                return finals(events)
+            time.sleep(0.05)
+        pytest.fail("no final came")
+
+    edges = [round((one.end + 0.7) * RATE) for one in want]
+    assert finals_until(0, edges[0], 1) == want[:1]
+    with pytest.raises(UserError, match="can't be"):
+        live.add_words(["maybe ZZ QQ"])
+    word, units = next((word, units) for word, units in causal._engine.trained.base.entries if word == "yes")
+    live.add_words([f"{word}{word} {' '.join(units)}"], weight=30.0)
+    assert word + word in [one.text for one in finals_until(edges[0], edges[1], 2)[1].transcript.words]
+    live.remove_words(live.words())
+    assert live.alive and live.words() == live.finals.added == []
+    live.finals._process.kill()
+    finals_until(edges[1], len(spoken[0]), 3)
+    stream.finish()
+    live.close()
+    (failed,) = [one for one in events if isinstance(one, Failed)]
+    assert "start the server again" in failed.message and not live.alive and isinstance(events[-1], Ended)
+    with pytest.raises(UserError, match="not a bundle|no bundle|manifest"):
+        Live.open(causal_yesno.source, apart=True)
 
 
 def test_a_stable_word_stays_when_later_passes_find_another():

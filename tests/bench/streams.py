@@ -192,17 +192,22 @@ def _server(bundle: Path, second: str, clients: int) -> Iterator[Tuple[str, Any]
         process.wait(90)
 
 
+def _pids(process: Any) -> List[str]:
+    """Of the server and of its process for finals."""
+    return [str(process.pid), *Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+
+
 def _cpu(process: Any) -> float:
     """Seconds of processor time."""
-    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in _pids(process)]
+    return sum(int(one[11]) + int(one[12]) for one in fields) / os.sysconf("SC_CLK_TCK")
 
 
 def _watch(process: Any, memory: List[Tuple[float, float]], done: threading.Event) -> None:
     """Note resident memory, in MB, every few seconds."""
     began = time.monotonic()
     while not done.wait(2.0):
-        pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
+        pages = sum(int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in _pids(process))
         memory.append((time.monotonic() - began, pages * os.sysconf("SC_PAGE_SIZE") / 2**20))
 
 

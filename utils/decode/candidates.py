@@ -6,7 +6,8 @@ text.
 """
 
 import math
-from typing import Dict, List, Sequence, Tuple
+from dataclasses import dataclass
+from typing import Callable, Dict, List, Sequence, Tuple
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -16,13 +17,20 @@ from utils.lang.hypothesis import Hypothesis
 from utils.lang.lexicon import Lexicon
 from utils.lang.ngram import NGram
 
-Ends = List[Tuple[int, int]]  # CTC states in which a hypothesis may end, and their labels
-# A chain of states: their labels, whether the state before leads here, and whether the one before that does.
-Block = Tuple[np.ndarray, np.ndarray, np.ndarray]
 SCALED_EVERY = 8  # frames; together with the two bounds below this avoids denormal numbers, which are slow
 FLOOR = -40.0  # log-probabilities are clamped to it
 NEGLIGIBLE = 1e-60  # smaller shares of the total probability become 0
-BLANK: Block = (np.array([0]), np.array([False]), np.array([False]))
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """CTC states of a word: those of each of its pronunciations, then the blank after it. They are numbered from 0."""
+
+    labels: np.ndarray  # (S,)
+    to: np.ndarray  # (A,), moves between its states: where each leads,
+    source: np.ndarray  # (A,), and whence
+    begins: np.ndarray  # (P,), the first state of each pronunciation
+    ends: np.ndarray  # (1 + P,), where the word is complete: the blank, and the last state of each pronunciation
 
 
 class Candidates:
@@ -31,7 +39,7 @@ class Candidates:
     def __init__(self, lm: NGram, lexicon: Lexicon) -> None:
         """lm: of the words of `lexicon`."""
         self.lexicon, self.lm = lexicon, lm
-        self.blocks: Dict[int, List[Block]] = {}
+        self.spoken: Dict[int, Spoken] = {}  # of the words so far
 
     def join(
         self,
@@ -75,9 +83,8 @@ class Candidates:
         Args:
           log_probs: (T, units), blank first.
         """
-        trie = Trie(self.lexicon, self.blocks)
-        ends = [trie.ends(tuple(words)) for words in hypotheses]
-        labels, step = trie.steps()
+        trie = Trie(hypotheses, self._spoken)
+        labels, step = trie.labels, trie.steps()
         probabilities = log_probs.double().clamp(min=FLOOR).exp().numpy()
         alpha, scale = np.zeros(len(labels)), 0.0
         alpha[0] = 1.0
@@ -87,67 +94,91 @@ class Candidates:
             if t % SCALED_EVERY == 0 or t + 1 == len(probabilities):
                 mass = alpha.sum()
                 if mass == 0.0:
-                    return [-np.inf] * len(ends)
+                    return [-np.inf] * len(hypotheses)
                 alpha /= mass
                 alpha[alpha < NEGLIGIBLE] = 0.0
                 scale += math.log(mass)
-        shares = (sum(alpha[state] for state, _ in found) for found in ends)
+        shares = np.add.reduceat(alpha[trie.ends], trie.first_ends)[trie.nodes].tolist()
         return [float(scale + math.log(share)) if share > 0 else -np.inf for share in shares]
+
+    def _spoken(self, word: int) -> Spoken:
+        if word not in self.spoken:
+            self.spoken[word] = spoken(self.lexicon.pronunciations[self.lexicon.words[word - 1]])
+        return self.spoken[word]
 
 
 class Trie:
     """CTC states of several hypotheses; common prefixes share states. State 0 is the blank before the first word."""
 
-    def __init__(self, lexicon: Lexicon, spoken: Dict[int, List[Block]]) -> None:
-        """spoken: pronunciations of words, a cache that this fills."""
-        self.lexicon = lexicon
-        self.pronunciations = spoken
-        self.blocks: List[Block] = [BLANK]
-        self.size = 1
-        self.arcs: List[Tuple[int, int]] = []  # between blocks: to, from
-        self.nodes: List[Ends] = [[(0, 0)]]  # by prefix; the first is the empty one
-        self.longer: Dict[Tuple[int, int], int] = {}  # prefix, next word -> prefix
+    def __init__(self, hypotheses: Sequence[Tuple[int, ...]], spoken_of: Callable[[int], Spoken]) -> None:
+        """hypotheses: of word ids."""
+        longer: Dict[Tuple[int, int], int] = {}  # prefix, next word -> prefix; the empty one is 0
+        parents, words = [0], [BLANK]  # by prefix: the one without its last word, and that word
+        nodes = []
+        for hypothesis in hypotheses:
+            node = 0
+            for word in hypothesis:
+                found = longer.get((node, word))
+                if found is None:
+                    found = longer[node, word] = len(words)
+                    parents.append(node)
+                    words.append(spoken_of(word))
+                node = found
+            nodes.append(node)
+        self.nodes = np.array(nodes, np.int64)  # (N,), the prefix that each hypothesis is
+        self.words, self.parents = words, np.array(parents)
+        self.labels = np.concatenate([one.labels for one in words])  # (S,), of all states
+        self.begin = _starts([len(one.labels) for one in words])  # the first state of each prefix
+        self.end_counts = np.array([len(one.ends) for one in words])
+        self.first_ends = _starts(self.end_counts)
+        self.ends = self._states("ends")  # in which prefixes are complete; those of prefix n from first_ends[n] on
 
-    def ends(self, words: Tuple[int, ...]) -> Ends:
-        """States in which these words are complete: the blank after them, and the last unit of the last word's pronunciations."""
-        node = 0
-        for word in words:
-            if (node, word) not in self.longer:
-                last = [self._add(block, self.nodes[node]) for block in self._spoken(word)]
-                self.longer[node, word] = len(self.nodes)
-                self.nodes.append([self._add(BLANK, last), *last])
-            node = self.longer[node, word]
-        return self.nodes[node]
+    def steps(self) -> csr_matrix:
+        """A matrix (S, S): 1 where the row's state may follow the column's."""
+        begins, counts = self._states("begins"), np.array([len(one.begins) for one in self.words])
+        # Each first state of a prefix follows each end of the prefix before, unless the label would repeat.
+        ends = self.end_counts[self.parents]
+        pairs = counts * ends
+        place = np.arange(pairs.sum()) - np.repeat(_starts(pairs), pairs)
+        ends = np.repeat(ends, pairs)
+        to = begins[np.repeat(_starts(counts), pairs) + place // ends]
+        source = self.ends[np.repeat(self.first_ends[self.parents], pairs) + place % ends]
+        differ = self.labels[to] != self.labels[source]
+        rows = np.concatenate((self._states("to"), to[differ]))
+        columns = np.concatenate((self._states("source"), source[differ]))
+        return csr_matrix((np.ones(len(rows)), (rows, columns)), (len(self.labels),) * 2)
 
-    def steps(self) -> Tuple[np.ndarray, csr_matrix]:
-        """The labels of all states, and a matrix (states, states): 1 where the row's state may follow the column's."""
-        labels, one, two = (np.concatenate(part) for part in zip(*self.blocks))
-        every, ones, twos = np.arange(self.size), np.nonzero(one)[0], np.nonzero(two)[0]
-        to, source = np.array(self.arcs, dtype=np.int64).reshape(-1, 2).T
-        rows = np.concatenate((every, ones, twos, to))
-        columns = np.concatenate((every, ones - 1, twos - 2, source))
-        return labels, csr_matrix((np.ones(len(rows)), (rows, columns)), (self.size,) * 2)
-
-    def _spoken(self, word: int) -> List[Block]:
-        """Pronunciations of a word: units with a blank between any two."""
-        if word not in self.pronunciations:
-            spoken = self.lexicon.pronunciations[self.lexicon.words[word - 1]]
-            self.pronunciations[word] = [_block(units) for units in dict.fromkeys(map(tuple, spoken))]
-        return self.pronunciations[word]
-
-    def _add(self, block: Block, before: Ends) -> Tuple[int, int]:
-        """Add states after those of `before` (except where the label would repeat); returns the last state and its label."""
-        labels = block[0]
-        first, last = int(labels[0]), int(labels[-1])
-        self.arcs += [(self.size, state) for state, label in before if label != first]
-        self.blocks.append(block)
-        self.size += len(labels)
-        return self.size - 1, last
+    def _states(self, name: str) -> np.ndarray:
+        """A field of all prefixes' last words, as numbers of all states."""
+        parts = [getattr(one, name) for one in self.words]
+        return np.concatenate(parts) + np.repeat(self.begin, list(map(len, parts)))
 
 
-def _block(units: Sequence[int]) -> Block:
-    labels = np.zeros(2 * len(units) - 1, dtype=np.int64)
-    labels[::2] = units
-    one, two = np.arange(len(labels)) > 0, np.zeros(len(labels), dtype=bool)
-    two[2::2] = labels[2::2] != labels[:-2:2]  # different units need no blank between them
-    return labels, one, two
+def _starts(counts: Sequence[int]) -> np.ndarray:
+    return np.concatenate(([0], np.cumsum(counts)[:-1]))
+
+
+def spoken(pronunciations: Sequence[Sequence[int]]) -> Spoken:
+    """The states of a word with these pronunciations: units with a blank between any two, which different ones do not need."""
+    labels, to, source, begins, ends = [], [], [], [], []  # type: List[int], List[int], List[int], List[int], List[int]
+    for units in dict.fromkeys(map(tuple, pronunciations)):
+        begins.append(len(labels))
+        for n, unit in enumerate(units):
+            state = len(labels) + bool(n)  # after a blank
+            if n:
+                labels.append(0)
+                to += [state - 1, state - 1, state]
+                source += [state - 2, state - 1, state - 1]
+                if unit != units[n - 1]:
+                    to.append(state)
+                    source.append(state - 2)
+            labels.append(unit)
+            to.append(state)
+            source.append(state)
+        ends.append(len(labels) - 1)
+    blank = len(labels)
+    made = (labels + [0], to + [blank] * (1 + len(ends)), source + [blank] + ends, begins, [blank] + ends)
+    return Spoken(*(np.array(part, np.int64) for part in made))
+
+
+BLANK = spoken([])

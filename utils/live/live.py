@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections import deque
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Deque, List, Mapping, Optional, Sequence, Union
 
@@ -13,6 +14,7 @@ from utils.bundle.manifest import Manifest
 from utils.bundle.recogniser import Recogniser, Sound
 from utils.bundle.transcript import Transcript, Word
 from utils.core.errors import UserError
+from utils.live.apart import Apart
 from utils.live.chunks import Chunked
 from utils.live.events import Event
 from utils.live.first_pass import Anew, FirstPass
@@ -26,14 +28,16 @@ USUAL = Settings()
 class Live:
     """A recogniser for streams. `start` it, or call `step` until it has nothing to do."""
 
-    def __init__(self, recogniser: Recogniser, second: Optional[Recogniser] = None, settings: Settings = USUAL) -> None:
+    def __init__(
+        self, recogniser: Recogniser, second: Optional[Union[Recogniser, Apart]] = None, settings: Settings = USUAL
+    ) -> None:
         """
         Args:
           recogniser: of partials, and of finals too unless there is a second.
           second: of finals.
         """
         self.recogniser, self.settings = recogniser, settings
-        self.finals = second or recogniser
+        self.finals: Union[Recogniser, Apart] = second or recogniser
         streaming = recogniser.streaming()
         self.first_pass: FirstPass = Chunked(streaming, settings.chunk) if streaming else Anew(recogniser, settings)
         self.streams: List[Stream] = []
@@ -50,6 +54,7 @@ class Live:
         second: Optional[Union[str, Path]] = None,
         engine: str = "k2",
         settings: Settings = USUAL,
+        apart: bool = False,
         **options: Any,
     ) -> "Live":
         """Open a bundle for streams.
@@ -57,12 +62,17 @@ class Live:
         Args:
           bundle: the folder of the bundle whose first pass makes the partials.
           second: that of another bundle, which makes the finals (two-pass); None: the first one makes them, by its whole chain.
+          apart: whether the finals, and files, are recognised in a process of their own: for two cores or more.
           engine, options: see `Recogniser.open`.
         Raises:
           UserError: as `Recogniser.open` does; bundles of two languages.
         """
+        opened, other = partial(Recogniser.open, second or bundle, engine, **options), None  # type: Any, Any
+        if apart:
+            other = Apart(opened)
         first = Recogniser.open(bundle, engine, **options)
-        other = None if second is None else Recogniser.open(second, engine, **options)
+        if second is not None and not apart:
+            other = opened()
         if other is not None and other.language != first.language:
             raise UserError(f"{bundle} recognises '{first.language}', and {second} '{other.language}': take two of one language")
         return cls(first, other, settings)
@@ -122,11 +132,14 @@ class Live:
             while self.step():
                 pass
         self._threads.clear()
+        if isinstance(self.finals, Apart):
+            self.finals.close()
 
     @property
     def alive(self) -> bool:
         """Whether all that `start` started still works."""
-        return all(thread.is_alive() for thread in self._threads)
+        apart = isinstance(self.finals, Apart) and not self.finals.alive
+        return not apart and all(thread.is_alive() for thread in self._threads)
 
     def step(self) -> bool:
         """One round by hand, without `start`; whether there was anything to do."""

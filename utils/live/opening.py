@@ -13,8 +13,8 @@ def parser(name: str, description: str) -> argparse.ArgumentParser:
     return p
 
 
-def open_live(options: argparse.Namespace) -> Any:
-    """The `Live` that these options name, not started. Raises UserError as `Live.open` does."""
+def open_live(options: argparse.Namespace, apart: bool = False) -> Any:
+    """The `Live` that these options name, not started. Args and errors: those of `Live.open`."""
     from utils.live.live import Live
 
-    return Live.open(options.bundle, options.second, options.engine, hold=True, **opening.how_to_open(options))
+    return Live.open(options.bundle, options.second, options.engine, apart=apart, hold=True, **opening.how_to_open(options))
