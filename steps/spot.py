@@ -4,6 +4,7 @@ python -m steps.spot --bundle BUNDLE --keyword "smart mirror" --keyword "jarvis 
 python -m steps.spot --bundle BUNDLE --keyword jarvis --examples recordings/of/jarvis talk.mp4
 python -m steps.spot --bundle BUNDLE --keyword jarvis --calibrate jarvis.json speech/without/it noise/
 python -m steps.spot --bundle BUNDLE --keyword jarvis --calibrated jarvis.json --rate 0.1 talk.mp4
+python -m steps.spot --bundle BUNDLE --keyword jarvis --live
 """
 
 import argparse
@@ -27,7 +28,7 @@ def options() -> argparse.ArgumentParser:
     """The options."""
     p = parser("spot", "Find keywords in audio and video files; nothing is trained for them.")
     p.add_argument(
-        "files", nargs="+", metavar="FILE_OR_FOLDER", help="audio or video files, folders of them, or - for standard input"
+        "files", nargs="*", metavar="FILE_OR_FOLDER", help="audio or video files, folders of them, or - for standard input"
     )
     p.add_argument(
         "--keyword",
@@ -47,6 +48,7 @@ def options() -> argparse.ArgumentParser:
     p.add_argument("--calibrate", metavar="FILE", help="the recordings lack the keywords: write what these score there")
     p.add_argument("--calibrated", metavar="FILE", help="what --calibrate wrote: thresholds for --rate")
     p.add_argument("--rate", type=_above_zero, metavar="N", help=f"false alarms an hour for each keyword (default {RATE:g})")
+    p.add_argument("--live", action="store_true", help="listen to the microphone instead; Ctrl-C ends")
     p.add_argument("--threshold", type=float, metavar="S", help="lowest score of a hit, where there is no calibration")
     p.add_argument("--json", action="store_true", help="print every hit as a line of JSON")
     return p
@@ -60,38 +62,44 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 def _spot(given: argparse.Namespace) -> int:
     # Imported after the options are read: --help needs the standard library alone.
     from utils.audio.given import given as files_of
+    from utils.live.sources import microphone
     from utils.spotting.calibration import Calibration
-    from utils.spotting.spotter import LOWEST, THRESHOLD, Spotter
+    from utils.spotting.spotter import LOWEST, THRESHOLD, Settings, Spotter
 
     if bool(given.calibrate) + bool(given.calibrated) + (given.threshold is not None) > 1:
         raise UserError("--calibrate, --calibrated and --threshold exclude each other: give one of them")
     if given.rate is not None and not given.calibrated:
         raise UserError("--rate needs thresholds: add --calibrated FILE, which --calibrate writes")
+    if bool(given.files) == given.live or (given.live and given.calibrate):
+        raise UserError("give files to look in, or --live to listen to the microphone, and calibrate with files")
     if given.engine != "k2":
         raise UserError(f"--engine {given.engine}: keywords need the engine k2")
     with ExitStack() as stack:
+        sound = stack.enter_context(microphone(None)) if given.live else None
         files, _ = files_of(given.files, stack)
         recogniser = opened(given)
         keywords = _keywords(given, recogniser)
-        rate = RATE if given.rate is None else given.rate
+        rate, settings = RATE if given.rate is None else given.rate, Settings()
         if given.calibrated:
-            calibration = Calibration.read(Path(given.calibrated), recogniser.manifest.model)
-            thresholds = [calibration.threshold(keyword.name, rate) for keyword in keywords]
+            calibration = Calibration.read(Path(given.calibrated), recogniser.manifest.model, asdict(settings))
+            thresholds = [calibration.threshold(keyword, rate) for keyword in keywords]
         else:
-            calibration = Calibration(recogniser.manifest.model)
+            calibration = Calibration(recogniser.manifest.model, asdict(settings))
             least = LOWEST if given.calibrate else THRESHOLD if given.threshold is None else given.threshold
             thresholds = [least] * len(keywords)
             if not given.calibrate and given.threshold is None:
                 log.warning(
                     "not calibrated: hits score at least %g; --calibrate finds thresholds for a rate of false alarms", least
                 )
-        spotter = Spotter(keywords, recogniser.rows(), thresholds)
+        spotter = Spotter(keywords, recogniser.rows(), thresholds, settings)
+        if sound is not None:
+            return _listen(given, recogniser, spotter, sound)
         broken = _files(given, recogniser, spotter, files, calibration)
     if given.calibrate:
         if not calibration.hours:
             raise UserError("nothing was heard that could calibrate")
         calibration.write(Path(given.calibrate))
-        _say(calibration, rate)
+        _say(calibration, keywords, rate)
     return 1 if broken else 0
 
 
@@ -131,7 +139,9 @@ def _files(given: argparse.Namespace, recogniser: Any, spotter: Any, files: Sequ
             for heard, hits in spot(recogniser, spotter, file.path, remarks):
                 seconds = heard
                 if given.calibrate:
-                    calibration.add(0.0, {k.name: [hit.score for hit in hits if hit.keyword == k.name] for k in spotter.keywords})
+                    for n, keyword in enumerate(spotter.keywords):
+                        least = calibration.add(keyword, [hit.score for hit in hits if hit.keyword == keyword.name])
+                        spotter.thresholds[n] = max(spotter.thresholds[n], least)
                 else:
                     for hit in hits:
                         _print(hit, file.shown, given.json)
@@ -144,6 +154,20 @@ def _files(given: argparse.Namespace, recogniser: Any, spotter: Any, files: Sequ
     return broken
 
 
+def _listen(given: argparse.Namespace, recogniser: Any, spotter: Any, sound: Any) -> int:
+    """Print the hits in what is said, until Ctrl-C."""
+    from utils.spotting.listening import Listening
+
+    stream = Listening(recogniser, spotter, sound.rate)
+    log.info("listening to %s; Ctrl-C ends", sound.name)
+    for block in sound.blocks:
+        for hit in stream.accept(block):
+            _print(hit, sound.name, given.json)
+    for hit in stream.finish():
+        _print(hit, sound.name, given.json)
+    return 0
+
+
 def _print(hit: Any, file: str, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"type": "keyword", "file": file, **asdict(hit)}), flush=True)
@@ -151,18 +175,18 @@ def _print(hit: Any, file: str, as_json: bool) -> None:
         print(f"{file}\t{hit.start:.2f}\t{hit.end:.2f}\t{hit.score:.2f}\t{hit.keyword}", flush=True)
 
 
-def _say(calibration: Any, rate: float) -> None:
+def _say(calibration: Any, keywords: Sequence[Any], rate: float) -> None:
     """The thresholds, and what is known of their rates of false alarms."""
     from utils.spotting.calibration import bounds
 
     hours = calibration.hours
-    for name, scores in calibration.scores.items():
-        threshold = calibration.threshold(name, rate)
-        count = sum(score >= threshold for score in scores)
+    for keyword in keywords:
+        threshold = calibration.threshold(keyword, rate)
+        count = sum(score >= threshold for score in calibration.scores[keyword.name])
         low, high = bounds(count, hours)
         log.info(
             "%s: %d false alarms in %.2f h at %s, that is %.2f an hour (95%% interval %.2f to %.2f)",
-            name,
+            keyword.name,
             count,
             hours,
             f"a score of {threshold:.2f}" if math.isfinite(threshold) else "any score",

@@ -4,12 +4,15 @@ import json
 
 import numpy as np
 import pytest
+import soundfile
 
 from steps.spot import main
 from utils.bundle.evidence import Evidence, Rows
+from utils.bundle.recogniser import Recogniser
 from utils.core.errors import UserError
 from utils.spotting.calibration import Calibration, bounds, threshold
-from utils.spotting.keywords import Keyword, consensus, mean_vector
+from utils.spotting.keywords import Keyword, consensus, from_text, mean_vector
+from utils.spotting.listening import Listening
 from utils.spotting.spotter import Settings, Spotter, Spotting
 
 DIM, UNITS = 16, 12
@@ -38,7 +41,7 @@ def said(words, noise=0.5):
 
 
 def keyword(row, *spoken):
-    return Keyword(f"k{row}", TABLE.vectors[[row]], np.zeros(1, np.float32), [list(one) for one in spoken])
+    return Keyword(f"k{row}", TABLE.vectors[[row]], np.zeros(1, np.float32), [list(one) for one in spoken], [f"w{row}"])
 
 
 ONE, TWO, INSIDE = (1, [1, 2, 3, 4]), (2, [5, 6, 7, 8]), (3, [2, 3])
@@ -92,19 +95,44 @@ def test_thresholds_allow_as_many_false_alarms_as_asked_and_bounds_are_exact():
 
 
 def test_calibration_is_kept_and_refused_where_it_does_not_belong(tmp_path):
-    made = Calibration("model-1")
-    made.add(1.5, {"k1": [-3.0, -8.0], "k2": []})
-    made.add(0.5, {"k1": [-1.0]})
+    made = Calibration("model-1", {"vectors": 1.0})
+    one = keyword(1, [1, 2, 3, 4])
+    made.hours = 2.0
+    assert made.add(one, [-3.0, -8.0]) == made.add(one, [-1.0]) == -np.inf
     made.write(tmp_path / "c.json")
-    again = Calibration.read(tmp_path / "c.json", "model-1")
-    assert again == made and again.threshold("k1", 0.5) > -3.0 > again.threshold("k1", 1.0)
+    again = Calibration.read(tmp_path / "c.json", "model-1", {"vectors": 1.0})
+    assert again == made and again.threshold(one, 0.5) > -3.0 > again.threshold(one, 1.0)
     with pytest.raises(UserError, match="another bundle"):
-        Calibration.read(tmp_path / "c.json", "model-2")
+        Calibration.read(tmp_path / "c.json", "model-2", {"vectors": 1.0})
+    with pytest.raises(UserError, match="other weights"):
+        Calibration.read(tmp_path / "c.json", "model-1", {"vectors": 0.5})
     with pytest.raises(UserError, match="k3.*not calibrated"):
-        again.threshold("k3", 0.5)
+        again.threshold(keyword(3, [1]), 0.5)
+    with pytest.raises(UserError, match="another pronunciation"):
+        again.threshold(keyword(1, [1, 2, 4]), 0.5)
+    with pytest.raises(UserError, match="50.0 an hour"):
+        again.threshold(one, 60.0)
     (tmp_path / "half.json").write_text((tmp_path / "c.json").read_text()[:30])
     with pytest.raises(UserError, match="no calibration"):
-        Calibration.read(tmp_path / "half.json", "model-1")
+        Calibration.read(tmp_path / "half.json", "model-1", {"vectors": 1.0})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bundle", ["yesno", "causal_yesno"])
+def test_a_stream_has_every_word_soon_after_its_end(bundle, request):
+    made = request.getfixturevalue(bundle)
+    recogniser = Recogniser.open(made.bundle)
+    spotter = Spotter([from_text(recogniser, "yes"), from_text(recogniser, "no")], recogniser.rows(), [-8, -8])
+    path = sorted(made.source.glob("*.wav"))[7]
+    wanted = [["no", "yes"][int(digit)] for digit in path.stem.split("_")]
+    samples, rate = soundfile.read(path, dtype="float32")
+    stream, found, late = Listening(recogniser, spotter, rate), [], []
+    for first in range(0, len(samples), 800):
+        hits = stream.accept(samples[first : first + 800])
+        found, late = found + hits, late + [first / rate + 0.1 - hit.end for hit in hits]
+    found += stream.finish()
+    assert [hit.keyword for hit in found] == wanted
+    assert late and max(late) < 0.6
 
 
 @pytest.mark.slow

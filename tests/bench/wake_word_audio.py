@@ -5,6 +5,7 @@ speech is scaled so that its strongest frame of 512 samples has 10 times the ene
 """
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable, Dict, Iterator, List, Sequence, Tuple
@@ -43,12 +44,18 @@ def parts(corpora: Path, asterisk: Path) -> List[Part]:
 
     Args:
       corpora: folder with `wake_words` and the folders of BACKGROUND.
-      asterisk: folder with prompts of Asterisk in G.722; none where it does not exist.
+      asterisk: folder with prompts of Asterisk in G.722, of which those with names of their own count; it may be missing.
     """
     found = [Part(word, _media(corpora / "wake_words" / word), False) for word in WORDS]
     found += [Part(name, _media(corpora / name), True) for name in BACKGROUND]
     prompts = [path for path in sorted(asterisk.rglob("*.g722")) if path.stat().st_size > SHORTEST * BYTES]
-    return found + [Part("asterisk", prompts, True)]
+    times = Counter(map(name_of, prompts))  # digits and letters have one name in all languages
+    return found + [Part("asterisk", [path for path in prompts if times[name_of(path)] == 1], True)]
+
+
+def name_of(path: Path) -> str:
+    """How a recording is named in the cache: with its folder."""
+    return f"{path.parent.name}/{path.stem}"
 
 
 def _media(folder: Path) -> List[Path]:
@@ -117,7 +124,7 @@ def keep(recogniser: Recogniser, part: Part, condition: str, sounds: Sounds, fol
     waiting: Dict[str, np.ndarray] = {}
     number = len(_paths(folder, part.name, condition))
     for path in part.files:
-        name = f"{path.parent.name}/{path.stem}"
+        name = name_of(path)
         if name not in done:
             waiting[name] = sounds(path)
         if sum(map(len, waiting.values())) > PIECE * RATE or (path == part.files[-1] and waiting):

@@ -10,6 +10,7 @@ from utils.audio.levels import SILENCE
 from utils.audio.recordings import recording
 from utils.audio.speech import Window, Windows
 from utils.bundle.recogniser import Recogniser, Sound
+from utils.spotting.decoder import hits
 from utils.spotting.spotter import Hit, Spotter
 
 SHORTEST = 0.1  # seconds; nothing shorter holds a word
@@ -51,6 +52,5 @@ def _hits(recogniser: Recogniser, spotter: Spotter, window: Window, rate: int) -
     """With times in the file."""
     if len(window.samples) < SHORTEST * rate or float(np.abs(window.samples).max()) < SILENCE:
         return []
-    (evidence,) = recogniser.evidence([(window.samples, rate)])
-    found = spotter.hits(evidence)
+    found = hits(recogniser, spotter, window.samples, rate)
     return [replace(hit, start=round(hit.start + window.start, 3), end=round(hit.end + window.start, 3)) for hit in found]

@@ -22,6 +22,7 @@ class Keyword:
     vectors: np.ndarray  # (M, dim) float32, unit length, of its words in order; (0, dim) without a word head
     bias: np.ndarray  # (M,) float32
     spoken: List[List[int]]  # its pronunciations, ids of units; at least one, none empty
+    words: List[str]  # as transcripts have them; none where only recordings are known
     recordings: int = 0  # that the vectors come from; 0: from text
 
 
@@ -41,7 +42,7 @@ def from_text(recogniser: Recogniser, line: str) -> Keyword:
     terms = list(range(len(words)))
     spoken = [_ids(recogniser, units, line)] if given else pronunciations(rows, terms, MOST)
     there = rows.vectors.any(1).all()
-    return Keyword(text, rows.vectors if there else rows.vectors[:0], rows.bias[: len(words) * there], spoken)
+    return Keyword(text, rows.vectors if there else rows.vectors[:0], rows.bias[: len(words) * there], spoken, words)
 
 
 def _ids(recogniser: Recogniser, units: str, line: str) -> List[int]:
@@ -86,7 +87,7 @@ def of_evidence(name: str, found: Sequence[Evidence], table: Rows, written: Opti
     vectors, bias = mean_vector(found, table), np.zeros(1, np.float32)
     if written is not None:
         return replace(written, vectors=vectors, bias=bias, recordings=len(found))
-    return Keyword(name, vectors, bias, spoken, len(found))
+    return Keyword(name, vectors, bias, spoken, [], len(found))
 
 
 def mean_vector(found: Sequence[Evidence], table: Rows) -> np.ndarray:

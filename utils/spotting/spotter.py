@@ -28,6 +28,8 @@ class Settings:
     blank_penalty: float = 1.0  # subtracted from the blank's log-probability in the sub-word head
     vectors: float = 1.0  # weight of the word vectors' log-probability
     around: float = 0.16  # seconds before and after the sounds in which frames of the word head count; it waits for so much, too
+    decoder: float = 1.0  # weight of the second look (utils/spotting/decoder.py), where the bundle has Whisper's decoder; 0: none
+    decoder_around: float = 0.4  # seconds before and after the sounds that the decoder hears
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,10 @@ class Hit:
     keyword: str
     start: float  # seconds
     end: float  # seconds
-    score: float  # natural log, `sounds` + weight * `vectors`
+    score: float  # natural log, the weighted sum of the others
     sounds: float  # of its units, at most 0
     vectors: float  # of its words, 0 without a word head
+    decoder: float = 0.0  # of the second look, at most 0; 0 without it
 
 
 class Spotter:
