@@ -14,6 +14,7 @@ import time
 from argparse import ArgumentParser
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -30,7 +31,7 @@ from utils.core.versions import git_state, machine
 from utils.spotting.calibration import bounds, threshold
 from utils.spotting.decoder import looked_at
 from utils.spotting.keywords import Keyword, from_text, of_evidence
-from utils.spotting.spotter import Hit, Settings, Spotter
+from utils.spotting.spotter import THRESHOLD, Hit, Settings, Spotter
 
 RATES = (0.5, 0.1)  # false alarms an hour
 LOWEST = -42.0  # score of a hit that is looked at
@@ -69,8 +70,16 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         if part.name == "noise" or not part.background:
             keep(recogniser, part, "clean", clean, options.cache)
     rows = _measured(recogniser, options, found, noise)
+    costs = _costs(options.cache, recogniser.rows())
     manifest = recogniser.manifest
-    record = {"corpus": manifest.corpus, "recipe": manifest.recipe, "overrides": [], "model": manifest.model, "rows": rows}
+    record = {
+        "corpus": manifest.corpus,
+        "recipe": manifest.recipe,
+        "overrides": [],
+        "model": manifest.model,
+        "rows": rows,
+        "costs": costs,
+    }
     record.update(device="cpu", machine=machine("cpu"), torch=torch.__version__, **git_state(ROOT))
     corpus = ROOT / "egs" / manifest.corpus
     write_record(corpus, "wake_words", record)
@@ -209,6 +218,22 @@ def _looks(
     return Scores(np.array([best.get(name, SPOTTED) for name in names]), np.array(others))
 
 
+def _costs(cache: Path, table: Rows) -> Dict[str, float]:
+    """Processor time of so many keywords from text beside the network's, in parts of real time."""
+    some = [evidence for _, evidence in islice(kept(cache, "speechocean762", "noisy"), 200)]
+    costs = {}
+    for count in (10, 1000):
+        rows = range(min(count, len(table.words)))
+        keywords = [Keyword(table.words[n], table.vectors[[n]], table.bias[[n]], table.spoken[n], [table.words[n]]) for n in rows]
+        spotter = Spotter(keywords, table, [THRESHOLD] * len(keywords))
+        began = time.process_time()
+        for evidence in some:
+            spotter.hits(evidence)
+        costs[str(count)] = round((time.process_time() - began) / sum(evidence.seconds for evidence in some), 5)
+    print("parts of real time", costs, flush=True)
+    return costs
+
+
 def _without(scores: Scores, chosen: Sequence[int]) -> Scores:
     """Without the recordings that made the keyword."""
     return Scores(np.delete(scores.said, chosen), scores.others)
@@ -262,8 +287,16 @@ def draw(corpus: Path) -> List[Table]:
         rows,
         3,
     )
-    write_page(corpus, "wake_words", [table])
-    return [table]
+    costs = [
+        [record["recipe"], keywords, number(100 * part, 2)]
+        for record in records_of(corpus, "wake_words")
+        for keywords, part in record["costs"].items()
+    ]
+    second = Table(
+        "Cost", "Processor time beside the network's, percent of real time.", ["recipe", "keywords", "percent"], costs, 2
+    )
+    write_page(corpus, "wake_words", [table, second])
+    return [table, second]
 
 
 def _cells(record: Mapping[str, Any], row: Mapping[str, Any]) -> List[str]:
