@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
@@ -25,6 +26,7 @@ from kaldialign import edit_distance
 
 from tests.bench.common import corpus_folder, described, records_of, stages_until, what, write_page, write_record
 from tests.bench.keyword_baselines import baselines
+from utils.audio.given import given
 from utils.core.errors import UserError
 from utils.core.files import ROOT, read_json
 from utils.core.languages import in_characters
@@ -57,6 +59,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     p.add_argument("--utterances", type=positive, default=20, help="of a document")
     p.add_argument("--documents", type=positive, metavar="N", help="at most so many, spread over all speakers (default: all)")
     p.add_argument("--top", type=positive, default=10, help="keywords of a document")
+    p.add_argument("--keep", metavar="FOLDER", help="keep what is recognised there: a second run does only what is missing")
     p.add_argument("--noise", metavar="FOLDER", help="of recordings to mix in")
     p.add_argument("--snr", type=float, default=10.0, help="of speech to noise, dB")
     return driver.with_plans(p, arguments, _run)
@@ -127,8 +130,9 @@ def _speech(options, plans: Dict[str, Plan]) -> Dict[str, Any]:  # noqa: ANN001 
     stages_until("data" if options.bundle else "export", options)
     bundle = options.here / options.bundle if options.bundle else plans["export"].out / "bundle"
     language = _language(bundle)
-    with tempfile.TemporaryDirectory() as folder:
-        pairs, errors, words = _documents(Path(folder), options, plans, bundle, language)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.here / options.keep if options.keep else Path(temporary)
+        pairs, errors, words = _documents(folder, options, plans, bundle, language)
     background = Background(language)
     known = _vectors(options.here / options.vectors, [one for pair in pairs for one in pair], background)
     rows = [*_ours(pairs, background, known, options.top), *_others(pairs, language, options.top)]
@@ -156,13 +160,9 @@ def _documents(
     groups = list(_groups(list(read_cuts(plans["data"].out, options.split)), options.utterances))
     groups = groups[:: -(-len(groups) // (options.documents or len(groups)))]
     cuts = [cut for group in groups for cut in group]
-    noises = (
-        [soundfile.read(str(p), dtype="float32") for p in sorted((options.here / options.noise).rglob("*.*g*"))]
-        if options.noise
-        else []
-    )
+    noises = _noises(options.here / options.noise) if options.noise else []
     wav, out = folder / "wav", folder / "json"
-    wav.mkdir()
+    wav.mkdir(parents=True, exist_ok=True)
     for cut in cuts:
         soundfile.write(str(wav / f"{cut.id}.wav"), _mixed(cut, noises, options.snr), cut.sampling_rate)
     command = [sys.executable, "-m", "steps.recognise", "--bundle", str(bundle), "--nj", "1", "--threads", str(options.threads)]
@@ -180,6 +180,11 @@ def _documents(
             words += len(units)
         pairs.append((together(said), together(found)))
     return pairs, errors, words
+
+
+def _noises(folder: Path) -> List[Tuple[np.ndarray, int]]:
+    with ExitStack() as stack:
+        return [soundfile.read(str(one.path), dtype="float32") for one in given([str(folder)], stack)[0]]
 
 
 def _groups(cuts: Sequence[Any], size: int) -> Iterator[List[Any]]:
@@ -223,11 +228,10 @@ def _ours(
 def _others(pairs: Sequence[Tuple[Document, Document]], language: str, top: int) -> List[Dict[str, Any]]:
     if language != "en":
         return []
-    said, found = ([_lines(pair[side]) for pair in pairs] for side in (0, 1))
-    return [
-        _row(name, pairs, [by(text)[:top] for text in said], [by(text)[:top] for text in found])
-        for name, by in baselines(said, language).items()
-    ]
+    sides = [[_lines(pair[side]) for pair in pairs] for side in (0, 1)]
+    methods = [baselines(texts, language) for texts in sides]  # TF-IDF of hypotheses knows no transcript
+    lists = [{name: [by(text)[:top] for text in texts] for name, by in made.items()} for texts, made in zip(sides, methods)]
+    return [_row(name, pairs, lists[0][name], lists[1][name]) for name in methods[0]]
 
 
 def _row(
@@ -285,7 +289,7 @@ def _figures(scores: np.ndarray) -> Dict[str, float]:
 def _difference(scores: np.ndarray, others: np.ndarray, ones: np.ndarray) -> Dict[str, float]:
     """Points above the others, by the paired bootstrap over documents."""
     found = difference(scores, others, ones)
-    return {"mean": found.delta, "low": found.low, "high": found.high, "p": found.p}
+    return {"mean": found.value, "low": found.low, "high": found.high, "p": found.p}
 
 
 def _read(path: Path) -> str:
