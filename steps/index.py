@@ -9,13 +9,14 @@ import logging
 import os
 import sys
 import time
-import traceback
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+from utils.bundle.opening import how_to_open, run
+from utils.bundle.opening import parser as bundle_parser
 from utils.core.errors import UserError
-from utils.core.options import Parser, positive
+from utils.core.options import positive
 from utils.core.process import apart
 from utils.core.tables import duration
 
@@ -25,23 +26,13 @@ SHARD = 1800.0  # seconds of audio that a killed run may lose
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
-    p = Parser(
-        prog="python -m steps.index",
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Index audio and video files for steps.find. Only what is missing or changed is indexed.",
-    )
+    p = bundle_parser("index", "Index audio and video files for steps.find. Only what is missing or changed is indexed.")
     p.add_argument("files", nargs="+", metavar="FILE_OR_FOLDER", help="audio or video files, or folders of them")
-    p.add_argument("--bundle", required=True, metavar="FOLDER", help="the trained model: exp/<corpus>/export-*/bundle")
     p.add_argument("--index", required=True, metavar="FOLDER", help="where the index is, or is made")
-    p.add_argument("--front-end", metavar="FOLDER", help="the front end's model, where it is not in the bundle")
     p.add_argument("--channel", choices=("mix", "each"), default="mix", help="of several: mixed, or each by itself (default mix)")
-    p.add_argument("--key", metavar="FILE", help="what opens a sealed bundle")
-    p.add_argument("--trust", metavar="FILE", help="public keys of the signers that count; other bundles are refused")
     p.add_argument(
         "--nj", type=positive, default=len(os.sched_getaffinity(0)), metavar="N", help="processes (default: the cores)"
     )
-    p.add_argument("--threads", type=positive, default=1, metavar="N", help="threads of each process (default 1)")
     return p
 
 
@@ -51,47 +42,34 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     log.setLevel(logging.INFO)
     options = parser().parse_args(arguments)
     try:
-        from utils.sealing.folders import keys_for
-
-        options.keys = keys_for(Path(options.bundle), *(Path(one) if one else None for one in (options.key, options.trust)))
+        options.how = how_to_open(options)  # asks on the terminal, which `apart` could not
     except UserError as error:
         log.error("error: %s", error)
         return 2
-    code, stopped = apart(lambda: _work(options))
+    code, stopped = apart(lambda: run(_index, options))
     if stopped or code == 130:
         log.error("interrupted; finished recordings are kept: run the same command again to continue")
         return 128 + (stopped or 2)
     return code if code >= 0 else 128 - code
 
 
-def _work(options: argparse.Namespace) -> int:
-    try:
-        with ExitStack() as stack:
-            return _index(options, stack)
-    except UserError as error:
-        log.error("error: %s", error)
-        return 2
-    except Exception:
-        traceback.print_exc()
-        return 1
-
-
-def _index(options: argparse.Namespace, stack: ExitStack) -> int:
+def _index(options: argparse.Namespace) -> int:
     """Index what is missing; returns the exit status."""
     from utils.audio.given import given
     from utils.bundle.recogniser import Recogniser
-    from utils.recognition.many_files import Work, run
+    from utils.recognition.many_files import Work
+    from utils.recognition.many_files import run as run_files
     from utils.recognition.outcomes import Segment
     from utils.search.contents import Listening
     from utils.search.index import key_of
     from utils.search.shards import About, Shards, Source, shard_of
 
     def opened() -> Recogniser:
-        return Recogniser.open(options.bundle, keys=options.keys, front_end=options.front_end, threads=options.threads)
+        return Recogniser.open(options.bundle, options.engine, **options.how)
 
     if any(one == "-" or not os.path.isdir(one) and not os.path.isfile(one) and os.path.exists(one) for one in options.files):
         raise UserError("an index names files that can be played later: give files or folders, not pipes")
-    found, others = given(options.files, stack)
+    found, others = given(options.files, ExitStack())  # which has nothing to close: no pipe is copied
     if others:
         log.info("%d other files of the folders left out, without a suffix of audio or video", others)
     recogniser = opened()
@@ -124,7 +102,7 @@ def _index(options: argparse.Namespace, stack: ExitStack) -> int:
             waiting.clear()
 
     try:
-        for done, cpu in run(
+        for done, cpu in run_files(
             Work(lambda: Listening(opened()), options.channel, options.nj), [t.path for t in tasks], len(rows.words)
         ):
             cpu_seconds += cpu

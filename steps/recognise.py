@@ -68,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
         "--words", metavar="LIST", help="words to add for this call, one a line, each with or without its pronunciation"
     )
     p.add_argument("--context", metavar="TEXT", help="a text, or a file of text, that the recordings resemble")
-    p.add_argument("--confidence", type=_probability, default=0.0, metavar="P", help="mark words with less: [word?]")
+    p.add_argument("--confidence", type=probability, default=0.0, metavar="P", help="mark words with less: [word?]")
     p.add_argument(
         "--decoding", choices=DECODINGS, help="of the engine onnx: what it searches (default: the first that there is)"
     )
@@ -268,7 +268,8 @@ def _channel(text: str) -> Union[str, int]:
     return int(text) if text.isdecimal() else text
 
 
-def _probability(text: str) -> float:
+def probability(text: str) -> float:
+    """An option's number from 0 to 1."""
     try:
         value = float(text)
     except ValueError:

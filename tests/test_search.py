@@ -153,7 +153,7 @@ def hits(made, *arguments, index=None):
 @pytest.mark.slow
 def test_an_index_finds_known_words_late_words_and_recordings_where_they_are_said(made):
     from utils.bundle.recogniser import Recogniser
-    from utils.search.index import Index
+    from utils.search.index import Example, Index
 
     index = Index.open(made.index, Recogniser.open(made.bundle))
     known, late = index.find(index.queries(["Yes!", "yesno"]), 0.0)
@@ -166,11 +166,12 @@ def test_an_index_finds_known_words_late_words_and_recordings_where_they_are_sai
     assert late and max(hit.probability for hit in late) <= max(hit.probability for hit in known)
     best = known[0]
     samples, rate = soundfile.read(best.file, dtype="float32")
-    example = index.example({"a": (samples[int((best.start - 0.1) * rate) : int((best.end + 0.1) * rate)], rate)})
-    like = index.find([example], 0.0, 3)[0][0]
-    assert any(hit.start - 0.3 < (like.start + like.end) / 2 < hit.end + 0.3 for hit in known if hit.file == like.file)
+    alone = Example(samples[int((best.start - 0.1) * rate) : int((best.end + 0.1) * rate)], rate)
+    for example in ({"a": alone}, {"b": Example(samples, rate, (best.start, best.end))}):
+        like = index.find([index.example(example)], 0.0, 3)[0][0]
+        assert any(hit.start - 0.3 < (like.start + like.end) / 2 < hit.end + 0.3 for hit in known if hit.file == like.file)
     with pytest.raises(UserError, match="nobody speaks in b"):
-        index.example({"b": (np.zeros(8000, np.float32), 8000)})
+        index.example({"b": Example(np.zeros(8000, np.float32), 8000)})
 
 
 @pytest.mark.slow
@@ -184,6 +185,7 @@ def test_the_commands_print_hits_and_refuse_what_can_not_be_found(made, tmp_path
         ((" ? ",), "has no word"),
         (("yes", "no", "--pronunciation", "Y"), "one TERM, and there are 2"),
         (("--like", made.audio / "silence.wav"), "nobody speaks in"),
+        (("--like", f"{made.audio / 'two.wav'}:1-9"), "lasts 2.20 s"),
         (("--meaning", "yes no"), "is 2 words"),
     ):
         assert re.fullmatch(rf"error: .*{said}.*\n", hits(made, *arguments)[1].stderr), arguments

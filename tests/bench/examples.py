@@ -2,9 +2,9 @@
 
 python -m tests.bench.examples --bundle BUNDLE --rescore STAGE_7
 
-Each example is a word cut out of an utterance of test, recognised alone; the others that have the word are to be found. Dynamic
-time warping compares the frames of stage 1 (40 ms, cosine), where the example was said: it sees the example's context, which the
-index does not. Its steps are 0, 1 or 2 frames of the utterance a frame of the example; the score is the mean distance.
+Each example is a word within an utterance of test; the others that have the word are to be found. Dynamic time warping compares
+the frames of stage 1 (Whisper's encoder, 40 ms, cosine). Its steps are 0, 1 or 2 frames of the utterance a frame of the example;
+the score is the mean distance.
 """
 
 import argparse
@@ -24,9 +24,10 @@ from utils.core.tables import Table
 from utils.core.versions import git_state, machine
 from utils.engine import k2
 from utils.search.contents import unpacked
+from utils.search.index import Example
 from utils.search.scoring import advance, begin, sounds
 
-EXAMPLES, AROUND, FEWEST, UNITS = 60, 0.1, 3, 5
+EXAMPLES, FEWEST, UNITS = 60, 3, 5
 
 
 def parser() -> argparse.ArgumentParser:
@@ -87,11 +88,9 @@ def main() -> None:
         scores, starts = advance(begin(term), term, values)
         row, variant = np.unravel_index(scores.argmax(), scores.shape)
         first, last = int(starts[row, variant]), int(row) + 1
-        audio = cuts[side.ids[own]].load_audio()[0]
-        rate = cuts[side.ids[own]].sampling_rate
-        a, b = (int(max(0.0, at) * rate) for at in (first * 0.04 - AROUND, last * 0.04 + AROUND))
+        audio, rate = cuts[side.ids[own]].load_audio()[0], cuts[side.ids[own]].sampling_rate
         at = time.process_time()
-        query = index.example({word: (np.ascontiguousarray(audio[a:b]), rate)})
+        query = index.example({word: Example(audio, rate, (first * 0.04, last * 0.04))})
         seconds["index: the example's own network"] += time.process_time() - at
         at = time.process_time()
         places = index.places([query])[0]

@@ -20,10 +20,11 @@ from utils.search.scoring import UNREACHABLE, Sounds, advance, begin, normaliser
 from utils.search.shards import Shard, Source, check_bundle, read_about, read_shards
 
 LOOK = 400  # windows that the quick look by vectors passes on, for each term
+LOOK_LIKE = 2000  # for an example, whose vector says less
 TILE = 4096  # frames of the quick look at once: they stay in the cache
 AROUND = 0.3  # seconds on both sides of a word heard where its sounds are looked for
 LEAST = 0.02  # least probability of a hit
-QUIET = 0.5  # fewest frames with a word in an example
+QUIET = 0.01  # least number of frames with a word in an example
 LIKE = 0.3  # least cosine of words of like meaning
 NEXT = 1.0  # most seconds between two words of a phrase
 # By whether the vocabulary has a term, and whether the chain proposes words beyond it: fitted by tests.bench.terms on dev of
@@ -46,6 +47,16 @@ class Query:
     bias: np.ndarray  # (W,)
     spoken: List[List[int]]  # pronunciations of the whole term
     known: bool  # whether the vocabulary has all of its words
+    look: int = LOOK  # windows that the quick look passes on
+
+
+@dataclass(frozen=True)
+class Example:
+    """A recording of a term: alone, or as a part of a longer one, which says more, because the network sees its surroundings."""
+
+    samples: np.ndarray  # (T,) float32
+    rate: int  # Hz
+    span: Optional[Tuple[float, float]] = None  # seconds: where it is said; None for all
 
 
 @dataclass(frozen=True)
@@ -158,8 +169,8 @@ class Index:
         known = bool(words) and all(word in self.vocabulary for word in words)
         return Query(text, words, rows.vectors[term], rows.bias[term], pronunciations(rows, term), known)
 
-    def example(self, recordings: Mapping[str, Tuple[np.ndarray, int]]) -> Query:
-        """A term given by recordings of it, each of it alone: name -> samples and rate.
+    def example(self, recordings: Mapping[str, Example]) -> Query:
+        """A term given by recordings of it, by name.
 
         Its vector is the mean of theirs (the frames of a recording weighted by 1 - the probability of the blank), and its
         pronunciations are the best units of each.
@@ -168,17 +179,21 @@ class Index:
           UserError: nobody speaks in a recording.
         """
         vectors, spoken = [], []
-        for name, one in zip(recordings, self.recogniser.evidence(list(recordings.values()))):
-            norm = normaliser(one.frames, one.blank, self.table)
-            weights = 1 - np.exp(np.minimum(one.blank - norm, 0.0))
-            best = one.subword.argmax(1) if len(one.subword) else np.zeros(0, np.int64)
+        heard = self.recogniser.evidence([(one.samples, one.rate) for one in recordings.values()])
+        for (name, example), one in zip(recordings.items(), heard):
+            start, end = example.span or (0.0, one.seconds)
+            own = slice(int(start / one.word_seconds), int(end / one.word_seconds) + 2)  # a word's frame lies near its end
+            frames, blank = one.frames[own], one.blank[own]
+            subword = one.subword[int(start / one.subword_seconds) : int(np.ceil(end / one.subword_seconds))]
+            weights = 1 - np.exp(np.minimum(blank - normaliser(frames, blank, self.table), 0.0))
+            best = subword.argmax(1) if len(subword) else np.zeros(0, np.int64)
             units = [int(unit) for n, unit in enumerate(best) if unit and (n == 0 or unit != best[n - 1])]
             if not units or weights.sum() < QUIET:
-                raise UserError(f"nobody speaks in {name}; give recordings of the word alone")
-            vectors.append(_unit(weights @ one.frames))
+                raise UserError(f"nobody speaks in {name}; give recordings of the word")
+            vectors.append(_unit(weights @ frames))
             spoken.append(units)
         text = " ".join(recordings)
-        return Query(text, [], _unit(np.mean(vectors, 0))[None], np.zeros(1, np.float32), spoken, False)
+        return Query(text, [], _unit(np.mean(vectors, 0))[None], np.zeros(1, np.float32), spoken, False, LOOK_LIKE)
 
     def meant(self, word: str, least: float = LEAST) -> List[Hit]:
         """Words of like meaning that were heard: the surest first.
@@ -253,7 +268,7 @@ class Index:
 
     def _places(self, query: Query, scores: np.ndarray) -> Places:
         arcs = self._heard(query.words) if query.words else []
-        count = min(LOOK, int((scores > UNREACHABLE / 2).sum()))
+        count = min(query.look, int((scores > UNREACHABLE / 2).sum()))
         proposed = np.argpartition(-scores, count - 1)[:count] if count else np.zeros(0, np.int64)
         window = np.concatenate((proposed, np.array([arc[0] for arc in arcs], np.int64)))
         spans = np.array([(0.0, self.lengths[n]) for n in proposed] + [(a - AROUND, b + AROUND) for _, a, b, _ in arcs])
