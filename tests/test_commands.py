@@ -3,10 +3,12 @@
 import json
 from itertools import islice
 
+import numpy as np
 import pytest
 import soundfile
 
 from steps import commands
+from utils.commands.speech import FRAME, mixed
 from utils.core.errors import UserError
 from utils.grammars.grammar import Command, Grammar, read_grammar
 from utils.text.normalise import normaliser
@@ -166,3 +168,32 @@ def test_slots_are_recognised_in_speech_and_other_sounds_are_no_command(yesno, t
         for slot, place in (("first", 0), ("second", 1), ("third", 2), ("last", 7))
     )
     assert right >= 11 and found[-1]["intent"] is None
+
+
+def test_noise_is_mixed_in_at_the_ratio_of_the_loudest_frames():
+    draw = np.random.default_rng(5)
+    speech = np.concatenate((np.zeros(FRAME), 0.3 * np.sin(np.arange(FRAME) / 7), np.zeros(2 * FRAME))).astype(np.float32)
+    noise = (0.01 * draw.normal(size=len(speech))).astype(np.float32)
+    both = mixed(speech, noise, 9.0)
+    left = both - speech * (both @ speech) / (speech @ speech)  # what is not speech
+    loudest = [max((part.reshape(-1, FRAME) ** 2).sum(1)) for part in (both - left, left)]
+    assert abs(both).max() == pytest.approx(0.5) and 10 * np.log10(loudest[0] / loudest[1]) == pytest.approx(9.0, abs=0.3)
+
+
+@pytest.mark.slow
+def test_a_bundle_is_adapted_to_a_grammar_without_a_recording(yesno, tmp_path, capsys):
+    pytest.importorskip("k2")
+    (tmp_path / "votes.yaml").write_text(VOTES)
+    (tmp_path / "noises").mkdir()
+    soundfile.write(tmp_path / "noises" / "hiss.flac", np.random.default_rng(1).normal(0, 0.1, 32000), 16000)
+    new, old = tmp_path / "new", yesno.bundle
+    words = ["train", str(tmp_path / "votes.yaml"), "--bundle", str(old), "--to", str(new), "--sentences", "14", "--epochs", "1"]
+    assert commands.main([*words, "--noise", str(tmp_path / "noises")]) == 0
+    weights, vectors = "model.safetensors", "word_vectors.safetensors"
+    assert (new / weights).read_bytes() != (old / weights).read_bytes() and (new / vectors).read_bytes() == (
+        old / vectors
+    ).read_bytes()
+    file = str(yesno.source / "0_0_1_1_0_1_1_0.wav")
+    assert commands.main(["recognise", str(tmp_path / "votes.yaml"), "--bundle", str(new), file]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith(f"{file}\t")
+    assert commands.main(words) == 2  # the folder exists

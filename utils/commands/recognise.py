@@ -41,6 +41,11 @@ class Commands:
     def __init__(self, grammar: Grammar, recogniser: Recogniser, weights: Weights = DEFAULT) -> None:
         """Make the graphs. Raises UserError: words that the bundle can't pronounce; a bundle without a sub-word head."""
         self.grammar, self.recogniser, self.weights = grammar, recogniser, weights
+        second = np.zeros(recogniser.rate, np.float32)
+        if not recogniser.evidence([(second, recogniser.rate)])[0].subword.size:
+            raise UserError(
+                "the bundle has no sub-word head, on which commands are searched; train one (model.subword_head=true)"
+            )
         self.rows: Rows = recogniser.rows(grammar.words)
         self.table: Rows = recogniser.rows()
         self.graphs = compile_graphs(grammar.acceptor, self.rows, recogniser.units)

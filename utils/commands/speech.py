@@ -4,7 +4,7 @@ import random
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import List, Sequence
+from typing import List, Optional, Sequence
 
 import numpy as np
 import soundfile
@@ -93,7 +93,7 @@ class Speakers:
         start = draw.integers(len(found) - length)
         return found[start : start + length]
 
-    def _flite(self) -> "Flite | None":
+    def _flite(self) -> Optional[Flite]:
         try:
             return Flite(download.folder("flite")) if self.language == "en" else None
         except UserError:  # espeak-ng has voices enough
