@@ -110,6 +110,7 @@ def test_many_expressions_share_a_small_graph(grammar):
         (BLINDS.replace("[stop, halt,", "[stop, lower the attic,"), '"lower the attic" is move(room=attic)'),
         ("sentences: [stop]", "not a grammar: it needs the key 'context'"),
         ("context: {expressions: {stop: ['?!']}}", "has no words"),
+        ("context: {expressions: {stop: ['halt', '(please) (stop)']}}", "intent stop, expression 2 may be said without a word"),
         (
             "intents: {a: {data: [{sentences: ['<x>']}]}}\nexpansion_rules: {x: 'so <y>', y: '[<x>] it'}",
             "<x> leads to itself (x -> y -> x)",

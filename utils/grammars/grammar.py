@@ -11,7 +11,7 @@ from utils.core.languages import in_characters
 from utils.core.yaml_files import read_mapping
 from utils.grammars import rhino, templates
 from utils.grammars.automaton import Automaton, Marks, deterministic, minimal, of_rules, readings, two_readings
-from utils.grammars.expression import Written
+from utils.grammars.expression import Rule, Written
 
 AMBIGUOUS = ("refuse", "first")
 SHOWN = 5
@@ -66,10 +66,15 @@ class Grammar:
     def __post_init__(self) -> None:
         """Build it. Raises UserError: too large; no words; a slot twice in a sentence; a sentence with two readings (refuse)."""
         assert self.ambiguous in AMBIGUOUS
-        self.automaton: Automaton = of_rules(self.written.rules, self.normalise, not in_characters(self.language))
+        self.automaton: Automaton = self._of(self.written.rules)
         self.acceptor: Automaton = self._acceptor()
-        if self.automaton.ends[0] and not self.automaton.arcs[0] or not self.automaton.words:
+        if not self.automaton.words:
             raise UserError(f"{self.name} has no words: nothing could be said")
+        if self.automaton.ends[0]:
+            silent = next(place for place, _ in self._places([]))
+            raise UserError(
+                f"{self.name}: {silent} may be said without a word, so silence would mean it; make a part of it necessary"
+            )
         self._check_slots()
         if self.ambiguous == "refuse":
             found, _ = self.ambiguities(1)
@@ -104,51 +109,47 @@ class Grammar:
         return [self._told(words) for words in found], all_seen
 
     def sentences(self, count: int, seed: int = 0) -> Iterator[Tuple[List[str], Command]]:
-        """Random sentences, evenly over the intents and, at each place, over what may follow; the same with each call."""
+        """Random sentences, each intent equally likely; the same with each call.
+
+        At each word, a way is as likely as the square root of the number of sentences that it leads to: long sentences have far
+        more variants than short ones, which would hardly occur otherwise.
+        """
         draw = random.Random(seed)
+        intents = sorted({rule.intent for rule in self.written.rules})
         for _ in range(count):
-            words, marks = self._drawn(draw)
-            yield words, _command(marks)
-
-    def _drawn(self, draw: random.Random) -> Tuple[List[str], Marks]:
-        intent = draw.choice(sorted({rule.intent for rule in self.written.rules}))
-        automaton = self._by_intent[intent]
-        state, words, marks = 0, [], []  # type: int, List[str], List[Any]
-        while True:
-            ways: List[Any] = [*automaton.arcs[state], *sorted(automaton.ends[state], key=repr)]
-            # Half as likely as by the number of sentences that follow, half evenly: long lists don't swallow short sentences.
-            totals = self._totals(intent)
-            weights = [totals[way[2]] ** 0.5 if way in automaton.arcs[state] else 1.0 for way in ways]
-            way = draw.choices(ways, weights)[0]
-            if way not in automaton.arcs[state]:
-                return words, (*marks, *way)
-            words.append(way[0])
-            marks += way[1]
-            state = way[2]
+            automaton, totals = self._of_intent[draw.choice(intents)]
+            state, words, marks = 0, [], []  # type: int, List[str], List[Any]
+            while True:
+                arcs, ends = automaton.arcs[state], sorted(automaton.ends[state], key=repr)
+                weights = [*(totals[destination] ** 0.5 for _, _, destination in arcs), *(1.0 for _ in ends)]
+                (chosen,) = draw.choices(range(len(weights)), weights)
+                if chosen >= len(arcs):
+                    yield words, _command((*marks, *ends[chosen - len(arcs)]))
+                    break
+                word, own, state = arcs[chosen]
+                words.append(word)
+                marks += own
 
     @cached_property
-    def _by_intent(self) -> Dict[str, Automaton]:
-        blanks = not in_characters(self.language)
-        intents = {rule.intent for rule in self.written.rules}
-        return {i: of_rules([r for r in self.written.rules if r.intent == i], self.normalise, blanks) for i in intents}
+    def _of_intent(self) -> Dict[str, Tuple[Automaton, Dict[int, int]]]:
+        """The sentences of each intent, and how many there are from each state."""
+        made = {}
+        for intent in {rule.intent for rule in self.written.rules}:
+            automaton = self._of([rule for rule in self.written.rules if rule.intent == intent])
+            made[intent] = automaton, automaton.counts()
+        return made
 
-    def _totals(self, intent: str) -> Dict[int, int]:
-        if intent not in self._counted:
-            self._counted[intent] = self._by_intent[intent].counts()
-        return self._counted[intent]
-
-    @cached_property
-    def _counted(self) -> Dict[str, Dict[int, int]]:
-        return {}
+    def _of(self, rules: Sequence[Rule]) -> Automaton:
+        return of_rules(rules, self.normalise, not in_characters(self.language))
 
     def _acceptor(self) -> Automaton:
         """The automaton without marks; deterministic unless that is too large."""
         try:
             return minimal(deterministic(self.automaton, marked=False))
         except UserError:
-            plain = Automaton([[(w, (), d) for w, _, d in row] for row in self.automaton.arcs], self.automaton.ends)
-            plain.ends = [{()} if ends else set() for ends in plain.ends]
-            return minimal(plain)
+            nothing: Marks = ()
+            arcs = [[(word, nothing, destination) for word, _, destination in row] for row in self.automaton.arcs]
+            return minimal(Automaton(arcs, [{nothing} if ends else set() for ends in self.automaton.ends]))
 
     def _check_slots(self) -> None:
         """Raises UserError for a slot that one sentence has twice."""
@@ -167,8 +168,8 @@ class Grammar:
             rule = next((r.place for r in self.written.rules if self._has_twice(r, twice[0])), "a rule")
             raise UserError(f"{self.name}: {rule} has the slot '{twice[0]}' twice in one sentence; give one of them another name")
 
-    def _has_twice(self, rule: Any, slot: str) -> bool:
-        automaton = of_rules([rule], self.normalise, not in_characters(self.language))
+    def _has_twice(self, rule: Rule, slot: str) -> bool:
+        automaton = self._of([rule])
         most: Dict[int, int] = {}
         for state in automaton.order():
             ways = [most[d] + sum(name == slot for name, _ in marks) for _, marks, d in automaton.arcs[state]]
@@ -179,7 +180,7 @@ class Grammar:
     def _places(self, words: Sequence[str]) -> Iterator[Tuple[str, Marks]]:
         """The readings of a sentence by each rule, in the order of the file."""
         for rule in self.written.rules:
-            automaton = of_rules([rule], self.normalise, not in_characters(self.language))
+            automaton = self._of([rule])
             for marks in sorted(readings(automaton, words), key=repr):
                 yield rule.place, marks
 
