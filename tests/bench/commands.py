@@ -81,7 +81,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     rejected = [_rejected(commands, Path(folder), options.most) for folder in options.others.split(",") if folder]
     write_record(corpus, "commands", _record(options, commands.recogniser, rows, rejected))
     for table in draw(corpus):
-        print(as_text([table]))
+        print(as_text(table))
     return 0
 
 
