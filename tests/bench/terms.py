@@ -193,9 +193,8 @@ def of_text(side: Side, words: Sequence[str], path: Path) -> np.ndarray:
 
 def curves(terms: Sequence[Scored], trials: float) -> np.ndarray:
     """TWV of each term at THRESHOLDS thresholds: (terms, THRESHOLDS)."""
-    every = np.concatenate([t.scores for t in terms] or [np.zeros(0)])
-    points = np.quantile(every, np.linspace(0, 1, THRESHOLDS) ** 0.1) if len(every) else np.zeros(1)
-    points = np.append(points, np.inf)
+    hits = np.concatenate([t.scores[t.right] for t in terms] or [np.zeros(0)])  # the best threshold is the score of a right hit
+    points = np.append(np.quantile(hits, np.linspace(0, 1, THRESHOLDS), method="lower") if len(hits) else [], np.inf)
     out = []
     for t in terms:
         gains = np.where(t.right, 1 / t.true, -999.9 / (trials - t.true))
@@ -223,7 +222,6 @@ def compared(side: Side, group: str, systems: Mapping[str, np.ndarray], first: s
         row: Dict[str, Any] = {
             "group": group,
             "system": name,
-            "atwv": round(twv(own, side.trials, 0.0), 3),
             **{k: round(v, 3) for k, v in summary(own, side.trials).items()},
         }
         if name == first:
@@ -263,7 +261,6 @@ def main() -> None:
         kept = test.index.calibration(queries[0])(given)
         systems = {
             "index": highest(test, group, test.compared(kept, term), utterance, term),
-            "index, weights fitted again": highest(test, group, test.compared(weights[group](given), term), utterance, term),
             "vectors alone": shares(vectors),
             "sounds alone": shares(heard),
             "vectors + sounds": shares(vectors + heard),
