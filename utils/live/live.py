@@ -245,7 +245,7 @@ class Live:
         """Advance a stream through its samples, to where it must be known whether there are words; whether anything happened."""
         finished = stream.finished  # before its samples are looked at
         stream.take()
-        stream.paused()  # a rule may wait for what was recognised meanwhile
+        self._recognise_soon(stream.paused())  # a rule may wait for what was recognised meanwhile
         worked = False
         while not stream.over:
             ended = stream.segments.advance()
