@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ from utils.spotting.spotter import THRESHOLD, Hit, Settings, Spotter
 
 RATES = (0.5, 0.1)  # false alarms an hour
 LOWEST = -42.0  # score of a hit that is looked at
+LOOKS = 10.0  # an hour, by the decoder, at speech without the word
 SPOTTED = -100.0  # of a recording without one
 BOOTSTRAP = 1000
 PUBLISHED = {"Porcupine": 2.7, "Snowboy": 31.9, "PocketSphinx": 52.0}  # at 0.1 an hour, by Picovoice
@@ -57,6 +58,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     p.add_argument("--cache", type=Path, required=True)
     p.add_argument("--examples", type=int, default=3)
     p.add_argument("--draws", type=int, default=10)
+    p.add_argument("--looked", type=int, default=1000, help="recordings of a word that the decoder hears; 0: none")
     p.add_argument("--words", default=",".join(WORDS))
     options = p.parse_args(arguments)
     torch.set_num_threads(1)
@@ -69,20 +71,18 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
             keep(recogniser, part, "noisy", partial(_noisy, noise, part), options.cache)
         if part.name == "noise" or not part.background:
             keep(recogniser, part, "clean", clean, options.cache)
-    rows = _measured(recogniser, options, found, noise)
-    costs = _costs(options.cache, recogniser.rows())
-    manifest = recogniser.manifest
-    record = {
-        "corpus": manifest.corpus,
-        "recipe": manifest.recipe,
-        "overrides": [],
-        "model": manifest.model,
-        "rows": rows,
-        "costs": costs,
-    }
-    record.update(device="cpu", machine=machine("cpu"), torch=torch.__version__, **git_state(ROOT))
-    corpus = ROOT / "egs" / manifest.corpus
-    write_record(corpus, "wake_words", record)
+    about = recogniser.manifest
+    corpus = ROOT / "egs" / about.corpus
+    record: Dict[str, Any] = {"corpus": about.corpus, "recipe": about.recipe, "overrides": [], "model": about.model}
+    record.update(
+        costs=_costs(options.cache, recogniser.rows()),
+        device="cpu",
+        machine=machine("cpu"),
+        torch=torch.__version__,
+        **git_state(ROOT),
+    )
+    for rows in _measured(recogniser, options, found, noise):  # the second look takes long: what is known is written before
+        write_record(corpus, "wake_words", {**record, "rows": rows})
     for table in draw(corpus):
         print(as_text(table))
     return 0
@@ -93,8 +93,8 @@ def _noisy(noise: Noise, part: Part, path: Path) -> np.ndarray:
     return noise.add(samples_of(path), name_of(path), around=0.0 if part.background else AROUND)
 
 
-def _measured(recogniser: Recogniser, options: Any, found: Sequence[Part], noise: Noise) -> List[Dict[str, Any]]:
-    """The rows of all words: each way to make a keyword, with and without the second look."""
+def _measured(recogniser: Recogniser, options: Any, found: Sequence[Part], noise: Noise) -> Iterator[List[Dict[str, Any]]]:
+    """The rows of all words: each way to make a keyword, first without the second look, then with it too."""
     words, table = options.words.split(","), recogniser.rows()
     texts = {word: from_text(recogniser, word.replace("_", " ")) for word in words}
     drawn = {word: _drawn(options, word, texts[word], table) for word in words}
@@ -117,22 +117,25 @@ def _measured(recogniser: Recogniser, options: Any, found: Sequence[Part], noise
         flush=True,
     )
     rows: List[Dict[str, Any]] = []
-    for word in words:
-        count, seen = len(names[word]), {}  # type: int, Dict[Tuple[str, str, float, float], float]
-        scores: Dict[str, List[Tuple[Scores, List[int]]]] = {}
-        for n, (keyword, chosen) in enumerate([(texts[word], []), *drawn[word]]):
-            own = [place for place in places[f"{word}/{n}"] if place[0].background or place[0].name == word]
-            away = [names[word].index(name) for name in chosen]
-            way = "recordings" if n else "text"
-            scores.setdefault(way, []).append((_plain(own, names[word]), away))
-            looked = _looks(recogniser, samples, seen, table, hours, keyword, own, names[word])
-            scores.setdefault(f"{way}, decoder", []).append((looked, away))
-        for way, several in scores.items():
-            some = [_row(word, way, _without(one, away), hours) for one, away in several]
-            means = {key: round(float(np.mean([row[key] for row in some])), 2) for key in some[0] if key.startswith("missed")}
-            rows.append({**some[0], **means, "draws": len(some)})
-            print(rows[-1], count, flush=True)
-    return rows
+    own = {
+        name: [place for place in some if place[0].background or place[0].name == name.split("/")[0]]
+        for name, some in places.items()
+    }
+    for decoder in (False, True) if options.looked else (False,):
+        for word in words:
+            seen: Dict[Tuple[str, str, float, float], float] = {}
+            asked = names[word][:: max(1, len(names[word]) // options.looked)] if decoder else names[word]
+            scores: Dict[str, List[Scores]] = {}
+            for n, (keyword, chosen) in enumerate([(texts[word], []), *drawn[word]]):
+                some, rest = own[f"{word}/{n}"], [name for name in asked if name not in chosen]
+                found_in = _looks(recogniser, samples, seen, table, hours, keyword, some, rest) if decoder else _plain(some, rest)
+                scores.setdefault(("recordings" if n else "text") + ", decoder" * decoder, []).append(found_in)
+            for way, several in scores.items():
+                each = [_row(word, way, one, hours) for one in several]
+                means = {key: round(float(np.mean([row[key] for row in each])), 2) for key in each[0] if key.startswith("missed")}
+                rows.append({**each[0], **means, "draws": len(each)})
+                print(rows[-1], flush=True)
+        yield rows
 
 
 def _drawn(options: Any, word: str, text: Keyword, table: Rows) -> List[Tuple[Keyword, List[str]]]:
@@ -194,7 +197,7 @@ def _looks(
     places: Sequence[Place],
     names: Sequence[str],
 ) -> Scores:
-    """Scores with the second look at the best hit of each recording, and at false alarms while they may decide.
+    """Scores with the second look, which only hits get whose first score has at most LOOKS false alarms an hour.
 
     Args:
       seen: what the decoder said before, by part, name and times; it gets what it says now.
@@ -208,14 +211,10 @@ def _looks(
             seen[key] = looked_at(recogniser, spotter, [replace(hit, keyword=keyword.name)], samples(part, name), RATE)[0].decoder
         return hit.score + spotter.settings.decoder * seen[key]
 
-    best = {name: look(place) for name, place in _strongest(places).items()}
-    others: List[float] = []
-    counts = int(max(RATES) * hours) + 1  # false alarms whose scores decide
-    for place in sorted((place for place in places if place[0].background), key=lambda place: -place[2].score):
-        if len(others) >= counts and place[2].score < sorted(others, reverse=True)[counts - 1]:
-            break  # the decoder only takes away
-        others.append(look(place))
-    return Scores(np.array([best.get(name, SPOTTED) for name in names]), np.array(others))
+    alarms = sorted((place for place in places if place[0].background), key=lambda place: -place[2].score)[: int(LOOKS * hours)]
+    gate = alarms[-1][2].score
+    best = {name: look(place) for name, place in _strongest(places).items() if name in names and place[2].score >= gate}
+    return Scores(np.array([best.get(name, SPOTTED) for name in names]), np.array([look(place) for place in alarms]))
 
 
 def _costs(cache: Path, table: Rows) -> Dict[str, float]:
@@ -232,11 +231,6 @@ def _costs(cache: Path, table: Rows) -> Dict[str, float]:
         costs[str(count)] = round((time.process_time() - began) / sum(evidence.seconds for evidence in some), 5)
     print("parts of real time", costs, flush=True)
     return costs
-
-
-def _without(scores: Scores, chosen: Sequence[int]) -> Scores:
-    """Without the recordings that made the keyword."""
-    return Scores(np.delete(scores.said, chosen), scores.others)
 
 
 def _row(word: str, way: str, scores: Scores, hours: float) -> Dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import List, Optional, Sequence
 import numpy as np
 
 from utils.bundle.recogniser import Recogniser
+from utils.core.errors import UserError
 from utils.spotting.spotter import Hit, Spotter
 
 
@@ -14,8 +15,12 @@ def hits(recogniser: Recogniser, spotter: Spotter, samples: np.ndarray, rate: in
 
     Args:
       samples: (T,) float32; rate: Hz.
+    Raises:
+      UserError: a bundle without a sub-word head.
     """
     (evidence,) = recogniser.evidence([(samples, rate)])
+    if len(evidence.frames) and not len(evidence.subword):
+        raise UserError("this bundle has no sub-word head, which keywords need; take one of a recipe with both heads")
     return looked_at(recogniser, spotter, spotter.hits(evidence), samples, rate)
 
 

@@ -72,7 +72,7 @@ class _Chunks:
     def _chunk(self, chunk: np.ndarray) -> List[Hit]:
         (output,), (self._caches,) = self._network([chunk], [self._caches])
         if output.subword is None:
-            raise UserError("this bundle has no sub-word head, which keywords need")
+            raise UserError("this bundle has no sub-word head, which keywords need; take one of a recipe with both heads")
         if self._spotting is None:
             fine = len(chunk) * self._shift / max(1, len(output.subword))
             coarse = len(chunk) * self._shift / max(1, len(output.frames)) if output.frames is not None else fine
