@@ -71,7 +71,9 @@ def _find(options: argparse.Namespace) -> int:
         queries.append(index.example({name: _example(name) for name in options.like}))
     hits: List[Any] = [hit for found in index.find(queries, options.least, options.most) for hit in found]
     for word in options.meaning:
-        hits += index.meant(word, options.least)[: options.most]
+        meant = index.meant(word, options.least)
+        log.info("%s: words of like meaning are expected %.1f times", word, sum(hit.probability for hit in meant))
+        hits += meant[: options.most]
     if options.html:
         write_text(Path(options.html), as_html(hits, index.paths(), Path(options.html).resolve().parent))
         log.info("%d hits in %s", len(hits), options.html)

@@ -15,6 +15,7 @@ import soundfile
 from utils.bundle.evidence import Evidence, Rows
 from utils.core.errors import UserError
 from utils.core.files import ROOT
+from utils.search.calibration import features, fit
 from utils.search.measures import Scored, average_precision, matched, mtwv, otwv, term_threshold, twv
 from utils.search.scoring import (
     advance,
@@ -106,6 +107,18 @@ def test_measures_are_those_of_nist_on_a_worked_example():
     assert worth[0] < 0 < worth[1]
 
 
+def test_a_hit_is_judged_against_weaker_ones_and_not_against_others_as_good():
+    weak = np.linspace(-30.0, -20.0, 300)
+    once, often = (
+        features(np.append(np.full(count, -1.0), weak), np.zeros(count + 300), 5, np.append(np.full(count, 0.9), np.zeros(300)))
+        for count in (1, 50)
+    )
+    assert np.allclose(once[0], often[0]) and (once[0, [4, 5]] > once[1:, [4, 5]].max(0)).all()
+    right = np.arange(350) < 50
+    odds = fit(often, right)(often)
+    assert odds[right].min() > odds[~right].max() and abs(1 / (1 + np.exp(-odds)) - right).mean() < 0.1
+
+
 @pytest.mark.slow
 def test_words_are_found_where_they_are_said(yesno):
     from utils.bundle.recogniser import Recogniser
@@ -187,10 +200,13 @@ def test_the_commands_print_hits_and_refuse_what_can_not_be_found(made, tmp_path
         (("--like", made.audio / "silence.wav"), "nobody speaks in"),
         (("--like", f"{made.audio / 'two.wav'}:1-9"), "lasts 2.20 s"),
         (("--meaning", "yes no"), "is 2 words"),
+        (("--meaning", "yes"), "no part of meaning"),
     ):
         assert re.fullmatch(rf"error: .*{said}.*\n", hits(made, *arguments)[1].stderr), arguments
     many = tmp_path / "many"
-    many.write_text("".join(f"yes{'no' * (n % 7)} no{'yes' * (n % 5)} {'no ' * (n // 500)}\n" for n in range(5000)))
+    many.write_text(
+        "".join(f"yes{'no' * (n % 7)} no{'yes' * (n % 5)} {'no ' * (n // 100)}\n" for n in range(5000))
+    )  # 5,000 queries
     assert hits(made, "--terms", many, "--most", "1")[1].returncode == 0
 
 

@@ -207,7 +207,9 @@ class Index:
         words = sorted(self.arcs)
         (given,) = self.recogniser.meanings([one := self._one(word)])
         if not given.any():
-            raise UserError(f"the bundle has no meaning of '{one}'; take another word, or open the bundle with meaning=PATH")
+            raise UserError(
+                f"the bundle has no meaning of '{one}'; take another word, or in Python open the bundle with meaning=PATH"
+            )
         similar = self.recogniser.meanings(words) @ given if words else np.zeros(0)
         hits = []
         for other, cosine in zip(words, similar.tolist()):
@@ -313,7 +315,7 @@ class Index:
 
     def _heard(self, words: Sequence[str]) -> List[Tuple[int, float, float, float]]:
         """Window, start, end and posterior where words were heard one after the other."""
-        found = list(self.arcs.get(words[0], []))
+        found = [arc for arc in self.arcs.get(words[0], []) if self.alive[arc[0]]]
         for word in words[1:]:
             later: Dict[int, List[Tuple[int, float, float, float]]] = {}
             for arc in self.arcs.get(word, []):
