@@ -1,4 +1,4 @@
-"""Coherence: how well the vector of a phrase fits those of the other candidates. A misrecognised word rarely fits."""
+"""Coherence: how well the vector of a phrase fits those of the other candidates."""
 
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence, Set
