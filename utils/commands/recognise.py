@@ -10,7 +10,7 @@ import numpy as np
 from utils.bundle.evidence import Evidence, Rows
 from utils.bundle.recogniser import Recogniser, Sound
 from utils.commands.graph import compile_graphs
-from utils.commands.scoring import Scored, read, search
+from utils.commands.scoring import Scored, agreement, read, search
 from utils.commands.weights import DEFAULT, Weights
 from utils.core.errors import UserError
 from utils.core.languages import family
@@ -125,17 +125,21 @@ class Commands:
         chosen = self.grammar.meaning(said)
         assert chosen is not None
         own = repr((chosen.intent, sorted(chosen.slots.items())))
-        is_command = self.probability(features_of(scored, best, by_decoder))
+        features = features_of(scored, best, by_decoder)
+        if len(features) == 3 and reject:
+            features = (*features, agreement(evidence, said, self.recogniser))
+        is_command = self.probability(features)
         others = sorted(((commands[key], p * is_command) for key, p in shares.items() if key != own), key=lambda pair: -pair[1])
         alternatives = [pair for pair in others if pair[1] >= LEAST][:ALTERNATIVES]
         text = " ".join(said)
-        if reject and is_command < self.weights.threshold:
+        least = self.weights.threshold if len(features) > 2 else self.weights.threshold_alone
+        if reject and is_command < least:
             return Answer(None, 1 - is_command, text, [(chosen, shares[own] * is_command), *alternatives][:ALTERNATIVES])
         return Answer(chosen, shares[own] * is_command, text, alternatives)
 
     def probability(self, features: Sequence[float]) -> float:
-        """That something was a command at all: logistic regression on `features_of`."""
-        constant, *factors = self.weights.accept if len(features) == 3 else self.weights.accept_alone
+        """That something was a command at all: logistic regression on `features_of` and `agreement`."""
+        constant, *factors = self.weights.accept if len(features) > 2 else self.weights.accept_alone
         z = constant + sum(factor * value for factor, value in zip(factors, features))
         return float(1 / (1 + np.exp(-np.clip(z, -50, 50))))
 

@@ -17,6 +17,7 @@ from utils.commands.weights import Weights
 from utils.decode.first_pass import lattices
 from utils.decode.nbest import nbest
 from utils.lang.hypothesis import Hypothesis
+from utils.text.scoring import edits
 from utils.vectors.wordscore import sequence_scores
 from utils.vectors.wordvec import word_scores
 
@@ -80,6 +81,13 @@ def read(
             by_decoder[best] = found
             totals = np.where(np.isnan(by_decoder), -np.inf, totals + weights.decoder * np.nan_to_num(by_decoder))
     return totals, by_decoder
+
+
+def agreement(evidence: Evidence, words: Sequence[str], recogniser: Recogniser) -> float:
+    """How much of a sentence is in what Whisper's decoder itself would write: 1 - edits / length of the longer one."""
+    assert evidence.features is not None  # the decoder has scored
+    own = recogniser.decoder_words(evidence.features, beam=1) or []
+    return 1 - edits(words, own) / max(edits(words, []), edits(own, []))  # in characters where those are counted
 
 
 def _sentences(log_probs: Tensor, graph: Any) -> List[Tuple[int, ...]]:
