@@ -295,7 +295,8 @@ def draw(corpus: Path) -> List[Table]:
 
 def _cells(record: Mapping[str, Any], row: Mapping[str, Any]) -> List[str]:
     last = f"{RATES[-1]:g}"
-    interval, alarms = row.get(f"interval at {last}"), row.get(f"false alarms at {last}")
+    once = row.get("draws") == 1  # an interval over recordings says nothing of other draws
+    interval, alarms = row.get(f"interval at {last}") if once else None, row.get(f"false alarms at {last}")
     cells = [
         record["recipe"],
         row["way"],
