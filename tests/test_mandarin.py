@@ -11,12 +11,15 @@ from tests.bench.homophones import measured
 from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.core.pinyin import written_units
+from utils.decode.pieces import HeadOutputs
 from utils.lang.frequent_words import RAREST, common_words, frequencies
+from utils.lang.hypothesis import Hypothesis
 from utils.lang.lexicon import Lexicon, read_lexicon
 from utils.lang.spelling import spell
 from utils.lang.units import pronounce, pronounce_all, pronunciations
 from utils.pipeline import config, stages
 from utils.rescore.adding import Adding
+from utils.rescore.rescorer import Rescorer
 from utils.rescore.vocabulary import Vocabulary, with_proposals
 from utils.vectors.composer import Composer
 from utils.vectors.meaning import meaning
@@ -208,3 +211,20 @@ def test_homophones_are_counted_in_their_sentences_with_tone_and_without():
     ]
     counts = measured((a.split(), b.split()) for a, b in pairs)
     assert counts == {"characters": 14, "errors": 7, "wrong": 5, "same": 2, "tone": 3}
+
+
+def test_an_added_word_of_known_characters_is_scored_as_these(tmp_path):
+    words, torch_random = ["打", "开", "客", "厅", "客厅", "tv", "门厅"], torch.Generator().manual_seed(1)
+    lexicon = Lexicon(words, ["a"], [(word, ("a",)) for word in words], tmp_path)
+    table, frames = torch.randn(7, 6, generator=torch_random), torch.randn(1, 9, 6, generator=torch_random)
+    vocabulary = Vocabulary(lexicon, 4, frozenset(words[4:]), table, torch.zeros(7))
+    assert vocabulary.parts == {5: (3, 4)}  # 门 is no word of the model
+    assert Vocabulary(Lexicon(["客厅", *words[:4], "打开"], ["a"], [], tmp_path), 5, frozenset(["打开"]), None, None).parts == {}
+    config = SimpleNamespace(candidates="both")
+    rescorer = Rescorer(config, {}, ["lattice", "word_lattice"], 0.5, vocabulary, lambda: None, logging.getLogger("test"))
+    kept = HeadOutputs(frames=frames, blank=torch.zeros(1, 9), normaliser=torch.full((1, 9), 3.0), lengths=torch.tensor([9]))
+    paths = [Hypothesis(ids, 0, 0, (), 18) for ids in ((1, 5), (1, 3, 4), (1, 6))]
+    (whole, split, other), heard = rescorer.score(kept, 0, paths, "sequence")
+    assert whole == split != other and {"客厅", "客", "打"} <= set(heard)
+    whole, split = rescorer.score(kept, 0, [Hypothesis((5,), 0, 0, (0,), 18), Hypothesis((3, 4), 0, 0, (0, 9), 18)], "span")[0]
+    assert whole != split

@@ -1,7 +1,7 @@
 """One decoded batch at a time: scored n-best lists of its lattices, and the lattices rescored as a whole."""
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -191,12 +191,15 @@ class Rescorer:
         Args:
           word_score: span or sequence.
         """
-        occurring = sorted({w for path in paths for w in path.words})
+        said = {w for path in paths for w in path.words}
+        parts = {} if word_score == "span" else {w: self.vocabulary.parts[w] for w in said if w in self.vocabulary.parts}
+        occurring = sorted(said.union(*parts.values()))
         columns = {word: column for column, word in enumerate(occurring)}
         log_probs, highest = self.view(kept, n, occurring)
         if word_score == "span":
             return span_scores(log_probs[:, 1:] - log_probs[:, :1], paths, columns, self.frame_ratio), highest
-        return sequence_scores(log_probs, paths, columns), highest
+        spelled = [replace(path, words=tuple(part for w in path.words for part in parts.get(w, (w,)))) for path in paths]
+        return sequence_scores(log_probs, spelled, columns), highest
 
     def view(self, kept: HeadOutputs, n: int, words: Sequence[int]) -> Tuple[Tensor, Dict[str, float]]:
         """The word head's log-probabilities in utterance n of the batch.

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Callable, Dict, FrozenSet, List, Optional, Tuple
 
 from torch import Tensor
@@ -26,6 +27,22 @@ class Vocabulary:
     vectors: Optional[Tensor]  # (W, dim), where the recipe has a word head
     bias: Optional[Tensor]  # (W,)
     proposed: Tuple[str, ...] = ()  # words of proposals that decoding lacked
+
+    @cached_property
+    def parts(self) -> Dict[int, Tuple[int, ...]]:
+        """Of added words that a model of single characters knows the characters of: id -> ids of these.
+
+        Its word head was taught characters alone, and a vector of several at once is unlike all that it gives.
+        """
+        words, known = self.lexicon.words, self.lexicon.word_id
+        if any(len(word) > 1 and _UNSPACED.fullmatch(word) for word in words[: self.trained]):
+            return {}
+        split = (
+            (n, [known.get(letter, self.trained + 1) for letter in word])
+            for n, word in enumerate(words, 1)
+            if _UNSPACED.fullmatch(word)
+        )
+        return {n: tuple(ids) for n, ids in split if len(ids) > 1 and max(ids) <= self.trained}
 
     @property
     def kinds(self) -> Kinds:
