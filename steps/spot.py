@@ -64,7 +64,8 @@ def _spot(given: argparse.Namespace) -> int:
     from utils.audio.given import given as files_of
     from utils.live.sources import microphone
     from utils.spotting.calibration import Calibration
-    from utils.spotting.spotter import LOWEST, THRESHOLD, Settings, Spotter
+    from utils.spotting.decoder import looks
+    from utils.spotting.spotter import LOWEST, THRESHOLD, THRESHOLD_DECODER, Settings, Spotter
 
     if bool(given.calibrate) + bool(given.calibrated) + (given.threshold is not None) > 1:
         raise UserError("--calibrate, --calibrated and --threshold exclude each other: give one of them")
@@ -85,7 +86,8 @@ def _spot(given: argparse.Namespace) -> int:
             thresholds = [calibration.threshold(keyword, rate) for keyword in keywords]
         else:
             calibration = Calibration(recogniser.manifest.model, asdict(settings))
-            least = LOWEST if given.calibrate else THRESHOLD if given.threshold is None else given.threshold
+            usual = THRESHOLD_DECODER if looks(recogniser) else THRESHOLD
+            least = LOWEST if given.calibrate else usual if given.threshold is None else given.threshold
             thresholds = [least] * len(keywords)
             if not given.calibrate and given.threshold is None:
                 log.warning(

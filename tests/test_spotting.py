@@ -68,6 +68,18 @@ def test_a_keyword_inside_a_word_sounds_the_same_and_only_its_vector_tells():
     assert len(by_sounds) == 2 and [hit.end for hit in by_both] == [by_sounds[1].end]
 
 
+def test_a_vector_that_adds_much_makes_a_hit_of_weak_sounds():
+    evidence = said([(9, [1, 2, 7, 4])])  # one unit is wrong
+    table = Rows(
+        TABLE.words[:5], TABLE.vectors[:5], TABLE.bias[:5], []
+    )  # without the word itself, so that its vector gets more than 0
+    one = keyword(9, [1, 2, 3, 4])
+    (hit,) = Spotter([one], table, [-30]).hits(evidence)
+    assert hit.sounds < -5 < 0 < hit.vectors
+    assert Spotter([one], table, [hit.score - 0.01]).hits(evidence) == [hit]
+    assert not Spotter([one], table, [hit.score + 0.01]).hits(evidence)
+
+
 def test_a_hit_waits_no_longer_than_the_frames_around_it():
     evidence = said([ONE, (9, [9, 10, 11]), (9, [9, 10, 11])])
     spotter = Spotter([keyword(1, [1, 2, 3, 4])], TABLE, [-6])

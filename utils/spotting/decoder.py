@@ -10,6 +10,11 @@ from utils.core.errors import UserError
 from utils.spotting.spotter import Hit, Spotter
 
 
+def looks(recogniser: Recogniser) -> bool:
+    """Whether a bundle has a decoder for the second look."""
+    return recogniser.decoder_scores(np.zeros((0, 0), np.float32), []) is not None
+
+
 def hits(recogniser: Recogniser, spotter: Spotter, samples: np.ndarray, rate: int) -> List[Hit]:
     """The hits in a recording, those of the spotter that are still above their threshold after the second look.
 

@@ -1,7 +1,7 @@
 """The spotter: what the network says of a recording or a stream goes in piece by piece, places of keywords come out.
 
 A place is where the best path of a keyword's units against the best unit of each frame has a peak; the log-probability of its
-word vectors there, the mean over its words, is added. Both are at most 0 or so, and 0 is a perfect match.
+word vectors there, the mean over its words, is added. Sounds have at most 0; a vector from recordings may add more.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,8 @@ from utils.spotting.keywords import Keyword
 LONGEST = 4.0  # seconds of a keyword; frames of the word head are kept for so long
 GAP = 1.0  # most seconds from one word of a keyword to the next
 THRESHOLD = -10.0  # where nothing was calibrated
-LOWEST = -25.0  # what calibration looks at
+THRESHOLD_DECODER = -25.0  # as well, with the second look
+LOWEST = -40.0  # what calibration looks at
 
 
 @dataclass(frozen=True)
@@ -135,11 +136,20 @@ class Spotting:
         scores = self._scores[begins : until + self._reach - self._first]
         offset = self._next - self._first - begins
         own = scores[offset : offset + until - self._next]
-        above = own >= self.spotter.thresholds - self.spotter.settings.vectors  # a vector adds little more than 0
+        above = own >= self.spotter.thresholds - self.spotter.settings.vectors * self._most()
         columns = np.flatnonzero(above.any(0))
         highest = maximum_filter1d(scores[:, columns], 2 * self._reach + 1, axis=0, mode="constant", cval=float(UNREACHABLE))
         peaks = above[:, columns] & (own[:, columns] >= highest[offset : offset + len(own)])
         return [(int(t) + self._next, int(columns[k])) for t, k in np.argwhere(peaks)]
+
+    def _most(self) -> np.ndarray:
+        """The most that the vectors of each keyword may add now, at least 0; words beyond the normaliser's get more than 0."""
+        most = np.zeros(len(self.spotter.words))
+        if len(self._words):
+            highest = self._words.max(0)
+            for k, words in enumerate(self.spotter.words):
+                most[k] = max(0.0, float(highest[words].max())) if words.stop > words.start else 0.0
+        return most
 
     def _hit(self, frame: int, k: int) -> Hit:
         sounds = float(self._scores[frame - self._first, k])
