@@ -14,6 +14,7 @@ from utils.core.errors import UserError
 from utils.core.files import FORBIDDEN, ROOT, write_text
 from utils.core.options import Parser
 from utils.pipeline.config import nearest
+from utils.pipeline.variants import display_name
 from utils.results.comparison import system_name
 from utils.results.details_page import WORST, details
 from utils.results.overview import redraw
@@ -41,9 +42,13 @@ def main(arguments: Optional[Sequence[str]] = None, root: Path = ROOT) -> int:
                 print(f"written: {path}")
             return 0
         records = chosen(every, options.split, options.corpus, options.recipe)
-        if options.baseline != BASELINE:
-            _known("recipe", [options.baseline], {system_name(r) for r in records})
-        page = report(records, options.split, options.baseline)
+        baseline = options.baseline
+        if baseline != BASELINE:
+            shown = {display_name(r["recipe"], r["overrides"]): system_name(r) for r in records}
+            baseline = shown.get(baseline, baseline)
+            if baseline not in shown.values():
+                _known("recipe", [baseline], {*shown})
+        page = report(records, options.split, baseline)
         print(terminal(page))
         whole = options == p.parse_args(["--baseline", options.baseline, "--worst", str(options.worst)])
         written = []

@@ -321,6 +321,14 @@ def test_another_baseline(repository, capsys):
     assert "did you mean 'wordvec_hybrid'" in capsys.readouterr().err
 
 
+def test_a_baseline_may_be_named_as_tables_name_it(capsys):
+    assert main(["--corpus", "aishell_sample", "--recipe", "whisper_wordvec", "--baseline", "whisper_wordvec+decoder"]) == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if "whisper_wordvec+decoder " in line)
+    assert row.split()[-2] == "–"  # it is not compared with itself
+    assert main(["--corpus", "aishell_sample", "--baseline", "whisper_wordvec+decode"]) == 1
+    assert "did you mean 'whisper_wordvec+decoder'" in capsys.readouterr().err
+
+
 def test_no_results_says_what_to_run(tmp_path, capsys):
     assert main([], tmp_path) == 1
     assert "run ./egs/asterisk/run.sh" in capsys.readouterr().err

@@ -131,10 +131,10 @@ def test_messages_of_any_size_and_audio_of_any_rate_have_the_same_words(server, 
     async def all_of_them():
         one, other = pcm(x), pcm(resample_poly(x, 11025, 8000).astype(np.float32))
         return await asyncio.gather(
-            said(server.ws, one, size=7777),
+            said(server.ws, one, size=7777, speed=4.0),
             said(server.ws, other, size=4001, rate=11025),
             said(server.ws, pcm(resample_poly(x, 6, 1).astype(np.float32)), size=100_000, rate=48000),
-            said(server.ws, one, partials=False),
+            said(server.ws, one, partials=False, speed=4.0),
             said(server.ws, one[:24_000]),
             said(server.ws, one[:24_000], size=1),
         )
