@@ -91,7 +91,12 @@ def records_of(corpus: Path, kind: str) -> List[Dict[str, Any]]:
 def configuration(record: Mapping[str, Any]) -> Tuple[str, ...]:
     """What tells a record from the others of its benchmark."""
     parts = (record["corpus"], record.get("recipe", ""), " ".join(record["overrides"]), " ".join(record.get("how_added", ())))
-    more = (record.get("device", "cpu").partition(":")[0], record.get("speech", ""), record.get("graph", ""))
+    more = (
+        record.get("device", "cpu").partition(":")[0],
+        record.get("speech", ""),
+        record.get("graph", ""),
+        record.get("trial", ""),
+    )
     return (*parts, str(record.get("seed", "")), *more)
 
 

@@ -6,8 +6,8 @@
 For each number of clients a server starts (`steps.serve`), and the clients play recordings of test over WebSocket at their own
 speed, in a random order with pauses between. Measured are the delays of partials and finals, processor time, memory, and the word
 error rate of the finals beside that of the same recordings as files. With --add, so many words are added at half time. With
---idle-words, the word error rate of the files is measured with so many added words that nobody says. Missing stages run first.
-Writes egs/<corpus>/streams.jsonl and streams.md.
+--idle-words, the word error rate of the files is measured with so many added words that nobody says; with --clients '' nothing
+else is. Missing stages run first. Writes egs/<corpus>/streams.jsonl and streams.md.
 """
 
 import asyncio
@@ -42,6 +42,7 @@ from utils.live.settings import Settings
 from utils.pipeline import driver
 from utils.pipeline.stages import Plan
 
+IDLE = "added words that nobody says"  # the trial of --idle-words
 PAUSE = 1.0  # seconds of near silence between two recordings
 MESSAGE = 0.08  # seconds of audio in a message
 WARM = 5.0  # seconds at the beginning that are not measured
@@ -72,7 +73,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def _numbers(text: str) -> List[int]:
-    return [int(part) for part in text.split(",")]
+    return [int(part) for part in text.split(",") if part]
 
 
 def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's namespace
@@ -88,8 +89,12 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
     del recogniser
     rows = [_load(bundle, n, options, sounds, rate, texts, alone, fresh[: options.add]) for n in options.clients]
     corpus = corpus_folder(plans)
-    more = {"idle_words": idle, "second": bool(options.second), "minutes": options.minutes, "cores": len(os.sched_getaffinity(0))}
-    write_record(corpus, "streams", described(options, plans, rows, **more))
+    trial = " and ".join(["a second bundle"] * bool(options.second) + [f"{options.add} words added"] * bool(options.add))
+    more = {"minutes": options.minutes, "cores": len(os.sched_getaffinity(0))}
+    if rows:
+        write_record(corpus, "streams", described(options, plans, rows, trial=trial, **more))
+    if idle:
+        write_record(corpus, "streams", described(options, plans, idle, trial=IDLE, **more))
     print(as_text(draw(corpus)))
 
 
@@ -276,15 +281,17 @@ def draw(corpus: Path) -> Table:
     """Write streams.md of a corpus folder from streams.jsonl; returns its first table."""
     rows, idle = [], []
     for record in records_of(corpus, "streams"):
-        name = what(record) + " and a second bundle" * record["second"]
+        if record.get("trial") == IDLE:
+            for row in record["rows"]:
+                rates = [number(row["wer_without"], 2), number(row["wer"], 2), signed(row["wer"] - row["wer_without"], 2)]
+                idle.append([what(record), str(row["words"]), *rates, number(row["seconds"], 1)])
+            continue
+        name = ", ".join(filter(None, (what(record), record.get("trial"))))
         for row in record["rows"]:
             late = [" / ".join(f"{1000 * v:.0f}" for v in row[kind]) for kind in ("partials", "finals")]
             rates = [number(row["wer_of_files"], 2), number(row["wer"], 2), signed(row["wer"] - row["wer_of_files"], 2)]
             costs = [number(row["real_time_factor"], 3), number(row["mb"], 0), signed(row["growth"], 1)]
             rows.append([name, str(row["clients"]), *late, *rates, *costs, "; ".join(row["errors"]) or "none"])
-        for row in record["idle_words"]:
-            rates = [number(row["wer_without"], 2), number(row["wer"], 2), signed(row["wer"] - row["wer_without"], 2)]
-            idle.append([name, str(row["words"]), *rates, number(row["seconds"], 1)])
     header = ["corpus and recipe", "clients", "partials ms", "finals ms", "WER of files", "WER live", "difference"]
     header += ["real-time factor", "MB", "growth %", "errors"]
     caption = (
