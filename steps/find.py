@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, List, Optional, Sequence
 
 from steps.recognise import probability
-from utils.bundle.opening import opened, run
+from utils.bundle.opening import lines_of, opened, run
 from utils.bundle.opening import parser as bundle_parser
 from utils.core.errors import UserError
 from utils.core.options import positive
@@ -56,7 +56,7 @@ def _find(options: argparse.Namespace) -> int:
     from utils.search.shards import read_about
     from utils.search.writers import as_csv, as_html, as_json, as_text
 
-    terms = [*options.terms, *(_lines(Path(options.list)) if options.list else [])]
+    terms = [*options.terms, *(line.strip() for line in lines_of(options.list, "--terms"))]
     if not (terms or options.like or options.meaning):
         raise UserError("nothing to look for: give words, --terms FILE, --like RECORDING, or --meaning WORD")
     if options.pronunciation is not None and (len(terms) != 1 or not options.pronunciation.strip()):
@@ -102,15 +102,6 @@ def _example(text: str) -> Any:
         raise UserError(f"--like {text}: the recording lasts {len(samples) / audio.rate:.2f} s; give START-END within it")
     first = max(0.0, start - CONTEXT)
     return Example(samples[int(first * audio.rate) : int((end + CONTEXT) * audio.rate)], audio.rate, (start - first, end - first))
-
-
-def _lines(path: Path) -> List[str]:
-    from utils.text.encoding import utf8_lines
-
-    try:
-        return [line.strip() for line in utf8_lines(path) if line.strip()]
-    except OSError as error:
-        raise UserError(f"--terms {path} can't be read: {error.strerror}") from None
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any, Callable, ContextManager, Optional, Sequence, Union
 
-from utils.bundle.opening import run
+from utils.bundle.opening import lines_of, run
 from utils.core.errors import UserError
 from utils.live import opening
 
@@ -43,7 +43,6 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 def _listen(options: argparse.Namespace) -> int:
     # Imported after the options are read: --help needs the standard library alone.
     from utils.live.sources import Sound, microphone, played
-    from utils.text.encoding import utf8_lines
 
     if options.file is None and options.speed is not None:
         raise UserError("--speed is that of a file: add --file, or leave it out")
@@ -55,7 +54,7 @@ def _listen(options: argparse.Namespace) -> int:
     with source as sound:  # what is wrong with it is known before the bundle is opened, which takes seconds
         live = opening.open_live(options)
         try:
-            words = [line for line in utf8_lines(Path(options.words)) if line.strip()] if options.words else []
+            words = lines_of(options.words, "--words")
             for note in live.add_words(words) if words else []:
                 log.warning("%s", note)
             live.start()

@@ -13,7 +13,6 @@ import mmap
 import os
 import sys
 import time
-import traceback
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -95,7 +94,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
-    code, stopped = apart(lambda: _work(options))
+    code, stopped = apart(lambda: opening.run(_work, options))
     if stopped or code == 130:
         log.error("interrupted; finished files are kept: run the same command again to continue")
         return 128 + (stopped or 2)
@@ -104,18 +103,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 def _work(options: argparse.Namespace) -> int:
     """Everything, in a process whose workers end with it; returns the exit status."""
-    try:
-        with ExitStack() as stack:
-            summary = _recognise(options, stack)
-    except UserError as error:
-        log.error("error: %s", error)
-        return 2
-    except BrokenPipeError:  # what reads the output has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
-    except Exception:
-        traceback.print_exc()
-        return 1
+    with ExitStack() as stack:
+        summary = _recognise(options, stack)
     for remark in summary.remarks[:SHOWN]:
         log.warning("remark: %s", remark)
     if len(summary.remarks) > SHOWN:
@@ -139,7 +128,7 @@ def _recognise(options: argparse.Namespace, stack: ExitStack) -> Summary:
     if options.decoding and options.engine != "onnx":
         raise UserError(f"--decoding {options.decoding}: the engine {options.engine} has its whole chain; add --engine onnx")
     words = files.read("words.txt").count(b"\n") if "word_vectors.safetensors" in files.names else 0
-    added, more, made_with = _words(options), _context(options), asdict(files.manifest)
+    added, more, made_with = opening.lines_of(options.words, "--words"), _context(options), asdict(files.manifest)
     packs = opening.packs_of(options)
     contents = [read_pack(pack, Path(options.bundle), options.keys)[1] for pack in packs]
     named = {"packs": [hashlib.sha256(content).hexdigest() for content in contents], "words": added, **more}
@@ -227,11 +216,6 @@ def _counted(files: int) -> str:
     return f"{files} file" + "s" * (files != 1)
 
 
-def _words(options: argparse.Namespace) -> List[str]:
-    """The lines of --words."""
-    return [line for line in _text(Path(options.words), "--words").split("\n") if line.strip()] if options.words else []
-
-
 def _context(options: argparse.Namespace) -> Dict[str, str]:
     """The text of --context, as `Recogniser.open` takes it."""
     if not options.context:
@@ -240,16 +224,7 @@ def _context(options: argparse.Namespace) -> Dict[str, str]:
     named = len(options.context) < 1000 and path.is_file()
     if not named and len(options.context.split()) < 2:
         raise UserError(f"--context {options.context}: neither a file nor a text of several words")
-    return {"context": _text(path, "--context") if named else options.context}
-
-
-def _text(path: Path, option: str) -> str:
-    from utils.text.encoding import utf8_lines
-
-    try:
-        return "\n".join(utf8_lines(path))
-    except OSError as error:
-        raise UserError(f"{option} {path} can't be read: {error.strerror}") from None
+    return {"context": opening.text_of(options.context, "--context") if named else options.context}
 
 
 def _check_language(options: argparse.Namespace, language: str) -> None:

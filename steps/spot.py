@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
-from utils.bundle.opening import opened, parser, run
+from utils.bundle.opening import lines_of, opened, parser, run
 from utils.core.errors import UserError
 
 log = logging.getLogger("nuptse")
@@ -110,11 +110,9 @@ def _keywords(given: argparse.Namespace, recogniser: Any) -> List[Any]:
     from utils.audio.given import given as files_of
     from utils.spotting.files import whole
     from utils.spotting.keywords import from_recordings, from_text
-    from utils.text.encoding import utf8_lines
 
-    lines = [*given.keyword, *(line for line in (utf8_lines(Path(given.keywords)) if given.keywords else ()) if line.strip())]
     found: Dict[str, Any] = {}
-    for line in lines:
+    for line in [*given.keyword, *lines_of(given.keywords, "--keywords")]:
         keyword = from_text(recogniser, line)
         found.setdefault(keyword.name, keyword)
     for option in given.examples:

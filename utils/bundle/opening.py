@@ -72,6 +72,21 @@ def opened(options: argparse.Namespace) -> Any:
     return Recogniser.open(options.bundle, options.engine, **how_to_open(options))
 
 
+def lines_of(path: Optional[str], option: str) -> List[str]:
+    """The lines of a list that an option names, without empty ones; none without a path. Raises UserError: it can't be read."""
+    return [line for line in text_of(path, option).split("\n") if line.strip()] if path else []
+
+
+def text_of(path: str, option: str) -> str:
+    """The text of a file that an option names. Raises UserError where it can't be read."""
+    from utils.text.encoding import utf8_lines
+
+    try:
+        return "\n".join(utf8_lines(Path(path)))
+    except OSError as error:
+        raise UserError(f"{option} {path} can't be read: {error.strerror}") from None
+
+
 def run(work: Callable[[argparse.Namespace], Optional[int]], options: argparse.Namespace) -> int:
     """Do a command's work; returns its exit status: 1 where something failed, 2 where nothing can be done."""
     logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
