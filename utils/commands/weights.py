@@ -6,7 +6,7 @@ from typing import Tuple
 
 @dataclass(frozen=True)
 class Weights:
-    """The weights of scores come from trials on other commands to a coffee machine than those of the benchmark, not from a search.
+    """The weights of scores come from trials on other commands to a coffee machine than the benchmark's, not from a search.
 
     What rejects was set by hand on synthesised commands, dev of speechocean762, Common Voice and noises.
 
