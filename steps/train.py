@@ -17,7 +17,7 @@ from utils.lang.lexicon import training_lexicon
 from utils.pipeline.contract import Job
 from utils.results.pictures import training_curves
 from utils.train.dataset import Features
-from utils.train.distillation import begin_from
+from utils.train.initial import begin_from
 from utils.train.models import make_model
 from utils.train.pretrained_layers import UpperLayers, load_pretrained
 from utils.train.trainer import Trainer
@@ -60,7 +60,8 @@ def make_trainer(
     if isinstance(model.front, UpperLayers):
         load_pretrained(model.front, inputs["features"])
     if config.train.init:
-        begin_from(model.encoder, Path(config.train.init))
+        taken = begin_from(model, Path(config.train.init), lexicon, inputs["vectors"])
+        log.info("train.init=%s: taken are %s; the rest begins fresh", config.train.init, taken)
     features = Features(inputs["features"], config.train.cache_gb, synthesised)
     return Trainer(model, lexicon, features, train_cuts, dev_cuts, config, out, device, log, workers)
 

@@ -33,6 +33,7 @@ from utils.core.errors import UserError
 from utils.core.files import ROOT, read_json
 from utils.core.splits import SPLITS, untranscribed
 from utils.corpus import audio, kaldi, manifests, overlap, paths
+from utils.corpus.cuts import read_cuts
 from utils.pipeline import config, stages
 
 LOG = logging.getLogger("nuptse.data")
@@ -403,6 +404,22 @@ def test_an_unusable_utterance_is_left_out_and_listed(kind, kaldi_source, tmp_pa
     strict = data_config("kaldi_dir", source=str(kaldi_source), max_left_out=0.01)
     with pytest.raises(UserError, match=f"(?s)1 of 56 utterances.*left_out.tsv.*{identity}.*--set data.max_left_out=0.02"):
         manifests.write(found, "x", strict, tmp_path / "out", tmp_path / "out", 2, LOG)
+
+
+def test_a_shorter_training_set_is_a_part_of_a_longer_one(kaldi_source, tmp_path, caplog):
+    found, used = {}, {}
+    for minutes in (0, 0.05, 0.15, 500):
+        settings, out = data_config("kaldi_dir", source=str(kaldi_source), train_minutes=minutes), tmp_path / str(minutes)
+        corpus = kaldi_dir.prepare(settings, tmp_path, out, 1, LOG)
+        manifests.write(corpus, "x", settings, out, out, 2, LOG)
+        found[minutes] = {split: list(read_cuts(out, split)) for split in ("train", "dev", "test")}
+        used[minutes] = {cut.id for cut in found[minutes]["train"]}
+    assert set() < used[0.05] < used[0.15] < used[0] == used[500]
+    assert "train has no more than that" in caplog.text
+    for minutes in (0.05, 0.15):
+        seconds = sum(cut.duration for cut in found[minutes]["train"])
+        assert 60 * minutes - max(cut.duration for cut in found[0]["train"]) < seconds <= 60 * minutes
+        assert {c.id for c in found[minutes]["test"]} == {c.id for c in found[0]["test"]}
 
 
 WRONG_PATHS = {  # what wav.scp says of the file Straße Nr/Ä1.WAV, and the remedy

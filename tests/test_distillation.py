@@ -11,10 +11,9 @@ import torch
 
 from steps.distil import main
 from support.training import options
-from utils.core.errors import UserError
 from utils.nn.model import make_encoder
 from utils.train import distillation
-from utils.train.distillation import Distillation, Pairs, Student, begin_from
+from utils.train.distillation import Distillation, Pairs, Student
 
 CAUSAL = {"causal": True, "chunks": [0.16, 0], "left_context": 0.32}
 
@@ -47,21 +46,6 @@ def test_a_student_learns_and_a_stopped_run_ends_with_the_same_bytes(prepared, t
     monkeypatch.undo()
     made(prepared, tmp_path / "stopped").run(tmp_path / "stopped.safetensors", {"teacher": "fbank"})
     assert (tmp_path / "whole.safetensors").read_bytes() == (tmp_path / "stopped.safetensors").read_bytes()
-
-
-def test_training_begins_from_a_student_of_its_own_shape_alone(prepared, tmp_path):
-    student, path = made(prepared, tmp_path).student, tmp_path / "student.safetensors"
-    distillation.save(student.encoder, path, {})
-    model = SimpleNamespace(**{**vars(prepared.config.model), **CAUSAL})
-    fresh = make_encoder(model, 80)
-    begin_from(fresh, path)
-    assert all(torch.equal(value, student.encoder.state_dict()[name]) for name, value in fresh.state_dict().items())
-    model.coarse_layers += 1
-    with pytest.raises(UserError, match=r"the first that differ: coarse\.1\."):
-        begin_from(make_encoder(model, 80), path)
-    path.write_bytes(b"no weights")
-    with pytest.raises(UserError, match="can't be read as safetensors"):
-        begin_from(fresh, path)
 
 
 def test_folders_that_are_no_pair_are_refused(prepared, tmp_path, caplog):

@@ -49,6 +49,7 @@ def data_config(module: str, **changes: object) -> SimpleNamespace:
         min_duration=0.1,
         max_duration=35.0,
         max_left_out=0.01,
+        train_minutes=0,
         options={},
     )
     return SimpleNamespace(**{**keys, **changes})

@@ -10,6 +10,7 @@ import json
 import logging
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Dict, Iterable, List, Optional, Sequence, Set, Tuple
@@ -136,6 +137,8 @@ def write(
             lost = sum(item.split == split for item in left_out)
             why = f": all {lost} are left out, see {out / 'left_out.tsv'}" if lost else ""
             raise UserError(f"no utterance in the {split} set of {name}{why}")
+    if config.train_minutes:
+        splits["train"] = _drawn(splits["train"], 60 * config.train_minutes, log)
     _say_unscored([u for u in corpus.utterances if u.split == "test"], cuts["test"], out, log)
     _write_manifests(splits, out)
     write_inputs(out, [*corpus.inputs, *(u.audio for u in corpus.utterances if out not in u.audio.parents)], nj)
@@ -347,6 +350,16 @@ def _write_manifests(splits: Dict[str, List[MonoCut]], out: Path) -> None:
     for split in SPLITS:
         lhotse_validate(CutSet.from_cuts(splits[split]))
         write_manifest(cuts_path(out, split), splits[split])
+
+
+def _drawn(cuts: List[MonoCut], seconds: float, log: logging.Logger) -> List[MonoCut]:
+    """Cuts of so many seconds, by the SHA-1 of their ids; those of fewer seconds are among those of more."""
+    drawn = sorted(cuts, key=lambda cut: hashlib.sha1(cut.id.encode()).hexdigest())
+    until = accumulate(cut.duration for cut in drawn)
+    kept = drawn[: max(1, sum(end <= seconds for end in until))]
+    if len(kept) == len(cuts):
+        log.warning("data.train_minutes=%g: train has no more than that, and is used whole", seconds / 60)
+    return sorted(kept, key=lambda cut: cut.id)
 
 
 def _counts(cuts: List[MonoCut]) -> Dict[str, Any]:

@@ -4,7 +4,9 @@ Each function takes the resolved configuration, the corpus's folder in exp/ and 
 description of each file's content by the file's name. A row of the table of stages names the function of its stage.
 """
 
+from functools import reduce
 from importlib import import_module
+from operator import getitem
 from pathlib import Path
 from typing import Any, Callable, Dict, Mapping
 
@@ -54,10 +56,7 @@ def files_of(*keys: str) -> Outside:
     def outside(config: Config, exp: Path, fingerprints: Mapping[str, str]) -> Dict[str, str]:
         out: Dict[str, str] = {}
         for key in keys:
-            value: Any = config
-            for name in key.split("."):
-                value = value[name]
-            out.update(_named(key, value))
+            out.update(_named(key, reduce(getitem, key.split("."), config)))
         return out
 
     return outside

@@ -26,6 +26,7 @@ SCHEMA: Dict[str, Key] = {
     "data.min_duration": number(0),
     "data.max_duration": positive(),
     "data.max_left_out": SHARE,
+    "data.train_minutes": number(0),
     "features.front_end": one_of("fbank", "mfcc", "whisper", "ssl"),
     "features.model": TEXT,
     "features.compute_type": COMPUTE_TYPE,

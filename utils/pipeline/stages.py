@@ -89,7 +89,7 @@ GMM = (
 BY_NAME: Dict[str, Stage] = {stage.name: stage for stage in STAGES}
 # Keys that are younger than their stages, with the values that change nothing: not hashed, so that finished outputs are kept.
 YOUNGER: Dict[str, Any] = {"decode.first_pass_lm_order": 0, "data.conventions": ["usual"], "data.segmentation": "auto"}
-YOUNGER.update({"rescore.attention.context": 0, "decode.chunk": 0.0, "train.init": ""})
+YOUNGER.update({"rescore.attention.context": 0, "decode.chunk": 0.0, "train.init": "", "data.train_minutes": 0.0})
 YOUNGER.update({"model.causal": False, "model.chunks": [0.32, 0.16, 0.64, 0], "model.left_context": 2.56})
 
 

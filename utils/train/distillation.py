@@ -12,7 +12,7 @@ from typing import Any, Dict, Mapping, Sequence, Tuple
 import torch
 from lhotse import CutSet
 from lhotse.utils import fix_random_seed
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -172,25 +172,3 @@ def save(encoder: Encoder, path: Path, about: Mapping[str, str]) -> None:
         save_file(
             {PREFIX + name: value.contiguous() for name, value in encoder.state_dict().items()}, str(temporary), dict(about)
         )
-
-
-def begin_from(encoder: Encoder, path: Path) -> None:
-    """Give an encoder the weights of a student, or of the encoder of a trained model (`train.init`).
-
-    Raises:
-      UserError: no such weights, or those of an encoder of another shape.
-    """
-    try:
-        stored = load_file(str(path))
-    except Exception as error:  # safetensors' errors share no class
-        raise UserError(f"train.init={path} can't be read as safetensors ({error}); name what steps.distil wrote") from None
-    inside = {name[len(PREFIX) :]: value for name, value in stored.items() if name.startswith(PREFIX)}
-    wanted = encoder.state_dict()
-    wrong = [name for name, value in wanted.items() if name not in inside or inside[name].shape != value.shape]
-    if wrong or len(inside) != len(wanted):
-        first = wrong[0] if wrong else sorted(set(inside) - set(wanted))[0]
-        raise UserError(
-            f"train.init={path} has the weights of another encoder (the first that differ: {first}); make the student with the "
-            "settings of the group model that it is to be trained with"
-        )
-    encoder.load_state_dict(inside)

@@ -1,0 +1,87 @@
+"""What training begins with: a student's encoder, or all that fits of a bundle, symbol by symbol."""
+
+import shutil
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from utils.core.errors import UserError
+from utils.core.files import write_lines
+from utils.lang.lexicon import read_lexicon, read_symbols, write_symbols
+from utils.nn import model as networks
+from utils.train import distillation
+from utils.train.initial import begin_from
+from utils.train.models import make_model
+
+
+def fresh(prepared, **changes):
+    config = SimpleNamespace(**{**vars(prepared.config.model), **changes})
+    return make_model(config, read_lexicon(prepared.inputs["lang"]), prepared.inputs, 80)
+
+
+def begin(prepared, model, path):
+    return begin_from(model, path, read_lexicon(prepared.inputs["lang"]), prepared.inputs["vectors"])
+
+
+@pytest.fixture
+def bundle(prepared, tmp_path):
+    """A bundle's files of weights and symbols, whose model does not know the first two units and letters, and has others."""
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    networks.save(fresh(prepared), folder / "model.safetensors")
+    units = read_symbols(prepared.inputs["lang"] / "tokens.txt")
+    write_symbols(folder / "tokens.txt", [units[0], "ж", "щ", *units[3:]])
+    letters = (prepared.inputs["vectors"] / "letters.txt").read_text().split()
+    write_lines(folder / "letters.txt", [*reversed(letters[2:]), "ж", "щ"])
+    return folder
+
+
+def test_all_that_fits_is_taken_by_symbol_and_the_rest_stays_fresh(prepared, bundle):
+    model = fresh(prepared)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    said = begin(prepared, model, bundle)
+    stored, after = load_file(str(bundle / "model.safetensors")), model.state_dict()
+    for name, value in after.items():
+        if name.startswith("subword."):
+            assert torch.equal(value[0], stored[name][0]) and torch.equal(value[3:], stored[name][3:])
+            assert torch.equal(value[1:3], before[name][1:3])
+        elif name.endswith("letter.weight"):
+            n = len(value) - 1
+            assert torch.equal(value[:3], before[name][:3]) and torch.equal(value[3:], stored[name][1 : n - 1].flip(0))
+        else:
+            assert torch.equal(value, stored[name]), name
+    units, letters = len(after["subword.bias"]) - 1, len(after["word.words.spelling.letter.weight"]) - 1
+    assert said == f"the encoder, {units - 2} of {units} sub-word units, {letters - 2} of {letters} letters, the word head"
+
+
+def test_a_student_gives_its_encoder_alone(prepared, tmp_path):
+    student, path, model = fresh(prepared), tmp_path / "student.safetensors", fresh(prepared)
+    distillation.save(student.encoder, path, {})
+    head = model.subword.weight.clone()
+    assert begin(prepared, model, path) == "the encoder"
+    assert all(torch.equal(value, student.encoder.state_dict()[name]) for name, value in model.encoder.state_dict().items())
+    assert torch.equal(model.subword.weight, head)
+
+
+def test_a_model_with_another_word_head_takes_no_rows_of_other_words(prepared, bundle):
+    control = fresh(prepared, word_head="softmax")
+    table = control.word.words.weight.clone()
+    stored = {**load_file(str(bundle / "model.safetensors")), "word.words.weight": torch.ones_like(table)}
+    save_file(stored, str(bundle / "model.safetensors"))
+    begin(prepared, control, bundle)
+    assert torch.equal(control.word.words.weight, table)
+
+
+def test_weights_that_do_not_fit_are_refused(prepared, bundle, tmp_path):
+    with pytest.raises(UserError, match=r"another encoder \(the first that differ: coarse\.1\..*groups model and features"):
+        begin(prepared, fresh(prepared, coarse_layers=prepared.config.model.coarse_layers + 1), bundle)
+    path = tmp_path / "noise.safetensors"
+    path.write_bytes(b"no weights")
+    with pytest.raises(UserError, match="can't be read as safetensors"):
+        begin(prepared, fresh(prepared), path)
+    shutil.rmtree(bundle)
+    bundle.mkdir()
+    with pytest.raises(UserError, match="has no model.safetensors; name an unencrypted bundle"):
+        begin(prepared, fresh(prepared), bundle)
