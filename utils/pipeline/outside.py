@@ -78,7 +78,7 @@ def _folder(model: str) -> Dict[str, str]:
     return {path.name: _stamp(path) for path in sorted(folder.iterdir()) if path.is_file()} if model and folder.is_dir() else {}
 
 
-def _named(key: str, value: str) -> Dict[str, str]:
+def _named(key: str, value: Any) -> Dict[str, str]:
     if not value:
         return {}
     path = Path(value)
