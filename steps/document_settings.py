@@ -14,8 +14,8 @@ import yaml
 from utils.core.files import ROOT, write_text
 from utils.core.options import Parser
 from utils.pipeline.config import OPEN, leaves
-from utils.pipeline.schema import SCHEMA
 from utils.pipeline.stages import PROPOSE, STAGES, SYNTHESISE, SYSTEMS, Stage
+from utils.settings.schema import SCHEMA
 
 PAGE = ROOT / "docs" / "settings.md"
 LINE = re.compile(r"(?P<indent> *)(?P<key>\w+):(?P<value>[^#]*?)(?:\s+# (?P<comment>.*))?$")

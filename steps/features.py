@@ -1,4 +1,4 @@
-"""Stage 1: features of every cut, of speed-perturbed copies of the training set, and statistics for normalisation."""
+"""Stage 1: features of every cut, of copies of the training set (other speeds, noise, rooms), statistics for normalisation."""
 
 import shutil
 from typing import List
@@ -10,6 +10,7 @@ from utils.core.splits import SPLITS, cuts_path
 from utils.core.timing import sum_timing
 from utils.corpus.cuts import read_cuts
 from utils.features import cmvn, extraction
+from utils.features.augmentation import open_augmentation
 from utils.features.front_end import DESCRIPTION
 from utils.features.front_ends import make
 from utils.pipeline.contract import Job
@@ -18,13 +19,14 @@ from utils.pipeline.contract import Job
 def run(job: Job) -> None:
     """Write the features folder; chunks that an interrupted run finished are kept."""
     if not (job.out / cmvn.STATISTICS).exists():  # the last file
-        config = job.config.features
+        config, copies = job.config.features, job.config.augment.copies
         front_end = make(config, job.config.data.sampling_rate, job.device)  # refuses bad settings before the work starts
         splits = {split: list(read_cuts(job.inputs["data"], split)) for split in SPLITS}
-        chunks = extraction.chunks(splits, config.speed_perturb)
+        chunks = extraction.chunks(splits, config.speed_perturb, copies)
+        augment = open_augmentation(job.config.augment, job.config.data.sampling_rate) if copies else None
 
         def compute(n: int) -> None:
-            extraction.compute(chunks[n], config, front_end, job.out, job.plan.out)
+            extraction.compute(chunks[n], config, front_end, job.out, job.plan.out, augment)
 
         extraction.make_missing(compute, chunks, front_end, job, "features")
         if front_end.description:
@@ -48,7 +50,7 @@ def _finish(job: Job, chunks: List[extraction.Chunk], smallest: float) -> None:
     write_json(job.out / "timing.json", sum_timing((record.seconds, record.audio_seconds) for record in decoded))
     kind = job.config.features.normalise
     # global: all that the model is trained on. speaker: all audio of a speaker, in any split, at its own speed.
-    used = [c for c in chunks if (c.split == "train" if kind == "global" else c.speed == 1.0) and kind != "none"]
+    used = [c for c in chunks if (c.split == "train" if kind == "global" else c.speed == 1.0 and not c.copy) and kind != "none"]
     sums = cmvn.total([records[chunk.name].sums for chunk in used])
     same_inputs(job.inputs["data"], job.out)
     cmvn.write_cmvn(sums, kind == "speaker", job.out / cmvn.STATISTICS, smallest)

@@ -6,9 +6,10 @@ from utils.core.allowed import NAMES, accepted
 from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.core.yaml_files import read_mapping
-from utils.pipeline import config, rules
-from utils.pipeline.old_keys import DROPPED, RENAMED, as_fingerprinted
-from utils.pipeline.schema import SCHEMA, rows
+from utils.pipeline import config
+from utils.settings import rules
+from utils.settings.old_keys import DROPPED, RENAMED, as_fingerprinted
+from utils.settings.schema import SCHEMA, rows
 from utils.text import normalise
 
 YESNO = ROOT / "egs" / "yesno"

@@ -15,8 +15,8 @@ from steps import document_settings
 from utils.core.files import ROOT
 from utils.pipeline import config as configuration
 from utils.pipeline.driver import DEFAULT_RECIPE, parser
-from utils.pipeline.old_keys import DROPPED
 from utils.pipeline.stages import BY_NAME
+from utils.settings.old_keys import DROPPED
 
 PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.md"))]
 TOP = ("egs", "recipes", "local", "steps", "utils", "tests", "docs")

@@ -24,11 +24,12 @@ import torch
 
 from tests.bench.common import records_of, what, write_page, write_record
 from utils.audio.given import MEDIA
+from utils.audio.noises import samples_of
 from utils.bundle.evidence import Evidence
 from utils.bundle.recogniser import Recogniser
 from utils.commands.recognise import Commands
 from utils.commands.scoring import Scored, search
-from utils.commands.speech import RATE, mixed, read_samples
+from utils.commands.speech import RATE, mixed
 from utils.commands.weights import DEFAULT
 from utils.core.files import ROOT, files_in
 from utils.core.options import Parser, positive
@@ -70,8 +71,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     commands = Commands.open(options.commands / "grammar.yaml", options.bundle)
     corpus = ROOT / "egs" / commands.recogniser.manifest.corpus.split("-")[0]
     labels = json.loads((options.commands / "label.json").read_text(encoding="utf-8"))
-    clean = [read_samples(_audio(options.commands / "clean", name)) for name in sorted(labels)]
-    noise = read_samples(_audio(options.commands, "kitchen"))
+    clean = [samples_of(_audio(options.commands / "clean", name), RATE) for name in sorted(labels)]
+    noise = samples_of(_audio(options.commands, "kitchen"), RATE)
     rows: List[Dict[str, Any]] = []
     for ratio in (None if word == CLEAN else int(word) for word in options.ratios.split(",")):
         rows += _measured(
@@ -142,7 +143,7 @@ def _rejected(commands: Commands, folder: Path, most: int) -> Dict[str, Any]:
     chosen = sorted(random.Random(0).sample(paths, min(most, len(paths))))
     rejected, seconds = 0, 0.0
     for first in range(0, len(chosen), TOGETHER):
-        sounds = [read_samples(path) for path in chosen[first : first + TOGETHER]]
+        sounds = [samples_of(path, RATE) for path in chosen[first : first + TOGETHER]]
         answers = commands.recognise_many([(samples, RATE) for samples in sounds])
         rejected += sum(answer.command is None for answer in answers)
         seconds += sum(map(len, sounds)) / RATE

@@ -2,21 +2,19 @@
 
 import random
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import List, Optional, Sequence
 
 import numpy as np
 import soundfile
-from scipy.signal import fftconvolve
 
-from utils.audio.recordings import recording
+from utils.audio.noises import in_room, simulated_room, stretch
 from utils.audio.resampling import resample
 from utils.commands.espeak import RATE as ESPEAK_RATE
 from utils.commands.espeak import Said, speak
 from utils.core import download
 from utils.core.errors import UserError
-from utils.core.files import files_in
 from utils.train.synthesis import VOICES, Flite
 
 RATE = 16000  # Hz, of what is made here
@@ -41,7 +39,7 @@ class Speakers:
     """Voices of a language, and noises to hear them by."""
 
     language: str
-    noises: Sequence[np.ndarray] = ()  # (T,), at RATE
+    noises: List[np.ndarray] = field(default_factory=list)  # (T,), at RATE
     seed: int = 0
 
     def say(self, sentences: Sequence[Sequence[str]]) -> List[np.ndarray]:
@@ -79,34 +77,17 @@ class Speakers:
         draw = np.random.default_rng(self.seed)
         out = []
         for samples in recordings:
-            heard = samples if draw.random() < DRY else in_room(samples, draw)
+            heard = samples if draw.random() < DRY else in_room(samples, simulated_room(RATE, draw))
             if self.noises and draw.random() >= ALONE:
-                heard = mixed(heard, self._noise(len(heard), draw), draw.uniform(QUIETEST, LOUDEST))
+                heard = mixed(heard, stretch(self.noises, len(heard), draw), draw.uniform(QUIETEST, LOUDEST))
             out.append(heard)
         return out
-
-    def _noise(self, length: int, draw: np.random.Generator) -> np.ndarray:
-        """A stretch of noise, of several recordings where one is too short."""
-        found = self.noises[draw.integers(len(self.noises))]
-        while len(found) <= length:
-            found = np.concatenate((found, self.noises[draw.integers(len(self.noises))]))
-        start = draw.integers(len(found) - length)
-        return found[start : start + length]
 
     def _flite(self) -> Optional[Flite]:
         try:
             return Flite(download.folder("flite")) if self.language == "en" else None
         except UserError:  # espeak-ng has voices enough
             return None
-
-
-def in_room(samples: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-    """A recording with the echoes of a room: noise that dies away by 60 dB in 0.1 to 0.5 s (Moorer 1979)."""
-    seconds = draw.uniform(0.1, 0.5)
-    times = np.arange(int(seconds * RATE)) / RATE
-    echoes = draw.normal(size=len(times)) * 10 ** (-3 * times / seconds) * draw.uniform(0.02, 0.12)
-    echoes[0] = 1
-    return fftconvolve(samples, echoes)[: len(samples)].astype(np.float32)
 
 
 def mixed(speech: np.ndarray, noise: np.ndarray, ratio: float) -> np.ndarray:
@@ -126,21 +107,3 @@ def _loudest(samples: np.ndarray) -> float:
     if not frames:
         return float((samples.astype(np.float64) ** 2).sum())
     return float((samples[: frames * FRAME].reshape(frames, FRAME).astype(np.float64) ** 2).sum(1).max())
-
-
-def read_samples(path: Path) -> np.ndarray:
-    """An audio file at RATE, channels mixed. Raises UserError as `recording` does."""
-    with recording(path) as audio:
-        blocks = [block.mean(1) for block in audio.blocks]
-        samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
-    return resample(samples, audio.rate, RATE).astype(np.float32)
-
-
-def read_noises(folder: Path) -> List[np.ndarray]:
-    """The audio files in a folder and those below it. Raises UserError: none are there, or one can't be read."""
-    from utils.audio.given import MEDIA
-
-    paths = [path for path in files_in(folder) if path.suffix.lower() in MEDIA]
-    if not paths:
-        raise UserError(f"{folder} has no audio file; name a folder of noises")
-    return [read_samples(path) for path in paths]

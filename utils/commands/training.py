@@ -8,10 +8,11 @@ from typing import List, Mapping, Optional, Sequence
 
 import numpy as np
 
+from utils.audio.noises import noise_files, samples_of
 from utils.audio.resampling import resample
 from utils.bundle.files import FolderFiles
 from utils.commands.adapting import Example, adapt, land
-from utils.commands.speech import RATE, Speakers, read_noises
+from utils.commands.speech import RATE, Speakers
 from utils.core.errors import UserError
 from utils.core.tables import duration
 from utils.corpus.audio import load
@@ -54,7 +55,7 @@ def train(
     engine = k2.open(files)
     grammar = Grammar(read_grammar(path, slots), engine.normalise, files.manifest.language, ambiguous)
     engine.rows(grammar.words)  # refuses words that can't be pronounced, before any work
-    speakers = Speakers(files.manifest.language, read_noises(noise) if noise else (), seed)
+    speakers = Speakers(files.manifest.language, [samples_of(path, RATE) for path in noise_files(noise)] if noise else [], seed)
     began = time.perf_counter()
     drawn = [words for words, _ in grammar.sentences(sentences, seed)]
     said: List[Example] = list(zip(drawn, speakers.say(drawn)))

@@ -3,7 +3,7 @@
 import errno
 from collections import Counter
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +25,7 @@ from utils.core.parallel import run_all
 from utils.core.timing import timed
 from utils.corpus.audio import load
 from utils.corpus.manifests import write_manifest
+from utils.features.augmentation import Augmentation
 from utils.features.cmvn import Sums, add
 from utils.features.front_end import FrontEnd
 from utils.pipeline.contract import Job
@@ -41,6 +42,7 @@ class Chunk:
     split: str
     speed: float
     cuts: List[MonoCut]
+    copy: int = 0  # which of the augmented copies, from 1; 0: the recordings as they are
 
 
 @dataclass
@@ -74,27 +76,35 @@ def audio(cut: MonoCut, rate: int, denoise: str) -> np.ndarray:
     return samples
 
 
-def chunks(splits: Mapping[str, Sequence[MonoCut]], speeds: Sequence[float]) -> List[Chunk]:
-    """All chunks: of every split as it is, and of the training set at each of `speeds`.
+def chunks(splits: Mapping[str, Sequence[MonoCut]], speeds: Sequence[float], copies: int = 0) -> List[Chunk]:
+    """All chunks: of every split as it is, and of the training set at each of `speeds` and as augmented copies.
 
-    Raises UserError where an utterance has the id of another one's copy at another speed.
+    Raises UserError where an utterance has the id of another one's copy.
     """
     out: List[Chunk] = []
+    ways = [(1.0, 0), *((speed, 0) for speed in speeds), *((1.0, copy) for copy in range(1, copies + 1))]
     for split, cuts in splits.items():
-        for speed in (1.0, *speeds) if split == "train" else (1.0,):
+        for speed, copy in ways if split == "train" else ways[:1]:
             for start in range(0, len(cuts), CHUNK):
-                name = f"{split}-{start // CHUNK:05d}" if speed == 1.0 else f"{split}-sp{speed:g}-{start // CHUNK:05d}"
-                out.append(Chunk(name, split, speed, list(cuts[start : start + CHUNK])))
-    twice = [name for name, n in Counter(_name(cut, chunk.speed) for chunk in out for cut in chunk.cuts).items() if n > 1]
+                name = f"{split}{_ending(speed, copy).replace('_', '-')}-{start // CHUNK:05d}"
+                out.append(Chunk(name, split, speed, list(cuts[start : start + CHUNK]), copy))
+    twice = [name for name, n in Counter(_name(cut, chunk) for chunk in out for cut in chunk.cuts).items() if n > 1]
     if twice:
         raise UserError(
-            f"utterance '{twice[0]}' has the name of a copy at another speed (features.speed_perturb={list(speeds)}); give it "
-            "another id, or set features.speed_perturb=[]"
+            f"utterance '{twice[0]}' has the name of a copy (features.speed_perturb={list(speeds)}, augment.copies={copies}); "
+            "give it another id, or set features.speed_perturb=[] and augment.copies=0"
         )
     return out
 
 
-def compute(chunk: Chunk, config: SimpleNamespace, front_end: FrontEnd, out: Path, final: Path) -> None:
+def compute(
+    chunk: Chunk,
+    config: SimpleNamespace,
+    front_end: FrontEnd,
+    out: Path,
+    final: Path,
+    augment: Optional[Augmentation] = None,
+) -> None:
     """Make one chunk: `feats/NAME.lca`, `parts/NAME.jsonl.gz` (its cuts), and last `parts/NAME.json` (its ChunkRecord).
 
     Features are stored by lilcom, which rounds them (by 1/64 at most for filter banks, in natural log; less for front ends with
@@ -105,14 +115,15 @@ def compute(chunk: Chunk, config: SimpleNamespace, front_end: FrontEnd, out: Pat
       config: the group `features`.
       out: folder to write to.
       final: the name that `out` gets when the stage is finished; the cuts refer to it.
+      augment: what augmented copies are made with.
     """
     torch.set_num_threads(1)  # the number of threads could change the last bit
     record, kept = ChunkRecord(), []
     path = out / "feats" / f"{chunk.name}.lca"
     with atomic_path(path) as temporary, LilcomChunkyWriter(temporary, tick_power=front_end.tick_power) as storage:
-        for prepared, features in _features(chunk, front_end, config.denoise, record.seconds):
+        for prepared, features in _features(chunk, front_end, config.denoise, record.seconds, augment):
             if isinstance(features, str):
-                record.left_out.append((_name(prepared.original, chunk.speed), features))
+                record.left_out.append((_name(prepared.original, chunk), features))
                 continue
             add(record.sums, prepared.cut.supervisions[0].speaker, features)
             kept.append(stored(prepared.cut, features, front_end, storage, relative(final / "feats" / path.name)))
@@ -216,7 +227,7 @@ def account(job: Job, chunks: Sequence[Chunk], asked: int) -> Dict[str, ChunkRec
 
 
 def _features(
-    chunk: Chunk, front_end: FrontEnd, denoise: str, seconds: Dict[str, float]
+    chunk: Chunk, front_end: FrontEnd, denoise: str, seconds: Dict[str, float], augment: Optional[Augmentation] = None
 ) -> Iterator[Tuple[_Prepared, Union[np.ndarray, str]]]:
     """Every cut of a chunk with its features (T, C) float32, or with the reason why it has none.
 
@@ -224,7 +235,11 @@ def _features(
     """
     group: List[_Prepared] = []
     for n, original in enumerate(chunk.cuts, 1):
-        group.append(_prepare(original, chunk.speed, front_end.sampling_rate, denoise))
+        one = _prepare(original, chunk.speed, front_end.sampling_rate, denoise)
+        if chunk.copy and augment and not one.problem:
+            name = _name(original, chunk)
+            one = replace(one, cut=one.cut.with_id(name), samples=augment(one.samples, name))
+        group.append(one)
         if n == len(chunk.cuts) or sum(one.samples.shape[1] for one in group) >= GROUP * front_end.sampling_rate:
             with timed(seconds, "front_end"):
                 extracted = iter(front_end.extract([one.samples for one in group if not one.problem]))
@@ -282,8 +297,13 @@ def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
-def _name(cut: MonoCut, speed: float) -> str:
-    return cut.id if speed == 1.0 else f"{cut.id}_sp{speed:g}"
+def _name(cut: MonoCut, chunk: Chunk) -> str:
+    return cut.id + _ending(chunk.speed, chunk.copy)
+
+
+def _ending(speed: float, copy: int) -> str:
+    """Of the names of copies; Lhotse's for those at another speed."""
+    return (f"_sp{speed:g}" if speed != 1.0 else "") + (f"_copy{copy}" if copy else "")
 
 
 def _noisereduce() -> Any:

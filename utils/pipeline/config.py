@@ -1,7 +1,7 @@
 """Configuration: base <- recipe <- corpus <- settings of the corpus for this recipe <- --set.
 
-Types and allowed values of keys are in utils/pipeline/schema.py, combinations that are refused in utils/pipeline/rules.py, old
-keys in utils/pipeline/old_keys.py.
+Types and allowed values of keys are in utils/settings/schema.py, combinations that are refused in utils/settings/rules.py, old
+keys in utils/settings/old_keys.py.
 """
 
 import copy
@@ -14,14 +14,14 @@ from typing import Any, Dict, Iterable, List, Mapping, Sequence
 from utils.core.allowed import accepted, like, nearest
 from utils.core.errors import UserError
 from utils.core.files import ROOT
-from utils.pipeline import rules
-from utils.pipeline.old_keys import DROPPED, RENAMED, SPLIT, current_key, current_names, current_value
-from utils.pipeline.schema import SCHEMA
+from utils.settings import rules
+from utils.settings.old_keys import DROPPED, RENAMED, SPLIT, current_key, current_names, current_value
+from utils.settings.schema import SCHEMA
 
 RECIPES = "recipes"  # in corpus.yaml: recipe -> settings of the corpus for this recipe alone
 # Keys that may name files outside the repository.
 PATHS = ["data.source", "lang.text", "features.model", "ready.model", "vectors.meaning.path"]
-PATHS += ["rescore.llm.path", "rescore.word_lm.path", "train.init", "export.sign"]
+PATHS += ["rescore.llm.path", "rescore.word_lm.path", "train.init", "export.sign", "augment.noise", "augment.impulse_responses"]
 OPEN = "data.options"  # the one mapping whose keys are defined by corpus.yaml
 
 
@@ -120,12 +120,14 @@ def view(config: Dict[str, Any]) -> SimpleNamespace:
 
 
 def without(config: Dict[str, Any], values: Mapping[str, Any], prefix: str = "") -> Dict[str, Any]:
-    """A configuration without the keys that have the values given; `values` maps dotted keys."""
+    """A configuration without the keys that have the values given, and groups of such keys; `values` maps dotted keys."""
     out: Dict[str, Any] = {}
     for key, value in config.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict):
-            out[key] = without(value, values, f"{name}.")
+            rest = without(value, values, f"{name}.")
+            if rest or not value:
+                out[key] = rest
         elif name not in values or values[name] != value:
             out[key] = value
     return out

@@ -27,8 +27,8 @@ from utils.core.twins import take, twin
 from utils.core.versions import git_state, machine, tool_version
 from utils.core.yaml_files import read_mapping
 from utils.pipeline import config as configuration
-from utils.pipeline.old_keys import current_names
 from utils.pipeline.stages import YOUNGER, Plan
+from utils.settings.old_keys import current_names
 
 
 @dataclass(frozen=True)

@@ -40,9 +40,12 @@ def corpus(config: Config, exp: Path, fingerprints: Mapping[str, str]) -> Dict[s
     return {str(path.relative_to(source) if source in path.parents else path): digest(path) for path in found}
 
 
-def features_model(config: Config, exp: Path, fingerprints: Mapping[str, str]) -> Dict[str, str]:
-    """The encoder that is the front end, where it is a folder."""
-    return _folder(config["features"]["model"])
+def heard_by(config: Config, exp: Path, fingerprints: Mapping[str, str]) -> Dict[str, str]:
+    """The encoder that is the front end, where it is a folder; noises and rooms of augmented copies."""
+    return {
+        **_folder(config["features"]["model"]),
+        **files_of("augment.noise", "augment.impulse_responses")(config, exp, fingerprints),
+    }
 
 
 def ready_model(config: Config, exp: Path, fingerprints: Mapping[str, str]) -> Dict[str, str]:

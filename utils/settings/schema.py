@@ -1,6 +1,6 @@
 """Type and allowed values of every key of recipes/base.yaml, which has the defaults and says what each key means.
 
-What one key may be is declared here; what keys may be together is in utils/pipeline/rules.py.
+What one key may be is declared here; what keys may be together is in utils/settings/rules.py.
 """
 
 from typing import Any, Dict, Iterator, Tuple
@@ -41,6 +41,14 @@ SCHEMA: Dict[str, Key] = {
     "features.window": one_of("povey", "hanning", "hamming", "rectangular", "blackman"),
     "features.speed_perturb": items(number(0.1, 10)),
     "features.normalise": one_of("global", "speaker", "none"),
+    "augment.copies": whole(0, 100),
+    "augment.noise": TEXT,
+    "augment.noisy": SHARE,
+    "augment.snr": items(number(-50, 100)),
+    "augment.rooms": SHARE,
+    "augment.impulse_responses": TEXT,
+    "augment.coded": SHARE,
+    "augment.volume": items(number(-60, 40)),
     "lang.units": one_of("unigram", "bpe", "char", "phone"),
     "lang.size": whole(2),
     "lang.lm_order": whole(1, 10),

@@ -1,4 +1,4 @@
-"""Settings that contradict each other, found before anything runs; what one key alone may be is in utils/pipeline/schema.py."""
+"""Settings that contradict each other, found before anything runs; what one key alone may be is in utils/settings/schema.py."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -116,6 +116,17 @@ def speeds(c: SimpleNamespace) -> Optional[str]:
         f"features.speed_perturb={c.features.speed_perturb}: give factors other than 1, because the training set at its own "
         f"speed is there anyway; set features.speed_perturb={others}"
     )
+
+
+def copies(c: SimpleNamespace) -> Optional[str]:
+    """Augmented copies are asked for, and ranges have two ends."""
+    for key in ("snr", "volume"):
+        ends = getattr(c.augment, key)
+        if len(ends) != 2 or ends[0] > ends[1]:
+            return f"augment.{key}={ends}: give the lowest and the highest in dB, as [0, 20]"
+    if c.augment.noise and not c.augment.copies:
+        return f"augment.noise={c.augment.noise} is for augmented copies, and there are none: set augment.copies=1"
+    return None
 
 
 # Rules of the network
@@ -307,7 +318,7 @@ def sealing(c: SimpleNamespace) -> Optional[str]:
 
 
 EVERY_SYSTEM: List[Rule] = [local_module, durations, jieba, ready_model]
-FEATURES: List[Rule] = [phones_of_the_language, filter_bank, encoder, speeds]
+FEATURES: List[Rule] = [phones_of_the_language, filter_bank, encoder, speeds, copies]
 NETWORK: List[Rule] = [some_head, attention_heads, subsampling, causal, masks, grounding, vectors, finetuning, synthesis]
 NETWORK += [first_pass, attention, rescoring, integers, sealing]
 

@@ -1,0 +1,69 @@
+"""Noises and rooms to hear speech in."""
+
+import hashlib
+from pathlib import Path
+from typing import List
+
+import numpy as np
+from scipy.signal import fftconvolve
+
+from utils.audio.given import MEDIA
+from utils.audio.recordings import recording
+from utils.audio.resampling import resample
+from utils.core.errors import UserError
+from utils.core.files import files_in
+
+HELD_OUT = 4  # of so many recordings one is for tests
+
+
+def samples_of(path: Path, rate: int) -> np.ndarray:
+    """An audio file as (T,) float32 at `rate` Hz, channels mixed. Raises UserError as `recording` does."""
+    with recording(path) as audio:
+        blocks = [block.mean(1) for block in audio.blocks]
+        samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
+    return resample(samples, audio.rate, rate).astype(np.float32)
+
+
+def noise_files(folder: Path, part: str = "") -> List[Path]:
+    """The audio files in a folder and those below it.
+
+    Args:
+      part: train or test: the files of this part alone, chosen by the SHA-1 of their names, so that noises of tests are new to a
+        model; empty for all.
+    Raises:
+      UserError: none are there.
+    """
+    paths = [path for path in files_in(folder) if path.suffix.lower() in MEDIA] if folder.is_dir() else []
+    tests = {path for path in paths if int(hashlib.sha1(path.name.encode()).hexdigest(), 16) % HELD_OUT == 0}
+    chosen = [path for path in paths if not part or (path in tests) == (part == "test")]
+    if not chosen:
+        why = f"has {len(paths)} audio files, none of them for {part}" if paths else "has no audio file"
+        raise UserError(f"{folder} {why}; name a folder of recordings")
+    return chosen
+
+
+def stretch(noises: List[np.ndarray], length: int, draw: np.random.Generator) -> np.ndarray:
+    """(length,) samples of noise from a place at random, of several recordings where one is too short."""
+    found = noises[draw.integers(len(noises))]
+    while len(found) <= length:
+        found = np.concatenate((found, noises[draw.integers(len(noises))]))
+    start = draw.integers(len(found) - length)
+    return found[start : start + length]
+
+
+def simulated_room(rate: int, draw: np.random.Generator) -> np.ndarray:
+    """The impulse response (T,) of a room: noise that dies away by 60 dB in 0.1 to 0.5 s (Moorer 1979).
+
+    Lhotse's generator is not used, because with one seed it gives another room from run to run.
+    """
+    seconds = draw.uniform(0.1, 0.5)
+    times = np.arange(int(seconds * rate)) / rate
+    response = draw.normal(size=len(times)) * 10 ** (-3 * times / seconds) * draw.uniform(0.02, 0.12)
+    response[0] = 1
+    return response
+
+
+def in_room(samples: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """Speech (T,) with the echoes of a room, as long and from its loudest sound on in step with it."""
+    first = int(np.abs(response).argmax()) if len(response) else 0
+    return fftconvolve(samples, response)[first : first + len(samples)].astype(np.float32)

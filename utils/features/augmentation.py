@@ -1,0 +1,78 @@
+"""Copies of the training set as other microphones, rooms and lines would have them, mostly by Lhotse's transforms.
+
+What a copy gets follows from the utterance's id and the copy's number, not from the order of the work.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import List
+
+import numpy as np
+from lhotse.audio.mixer import AudioMixer, audio_energy
+from lhotse.augmentation import Compress, Narrowband, Volume
+
+from utils.audio.noises import in_room, noise_files, samples_of, simulated_room, stretch
+
+MP3 = (0.6, 0.95)  # levels of compression, of 1 at most
+MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # Hz
+
+
+@dataclass
+class Augmentation:
+    """The settings of the group `augment`, with what its folders hold."""
+
+    settings: SimpleNamespace
+    rate: int  # Hz
+    noises: List[np.ndarray]  # (T,) float32 each
+    rooms: List[np.ndarray]  # (T,) float32 each, impulse responses; none: they are simulated
+
+    def __call__(self, samples: np.ndarray, name: str) -> np.ndarray:
+        """A copy of `samples` (1, S) float32, of the same shape; name: of the copy, from which chance follows."""
+        draw = np.random.default_rng(int(hashlib.sha1(name.encode()).hexdigest(), 16))
+        decibels = draw.uniform(*self.settings.volume)
+        in_room, noisy, coded = draw.uniform(size=3)
+        samples = Volume(10 ** (decibels / 20))(samples, self.rate)
+        if in_room < self.settings.rooms:
+            samples = self._reverberated(samples, draw)
+        if self.noises and noisy < self.settings.noisy:
+            samples = mixed(
+                samples, stretch(self.noises, samples.shape[1], draw)[None], draw.uniform(*self.settings.snr), self.rate
+            )
+        if coded < self.settings.coded:
+            samples = self._coded(samples, draw)
+        return np.clip(samples, -1, 1).astype(np.float32)
+
+    def _reverberated(self, samples: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+        """In one of the rooms, as loud as before."""
+        room = self.rooms[draw.integers(len(self.rooms))] if self.rooms else simulated_room(self.rate, draw)
+        heard = in_room(samples[0], room)[None]
+        return heard * np.sqrt((samples**2).mean() / max(float((heard**2).mean()), 1e-12))
+
+    def _coded(self, samples: np.ndarray, draw: np.random.Generator) -> np.ndarray:
+        telephone, level = draw.random() < 0.5, draw.uniform(*MP3)
+        if telephone and self.rate > 8000 or self.rate not in MP3_RATES:
+            return Narrowband("mulaw", self.rate, True)(samples, self.rate)
+        coded = Compress("mp3", level)(samples, self.rate)
+        return np.pad(coded, [(0, 0), (0, max(0, samples.shape[1] - coded.shape[1]))])[:, : samples.shape[1]]
+
+
+def open_augmentation(settings: SimpleNamespace, rate: int) -> Augmentation:
+    """Read what the group `augment` names.
+
+    Raises:
+      UserError: a folder without audio, or a file that can't be read.
+    """
+    noises = [samples_of(path, rate) for path in noise_files(Path(settings.noise), "train")] if settings.noise else []
+    rooms = (
+        [samples_of(path, rate) for path in noise_files(Path(settings.impulse_responses))] if settings.impulse_responses else []
+    )
+    return Augmentation(settings, rate, noises, rooms)
+
+
+def mixed(speech: np.ndarray, noise: np.ndarray, ratio: float, rate: int) -> np.ndarray:
+    """Speech and noise, (1, S) each, at a ratio of their energies over the whole utterance in dB."""
+    mixer = AudioMixer(speech, rate, reference_energy=audio_energy(speech))
+    mixer.add_to_mix(noise, snr=ratio)
+    return mixer.mixed_audio
