@@ -218,7 +218,7 @@ def test_modules_in_prose_exist():
 def test_recipes_and_corpora_are_all_described():
     recipes = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `(\w+)` \|", recipes, re.M)) == set(configuration.recipe_names())
-    corpora = (ROOT / "docs" / "own-corpus.md").read_text(encoding="utf-8").partition("## The corpora")[2]
+    corpora = (ROOT / "docs" / "corpora.md").read_text(encoding="utf-8").partition("## The corpora")[2]
     assert set(re.findall(r"^\| `(\w+)` \|", corpora, re.M)) == {p.parent.name for p in (ROOT / "egs").glob("*/corpus.yaml")}
 
 

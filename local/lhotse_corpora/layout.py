@@ -1,0 +1,195 @@
+"""Where the files of each corpus are, as its publisher lays them out. A file that is missing raises UserError, which names it."""
+
+from pathlib import Path
+from typing import Dict, Tuple
+
+from lhotse.recipes.ami import PARTITIONS
+
+from local.lhotse_corpora.recipe import Asked, files, folder, need
+from utils.core.errors import UserError
+from utils.core.splits import SPLITS
+
+AIDATATANG_TRANSCRIPTS = Path("transcript") / "aidatatang_200_zh_transcript.txt"
+AMI_ANNOTATIONS = "ami_public_manual_1.6.2"  # 1.6.1 has known errors
+AMI_FILES = {"ihm": "*Headset-?.wav", "ihm-mix": "*Mix-Headset.wav", "sdm": "*Array1-01.wav", "mdm8-bf": "*MDM8.wav"}
+
+
+def librispeech(asked: Asked, part: str) -> Path:
+    """The folder of a part, which has transcripts below it."""
+    home = next(
+        (asked.source / name for name in ("LibriSpeech", f"{part}/LibriSpeech") if (asked.source / name / part).is_dir()), None
+    )
+    found = (home or asked.source) / part
+    need(found, "the folder LibriSpeech, with the parts that data.options.train, dev and test list")
+    if not files(found, "*.trans.txt"):
+        raise UserError(f"{found} has no SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt; unpack {part}.tar.gz again")
+    return found
+
+
+def thchs_30(asked: Asked) -> Path:
+    """The folder with data/, train/, dev/ and test/."""
+    found = folder(asked.source, "data_thchs30")
+    for name in ("data", *SPLITS):
+        need(found / name, "the folder data_thchs30, with data/, train/, dev/ and test/")
+    for split in SPLITS:
+        if not files(found / split, "*.wav"):
+            raise UserError(
+                f"{found / split} has no .wav file; as published it has links to {found / 'data'}: unpack the archive on a disk "
+                "that has links"
+            )
+    return found
+
+
+def aidatatang_200zh(asked: Asked) -> Path:
+    """The folder with corpus/ and transcript/."""
+    found = folder(asked.source, "aidatatang_200zh")
+    for name in (AIDATATANG_TRANSCRIPTS, *(Path("corpus") / split for split in SPLITS)):
+        need(found / name, "the folder aidatatang_200zh, with corpus/ and transcript/")
+    for split in SPLITS:
+        if not files(found / "corpus" / split, "*.wav"):
+            raise UserError(f"{found / 'corpus' / split} has no .wav file; unpack the speakers' archives (.tar.gz) there")
+    return found
+
+
+def mls(asked: Asked) -> Path:
+    """The folder of a language: mls_german_opus or mls_german."""
+    names = [f"mls_{asked.language}_opus", f"mls_{asked.language}"]
+    places = [folder(asked.source, name) for name in names]
+    found = next((path for path in (asked.source, *places) if path.name in names), None)
+    whole = f"the folder with {' or '.join(names)} in it"
+    found = found or need(asked.source / names[0], whole)
+    for name in ("metainfo.txt", *(f"{split}/transcripts.txt" for split in SPLITS)):
+        need(found / name, whole)
+    return found
+
+
+def fleurs(asked: Asked) -> Tuple[Dict[str, Path], Dict[str, Path]]:
+    """The tables of the splits of a language, and the folders with their recordings."""
+    code, source = asked.language, asked.source
+    for home in (source / "data" / code, source / "fleurs" / code, source / code, source):
+        beside = home.parent / "metadata" / code  # as Lhotse's download lays it out
+        for tables in (home, beside):
+            if (tables / "train.tsv").is_file():
+                audio = {split: _fleurs_audio(home, split) for split in SPLITS}
+                whole = f"the folder with {code}/ in it, with train.tsv, dev.tsv, test.tsv and audio/"
+                return {split: need(tables / f"{split}.tsv", whole) for split in SPLITS}, audio
+    need(source / "data" / code / "train.tsv", f"the folder with data/{code}/ in it, as published")
+    raise AssertionError("unreachable: the table does not exist")
+
+
+def _fleurs_audio(home: Path, split: str) -> Path:
+    places = [home / "audio" / split / split, home / "audio" / split, home / split]
+    found = next((path for path in places if path.is_dir()), None)
+    packed = home / "audio" / f"{split}.tar.gz"
+    if found is None and packed.is_file():
+        raise UserError(f"{packed} is packed; unpack it: tar -xzf {packed} -C {packed.parent}")
+    return found or need(places[1], f"the folder with {home.name}/ in it")
+
+
+def vctk(asked: Asked) -> Tuple[Path, bool]:
+    """The folder of VCTK, and whether it is release 0.92."""
+    home = folder(folder(asked.source, "VCTK-Corpus-0.92"), "VCTK-Corpus")
+    new = (home / "wav48_silence_trimmed").is_dir()
+    whole = "the folder VCTK-Corpus-0.92, with txt/ and wav48_silence_trimmed/, or VCTK-Corpus, with txt/ and wav48/"
+    for name in ("speaker-info.txt", "txt", "wav48_silence_trimmed" if new else "wav48"):
+        need(home / name, whole)
+    return home, new
+
+
+def ljspeech(asked: Asked) -> Path:
+    """The folder with metadata.csv and wavs/."""
+    found = folder(asked.source, "LJSpeech-1.1")
+    for name in ("metadata.csv", "wavs"):
+        need(found / name, "the folder LJSpeech-1.1, with metadata.csv and wavs/")
+    return found
+
+
+def timit(asked: Asked) -> Path:
+    """The folder with TRAIN/ and TEST/, in capitals or small letters."""
+    places = [asked.source / name for name in (".", "data", "timit", "TIMIT", "timit/timit", "TIMIT/TIMIT")]
+    found = next((path for path in places if {"TRAIN", "TEST"} <= _names(path)), asked.source)
+    for name in ("TRAIN", "TEST"):
+        if name not in _names(found):
+            need(found / name, "the folder of TIMIT (LDC93S1) with TRAIN/ and TEST/")
+    return found
+
+
+def _names(path: Path) -> "set[str]":
+    return {p.name.upper() for p in path.iterdir()} if path.is_dir() else set()
+
+
+def speechcommands(asked: Asked) -> Tuple[Path, str]:
+    """The folder with the two unpacked archives of a version, and the version: 1 or 2."""
+    version = str(asked.options["version"])
+    names = [f"speech_commands_v0.0{version}", f"speech_commands_test_set_v0.0{version}"]
+    if version not in ("1", "2"):
+        raise UserError(f"data.options.version={version}: there are 1 and 2")
+    found = asked.source / f"SpeechCommands{version}"
+    found = found if found.is_dir() else asked.source
+    for name in names:
+        need(found / name, f"the folder with {' and '.join(names)}, each an archive unpacked")
+    for name in ("testing_list.txt", "validation_list.txt"):
+        need(found / names[0] / name, f"the folder with {names[0]}")
+    return found, version
+
+
+def tedlium(asked: Asked) -> Path:
+    """The folder with legacy/."""
+    found = folder(asked.source, "TEDLIUM_release-3")
+    for split in SPLITS:
+        for kind in ("sph", "stm"):
+            need(found / "legacy" / split / kind, "the folder TEDLIUM_release-3, with legacy/ in it: releases 1 and 2 have none")
+    return found
+
+
+def ami(asked: Asked) -> Tuple[Path, Path]:
+    """The folder with the meetings, and the annotations: a folder or a .zip."""
+    mic, partition = asked.options["mic"], asked.options["partition"]
+    if mic not in AMI_FILES or partition not in PARTITIONS:
+        raise UserError(
+            f"data.options.mic={mic}, partition={partition}: mic is one of {', '.join(AMI_FILES)}, partition one of "
+            f"{', '.join(PARTITIONS)}"
+        )
+    found = folder(asked.source, "amicorpus")
+    places = [home / f"{AMI_ANNOTATIONS}{suffix}" for home in (found, asked.source) for suffix in ("", ".zip")]
+    annotations = next((path for path in places if path.exists()), None)
+    whole = f"the folder with the meetings and {AMI_ANNOTATIONS}.zip, unpacked or not"
+    if annotations is None:
+        annotations = need(places[1], whole)
+    if annotations.is_dir():
+        for name in ("corpusResources/meetings.xml", "segments", "words"):
+            need(annotations / name, whole)
+    if not files(found, AMI_FILES[mic]):
+        raise UserError(f"{found} has no {AMI_FILES[mic]} (data.options.mic={mic}); data.source=FOLDER names {whole}")
+    return found, annotations
+
+
+def voxpopuli(asked: Asked) -> Tuple[Path, Path]:
+    """The folder with the recordings of sessions, and the table of a language."""
+    found = folder(asked.source, "raw_audios")
+    table = f"asr_{asked.language}.tsv.gz"
+    places = [
+        asked.source / table,
+        asked.source / "annotations" / "asr" / table,
+        asked.source / "transcribed_data" / asked.language / table,
+    ]
+    found_table = next((path for path in places if path.is_file()), None)
+    whole = f"the folder with raw_audios/original/ and {table}"
+    return need(found, whole), found_table or need(places[0], whole)
+
+
+def gigaspeech(asked: Asked) -> Path:
+    """GigaSpeech.json."""
+    subsets = ("XS", "S", "M", "L", "XL")
+    if asked.options["subset"] not in subsets:
+        raise UserError(f"data.options.subset={asked.options['subset']}: there are {', '.join(subsets)}")
+    return need(folder(asked.source, "GigaSpeech") / "GigaSpeech.json", "the folder with GigaSpeech.json and audio/")
+
+
+def wenetspeech(asked: Asked) -> Path:
+    """WenetSpeech.json."""
+    known = {"subset": ("S", "M", "L"), "test": ("TEST_NET", "TEST_MEETING")}
+    for option, values in known.items():
+        if asked.options[option] not in values:
+            raise UserError(f"data.options.{option}={asked.options[option]}: there are {', '.join(values)}")
+    return need(folder(asked.source, "WenetSpeech") / "WenetSpeech.json", "the folder with WenetSpeech.json and audio/")

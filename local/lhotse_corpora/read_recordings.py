@@ -1,0 +1,146 @@
+"""Corpora whose recordings hold many utterances, by Lhotse's recipes."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any, Dict, Iterator, Union
+
+from lhotse.recipes import gigaspeech as lhotse_gigaspeech
+from lhotse.recipes import wenet_speech as lhotse_wenetspeech
+from lhotse.recipes.ami import prepare_ami
+from lhotse.recipes.tedlium import prepare_tedlium
+from lhotse.recipes.voxpopuli import prepare_voxpopuli
+
+from local.lhotse_corpora import layout
+from local.lhotse_corpora.recipe import Asked, Spoken, spoken, view
+from utils.core.errors import UserError
+from utils.core.splits import SPLITS
+from utils.corpus.manifests import LeftOut
+
+Found = Iterator[Union[Spoken, LeftOut]]
+GARBAGE = {"<SIL>", "<MUSIC>", "<NOISE>", "<OTHER>"}  # what GigaSpeech writes where nobody speaks
+CHUNK = 1 << 20  # characters of a JSON file read at once
+
+
+def tedlium(asked: Asked) -> Found:
+    """TED-LIUM 3 in its legacy splits: dev and test are those of TED-LIUM 2."""
+    folder = layout.tedlium(asked)
+    for split in SPLITS:
+        home = folder / "legacy" / split
+        audio, texts = ({path.stem for path in (home / kind).glob(f"*.{kind}")} for kind in ("sph", "stm"))
+        odd = sorted(audio ^ texts)
+        if odd:  # Lhotse's recipe takes all of a split or nothing
+            missing = home / (f"stm/{odd[0]}.stm" if odd[0] in audio else f"sph/{odd[0]}.sph")
+            raise UserError(
+                f"{missing} is missing, and {len(odd) - 1} other talks of {split} lack their audio or their transcript; unpack "
+                "the archive again, or move what is left of these talks away"
+            )
+    whole = prepare_tedlium(folder, normalize_text="kaldi")  # joins they 're, drops <unk>
+    for split in SPLITS:
+        yield from spoken(split, whole[split])
+
+
+def ami(asked: Asked) -> Found:
+    """AMI meetings, by a microphone and a partition of its own."""
+    folder, annotations = layout.ami(asked)
+    if annotations.suffix == ".zip":  # Lhotse would unpack it beside the archive
+        target = asked.work / "annotations"
+        try:
+            with zipfile.ZipFile(annotations) as archive:
+                archive.extractall(target)
+        except (zipfile.BadZipFile, EOFError) as error:
+            raise UserError(f"{annotations} is damaged ({error}); get it again") from None
+        annotations = target
+    whole = prepare_ami(folder, annotations, mic=asked.options["mic"], partition=asked.options["partition"])
+    for split in SPLITS:
+        yield from spoken(split, whole[split])
+
+
+def voxpopuli(asked: Asked) -> Found:
+    """VoxPopuli: the transcribed part of a language, from the recordings of whole sessions."""
+    audio, table = layout.voxpopuli(asked)
+    links = {f"raw_audios/{asked.language}": audio, f"annotations/{table.name}": table}
+    work = view(asked.work, links)
+    whole = prepare_voxpopuli(work, work / "annotations", lang=asked.language)
+    there = 0
+    for split in SPLITS:
+        for one in spoken(split, whole[split]):
+            there += 1
+            yield one
+    if not there:
+        raise UserError(f"none of the recordings below {audio} is of a session of {table}; they are called SESSION_original.ogg")
+
+
+def gigaspeech(asked: Asked) -> Found:
+    """GigaSpeech: one training subset, DEV and TEST."""
+    table = layout.gigaspeech(asked)
+    parts = {f"{{{asked.options['subset']}}}": "train", "{DEV}": "dev", "{TEST}": "test"}
+    for audio in audios(table):
+        chosen = {part: split for part, split in parts.items() if part in audio["subsets"]}
+        if not chosen:
+            continue
+        recording, segments = lhotse_gigaspeech.parse_utterance(audio, table.parent)
+        subsets = {segment["sid"]: segment["subsets"] for segment in audio["segments"]}
+        for segment in segments:
+            split = next((split for part, split in chosen.items() if part in subsets[segment.id]), None)
+            if split and segment.text in GARBAGE:
+                yield LeftOut(segment.id, split, f"nobody speaks: {segment.text}", by_design=True)
+            elif split:
+                yield Spoken(split, recording, segment)
+
+
+def wenetspeech(asked: Asked) -> Found:
+    """WenetSpeech: one training subset, DEV and a test set."""
+    table = layout.wenetspeech(asked)
+    parts = {asked.options["subset"]: "train", "DEV": "dev", asked.options["test"]: "test"}
+    for audio in audios(table):
+        recording, segments = lhotse_wenetspeech.parse_utterance(audio, table.parent, list(parts))
+        for part, split in parts.items():
+            for segment in segments[part]:
+                yield Spoken(split, recording, segment)
+
+
+def audios(table: Path) -> Iterator[Dict[str, Any]]:
+    """The items of the list `audios` of a JSON file one by one: such files have gigabytes.
+
+    Raises:
+      UserError: the file is cut short, damaged, or has no such list.
+    """
+    decoder = json.JSONDecoder()
+    with open(table, encoding="utf-8") as stream:
+        text, place = _list_of_audios(stream, table)
+        while True:
+            place = _blanks(text, place)
+            if place < len(text) and text[place] == "]":
+                return
+            try:
+                item, place = decoder.raw_decode(text, place)
+            except ValueError as error:
+                more = stream.read(max(CHUNK, len(text)))
+                if not more:
+                    raise UserError(f"{table} is cut short or damaged: {error}; get it again") from None
+                text, place = text[place:] + more, 0
+                continue
+            yield item
+
+
+def _list_of_audios(stream: Any, table: Path) -> "tuple[str, int]":
+    """What was read of a file, and the place in it at which the first item of the list begins."""
+    text = ""
+    while True:
+        more = stream.read(CHUNK)
+        text += more
+        name = text.find('"audios"')
+        start = text.find("[", name) if name >= 0 else -1
+        if start >= 0:
+            return text, start + 1
+        if not more:
+            raise UserError(f'{table} has no list "audios"; get it again')
+        if name < 0:
+            text = text[-len('"audios"') :]
+
+
+def _blanks(text: str, place: int) -> int:
+    while place < len(text) and text[place] in " \t\r\n,":
+        place += 1
+    return place
