@@ -8,12 +8,12 @@ With --bundle instead of --corpus the pack is for a bundle of stage 9, and lies 
 python -m steps.add_words --bundle BUNDLE --pack names zermatt
 """
 
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
+from steps import command
 from utils.bundle.files import open_files
 from utils.bundle.recogniser import packs_folder
 from utils.core.errors import UserError
@@ -173,4 +173,4 @@ def _recordings(pairs: Sequence[str], here: Path, adding: Adding) -> Dict[str, L
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(main)

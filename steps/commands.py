@@ -8,15 +8,16 @@ python -m steps.commands train coffee.yaml --bundle exp/speechocean762/export-01
 import argparse
 import json
 import logging
-import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
 
+from steps import command
 from utils.bundle.opening import how_to_open, run
 from utils.bundle.opening import parser as bundle_parser
 from utils.core.errors import UserError
 from utils.core.options import positive
+from utils.grammars.slots import slots_of
 
 log = logging.getLogger("nuptse")
 ACTIONS = ("check", "recognise", "train")
@@ -69,7 +70,7 @@ def _check(options: argparse.Namespace) -> int:
 
     if options.audio:
         raise UserError(f"check reads a grammar alone; leave out {options.audio[0]}")
-    written = read_grammar(Path(options.grammar), _slots(options.slot))
+    written = read_grammar(Path(options.grammar), slots_of(options.slot))
     language, normalise, known = _bundle_text(options) if options.bundle else _text(options.language or written.language)
     lines, wrong = report(Grammar(written, normalise, language, "first"), options.examples, known)
     print("\n".join(lines))
@@ -98,7 +99,7 @@ def _recognise(options: argparse.Namespace) -> int:
     if not options.bundle or not options.audio:
         raise UserError("recognise needs --bundle FOLDER and recordings")
     commands = Commands.open(
-        options.grammar, options.bundle, _slots(options.slot), options.ambiguous, engine=options.engine, **how_to_open(options)
+        options.grammar, options.bundle, slots_of(options.slot), options.ambiguous, engine=options.engine, **how_to_open(options)
     )
     broken = 0
     with ExitStack() as stack:
@@ -127,7 +128,7 @@ def _train(options: argparse.Namespace) -> int:
     path, noise, speech = (Path(name) if name else None for name in (options.grammar, options.noise, options.speech))
     assert path is not None
     numbers = (options.sentences, options.utterances, options.epochs, options.seed)
-    train(path, Path(options.bundle), Path(options.to), noise, speech, *numbers, _slots(options.slot), options.ambiguous)
+    train(path, Path(options.bundle), Path(options.to), noise, speech, *numbers, slots_of(options.slot), options.ambiguous)
     print(options.to)
     return 0
 
@@ -158,17 +159,5 @@ def _line(name: str, answer: Any, form: str) -> str:
     return f"{name}\t{answer.command or 'not a command'}\t{answer.confidence:.2f}"
 
 
-def _slots(given: Sequence[str]) -> Dict[str, List[str]]:
-    """The values of --slot."""
-    found: Dict[str, List[str]] = {}
-    for one in given:
-        name, equals, values = one.partition("=")
-        every = [value.strip() for value in values.split(",") if value.strip()]
-        if not (name.strip() and equals and every):
-            raise UserError(f"--slot {one}: write NAME=VALUE,VALUE")
-        found.setdefault(name.strip(), []).extend(every)
-    return found
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    command(main)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import List, Optional, Sequence, Tuple
 
+from steps import command
 from utils.core.errors import UserError
 from utils.core.files import FORBIDDEN, ROOT, write_text
 from utils.core.options import Parser
@@ -49,7 +50,6 @@ def main(arguments: Optional[Sequence[str]] = None, root: Path = ROOT) -> int:
             if baseline not in shown.values():
                 _known("recipe", [baseline], {*shown})
         page = report(records, options.split, baseline)
-        print(terminal(page))
         whole = options == p.parse_args(["--baseline", options.baseline, "--worst", str(options.worst)])
         written = []
         if whole:
@@ -63,8 +63,12 @@ def main(arguments: Optional[Sequence[str]] = None, root: Path = ROOT) -> int:
         if options.html or whole:
             text = html_page(page, f"Nuptse: results on {options.split}", details(page, _exp(root), options.worst))
             written.append((options.html or root / "RESULTS.html", text))
-        for path, text in written:
-            write_text(path, text)
+        try:
+            for path, text in written:  # before anything is printed, which may find no reader
+                write_text(path, text)
+        finally:
+            print(terminal(page))
+        for path, _ in written:
             print(f"written: {path}")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -142,4 +146,4 @@ def _known(what: str, asked: Optional[Sequence[str]], names: set) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(main)

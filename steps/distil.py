@@ -11,12 +11,12 @@ python -m steps.distil --corpus speechocean762 --recipe stream_wordvec --out stu
 
 import logging
 import shutil
-import sys
 from typing import Dict, Optional, Sequence
 
 import torch
 from lhotse.utils import fix_random_seed
 
+from steps import command
 from utils.core.errors import UserError
 from utils.nn.model import make_encoder, parameters
 from utils.pipeline import driver
@@ -65,4 +65,4 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(main)

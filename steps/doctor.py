@@ -17,6 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Dict, Iterator, List, NamedTuple, Tuple
 
+from steps import command
 from utils.core.versions import git_state
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -239,4 +240,4 @@ def _output(*command: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(main)

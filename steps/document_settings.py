@@ -4,13 +4,13 @@ With `--check` it writes nothing, and its exit status is 1 where the page is not
 """
 
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence
 
 import yaml
 
+from steps import command
 from utils.core.files import ROOT, write_text
 from utils.core.options import Parser
 from utils.pipeline.config import OPEN, leaves
@@ -136,4 +136,4 @@ def main(arguments: Optional[Sequence[str]] = None, target: Path = PAGE) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(main)

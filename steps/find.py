@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any, List, Optional, Sequence
 
+from steps import command
 from steps.recognise import probability
 from utils.bundle.opening import lines_of, opened, run
 from utils.bundle.opening import parser as bundle_parser
@@ -105,4 +106,4 @@ def _example(text: str) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(main)

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+from steps import command
 from utils.bundle.opening import how_to_open, run
 from utils.bundle.opening import parser as bundle_parser
 from utils.core.errors import UserError
@@ -141,4 +142,4 @@ def _silence(rate: int) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(main)

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple
 
+from steps import command
 from utils.bundle import opening
 from utils.core.errors import UserError
 from utils.core.languages import family
@@ -21,6 +22,7 @@ from utils.core.options import positive
 from utils.core.process import apart
 
 log = logging.getLogger("nuptse")
+MISSING = "there is no such file; a text that is not in a file: echo 'TEXT' | python -m steps.keywords --text -"
 TEXT, RECOGNISED = ".txt", ".json"  # suffixes of what is read as a text, and as what steps.recognise wrote
 
 
@@ -101,7 +103,9 @@ def _documents(options: argparse.Namespace, stack: ExitStack) -> Tuple[List[Any]
     """The documents in the order of the files, and why files are none: file -> reason."""
     from utils.keywords.documents import of_outcome, read_outcome, read_text
 
-    files = _given(options, stack)
+    missing = [name for name in options.files if name != "-" and not os.path.exists(name)]
+    broken = {name: f"{name}: {MISSING}" for name in missing}
+    files = _given([name for name in options.files if name not in broken], options.text, stack)
     audio = [n for n, (_, kind) in enumerate(files) if kind == "audio"]
     if audio and not options.bundle:
         raise UserError(
@@ -109,7 +113,6 @@ def _documents(options: argparse.Namespace, stack: ExitStack) -> Tuple[List[Any]
         )
     language = _language(options)
     found: Dict[int, Any] = {}
-    broken: Dict[str, str] = {}
     for n, (file, kind) in enumerate(files):
         if kind == "audio":
             continue
@@ -132,23 +135,23 @@ def _documents(options: argparse.Namespace, stack: ExitStack) -> Tuple[List[Any]
     return [found[n] for n in sorted(found)], broken
 
 
-def _given(options: argparse.Namespace, stack: ExitStack) -> List[Tuple[Any, str]]:
+def _given(names: Sequence[str], texts: bool, stack: ExitStack) -> List[Tuple[Any, str]]:
     """The files, each with its kind: audio, TEXT or RECOGNISED."""
     from utils.audio.given import MEDIA, Given, given
     from utils.core.files import files_in
 
     out: List[Tuple[Any, str]] = []
-    for name in options.files:
+    for name in names:
         path = Path(name)
         if path.is_dir():
             inside = files_in(path)
-            suffixes = (TEXT,) if options.text else (*MEDIA, RECOGNISED, TEXT)
+            suffixes = (TEXT,) if texts else (*MEDIA, RECOGNISED, TEXT)
             kinds = {suffix for p in inside for suffix in [p.suffix.lower()] if suffix in suffixes}
             suffix = next((s for s in (RECOGNISED, TEXT) if not kinds & MEDIA and s in kinds), "")
             if suffix:  # of a folder, recordings; else what was recognised of them; else texts
                 out += [(Given(p.absolute(), p.relative_to(path), str(p)), suffix) for p in inside if p.suffix.lower() == suffix]
                 continue
-        suffix = TEXT if options.text else path.suffix.lower()
+        suffix = TEXT if texts else path.suffix.lower()
         kind = suffix if suffix in (TEXT, RECOGNISED) else "audio"
         found, others = given([name], stack)
         if others:
@@ -209,4 +212,4 @@ def _source_of_meaning(options: argparse.Namespace) -> Optional[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(main)

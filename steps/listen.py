@@ -16,9 +16,11 @@ import time
 from pathlib import Path
 from typing import Any, Callable, ContextManager, Optional, Sequence, Union
 
+from steps import command
 from utils.bundle.opening import lines_of, run
 from utils.core.errors import UserError
 from utils.live import opening
+from utils.watching import opening as watching
 
 log = logging.getLogger("nuptse")
 BEHIND = 5.0  # seconds of sound that may wait to be recognised: above it that is said, or a file without pauses waits
@@ -32,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--device", type=_device, metavar="NAME|N", help="of several microphones: a part of its name, or its number")
     p.add_argument("--json", action="store_true", help="print every event as a line of JSON, as the server sends them")
     p.add_argument("--words", metavar="LIST", help="words to add, one a line, each with or without its pronunciation")
+    watching.add_options(p)
     return p
 
 
@@ -52,23 +55,27 @@ def _listen(options: argparse.Namespace) -> int:
         microphone(options.device) if options.file is None else played(Path(options.file), options.speed or 1.0)
     )
     with source as sound:  # what is wrong with it is known before the bundle is opened, which takes seconds
-        live = opening.open_live(options)
+        live = opening.open_live(options, doors=watching.doors_of(options))
+        watch = None
         try:
             words = lines_of(options.words, "--words")
             for note in live.add_words(words) if words else []:
                 log.warning("%s", note)
+            watch = watching.watching_of(options, live)
             live.start()
-            return _heard(live, sound, options)
+            return _heard(watch, sound, options)
         finally:
             live.close(finish=False)
+            if watch is not None:
+                watch.close()
 
 
-def _heard(live: Any, sound: Any, options: argparse.Namespace) -> int:
+def _heard(watch: Any, sound: Any, options: argparse.Namespace) -> int:
     """Show what is said, to its end or Ctrl-C; returns the exit status."""
     from utils.live.events import Ended, Event, Failed
 
     events: "queue.SimpleQueue[Event]" = queue.SimpleQueue()
-    stream, show = live.stream(sound.rate, events.put), _shower(options.json)
+    stream, show = watch.stream(sound.rate, events.put, watch.asked()), _shower(options.json)
     paced = not math.isinf(options.speed or 1.0)
     stopped = told = failed = False
     problem: Optional[UserError] = None
@@ -143,4 +150,4 @@ def _speed(text: str) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(main)

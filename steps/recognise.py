@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Union
 
+from steps import command
 from utils.bundle import opening
 from utils.core.errors import UserError
 from utils.core.languages import family
@@ -255,4 +256,4 @@ def probability(text: str) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(main)

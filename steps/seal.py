@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import List, Optional, Sequence
 
+from steps import command
 from utils.bundle.files import BUNDLE, PACK, BundleFiles, FolderFiles, SealedFiles, seal_bundle, seal_pack
 from utils.bundle.manifest import NAME
 from utils.core.errors import UserError
@@ -38,6 +39,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # what reads the output has seen enough
+        raise
     except OSError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -182,4 +185,4 @@ def _open(path: Path, to: Path, key: Optional[Path], trust: Optional[Path]) -> N
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(main)

@@ -7,15 +7,16 @@ python -m steps.serve --bundle BUNDLE --host 0.0.0.0 --token-file tokens --certi
 import argparse
 import logging
 import socket
-import sys
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Optional, Sequence
 
+from steps import command
 from utils.bundle.opening import run
 from utils.core.errors import UserError
 from utils.core.options import positive
 from utils.live import opening
+from utils.watching import opening as watching
 
 log = logging.getLogger("nuptse")
 
@@ -26,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     p = opening.parser("serve", about)
     p.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default: this machine alone)")
     p.add_argument("--port", type=_port, default=8080, metavar="N", help="0 takes a free one (default 8080)")
+    watching.add_options(p)
     p.add_argument("--wyoming", metavar="URI", help="serve Home Assistant there, too: tcp://127.0.0.1:10300")
     p.add_argument("--token-file", metavar="FILE", help="tokens of clients, one a line; only its owner may read it (0600)")
     p.add_argument("--certificate", metavar="FILE", help="TLS: certificate and chain, PEM")
@@ -47,6 +49,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--message-bytes", type=positive, metavar="N", help="of one message of a session (default 262144)")
     p.add_argument("--file-bytes", type=positive, metavar="N", help="of a file (default 268435456)")
     p.add_argument("--transcriptions", type=positive, metavar="N", help="files that are recognised or wait (default 8)")
+    p.add_argument(
+        "--session-keywords", type=positive, dest="keywords_limit", metavar="N", help="that a session may name (default 100)"
+    )
+    p.add_argument("--find-minutes", type=_seconds, metavar="M", help="of a session that can be searched (default 30)")
     p.add_argument("--grace-seconds", type=_seconds, metavar="S", help="for what runs, after SIGTERM (default 60)")
     return p
 
@@ -71,8 +77,9 @@ def _serve(options: argparse.Namespace) -> None:
     tls = None
     if options.certificate:
         tls = secured(Path(options.certificate), Path(options.certificate_key or options.certificate))
-    given = {f.name: getattr(options, f.name) for f in fields(Limits) if getattr(options, f.name, None) is not None}
-    limits = replace(Limits(), **given)
+    names = {f.name: "keywords_limit" if f.name == "keywords" else f.name for f in fields(Limits)}
+    given = {name: getattr(options, of, None) for name, of in names.items()}
+    limits = replace(Limits(), **{name: value for name, value in given.items() if value is not None})
     listening = bound(options.host, options.port)
     local = _local(listening)
     homes = bound(*address_of(options.wyoming), "--wyoming names") if options.wyoming else None
@@ -83,10 +90,11 @@ def _serve(options: argparse.Namespace) -> None:
         log.warning("warning: whoever reaches %s can use this server; --token-file restricts it", options.host)
     if not local and tls is None:
         log.warning("warning: speech and tokens can be read on their way; --certificate encrypts them")
-    live = opening.open_live(options, apart=options.processes > 1)
-    live.start()
+    live = opening.open_live(options, apart=options.processes > 1, doors=watching.doors_of(options))
     try:
-        serve(create_app(live, limits, tokens, origins, local, beside), listening, tls)
+        watch = watching.watching_of(options, live, limits.find_minutes)
+        live.start()
+        serve(create_app(live, limits, tokens, origins, local, beside, watch), listening, tls)
     finally:
         live.close(finish=False)
 
@@ -113,4 +121,4 @@ def _seconds(text: str) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command(main)

@@ -11,17 +11,17 @@ import argparse
 import json
 import logging
 import math
-import sys
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, List, Optional, Sequence
 
-from utils.bundle.opening import lines_of, opened, parser, run
+from steps import command
+from utils.bundle.opening import opened, parser, run
 from utils.core.errors import UserError
+from utils.spotting.opening import RATE, add_options, keywords_of
 
 log = logging.getLogger("nuptse")
-RATE = 0.5  # false alarms an hour
 
 
 def options() -> argparse.ArgumentParser:
@@ -30,26 +30,9 @@ def options() -> argparse.ArgumentParser:
     p.add_argument(
         "files", nargs="*", metavar="FILE_OR_FOLDER", help="audio or video files, folders of them, or - for standard input"
     )
-    p.add_argument(
-        "--keyword",
-        action="append",
-        default=[],
-        metavar="TEXT",
-        help="one word or several, known or not; with '= UNIT UNIT ...' for its pronunciation; may be given again",
-    )
-    p.add_argument("--keywords", metavar="LIST", help="a file of keywords, one a line")
-    p.add_argument(
-        "--examples",
-        action="append",
-        default=[],
-        metavar="[NAME=]FOLDER",
-        help="recordings of a keyword alone, three or so; NAME: the folder's, or the only --keyword; may be given again",
-    )
+    add_options(p)
     p.add_argument("--calibrate", metavar="FILE", help="the recordings lack the keywords: write what these score there")
-    p.add_argument("--calibrated", metavar="FILE", help="what --calibrate wrote: thresholds for --rate")
-    p.add_argument("--rate", type=_above_zero, metavar="N", help=f"false alarms an hour for each keyword (default {RATE:g})")
     p.add_argument("--live", action="store_true", help="listen to the microphone instead; Ctrl-C ends")
-    p.add_argument("--threshold", type=float, metavar="S", help="lowest score of a hit, where there is no calibration")
     p.add_argument("--json", action="store_true", help="print every hit as a line of JSON")
     return p
 
@@ -79,7 +62,9 @@ def _spot(given: argparse.Namespace) -> int:
         sound = stack.enter_context(microphone(None)) if given.live else None
         files, _ = files_of(given.files, stack)
         recogniser = opened(given)
-        keywords = _keywords(given, recogniser)
+        keywords = keywords_of(given, recogniser)
+        if not keywords:
+            raise UserError("no keyword: give --keyword TEXT, --keywords LIST or --examples FOLDER")
         rate, settings = RATE if given.rate is None else given.rate, Settings()
         if given.calibrated:
             calibration = Calibration.read(Path(given.calibrated), recogniser.manifest.model, asdict(settings))
@@ -103,28 +88,6 @@ def _spot(given: argparse.Namespace) -> int:
         calibration.write(Path(given.calibrate))
         _say(calibration, keywords, rate)
     return 1 if broken else 0
-
-
-def _keywords(given: argparse.Namespace, recogniser: Any) -> List[Any]:
-    """The keywords of --keyword, --keywords and --examples."""
-    from utils.audio.given import given as files_of
-    from utils.spotting.files import whole
-    from utils.spotting.keywords import from_recordings, from_text
-
-    found: Dict[str, Any] = {}
-    for line in [*given.keyword, *lines_of(given.keywords, "--keywords")]:
-        keyword = from_text(recogniser, line)
-        found.setdefault(keyword.name, keyword)
-    for option in given.examples:
-        name, _, folder = option.rpartition("=")
-        if not name:
-            name = next(iter(found)) if len(found) == 1 == len(given.examples) else Path(folder).name
-        with ExitStack() as stack:
-            paths = [one.path for one in files_of([folder], stack)[0]]
-            found[name] = from_recordings(recogniser, name, [whole(path) for path in paths], recogniser.rows(), found.get(name))
-    if not found:
-        raise UserError("no keyword: give --keyword TEXT, --keywords LIST or --examples FOLDER")
-    return list(found.values())
 
 
 def _files(given: argparse.Namespace, recogniser: Any, spotter: Any, files: Sequence[Any], calibration: Any) -> int:
@@ -198,15 +161,5 @@ def _say(calibration: Any, keywords: Sequence[Any], rate: float) -> None:
         log.warning("%.2f h are too few for a rate of %g an hour: take %.1f h or more", hours, rate, 1 / rate)
 
 
-def _above_zero(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return value
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    command(main)

@@ -47,7 +47,16 @@ IN_PROCESS = {
         "test_model",
         "test_onnx_engine",
     ),
-    *("test_page", "test_rescoring", "test_server", "test_ssl", "test_synthesis", "test_training", "test_wyoming"),
+    *(
+        "test_page",
+        "test_rescoring",
+        "test_server",
+        "test_ssl",
+        "test_synthesis",
+        "test_training",
+        "test_watching",
+        "test_wyoming",
+    ),
 }
 
 
@@ -164,8 +173,9 @@ def _yesno(source: Path, folder: Path, *options: str) -> SimpleNamespace:
 def yesno_live(yesno: SimpleNamespace) -> Iterator[Any]:
     """Streams of `yesno`, started. Tests take their words away again."""
     from utils.live.live import Live
+    from utils.watching.doors import Doors
 
-    made = Live.open(yesno.bundle)
+    made = Live.open(yesno.bundle, doors=Doors.open)
     made.start()
     yield made
     made.close(finish=False)

@@ -169,7 +169,7 @@ def test_bash_blocks_are_valid(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_fence_says_what_it_holds(page):
     opening = re.findall(r"^```(.*)$", page.read_text(encoding="utf-8"), re.M)[::2]
-    assert set(opening) <= {"bash", "text", "yaml", "python"}
+    assert set(opening) <= {"bash", "text", "yaml", "python", "javascript"}
 
 
 @pytest.mark.parametrize("command", [c for c in commands() if c.words[0].endswith("/run.sh")], ids=str)

@@ -44,7 +44,9 @@ def given(words: Sequence[str], stack: ExitStack) -> Tuple[List[Given], int]:
     others = 0
     for word in words:
         path = Path(word)
-        if word == "-" or path.is_fifo() or path.is_char_device():
+        if word != "-" and not os.path.exists(word):  # whoever opens it says why; Path's questions fail at long names
+            found.setdefault(_absolute(path), Given(_absolute(path), Path(path.name), word))
+        elif word == "-" or path.is_fifo() or path.is_char_device():
             path = _copy(word, Path(stack.enter_context(tempfile.TemporaryDirectory())))
             found[path] = Given(path, Path(path.name), "standard input" if word == "-" else word)
         elif path.is_dir():

@@ -22,8 +22,8 @@ class Apart:
     def __init__(self, opened: Callable[[], Recogniser]) -> None:
         """opened: opens it, in the process, while this one goes on; to be pickled."""
         context = multiprocessing.get_context("spawn")  # a fork would lack the threads of k2 and torch
-        ours, theirs = zip(*(context.Pipe() for _ in range(2)))
-        self._recognising, self._words = map(_Caller, ours)
+        ours, theirs = zip(*(context.Pipe() for _ in range(3)))
+        self._recognising, self._words, self._beside = map(_Caller, ours)
         self._process = context.Process(target=_work, args=(opened, theirs), daemon=True)
         self._process.start()
         for one in theirs:
@@ -56,6 +56,10 @@ class Apart:
         """As `Recogniser.remove_words`."""
         self._words("remove_words", words)
 
+    def call(self, name: str, *given: Any, beside: bool = False) -> Any:
+        """Another door of the recogniser. beside: whether recordings may be recognised meanwhile."""
+        return (self._beside if beside else self._recognising)(name, *given)
+
     @property
     def alive(self) -> bool:
         """Whether the process runs."""
@@ -63,7 +67,7 @@ class Apart:
 
     def close(self) -> None:
         """End the process, once it has answered."""
-        for caller in (self._recognising, self._words):
+        for caller in (self._recognising, self._words, self._beside):
             caller.close()
         self._process.join()
 
@@ -109,7 +113,8 @@ def _work(opened: Callable[[], Recogniser], pipes: Sequence[Connection]) -> None
             pipes[0].send(_to_send(error))
             return
         pipes[0].send(recogniser.language)
-        threading.Thread(target=_answer, args=(recogniser, pipes[1]), daemon=True).start()
+        for pipe in pipes[1:]:
+            threading.Thread(target=_answer, args=(recogniser, pipe), daemon=True).start()
         _answer(recogniser, pipes[0])
 
 

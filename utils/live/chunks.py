@@ -47,6 +47,10 @@ class Chunked:
 
     def __call__(self, segments: Sequence[Open]) -> List[List[Word]]:
         """As FirstPass says."""
+        return [self._words(state) for state in self.advance(segments)]
+
+    def advance(self, segments: Sequence[Open]) -> List[State]:
+        """The segments with the network's outputs for all chunks that are complete."""
         states = [self._fed(segment) for segment in segments]
         ready = states
         while ready := [state for state in ready if len(state.waiting) >= self.frames]:
@@ -57,7 +61,18 @@ class Chunked:
                 state.outputs.append(output)
         for segment, state in zip(segments, states):
             segment.heard = len(state.outputs) * self.step
-        return [self._words(state) for state in states]
+        return states
+
+    def rest(self, segment: Open) -> List[ChunkOutput]:
+        """All outputs for a segment that ended, with its last chunk, however short."""
+        (state,) = self.advance([segment])
+        more = state.features.accept(state.resampling(np.zeros(0, np.float32), last=True))
+        state.waiting = np.concatenate((state.waiting, more, state.features.finish()))
+        while len(state.waiting):
+            (output,), (state.caches,) = self.streaming.network([state.waiting[: self.frames]], [state.caches])
+            state.outputs.append(output)
+            state.waiting = state.waiting[self.frames :]
+        return state.outputs
 
     def _fed(self, segment: Open) -> State:
         """The state of a segment with the features of its new samples."""

@@ -1,7 +1,7 @@
 """What a stream says while it listens. Only the standard library, so that clients can read it without the recogniser."""
 
 from dataclasses import dataclass
-from typing import List, Union
+from typing import Any, Dict, List, Optional, Union
 
 from utils.bundle.transcript import Transcript, Word
 
@@ -36,10 +36,35 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Keyword:
+    """A keyword was said. It comes as soon as it is known, before or after events of its segment."""
+
+    text: str
+    start: float
+    end: float
+    score: float  # natural log; see utils.spotting
+    probability: float  # that it was said there
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a finished segment orders; it follows the segment's `Final`."""
+
+    segment: int
+    start: float  # of what was looked at
+    end: float
+    intent: Optional[str]  # None: not a command
+    slots: Dict[str, Any]
+    confidence: float  # probability that this is right
+    text: str  # the sentence of the grammar that fits best
+    wake: Optional[Keyword] = None  # the wake word that it follows
+
+
+@dataclass(frozen=True)
 class Ended:
     """The last event of a stream: all that was heard is recognised."""
 
     heard: float  # seconds
 
 
-Event = Union[Partial, Final, Failed, Ended]
+Event = Union[Partial, Final, Failed, Keyword, Command, Ended]

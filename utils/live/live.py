@@ -20,6 +20,7 @@ from utils.live.events import Event
 from utils.live.first_pass import Anew, FirstPass
 from utils.live.settings import Settings
 from utils.live.stream import Ahead, Stream
+from utils.live.watch import Watch
 
 log = logging.getLogger("nuptse.live")
 USUAL = Settings()
@@ -55,6 +56,7 @@ class Live:
         engine: str = "k2",
         settings: Settings = USUAL,
         apart: bool = False,
+        doors: Callable[..., Recogniser] = Recogniser.open,
         **options: Any,
     ) -> "Live":
         """Open a bundle for streams.
@@ -63,14 +65,15 @@ class Live:
           bundle: the folder of the bundle whose first pass makes the partials.
           second: that of another bundle, which makes the finals (two-pass); None: the first one makes them, by its whole chain.
           apart: whether the finals, and files, are recognised in a process of their own: for two cores or more.
+          doors: opens the recogniser of the finals, in place of `Recogniser.open`; to be pickled.
           engine, options: see `Recogniser.open`.
         Raises:
           UserError: as `Recogniser.open` does; bundles of two languages.
         """
-        opened, other = partial(Recogniser.open, second or bundle, engine, **options), None  # type: Any, Any
+        opened, other = partial(doors, second or bundle, engine, **options), None  # type: Any, Any
         if apart:
             other = Apart(opened)
-        first = Recogniser.open(bundle, engine, **options)
+        first = (Recogniser.open if apart or second is not None else doors)(bundle, engine, **options)
         if second is not None and not apart:
             other = opened()
         if other is not None and other.language != first.language:
@@ -92,18 +95,20 @@ class Live:
         """Of the bundle."""
         return self.recogniser.manifest
 
-    def stream(self, rate: int, on_event: Callable[[Event], None]) -> Stream:
+    def stream(self, rate: int, on_event: Callable[[Event], None], watch: Optional[Callable[[Stream], Watch]] = None) -> Stream:
         """A new stream; thread-safe.
 
         Args:
           rate: Hz, of its samples.
           on_event: is told its events in order, from a thread of this object, and must not block.
+          watch: makes what follows it beside its words.
         Raises:
           UserError: a rate that is none; a `Live` that is closing.
         """
         if self._closing:
             raise UserError("no new streams: recognition is about to end")
         made = Stream(rate, self.settings, on_event, self._work.set)
+        made.watch = None if watch is None else watch(made)
         with self._lock:
             self.streams.append(made)
         return made
@@ -264,7 +269,7 @@ class Live:
     def _heard(self, streams: Sequence[Stream]) -> List[Optional[List[Word]]]:
         """The words of the open segments of streams; where the first pass fails, None."""
         try:
-            return list(self.first_pass([stream.opened(self.first_pass.after) for stream in streams]))
+            return list(self.first_pass([stream.opened(self.first_pass) for stream in streams]))
         except Exception as error:
             if len(streams) > 1:
                 return [self._heard([stream])[0] for stream in streams]
@@ -290,7 +295,9 @@ class Live:
     def _final(self, ahead: Ahead) -> Union[Transcript, str]:
         """The words of a segment, or why there are none."""
         try:
-            return self.finals.transcribe(ahead.segment.samples, ahead.stream.rate)
+            watch = ahead.stream.watch
+            transcribe = self.finals.transcribe if watch is None else watch.transcribe
+            return transcribe(ahead.segment.samples, ahead.stream.rate)
         except UserError as error:
             return str(error)
         except Exception as error:  # whatever an engine raises at one segment must not cost the others

@@ -13,8 +13,9 @@ def parser(name: str, description: str) -> argparse.ArgumentParser:
     return p
 
 
-def open_live(options: argparse.Namespace, apart: bool = False) -> Any:
+def open_live(options: argparse.Namespace, apart: bool = False, **more: Any) -> Any:
     """The `Live` that these options name, not started. Args and errors: those of `Live.open`."""
     from utils.live.live import Live
 
-    return Live.open(options.bundle, options.second, options.engine, apart=apart, hold=True, **opening.how_to_open(options))
+    how = opening.how_to_open(options)
+    return Live.open(options.bundle, options.second, options.engine, apart=apart, hold=True, **how, **more)

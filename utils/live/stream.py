@@ -15,6 +15,7 @@ from utils.live.first_pass import FirstPass, Open
 from utils.live.prefix import Prefix
 from utils.live.segments import SECONDS, Segment, Segments
 from utils.live.settings import Settings
+from utils.live.watch import Watch
 
 log = logging.getLogger("nuptse.live")
 
@@ -46,6 +47,7 @@ class Stream:
         self.open: Optional[Open] = None  # what the first pass has of the open segment
         self.finished = self.cancelled = False  # by the client
         self.over = False  # nothing follows
+        self.watch: Optional[Watch] = None  # set before the first samples
         self._on_event, self._ready, self._lock = on_event, ready, threading.RLock()
         self._samples: Deque[np.ndarray] = deque()
         self._given = 0  # samples that came
@@ -89,7 +91,8 @@ class Stream:
     @property
     def backlog(self) -> float:
         """Seconds that came and were not yet processed, but for a frame of voice activity."""
-        return max(0.0, self._given / self.rate - self.segments.past - SECONDS)
+        watched = 0.0 if self.watch is None else self.watch.backlog
+        return max(watched, self._given / self.rate - self.segments.past - SECONDS)
 
     @property
     def waiting(self) -> bool:
@@ -102,7 +105,10 @@ class Stream:
             chunks, count = list(self._samples), sum(map(len, self._samples))
             self._samples.clear()
         if count:
-            self.segments.push(np.concatenate(chunks))
+            samples = np.concatenate(chunks)
+            self.segments.push(samples)
+            if self.watch is not None:
+                self.watch.accept(samples)
         return bool(count)
 
     def due(self, first_pass: FirstPass) -> bool:
@@ -110,23 +116,28 @@ class Stream:
         if self.segments.start is None:
             return False
         heard, seen = (0.0, 0.0) if self.open is None else (self.open.heard, len(self.open.samples) / self.rate)
-        until = self.segments.until(first_pass.after)
+        until = self.segments.until(self._after(first_pass))
         return until - seen > SECONDS / 2 and first_pass.due(heard, until)  # the first: it gets nothing twice
 
-    def opened(self, after: float) -> Open:
-        """The open segment for the first pass; see FirstPass."""
-        samples = self.segments.samples(after)
+    def opened(self, first_pass: FirstPass) -> Open:
+        """The open segment for the first pass."""
+        samples = self.segments.samples(self._after(first_pass))
         if self.open is None:
             self.open = Open(self.rate, samples)
         else:
             self.open.samples = samples
         return self.open
 
+    def _after(self, first_pass: FirstPass) -> float:
+        return first_pass.after + (0.0 if self.watch is None else self.watch.after)
+
     def found(self, found: Sequence[Word]) -> None:
         """Take the words that the first pass found in the open segment."""
         assert self.segments.start is not None and self.open is not None
         words, stable = self._prefix.update(found)
         start = self.segments.start
+        if self.watch is not None:
+            self.watch.heard(start, self.open)
         if words:
             self.emit(
                 Partial(self.segments.number, round(start, 3), _moved(words, start), stable, round(start + self.open.heard, 3))
@@ -150,6 +161,8 @@ class Stream:
 
     def closes(self, ended: Segment) -> Optional[Ahead]:
         """A segment ended: its final is owed before anything of the next. Returns what is to be recognised, if that is new."""
+        if self.watch is not None:
+            self.watch.closed(ended, self.open)
         with self._lock:
             self._owed += 1
             self._held.clear()  # partials of this segment
@@ -173,9 +186,14 @@ class Stream:
     def end(self) -> None:
         """Say Ended, if all is done."""
         with self._lock:
-            if self.finished and not self._owed and not self.over:
+            watched = self.watch is None or self._owed or self.watch.finish()
+            if self.finished and not self._owed and not self.over and watched:
                 self.emit(Ended(round(self._given / self.rate, 3)))
                 self.over = True
+
+    def watched(self) -> None:
+        """All was told that `watch` had to tell."""
+        self._ready()
 
     def fail(self, message: str) -> None:
         """The whole stream is lost."""
@@ -186,6 +204,12 @@ class Stream:
                 self.emit(Failed(message))
                 self.finished = self.over = True
                 self._samples.clear()
+
+    def tell(self, event: Event) -> None:
+        """Tell an event of a watch at once, whatever waits for finals."""
+        with self._lock:
+            if not self.over:
+                self._tell(event)
 
     def emit(self, event: Event) -> None:
         """Tell an event, or keep it until the finals before it came; of partials of one segment only the newest waits."""
@@ -203,6 +227,8 @@ class Stream:
             return
         self._owed -= 1
         self._tell(self._final(ahead))
+        if self.watch is not None and not self.over:
+            self.watch.final(ahead.segment, ahead.found or "")
         if not self._owed:
             held, self._held = self._held, []
             for one in held:

@@ -6,7 +6,7 @@ from typing import Callable, List, Sequence
 
 from utils.bundle.transcript import Word, joined
 from utils.core.errors import printable
-from utils.live.events import Event, Failed, Final, Partial
+from utils.live.events import Command, Event, Failed, Final, Keyword, Partial
 
 DIM, PLAIN, CLEAR = "\x1b[2m", "\x1b[0m", "\x1b[K"
 CUT = "… "
@@ -33,9 +33,20 @@ class Screen:
             self._write(self._cleared() + f"{text}\n" * bool(text))
         elif isinstance(event, Failed):
             self._write(self._cleared())
+        elif isinstance(event, Keyword):
+            self._write(f"{self._cleared()}* {printable(event.text)} ({event.start:.1f} s, {event.probability:.0%})\n")
+        elif isinstance(event, Command):
+            self._write(f"{self._cleared()}> {printable(command_line(event))} ({event.confidence:.0%})\n")
 
     def _cleared(self) -> str:
         return f"\r{CLEAR}" if self._rewrites else ""
+
+
+def command_line(event: Command) -> str:
+    """An intent with its slots."""
+    if event.intent is None:
+        return "not a command"
+    return f"{event.intent}({', '.join(f'{name}={value}' for name, value in sorted(event.slots.items()))})"
 
 
 def partial_line(words: Sequence[Word], stable: int, columns: int) -> str:

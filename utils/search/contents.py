@@ -53,8 +53,10 @@ class Indexed(Heard):
 class Listening:
     """In place of a recogniser for `utils.recognition`: its transcripts bring what an index keeps."""
 
-    def __init__(self, recogniser: Recogniser) -> None:
-        self.language, self._recogniser, self._table = recogniser.language, recogniser, recogniser.rows()
+    def __init__(self, recogniser: Recogniser, table: Optional[Rows] = None) -> None:
+        """table: `recogniser.rows()`, if known."""
+        self.language, self._recogniser = recogniser.language, recogniser
+        self._table = recogniser.rows() if table is None else table
 
     def transcribe_many(self, recordings: Sequence[Tuple[np.ndarray, int]], **options: Any) -> List[Indexed]:
         """As `Recogniser.transcribe_many`."""

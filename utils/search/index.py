@@ -93,11 +93,13 @@ def key_of(manifest: Manifest) -> str:
 class Index:
     """An index in memory."""
 
-    def __init__(self, shards: Sequence[Shard], seconds: Tuple[float, float], recogniser: Recogniser) -> None:
-        """seconds: of a frame of the sub-word head, and of the word head. See `open`."""
+    def __init__(
+        self, shards: Sequence[Shard], seconds: Tuple[float, float], recogniser: Recogniser, table: Optional[Rows] = None
+    ) -> None:
+        """seconds: of a frame of the sub-word head, and of the word head; table: `recogniser.rows()`, if known. See `open`."""
         self.recogniser, self.seconds = recogniser, seconds
         self.sources: List[Source] = [source for shard in shards for source in shard.sources]
-        self.table = recogniser.rows()
+        self.table = recogniser.rows() if table is None else table
         self.vocabulary = set(self.table.words)
         offsets = np.cumsum([0, *(len(shard.sources) for shard in shards)])
         windows = [shard.windows + np.array([n, 0, 0, 0]) for shard, n in zip(shards, offsets)]

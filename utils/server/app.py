@@ -26,6 +26,7 @@ from utils.server.protocol import Refused
 from utils.server.session import Session, refuse
 from utils.server.shared import Shared
 from utils.server.words import Words
+from utils.watching.watching import Watching
 
 PAGE = ROOT / "utils" / "live" / "page"
 USUAL = Limits()
@@ -35,8 +36,8 @@ TICK = 0.25  # seconds between two looks at what is idle
 class Serving(Shared):
     """A running server."""
 
-    def __init__(self, live: Live, limits: Limits) -> None:
-        super().__init__(live, limits)
+    def __init__(self, live: Live, limits: Limits, watching: Optional[Watching] = None) -> None:
+        super().__init__(live, limits, watching)
         self.transcriptions, self.words = Files(self), Words(self)
 
     async def watch(self) -> None:
@@ -100,6 +101,7 @@ def create_app(
     origins: Sequence[str] = (),
     local: bool = True,
     beside: Sequence[Callable[[Shared], AsyncContextManager[None]]] = (),
+    watching: Optional[Watching] = None,
 ) -> Starlette:
     """The application.
 
@@ -109,8 +111,9 @@ def create_app(
       origins: of the web pages, besides its own, that may use it; "*" for all.
       local: whether only this machine reaches it.
       beside: what else runs with the server, on the same recogniser, such as clients of another protocol.
+      watching: what looks for keywords and commands in the sessions; None: only what they name themselves.
     """
-    serving = Serving(live, limits)
+    serving = Serving(live, limits, watching)
     routes = [
         WebSocketRoute("/v1/stream", stream),
         Route("/v1/audio/transcriptions", serving.transcriptions.transcribe, methods=["POST"]),
@@ -133,6 +136,7 @@ def create_app(
         watching.cancel()
         serving.transcriptions.close()
         serving.words.close()
+        serving.watching.close()
 
     middleware = [Middleware(Access, tokens=tokens, origins=origins, local=local)]
     if origins:

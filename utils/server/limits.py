@@ -18,4 +18,9 @@ class Limits:
     file_bytes: int = 256 * 1024 * 1024
     file_seconds: float = 4 * 3600.0  # of audio in one file
     words: int = 10_000  # of one call
+    keywords: int = 100  # of one session
+    keyword_characters: int = 100  # of one of them, with its pronunciation
+    query_characters: int = 200  # of a search in what was said
+    queries: int = 4  # of one session, that wait
+    find_minutes: float = 30.0  # of the past of a session that can be searched
     grace_seconds: float = 60.0  # until everything has ended after SIGTERM

@@ -26,11 +26,14 @@ class Metrics:
         self.errors = Counter("nuptse_errors", "errors that clients were told", ["code"], registry=self.registry)
         self.delays = Histogram(
             "nuptse_delay_seconds",
-            "of partials: from the arrival of the last audio in them; of finals: from the arrival of the end of speech",
+            "of partials: from the arrival of the last audio in them; of others: from that of the end of what they say",
             ["type"],
             buckets=DELAYS,
             registry=self.registry,
         )
+        self.keywords = Counter("nuptse_keywords", "keywords that were said", registry=self.registry)
+        self.commands = Counter("nuptse_commands", "commands, and what was none", ["intent"], registry=self.registry)
+        self.finding = Histogram("nuptse_find_seconds", "of searches in sessions", buckets=DELAYS, registry=self.registry)
         self._cpu = time.process_time()
         Gauge(
             "nuptse_real_time_factor", "CPU seconds of this process by seconds of audio, since the start", registry=self.registry

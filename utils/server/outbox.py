@@ -4,9 +4,9 @@ import asyncio
 from collections import deque
 from typing import Deque, Union
 
-from utils.live.events import Ended, Failed, Final, Partial
+from utils.live.events import Event, Final, Partial
 
-Item = Union[Partial, Final, Failed, Ended, str]  # events, and messages that are encoded
+Item = Union[Event, str]  # events, and messages that are encoded
 
 
 class Full(Exception):

@@ -1,28 +1,36 @@
 """The messages of a stream: JSON in both directions, and 16-bit PCM from the client. docs/serving.md describes them."""
 
 import json
-from dataclasses import dataclass
-from typing import Any, Dict, List, Optional, Union
+from dataclasses import dataclass, field
+from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from utils.bundle.transcript import Transcript, Word
+from utils.core.allowed import nearest
 from utils.core.errors import printable
-from utils.live.events import Event, Failed, Final, Partial
+from utils.live.events import Command, Event, Failed, Final, Keyword, Partial
+from utils.search.index import Hit
+from utils.server.limits import Limits
 
 FORMAT = "pcm_s16le"
 LOWEST, HIGHEST = 4000, 192_000  # Hz
 HELD = 0.01  # seconds; shorter pieces of audio wait for what follows
 SAME_TIME, SAME_CONFIDENCE = 0.1, 0.05  # a word whose times (seconds) and confidence changed less is not sent again
 
+WISHES = ("keywords", "false_alarms", "grammar", "wake", "find")  # keys of a start that `Watching.asked` takes
+
 # Code of an error -> code that closes the WebSocket (RFC 6455, section 7.4).
 CLOSES = {
+    "bad_keywords": 1008,
     "bad_message": 1008,
     "idle": 1008,
     "too_fast": 1008,
     "too_long": 1008,
+    "too_many_keywords": 1008,
     "too_slow": 1008,
     "unauthorised": 1008,
+    "unknown_grammar": 1008,
     "too_big": 1009,
     "internal": 1011,
     "shutting_down": 1012,
@@ -45,16 +53,15 @@ class Start:
 
     rate: int  # Hz
     partials: bool = True
+    wishes: Dict[str, Any] = field(default_factory=dict)  # what it wants to know besides the words, see WISHES
 
 
-def start_of(text: str) -> Start:
+def start_of(text: str, limits: Limits) -> Start:
     """The first message. Raises Refused for another, or one with what is not known."""
     said = _object(text)
     if said.get("type") != "start":
         raise Refused("bad_message", 'the first message must be {"type":"start","rate":16000}')
-    unknown = sorted(said.keys() - {"type", "rate", "format", "partials"})
-    if unknown:
-        raise Refused("bad_message", f"a start has no '{unknown[0][:40]}'; it has rate, format and partials")
+    _check_keys(said, ("rate", "format", "partials", *WISHES))
     rate, form, partials = said.get("rate"), said.get("format", FORMAT), said.get("partials", True)
     if not isinstance(rate, int) or isinstance(rate, bool) or not LOWEST <= rate <= HIGHEST:
         raise Refused("bad_message", f"the rate must be a whole number of Hz from {LOWEST} to {HIGHEST}, not {_shown(rate)}")
@@ -62,13 +69,53 @@ def start_of(text: str) -> Start:
         raise Refused("bad_message", f"the format must be {FORMAT} (16-bit little-endian, one channel), not {_shown(form)}")
     if not isinstance(partials, bool):
         raise Refused("bad_message", f"partials must be true or false, not {_shown(partials)}")
-    return Start(rate, partials)
+    wishes = {name: said[name] for name in WISHES if name in said}
+    check_wishes(wishes, limits)
+    return Start(rate, partials, wishes)
 
 
-def check_finish(text: str) -> None:
-    """Raises Refused where a text message after the first is not the one that there is."""
-    if _object(text).get("type") != "finish":
-        raise Refused("bad_message", 'after the start, text may only be {"type":"finish"}; audio is sent as binary messages')
+def message_of(text: str) -> Dict[str, Any]:
+    """A text message after the start. Raises Refused where it is none of those that there are."""
+    said = _object(text)
+    kinds = {"finish": (), "keywords": ("keywords", "false_alarms", "id"), "find": ("query", "id")}
+    kind = said.get("type")
+    if not isinstance(kind, str) or kind not in kinds:
+        raise Refused(
+            "bad_message", f"after the start, the type of a text is one of {', '.join(kinds)}; audio is sent as binary messages"
+        )
+    if kind != "finish":
+        _check_keys(said, kinds[kind])
+    return said
+
+
+def check_wishes(wishes: Dict[str, Any], limits: Limits) -> None:
+    """Raises Refused for wishes of another form, or beyond the limits."""
+    texts = wishes.get("keywords")
+    if texts is not None:
+        if not isinstance(texts, list) or not texts or not all(isinstance(one, str) and one.strip() for one in texts):
+            raise Refused("bad_keywords", 'keywords must be a list of texts, each "WORDS" or "WORDS = UNIT UNIT"; null for none')
+        if len(texts) > limits.keywords:
+            most = limits.keywords
+            raise Refused("too_many_keywords", f"{len(texts)} keywords are too many for a session, which may have {most}")
+        long = [one for one in texts if len(one) > limits.keyword_characters]
+        if long:
+            raise Refused("bad_keywords", f"the keyword {_shown(long[0])} has more than {limits.keyword_characters} characters")
+    rate = wishes.get("false_alarms", 1)
+    if not isinstance(rate, (int, float)) or isinstance(rate, bool) or not 0 < rate < 1e6:
+        raise Refused("bad_message", f"false_alarms must be a number an hour above 0, not {_shown(rate)}")
+    for name in ("grammar", "wake"):
+        value = wishes.get(name)
+        if value is not None and not (isinstance(value, str) and 0 < len(value.strip()) <= limits.keyword_characters):
+            raise Refused("bad_message", f"{name} must be a text or null, not {_shown(value)}")
+    if not isinstance(wishes.get("find", False), bool):
+        raise Refused("bad_message", f"find must be true or false, not {_shown(wishes['find'])}")
+
+
+def _check_keys(said: Dict[str, Any], keys: Sequence[str]) -> None:
+    unknown = sorted(said.keys() - {"type", *keys})
+    if unknown:
+        there = f"{nearest(unknown[0], keys)}; it has {', '.join(keys)}"
+        raise Refused("bad_message", f"a {said['type']} has no '{unknown[0][:40]}'{there}")
 
 
 def _object(text: str) -> Dict[str, Any]:
@@ -125,6 +172,10 @@ class Messages:
             return {"type": "final", **about, **_transcript(event.transcript)}
         if isinstance(event, Failed):
             return {"type": "failed", "segment": event.segment, "message": printable(event.message)}
+        if isinstance(event, Keyword):
+            return {"type": "keyword", **_keyword(event)}
+        if isinstance(event, Command):
+            return _command(event)
         return {"type": "ended", "heard": _rounded(event.heard)}
 
     def _partial(self, event: Partial) -> Dict[str, Any]:
@@ -146,6 +197,20 @@ def encoded(message: Dict[str, Any]) -> str:
     return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
 
 
+def found_message(query: Dict[str, Any], hits: Sequence[Tuple[int, Hit]], since: float) -> Dict[str, Any]:
+    """What was found; since: seconds, from where on the session's past is kept."""
+    rows = [
+        {"segment": segment, "start": hit.start, "end": hit.end, "probability": _rounded(hit.probability), "sure": hit.sure}
+        for segment, hit in hits
+    ]
+    return {"type": "found", "id": query.get("id"), "query": query["query"], "since": _rounded(since), "hits": rows}
+
+
+def refused_message(said: Dict[str, Any], error: Refused) -> Dict[str, Any]:
+    """That a message of a client was refused; its session goes on."""
+    return {"type": "refused", "of": said["type"], "id": said.get("id"), "code": error.code, "message": error.message}
+
+
 def error_message(error: Refused) -> Dict[str, Any]:
     """The message of an error."""
     return {"type": "error", "code": error.code, "message": error.message}
@@ -165,6 +230,17 @@ def _transcript(found: Transcript) -> Dict[str, Any]:
     words = [{**_word(word), "alternatives": [[text, _rounded(p)] for text, p in word.alternatives]} for word in found.words]
     nbest = [{"text": one.text, "score": _rounded(one.score)} for one in found.nbest]
     return {"text": found.text, "words": words, "nbest": nbest}
+
+
+def _keyword(event: Keyword) -> Dict[str, Any]:
+    numbers = {name: _rounded(getattr(event, name)) for name in ("start", "end", "score", "probability")}
+    return {"text": event.text, **numbers}
+
+
+def _command(event: Command) -> Dict[str, Any]:
+    about = {"segment": event.segment, "start": _rounded(event.start), "end": _rounded(event.end)}
+    found = {"intent": event.intent, "slots": event.slots, "confidence": _rounded(event.confidence), "text": event.text}
+    return {"type": "command", **about, **found, "wake": None if event.wake is None else _keyword(event.wake)}
 
 
 def _word(word: Word) -> Dict[str, Union[str, float, None]]:

@@ -5,25 +5,31 @@ import logging
 import secrets
 import time
 from contextlib import suppress
-from typing import Any, Optional, Set
+from typing import Any, Dict, Optional, Set
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from utils.core.errors import UserError
-from utils.live.events import Ended, Event, Failed, Final, Partial
+from utils.live.events import Command, Ended, Event, Failed, Final, Keyword, Partial
 from utils.server.metrics import Arrivals
 from utils.server.outbox import Full, Outbox
 from utils.server.protocol import (
     CLOSES,
+    WISHES,
     Messages,
     Refused,
     Samples,
-    check_finish,
+    check_wishes,
     encoded,
     error_message,
+    found_message,
+    message_of,
+    refused_message,
     start_of,
 )
 from utils.server.shared import Shared
+from utils.watching.watch import Asked
+from utils.watching.watching import CantFind
 
 log = logging.getLogger("nuptse")
 MESSAGE_SECONDS = 0.0001  # a client's messages are read at this pace in the long run, so that a flood of tiny ones takes no core
@@ -48,6 +54,9 @@ class Session:
         self._heard, self._began = 0.0, 0.0  # seconds of audio received, and when the first came
         self._samples: Optional[Samples] = None
         self._rate, self._partials = 0, True
+        self._wishes: Dict[str, Any] = {}
+        self._turn = asyncio.Lock()  # of searches and of changes of the keywords
+        self._tasks: "Set[asyncio.Task[None]]" = set()  # of these
         self._late: Optional[asyncio.TimerHandle] = None
         self._why: Optional[Refused] = None  # what the client is told after its finals
         self._finished = False  # no more audio is taken
@@ -90,9 +99,10 @@ class Session:
             self.serving.sessions.discard(self)
             if self._late is not None:
                 self._late.cancel()
-            for task in (sender, reader, self._broken):
+            tasks = (sender, reader, self._broken, *self._tasks)
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(sender, reader, self._broken, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def end(self, why: Refused) -> None:
         """Take no more audio; the client gets its finals, then the reason."""
@@ -116,16 +126,19 @@ class Session:
         if message.get("text") is None:
             raise Refused("bad_message", 'audio came before the start: the first message must be {"type":"start","rate":16000}')
         self._check_size(message["text"])
-        asked = start_of(message["text"])
+        asked = start_of(message["text"], self.limits)
+        wanted = await self._wanted(asked.wishes)
         serving.check_open()
         if len(serving.sessions) >= self.limits.sessions:
             raise Refused("too_many_sessions", f"all {self.limits.sessions} sessions are taken; try again later")
         self._rate, self._partials, self._samples = asked.rate, asked.partials, Samples(asked.rate)
-        self.stream = serving.live.stream(asked.rate, self._event)
+        self._wishes = asked.wishes
+        self.stream = serving.watching.stream(asked.rate, self._event, wanted)
         serving.sessions.add(self)
         serving.metrics.started.inc()
         self.touched = time.monotonic()
-        self.tell(encoded({"type": "ready", "session": self.name, "rate": asked.rate, **serving.about()}))
+        about = {"session": self.name, "rate": asked.rate, **_shown(wanted), **serving.about()}
+        self.tell(encoded({"type": "ready", **about}))
 
     async def _read_all(self) -> None:
         """Take the client's messages, until it leaves."""
@@ -140,8 +153,11 @@ class Session:
                 self._audio(data, now)
             else:
                 self._check_size(message["text"])
-                check_finish(message["text"])
-                self._finish()
+                said = message_of(message["text"])
+                if said["type"] == "finish":
+                    self._finish()
+                else:
+                    self._begin(said)
             ahead = max(ahead, now) + MESSAGE_SECONDS
             if ahead - now > BURST:
                 await asyncio.sleep(ahead - now)
@@ -187,6 +203,63 @@ class Session:
         self.stream.finish()
         late = Refused("internal", f"the finals did not come within {LAST_WORDS:g} s")
         self._late = self._loop.call_later(LAST_WORDS, self._break, late)
+
+    async def _wanted(self, wishes: Dict[str, Any]) -> Asked:
+        """What the stream is to be watched for. Raises Refused for what can't be."""
+        watching = self.serving.watching
+        try:
+            return await self._loop.run_in_executor(None, lambda: watching.asked(**wishes))
+        except UserError as error:
+            unknown = wishes.get("grammar") is not None and wishes["grammar"] not in watching.grammars
+            raise Refused("unknown_grammar" if unknown else "bad_keywords", str(error)) from None
+
+    def _begin(self, said: Dict[str, Any]) -> None:
+        """Search, or change the keywords, beside the audio, one after another."""
+        if len(self._tasks) >= self.limits.queries:
+            waits = f"{self.limits.queries} searches and changes of this session wait already"
+            self._refuse(said, Refused("too_many_queries", waits))
+            return
+        task = asyncio.ensure_future(self._find(said) if said["type"] == "find" else self._change(said))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _change(self, said: Dict[str, Any]) -> None:
+        """Look for other keywords from now on."""
+        async with self._turn:
+            try:
+                wishes = {**self._wishes, **{name: value for name, value in said.items() if name in WISHES}}
+                check_wishes(wishes, self.limits)
+                wanted = await self._wanted(wishes)
+            except Refused as error:
+                self._refuse(said, error)
+                return
+            self._wishes = wishes
+            self.serving.watching.change(self.stream, wanted)
+            self.tell(encoded({"type": "keywords", "keywords": _shown(wanted)["keywords"]}))
+
+    async def _find(self, said: Dict[str, Any]) -> None:
+        """Search what was said so far."""
+        query, most, watching = said.get("query"), self.limits.query_characters, self.serving.watching
+        try:
+            if not isinstance(query, str) or not query.strip():
+                raise Refused("bad_query", "the query must be a text: words that somebody may have said")
+            if len(query) > most:
+                raise Refused("bad_query", f"a query of {len(query)} characters is too long: it may have {most}")
+            async with self._turn:
+                began = time.monotonic()
+                try:
+                    since, hits = await self._loop.run_in_executor(None, watching.find, self.stream, query)
+                except CantFind as error:
+                    raise Refused(error.code, str(error)) from None
+            self.serving.metrics.finding.observe(time.monotonic() - began)
+            self.tell(encoded(found_message(said, hits, since)))
+        except Refused as error:
+            self._refuse(said, error)
+
+    def _refuse(self, said: Dict[str, Any], error: Refused) -> None:
+        """Tell the client that a message of it was refused; its session goes on."""
+        self.serving.metrics.errors.labels(error.code).inc()
+        self.tell(encoded(refused_message(said, error)))
 
     def _check_size(self, data: Any) -> None:
         if len(data) > self.limits.message_bytes:
@@ -234,6 +307,12 @@ class Session:
             metrics.delays.labels("partial").observe(now - self._arrivals.at(item.heard))
         elif isinstance(item, Final):
             metrics.delays.labels("final").observe(now - self._arrivals.at(item.end))
+        elif isinstance(item, Keyword):
+            metrics.keywords.inc()
+            metrics.delays.labels("keyword").observe(now - self._arrivals.at(item.end))
+        elif isinstance(item, Command):
+            metrics.commands.labels(item.intent or "none").inc()
+            metrics.delays.labels("command").observe(now - self._arrivals.at(item.end))
 
     async def _send(self, text: str) -> None:
         try:
@@ -249,6 +328,13 @@ class Session:
         else:
             with suppress(RuntimeError, WebSocketDisconnect):
                 await self.socket.close(1000)
+
+
+def _shown(wanted: Asked) -> Dict[str, Any]:
+    """What a stream is watched for, for its client."""
+    keywords = [] if wanted.spotter is None else [keyword.name for keyword in wanted.spotter.keywords]
+    about = {"keywords": keywords, "grammar": wanted.grammar or None, "wake": wanted.wake or None}
+    return {**about, "find": bool(wanted.minutes)}
 
 
 async def refuse(socket: WebSocket, serving: Shared, error: Refused) -> None:

@@ -1,14 +1,16 @@
 """What the requests of one server share."""
 
 from dataclasses import asdict
-from typing import Any, Dict, Protocol, Set
+from typing import Any, Dict, Optional, Protocol, Set
 
 from utils.live.live import Live
 from utils.server.limits import Limits
 from utils.server.metrics import Metrics
 from utils.server.protocol import Refused, encoded
+from utils.watching.watching import Usual, Watching
 
-SHOWN = ("sessions", "message_bytes", "session_seconds", "idle_seconds", "backlog_seconds")  # limits that clients are told
+# Limits that clients are told.
+SHOWN = ("sessions", "message_bytes", "session_seconds", "idle_seconds", "backlog_seconds", "keywords", "query_characters")
 
 
 class Running(Protocol):
@@ -26,8 +28,9 @@ class Running(Protocol):
 class Shared:
     """The recogniser, the limits, the counters, and the sessions."""
 
-    def __init__(self, live: Live, limits: Limits) -> None:
+    def __init__(self, live: Live, limits: Limits, watching: Optional[Watching] = None) -> None:
         self.live, self.limits = live, limits
+        self.watching = watching or Watching(live, usual=Usual(minutes=limits.find_minutes))
         self.sessions: Set[Running] = set()
         self.opening = 0  # WebSockets that have not started a stream
         self.files = 0  # that are recognised or wait
@@ -38,7 +41,8 @@ class Shared:
     def about(self) -> Dict[str, Any]:
         """What a client is told of the server."""
         limits = asdict(self.limits)
-        return {"language": self.live.language, "limits": {name: limits[name] for name in SHOWN}}
+        grammars = self.watching.grammars
+        return {"language": self.live.language, "grammars": grammars, "limits": {name: limits[name] for name in SHOWN}}
 
     def check_open(self) -> None:
         """Raises Refused where the server is ending."""

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from contextlib import suppress
-from typing import Any, List, Optional, Set, Type
+from typing import Any, Dict, List, Optional, Set, Type
 
 import numpy as np
 from wyoming.asr import Transcribe, Transcript, TranscriptChunk, TranscriptStart, TranscriptStop
@@ -16,11 +16,12 @@ from wyoming.ping import Ping, Pong
 
 from utils.core.errors import UserError
 from utils.core.languages import family
-from utils.live.events import Ended, Event, Failed, Final, Partial
+from utils.live.events import Command, Ended, Event, Failed, Final, Partial
 from utils.server.outbox import Full, Outbox
 from utils.server.protocol import HIGHEST, LOWEST, Refused
 from utils.server.shared import Shared
 from utils.text.letters import joined
+from utils.watching.watch import Asked
 
 NAME = "nuptse"
 SAMPLES = {1: ("u1", 128, 128.0), 2: ("<i2", 0, 32768.0), 4: ("<i4", 0, 2.0**31)}  # bytes -> type, zero, full scale
@@ -162,7 +163,9 @@ class Client:
             with suppress(RuntimeError):  # the server has ended
                 self._loop.call_soon_threadsafe(put, event)
 
-        self.stream = self.serving.live.stream(form.rate, said)
+        watching = self.serving.watching  # whoever wakes is on the other side
+        wanted = watching.asked(keywords=None, wake=None) if watching.usual.grammar else Asked()
+        self.stream = watching.stream(form.rate, said, wanted)
         self.serving.sessions.add(self)
         self.serving.metrics.started.inc()
         self._sending = asyncio.ensure_future(self._send_all(outbox))
@@ -211,7 +214,7 @@ class Client:
         language = self.serving.live.language
         await self.send(TranscriptStart(language=language))
         said: List[str] = []  # words that were sent
-        final: List[str] = []  # of all finished segments
+        final: Dict[int, List[str]] = {}  # of all finished segments
         before = 0  # words that were sent of those segments
 
         async def grow(words: List[str]) -> None:
@@ -227,14 +230,17 @@ class Client:
             elif isinstance(event, Final):
                 words = [word.text for word in event.transcript.words]
                 await grow(words[len(said) - before :])
-                final, before = [*final, *words], len(said)
+                final[event.segment], before = words, len(said)
+            elif isinstance(event, Command) and event.intent is not None:
+                final[event.segment] = event.text.split()
             elif isinstance(event, Failed) and event.segment < 0:
                 raise Refused("internal", event.message)
             elif isinstance(event, Failed):
                 await self.send(Error(event.message, "failed"))
             elif isinstance(event, Ended):
                 break
-        await self.send(Transcript(joined(final), language=language))
+        words = [word for segment in sorted(final) for word in final[segment]]
+        await self.send(Transcript(joined(words), language=language))
         await self.send(TranscriptStop())
         self.stream, self._sending = None, None
         self.serving.sessions.discard(self)

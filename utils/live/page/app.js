@@ -5,12 +5,14 @@ import { call, setToken } from "./server.js";
 import { Session } from "./session.js";
 import { minutes } from "./forms.js";
 import { choose, t, translate } from "./texts.js";
-import { counts, highlight, make, Take, translateTakes } from "./transcript.js";
+import { counts, highlight, keywordsOf, make, Take, translateTakes } from "./transcript.js";
+import { clearHeard, search, showHeard } from "./search.js";
 import { showWords } from "./words.js";
 import { drawLevel, clearLevel } from "./level.js";
 
 const by = (id) => document.getElementById(id);
 const SILENCE = 3; // seconds without any sound before the page asks about the microphone
+const TYPED = 0.7; // seconds without a key after which the server is told the keywords
 const SOUNDLESS = 1e-4; // of full scale
 let running = null; // {session, microphone, take, delays}
 let state = { key: "idle", values: [], bad: false };
@@ -79,6 +81,8 @@ async function start() {
     const delays = { partial: [], final: [] };
     const session = new Session(microphone.rate, listeners(take, delays));
     running = { session, microphone, take };
+    session.watch(keywordsOf(by("keywords").value));
+    clearHeard();
     showDelays(delays);
     await showDevices(microphone.device);
   } catch (error) {
@@ -105,6 +109,15 @@ function listeners(take, delays) {
       take.final(event);
       if (event.words.length) by("spoken").textContent = event.text;
     },
+    keyword(event) {
+      take.heard(event);
+      showHeard(take, event);
+    },
+    command(event) {
+      const text = take.command(event);
+      if (event.intent !== null) by("spoken").textContent = text;
+    },
+    refusedKeywords: showProblem,
     words: () => refreshWords(),
     latency(kind, seconds) {
       delays[kind].push(seconds);
@@ -148,6 +161,11 @@ function showButton() {
   by("listen-text").dataset.t = on ? "stop" : "start";
   by("listen-text").textContent = t(on ? "stop" : "start");
   by("device").hidden = Boolean(running) || by("device-list").length < 2;
+}
+
+function showProblem(message) {
+  by("keywords-problem").textContent = message;
+  by("keywords-problem").hidden = !message;
 }
 
 /** Offer a choice where there are several microphones; their names are known once one was opened. */
@@ -261,10 +279,18 @@ addEventListener("drop", (event) => {
   take(event.dataTransfer.files);
 });
 by("keywords").value = localStorage.getItem("nuptse-keywords") ?? "";
+let typing = 0;
 by("keywords").addEventListener("input", ({ target }) => {
   localStorage.setItem("nuptse-keywords", target.value);
   highlight(target.value);
   showCounts();
+  showProblem("");
+  clearTimeout(typing);
+  typing = setTimeout(() => running?.session.watch(keywordsOf(target.value)), TYPED * 1000);
+});
+by("search").addEventListener("submit", (event) => {
+  event.preventDefault();
+  search(by("query").value.trim(), running);
 });
 for (const button of document.querySelectorAll("[data-language]")) {
   button.addEventListener("click", () => {

@@ -11,7 +11,8 @@ const FOR_GOOD = new Set(["unauthorised", "bad_message", "too_big"]); // after t
 /**
  * Times that listeners get are seconds from the beginning of the session, whatever connection they came by.
  * on: state(name, seconds), partial({segment, words, stable}), final({segment, start, end, words, nbest}), words(event),
- *     latency(kind, seconds), dropped(segment, message), lost(), failed(code, message), ended().
+ *     latency(kind, seconds), dropped(segment, message), lost(), failed(code, message), ended(),
+ *     keyword({text, start, end, probability}), command({segment, intent, slots, confidence}), refusedKeywords(message).
  */
 export class Session {
   constructor(rate, on) {
@@ -24,6 +25,9 @@ export class Session {
     this.tries = 0;
     this.finishing = false;
     this.over = false;
+    this.wanted = []; // keywords
+    this.searches = new Map(); // id -> {resolve, reject}
+    this.asked = 0;
     this.connect();
   }
 
@@ -34,7 +38,7 @@ export class Session {
     this.closing = null; // the server's reason
     const socket = (this.socket = new WebSocket(streamAddress()));
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => socket.send(JSON.stringify({ type: "start", rate: this.rate, format: "pcm_s16le", partials: true }));
+    socket.onopen = () => socket.send(JSON.stringify({ type: "start", rate: this.rate, format: "pcm_s16le", partials: true, find: true }));
     socket.onmessage = ({ data }) => socket === this.socket && this.take(JSON.parse(data));
     socket.onclose = ({ code }) => socket === this.socket && this.closed(code);
   }
@@ -61,6 +65,27 @@ export class Session {
     this.patience = setTimeout(() => this.end(), LAST_WORDS * 1000);
   }
 
+  /** Listen for these keywords, besides those that the server has by itself. */
+  watch(keywords) {
+    this.wanted = keywords;
+    if (!this.ready) return;
+    const all = [...new Set([...this.usual, ...keywords])];
+    this.socket.send(JSON.stringify({ type: "keywords", keywords: all.length ? all : null }));
+  }
+
+  /** Where something was said since the connection was made: a promise of [{start, end, probability}], the surest first. */
+  find(query) {
+    if (!this.ready) return Promise.resolve([]);
+    const id = (this.asked += 1);
+    this.socket.send(JSON.stringify({ type: "find", query, id }));
+    return new Promise((resolve, reject) => this.searches.set(id, { resolve, reject }));
+  }
+
+  answered(id, how, value) {
+    this.searches.get(id)?.[how](value);
+    this.searches.delete(id);
+  }
+
   /** A message of the server. */
   take(event) {
     if (event.type === "ready") {
@@ -70,6 +95,8 @@ export class Session {
       for (const { block } of this.kept) this.socket.send(block);
       this.on.state(this.tries ? "again" : "listening");
       this.tries = 0;
+      this.usual = event.keywords ?? [];
+      if (this.wanted.length) this.watch(this.wanted);
     } else if (event.type === "partial") {
       const words = [...(this.partials.get(event.segment) ?? []).slice(0, event.keep), ...event.words];
       this.partials.set(event.segment, words);
@@ -81,6 +108,18 @@ export class Session {
       this.settled = Math.max(this.settled, this.base + event.end);
       this.on.final({ ...event, start: this.base + event.start, end: this.base + event.end, words });
       if (words.length) this.late("final", words[words.length - 1].end);
+    } else if (event.type === "keyword") {
+      this.on.keyword(this.shifted(event));
+    } else if (event.type === "command") {
+      this.on.command(this.shifted(event));
+    } else if (event.type === "keywords") {
+      this.on.refusedKeywords("");
+    } else if (event.type === "found") {
+      this.answered(event.id, "resolve", event.hits.map((hit) => this.shifted(hit)));
+    } else if (event.type === "refused" && event.of === "find") {
+      this.answered(event.id, "reject", new Error(event.code === "nothing_said" ? "" : event.message));
+    } else if (event.type === "refused") {
+      this.on.refusedKeywords(event.message);
     } else if (event.type === "words") {
       this.on.words(event);
     } else if (event.type === "error") {
@@ -105,6 +144,7 @@ export class Session {
 
   closed(code) {
     this.ready = false;
+    for (const id of [...this.searches.keys()]) this.answered(id, "resolve", []);
     if (this.over) return;
     if (this.finishing) return this.end();
     const reason = this.closing?.code ?? (code === 1008 ? "unauthorised" : null);
@@ -125,6 +165,8 @@ export class Session {
     this.over = true;
     clearTimeout(this.patience);
     this.socket.close();
+    this.ready = false;
+    for (const id of [...this.searches.keys()]) this.answered(id, "resolve", []);
     this.on.ended();
   }
 }

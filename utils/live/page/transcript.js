@@ -20,6 +20,8 @@ export class Take {
     this.started = new Date();
     this.segments = []; // {start, end, words, nbest}, by their times
     this.open = new Map(); // segment -> {start, words, stable}
+    this.spans = []; // {start, end}: where keywords were heard, whatever the words are
+    this.commands = new Map(); // segment -> what it orders
     this.seconds = 0;
     this.onChange = onChange;
     this.article = make("article", "take card");
@@ -72,7 +74,7 @@ export class Take {
     Object.assign(open, { start, words });
     const said = open.element.lastChild;
     said.replaceChildren(...spaced(words, (word, i) => shaded(make("span", i < stable ? "word" : "word fresh", word.text), word)), make("span", "caret"));
-    mark(open.element, words);
+    mark(open.element, words, this.spans);
     follow(open.element);
   }
 
@@ -82,7 +84,7 @@ export class Take {
     this.open.delete(segment);
     this.seconds = Math.max(this.seconds, end);
     if (words.length) {
-      const one = { start, end, words, nbest, element: make("p", "segment") };
+      const one = { start, end, words, nbest, element: make("p", "segment"), number: segment };
       one.element.append(make("time", "", minutes(start)), make("span", "said"));
       this.segments.push(one);
       this.list.insertBefore(one.element, [...this.open.values()][0]?.element ?? null);
@@ -106,7 +108,57 @@ export class Take {
       }),
     );
     if (!focus?.isConnected) this.list.querySelector("button.word")?.setAttribute("tabindex", "0");
-    mark(segment.element, segment.words);
+    mark(segment.element, segment.words, this.spans);
+    this.drawCommand(segment);
+  }
+
+  /** A keyword was heard: mark the words at its place, and those to come. */
+  heard({ start, end }) {
+    this.spans.push({ start, end });
+    for (const { element, words } of [...this.segments, ...this.open.values()]) mark(element, words, this.spans);
+  }
+
+  /** What a finished segment orders; returns it as text. */
+  command(event) {
+    this.commands.set(event.segment, event);
+    const segment = this.segments.findLast(({ number }) => number === event.segment);
+    if (segment) this.drawCommand(segment);
+    return ordered(event);
+  }
+
+  drawCommand(segment) {
+    const event = this.commands.get(segment.number);
+    if (!event) return;
+    segment.element.nextElementSibling?.matches(".command") && segment.element.nextElementSibling.remove();
+    const row = make("p", event.intent === null ? "command none" : "command");
+    row.append(make("strong", "", event.intent ?? t("no_command")));
+    for (const [name, value] of Object.entries(event.slots)) {
+      const slot = make("span", "slot", `${name}: `);
+      slot.append(make("b", "", String(value)));
+      row.append(slot);
+    }
+    row.append(make("span", "share", `${Math.round(100 * event.confidence)}%`));
+    segment.element.after(row);
+  }
+
+  /** The finished segment in which a moment lies, or the nearest to it within a second. */
+  at(moment) {
+    const far = ({ start, end }) => Math.max(0, start - moment, moment - end);
+    const nearest = this.segments.reduce((best, one) => (!best || far(one) < far(best) ? one : best), null);
+    return nearest && far(nearest) < 1 ? nearest : null;
+  }
+
+  /** Show a place: its sentence is marked and has the focus. */
+  show({ start, end }) {
+    const segment = this.at((start + end) / 2);
+    if (!segment) return false;
+    for (const one of document.querySelectorAll(".word.found, .segment.found")) one.classList.remove("found");
+    const buttons = [...segment.element.querySelectorAll(".word")];
+    const own = buttons.filter((_, i) => overlaps(segment.words[i], [{ start, end }]));
+    for (const one of [segment.element, ...own]) one.classList.add("found");
+    segment.element.scrollIntoView({ block: "center" });
+    (own[0] ?? buttons[0])?.focus({ preventScroll: true });
+    return true;
   }
 
   /** Partials that can't become final any more: all, or those of one segment. */
@@ -139,12 +191,30 @@ export class Take {
   }
 }
 
-/** Mark these words wherever they are said: a text with commas or line breaks between them. */
+/** The keywords of a text with commas or line breaks between them. */
+export function keywordsOf(text) {
+  return text.split(/[,，、;；\n]+/).map((one) => one.trim()).filter(Boolean);
+}
+
+/** Mark these words wherever they are said: a text as `keywordsOf` reads it. */
 export function highlight(text) {
-  keywords = text.split(/[,，、;；\n]+/).map((one) => one.trim()).filter(Boolean).map((one) => ({ text: one, parts: plain(one).split(/\s+/) }));
+  keywords = keywordsOf(text).map((one) => ({ text: one, parts: partsOf(one) }));
   for (const take of all) {
-    for (const { element, words } of [...take.segments, ...take.open.values()]) mark(element, words);
+    for (const { element, words } of [...take.segments, ...take.open.values()]) mark(element, words, take.spans);
   }
+}
+
+/** Where finished segments have a text: [{take, start, end}]. */
+export function places(text) {
+  const parts = partsOf(text);
+  return [...all].flatMap((take) =>
+    take.segments.flatMap(({ words }) => found(words, parts).map(([a, b]) => ({ take, start: words[a].start, end: words[b].end }))),
+  );
+}
+
+/** A command in a line. */
+function ordered({ intent, slots }) {
+  return intent === null ? t("no_command") : `${intent}: ${Object.entries(slots).map(([name, value]) => `${name} ${value}`).join(", ")}`;
 }
 
 /** How often each keyword was said in finished segments: [text, number]. */
@@ -154,10 +224,20 @@ export function counts() {
 }
 
 export function translateTakes() {
-  for (const take of all) take.translate();
+  for (const take of all) {
+    take.translate();
+    for (const segment of take.segments) take.drawCommand(segment);
+  }
 }
 
 const plain = (text) => text.normalize("NFKC").toLowerCase();
+const partsOf = (keyword) => plain(keyword.split("=")[0].trim()).split(/\s+/); // without its pronunciation
+
+/** Whether at least half of a word, or of one of the spans, is where the other is. */
+function overlaps(word, spans) {
+  const shared = ({ start, end }) => Math.min(end, word.end) - Math.max(start, word.start);
+  return spans.some((span) => shared(span) > 0.5 * Math.min(span.end - span.start, word.end - word.start));
+}
 
 /** Where a keyword begins: lists [first, last] of words. A word of a script without blanks may be a part of one, or span several. */
 function found(words, parts) {
@@ -179,9 +259,9 @@ function found(words, parts) {
   return out;
 }
 
-function mark(element, words) {
+function mark(element, words, spans) {
   const marked = new Set(keywords.flatMap(({ parts }) => found(words, parts).flatMap(([a, b]) => Array.from({ length: b - a + 1 }, (_, k) => a + k))));
-  element.querySelectorAll(".word").forEach((one, i) => one.classList.toggle("key", marked.has(i)));
+  element.querySelectorAll(".word").forEach((one, i) => one.classList.toggle("key", marked.has(i) || overlaps(words[i], spans)));
 }
 
 function shaded(element, word) {

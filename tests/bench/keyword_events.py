@@ -1,0 +1,191 @@
+"""Keyword events of live streams: how probable their probabilities are, how late they come, and what they cost.
+
+    python -m tests.bench.keyword_events --bundle BUNDLE --data FOLDER [--probabilities 300] [--minutes 5]
+
+FOLDER is a finished stage 0. Probabilities: words and phrases of dev are looked for in its recordings; a hit is right if its
+recording has the words. Half of the recordings fit the logistic regression of utils/watching/probability.py, whose weights are
+printed, and the other half says how well it fits. Delays and costs: recordings of test are played at their own speed in one
+stream, with ten keywords. Writes egs/<corpus>/keyword_events.jsonl and keyword_events.md.
+"""
+
+import sys
+import threading
+import time
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+
+import numpy as np
+import torch
+
+from tests.bench.common import records_of, write_page, write_record
+from utils.bundle.recogniser import Recogniser
+from utils.core.files import ROOT
+from utils.core.tables import Table, as_text, number
+from utils.core.versions import git_state, machine
+from utils.corpus.audio import load as load_audio
+from utils.corpus.cuts import read_cuts
+from utils.live.events import Ended, Event, Keyword
+from utils.live.live import Live
+from utils.search.calibration import fit
+from utils.spotting.decoder import hits, looks
+from utils.spotting.keywords import from_text
+from utils.spotting.listening import BACK, STEP
+from utils.spotting.spotter import THRESHOLD, THRESHOLD_DECODER, Spotter
+from utils.watching.doors import Doors
+from utils.watching.probability import features
+from utils.watching.watching import Watching
+
+SHORTEST = 4  # letters of a keyword
+KEYWORDS = 100
+LIVE = 10  # keywords of a stream
+PAUSE = 1.0  # seconds of near silence between two recordings
+BLOCK = 0.05  # seconds of audio that come at once
+BINS = 10
+SHARES = (50, 95, 100)  # percentiles
+
+Said = Tuple[np.ndarray, int, List[str]]  # samples, rate, words
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Run the command line; returns the exit status."""
+    p = ArgumentParser(description=__doc__, allow_abbrev=False)
+    p.add_argument("--bundle", type=Path, required=True)
+    p.add_argument("--data", type=Path, required=True)
+    p.add_argument("--probabilities", type=int, default=300, metavar="N", help="recordings of dev; 0: none")
+    p.add_argument("--minutes", type=float, default=5.0, help="of test, live; 0: none")
+    options = p.parse_args(arguments)
+    torch.set_num_threads(1)
+    live = Live.open(options.bundle, doors=Doors.open)
+    about = live.manifest
+    record: Dict[str, Any] = {"corpus": about.corpus, "recipe": about.recipe, "overrides": [], "model": about.model}
+    record.update(device="cpu", machine=machine("cpu"), torch=torch.__version__, rows=[], **git_state(ROOT))
+    if options.probabilities:
+        record["probabilities"] = _probabilities(live.recogniser, list(_said(options.data, "dev", options.probabilities)))
+    if options.minutes:
+        live.start()
+        record["rows"] = [_live(live, list(_said(options.data, "test", 400)), options, count) for count in (0, LIVE)]
+        live.close(finish=False)
+    write_record(ROOT / "egs" / about.corpus, "keyword_events", record)
+    for table in draw(ROOT / "egs" / about.corpus):
+        print(as_text(table))
+    return 0
+
+
+def _said(data: Path, split: str, most: int) -> Iterator[Said]:
+    """Recordings of a split in a random order."""
+    cuts = list(read_cuts(data, split))
+    for n in np.random.default_rng(3).permutation(len(cuts))[:most]:
+        samples, rate = load_audio(cuts[n])[0], cuts[n].sampling_rate
+        yield samples.astype(np.float32), rate, cuts[n].supervisions[0].text.split()
+
+
+def _keywords(said: Sequence[Said], count: int) -> List[str]:
+    """Words and pairs of words that are said, by chance."""
+    rng = np.random.default_rng(4)
+    words = sorted({word for _, _, words in said for word in words if len(word) >= SHORTEST})
+    pairs = sorted({" ".join(pair) for _, _, words in said for pair in zip(words, words[1:]) if min(map(len, pair)) >= 3})
+    chosen = [rng.permutation(some)[: count // 2].tolist() for some in (words, pairs)]
+    return [text for some in chosen for text in some]
+
+
+def _probabilities(recogniser: Recogniser, said: Sequence[Said]) -> Dict[str, Any]:
+    """Weights from one half of the recordings, and how well they fit the other."""
+    decoder = looks(recogniser)
+    keywords = [from_text(recogniser, text) for text in _keywords(said, KEYWORDS)]
+    units = {keyword.name: min(map(len, keyword.spoken)) for keyword in keywords}
+    spotter = Spotter(keywords, recogniser.rows(), [THRESHOLD_DECODER if decoder else THRESHOLD] * len(keywords))
+    rows: List[List[Any]] = [[], []]
+    for n, (samples, rate, words) in enumerate(said):
+        text = f" {' '.join(words)} "
+        for hit in hits(recogniser, spotter, samples, rate):
+            rows[n % 2].append((features(hit, units[hit.keyword], decoder), f" {hit.keyword} " in text))
+    (x, y), (others, right) = ((np.stack([r[0] for r in half]), np.array([r[1] for r in half])) for half in rows)
+    made = fit(x, y)
+    p = 1 / (1 + np.exp(-made(others)))
+    bins = np.minimum((p * BINS).astype(int), BINS - 1)
+    gaps = [abs(p[bins == n].mean() - right[bins == n].mean()) * (bins == n).mean() for n in range(BINS) if (bins == n).any()]
+    return {
+        "weights": list(made.weights),
+        "bias": made.bias,
+        "hits": len(p),
+        "right": int(right.sum()),
+        "gap": float(sum(gaps)),
+        "decoder": decoder,
+        "hours": sum(len(samples) / rate for samples, rate, _ in said) / 3600,
+    }
+
+
+def _live(live: Live, said: Sequence[Said], options: Namespace, count: int) -> Dict[str, Any]:
+    """One stream at its own speed with so many keywords."""
+    watching, rng = Watching(live), np.random.default_rng(5)
+    rate, samples = said[0][1], []  # type: int, List[np.ndarray]
+    for one, _, _ in said:
+        samples += [one, rng.normal(0, 1e-4, round(PAUSE * rate)).astype(np.float32)]
+    audio = np.concatenate(samples)[: round(60 * options.minutes * rate)]
+    asked = watching.asked(keywords=_keywords(said, count)) if count else watching.asked()
+    late, ended = [], threading.Event()  # type: List[float], threading.Event
+
+    def told(event: Event) -> None:
+        if isinstance(event, Keyword):
+            late.append(time.monotonic() - began - event.end)
+        elif isinstance(event, Ended):
+            ended.set()
+
+    cpu = time.process_time()
+    stream, began = watching.stream(rate, told, asked), time.monotonic()
+    size = round(BLOCK * rate)
+    for first in range(0, len(audio), size):
+        time.sleep(max(0.0, began + (first + size) / rate - time.monotonic()))
+        stream.accept(audio[first : first + size])
+    stream.finish()
+    ended.wait(60)
+    seconds = len(audio) / rate
+    row = {"keywords": count, "minutes": seconds / 60, "hits": len(late), "all": (time.process_time() - cpu) / seconds}
+    if count:
+        thread = watching._thread
+        assert thread is not None
+        row["watching"] = _cpu(thread) / seconds
+        row["late"] = [round(float(v), 3) for v in np.percentile(late, SHARES)] if late else []
+    watching.close()
+    return row
+
+
+def _cpu(thread: threading.Thread) -> float:
+    """Seconds of processor time of a thread."""
+    fields = Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text().split()
+    return int(fields[0]) / 1e9
+
+
+def draw(corpus: Path) -> List[Table]:
+    """Write keyword_events.md of a corpus folder from keyword_events.jsonl; returns its tables."""
+    rows, fits = [], []
+    for record in records_of(corpus, "keyword_events"):
+        for row in record["rows"]:
+            late = " / ".join(f"{1000 * v:.0f}" for v in row.get("late", [])) or "–"
+            cells = [str(row["keywords"]), number(row["minutes"], 1), str(row["hits"]), late]
+            rows.append([record["recipe"], *cells, number(row["all"], 3), number(row.get("watching", 0.0), 3)])
+        if "probabilities" in record:
+            one = record["probabilities"]
+            cells = ["yes" if one["decoder"] else "no", number(one["hours"], 2), str(one["hits"]), str(one["right"])]
+            fits.append([record["recipe"], *cells, number(one["gap"], 3)])
+    header = ["recipe", "keywords", "minutes", "hits", "late ms", "processor", "of which keywords"]
+    caption = (
+        "One stream at its own speed. Late, at 50, 95 and 100 percent: from the end of the keyword to its event. Processor "
+        f"seconds a second of audio, of all and of the thread of keywords. A causal model shares the network with the words; "
+        f"another one hears the last {BACK:g} s anew every {STEP:g} s while somebody speaks, which is most of its cost."
+    )
+    tables = [Table(f"Keyword events: {corpus.name}", caption, header, rows, 1)]
+    if fits:
+        header = ["recipe", "second look", "hours", "hits", "right", "gap"]
+        caption = (
+            "Probabilities of hits in recordings of dev that did not fit them. Gap: the mean distance between the probability "
+            f"and the share of right hits, in {BINS} bins by probability (expected calibration error)."
+        )
+        tables.append(Table("Probabilities of keyword events", caption, header, fits, 1))
+    write_page(corpus, "keyword_events", tables)
+    return tables
+
+
+if __name__ == "__main__":
+    sys.exit(main())
