@@ -91,7 +91,7 @@ def _heard(watch: Any, sound: Any, options: argparse.Namespace) -> int:
             if paced and stream.backlog > BEHIND and not told:
                 told = True
                 log.warning("recognition is %.0f s behind: this machine is too slow for this bundle", stream.backlog)
-            while not paced and stream.backlog > BEHIND:
+            while not paced and stream.backlog > BEHIND and not stream.over:
                 time.sleep(0.02)
     except KeyboardInterrupt:
         stopped = True

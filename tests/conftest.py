@@ -1,5 +1,6 @@
 """Fixtures shared by the tests: real speech from Debian's asterisk packages, small corpora made of it, stages run for real."""
 
+import functools
 import logging
 import os
 import shutil
@@ -170,12 +171,23 @@ def _yesno(source: Path, folder: Path, *options: str) -> SimpleNamespace:
 
 
 @pytest.fixture(scope="session")
-def yesno_live(yesno: SimpleNamespace) -> Iterator[Any]:
-    """Streams of `yesno`, started. Tests take their words away again."""
-    from utils.live.live import Live
-    from utils.watching.doors import Doors
+def votes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A grammar of commands: the eight words of a recording of yesno, of which three are slots."""
+    path = tmp_path_factory.mktemp("grammar") / "votes.yaml"
+    path.write_text(
+        "language: he\ncontext:\n  expressions:\n    vote: ['$word:first $word:second [yes, no] [yes, no] [yes, no] [yes, no] "
+        "[yes, no] $word:last']\n  slots: {word: ['yes', 'no']}\n"
+    )
+    return path
 
-    made = Live.open(yesno.bundle, doors=Doors.open)
+
+@pytest.fixture(scope="session")
+def yesno_live(yesno: SimpleNamespace, votes: Path) -> Iterator[Any]:
+    """Streams of `yesno`, started, with the grammar `votes`. Tests take their words away again."""
+    from utils.live.live import Live
+    from utils.watching.doors import Doors, Grammars
+
+    made = Live.open(yesno.bundle, doors=functools.partial(Doors.open, grammars=Grammars({"votes": votes})))
     made.start()
     yield made
     made.close(finish=False)

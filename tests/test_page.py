@@ -10,6 +10,7 @@ import soundfile
 
 from support.clients import served
 from utils.core.files import ROOT
+from utils.watching.watching import Usual, Watching
 
 api = pytest.importorskip("playwright.sync_api", reason="the page's test needs the package playwright")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -48,7 +49,8 @@ def browser(spoken):
 
 @pytest.fixture
 def server(yesno_live):
-    with served(yesno_live, tokens=[TOKEN]) as found:
+    watching = Watching(yesno_live, ["votes"], Usual(grammar="votes"))
+    with served(yesno_live, tokens=[TOKEN], watching=watching) as found:
         yield found
 
 
@@ -111,6 +113,43 @@ def test_speech_becomes_words_that_can_be_changed_marked_and_saved(page):
     changed = value["segments"][0]["words"][1]
     assert (changed["text"], changed["recognised"]) == ("maybe", "no") and value["language"] == "he"
     assert all(0 < one["confidence"] <= 1 for one in value["segments"][1]["words"])
+
+
+def test_keywords_are_heard_commands_are_understood_and_what_was_said_is_found_by_keyboard(page):
+    page.fill("#keywords", "yes")
+    page.click("#listen")
+    page.wait_for_selector("#heard .hit")
+    assert re.fullmatch(r"0:\d\dyes\d+%", page.locator("#heard .hit").last.text_content())
+    page.wait_for_selector(".segment:not(.partial)")
+    page.wait_for_selector(".command")
+    assert re.fullmatch(r"votefirst: nolast: nosecond: no\d+%", page.locator(".command").first.text_content())
+    assert page.text_content("#ordered").startswith("vote: first ")
+    page.focus("#query")
+    page.keyboard.type("no")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#hits .hit")
+    assert page.inner_text("#search-state").startswith("“no”: ")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.matches('#hits .hit')")
+    page.keyboard.press("Enter")
+    assert page.locator(".segment.found").count() == 1
+    assert page.evaluate("document.activeElement.matches('.segment.found button.word.found')")
+    for query, said in (("?!", "no word"), ("рыба", "рыба")):
+        page.fill("#query", query)
+        page.press("#query", "Enter")
+        page.wait_for_selector("#search-state.bad")
+        assert said in page.inner_text("#search-state") and page.locator("#hits .hit").count() == 0
+    page.fill("#keywords", "yes, рыба")
+    page.wait_for_selector("#keywords-problem:not([hidden])")
+    assert "рыба" in page.inner_text("#keywords-problem")
+    page.click("#listen")
+    page.wait_for_selector("#listen[aria-pressed=false]:enabled")
+    page.click("[data-language=zh]")
+    page.fill("#query", "yes")  # of the page's words, since the session is over
+    page.press("#query", "Enter")
+    page.wait_for_selector("#hits .hit")
+    assert page.inner_text("#search button") == "查找" and page.inner_text("#search-state").endswith(" 处")
 
 
 def test_an_added_word_is_warned_of_and_then_heard_in_the_running_session(page, yesno_live):

@@ -3,9 +3,10 @@
     python -m tests.bench.keyword_events --bundle BUNDLE --data FOLDER [--probabilities 300] [--minutes 5]
 
 FOLDER is a finished stage 0. Probabilities: words and phrases of dev are looked for in its recordings; a hit is right if its
-recording has the words. Half of the recordings fit the logistic regression of utils/watching/probability.py, whose weights are
-printed, and the other half says how well it fits. Delays and costs: recordings of test are played at their own speed in one
-stream, with ten keywords. Writes egs/<corpus>/keyword_events.jsonl and keyword_events.md.
+recording has the words. The logistic regression of utils/watching/probability.py has the weights that all of them give, which
+are in the record; how well such weights fit is measured with those of one half on the other. Delays and costs: recordings of
+test are played at their own speed in one stream, with ten keywords. Writes egs/<corpus>/keyword_events.jsonl and
+keyword_events.md.
 """
 
 import sys
@@ -13,7 +14,7 @@ import threading
 import time
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import torch
@@ -28,10 +29,10 @@ from utils.corpus.cuts import read_cuts
 from utils.live.events import Ended, Event, Keyword
 from utils.live.live import Live
 from utils.search.calibration import fit
-from utils.spotting.decoder import hits, looks
+from utils.spotting.decoder import looked_at, looks
 from utils.spotting.keywords import from_text
 from utils.spotting.listening import BACK, STEP
-from utils.spotting.spotter import THRESHOLD, THRESHOLD_DECODER, Spotter
+from utils.spotting.spotter import THRESHOLD, THRESHOLD_DECODER, Hit, Spotter
 from utils.watching.doors import Doors
 from utils.watching.probability import features
 from utils.watching.watching import Watching
@@ -45,6 +46,7 @@ BINS = 10
 SHARES = (50, 95, 100)  # percentiles
 
 Said = Tuple[np.ndarray, int, List[str]]  # samples, rate, words
+Judged = Tuple[int, Hit, bool]  # number of the recording, and whether the hit is right
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -89,31 +91,34 @@ def _keywords(said: Sequence[Said], count: int) -> List[str]:
     return [text for some in chosen for text in some]
 
 
-def _probabilities(recogniser: Recogniser, said: Sequence[Said]) -> Dict[str, Any]:
-    """Weights from one half of the recordings, and how well they fit the other."""
+def _probabilities(recogniser: Recogniser, said: Sequence[Said]) -> List[Dict[str, Any]]:
+    """Weights from one half of the recordings, and how well they fit the other: of the first look, and of the second if any."""
     decoder = looks(recogniser)
     keywords = [from_text(recogniser, text) for text in _keywords(said, KEYWORDS)]
     units = {keyword.name: min(map(len, keyword.spoken)) for keyword in keywords}
     spotter = Spotter(keywords, recogniser.rows(), [THRESHOLD_DECODER if decoder else THRESHOLD] * len(keywords))
-    rows: List[List[Any]] = [[], []]
+    first, second = [], []  # type: List[Judged], List[Judged]
     for n, (samples, rate, words) in enumerate(said):
         text = f" {' '.join(words)} "
-        for hit in hits(recogniser, spotter, samples, rate):
-            rows[n % 2].append((features(hit, units[hit.keyword], decoder), f" {hit.keyword} " in text))
-    (x, y), (others, right) = ((np.stack([r[0] for r in half]), np.array([r[1] for r in half])) for half in rows)
-    made = fit(x, y)
-    p = 1 / (1 + np.exp(-made(others)))
-    bins = np.minimum((p * BINS).astype(int), BINS - 1)
-    gaps = [abs(p[bins == n].mean() - right[bins == n].mean()) * (bins == n).mean() for n in range(BINS) if (bins == n).any()]
-    return {
-        "weights": list(made.weights),
-        "bias": made.bias,
-        "hits": len(p),
-        "right": int(right.sum()),
-        "gap": float(sum(gaps)),
-        "decoder": decoder,
-        "hours": sum(len(samples) / rate for samples, rate, _ in said) / 3600,
-    }
+        found = spotter.hits(recogniser.evidence([(samples, rate)])[0])
+        first += [(n, hit, f" {hit.keyword} " in text) for hit in found if hit.score >= THRESHOLD]
+        if decoder:
+            again = looked_at(recogniser, spotter, found, samples, rate)
+            second += [(n, hit, f" {hit.keyword} " in text) for hit in again]
+    hours = sum(len(samples) / rate for samples, rate, _ in said) / 3600
+    return [{"hours": hours, **_fitted(rows, units, rows is second)} for rows in (first, second) if rows]
+
+
+def _fitted(rows: Sequence[Judged], units: Mapping[str, int], decoder: bool) -> Dict[str, Any]:
+    """Weights, and the expected calibration error of those from half of the rows on the other half."""
+    x = np.stack([features(hit, units[hit.keyword], decoder) for _, hit, _ in rows])
+    right, half = np.array([one for _, _, one in rows]), np.array([n % 2 == 0 for n, _, _ in rows])
+    p = 1 / (1 + np.exp(-fit(x[half], right[half])(x[~half])))
+    bins, own = np.minimum((p * BINS).astype(int), BINS - 1), right[~half]
+    gaps = [abs(p[bins == n].mean() - own[bins == n].mean()) * (bins == n).mean() for n in range(BINS) if (bins == n).any()]
+    made = fit(x, right)
+    about = {"weights": list(made.weights), "bias": made.bias, "decoder": decoder}
+    return {**about, "hits": len(own), "right": int(own.sum()), "gap": float(sum(gaps))}
 
 
 def _live(live: Live, said: Sequence[Said], options: Namespace, count: int) -> Dict[str, Any]:
@@ -165,8 +170,7 @@ def draw(corpus: Path) -> List[Table]:
             late = " / ".join(f"{1000 * v:.0f}" for v in row.get("late", [])) or "–"
             cells = [str(row["keywords"]), number(row["minutes"], 1), str(row["hits"]), late]
             rows.append([record["recipe"], *cells, number(row["all"], 3), number(row.get("watching", 0.0), 3)])
-        if "probabilities" in record:
-            one = record["probabilities"]
+        for one in record.get("probabilities", []):
             cells = ["yes" if one["decoder"] else "no", number(one["hours"], 2), str(one["hits"]), str(one["right"])]
             fits.append([record["recipe"], *cells, number(one["gap"], 3)])
     header = ["recipe", "keywords", "minutes", "hits", "late ms", "processor", "of which keywords"]

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+from typing import Any, Collection, Dict, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
@@ -56,8 +56,8 @@ class Start:
     wishes: Dict[str, Any] = field(default_factory=dict)  # what it wants to know besides the words, see WISHES
 
 
-def start_of(text: str, limits: Limits) -> Start:
-    """The first message. Raises Refused for another, or one with what is not known."""
+def start_of(text: str, limits: Limits, usual: Collection[str] = ()) -> Start:
+    """The first message. usual: see `check_wishes`. Raises Refused for another, or one with what is not known."""
     said = _object(text)
     if said.get("type") != "start":
         raise Refused("bad_message", 'the first message must be {"type":"start","rate":16000}')
@@ -70,7 +70,7 @@ def start_of(text: str, limits: Limits) -> Start:
     if not isinstance(partials, bool):
         raise Refused("bad_message", f"partials must be true or false, not {_shown(partials)}")
     wishes = {name: said[name] for name in WISHES if name in said}
-    check_wishes(wishes, limits)
+    check_wishes(wishes, limits, usual)
     return Start(rate, partials, wishes)
 
 
@@ -88,16 +88,16 @@ def message_of(text: str) -> Dict[str, Any]:
     return said
 
 
-def check_wishes(wishes: Dict[str, Any], limits: Limits) -> None:
-    """Raises Refused for wishes of another form, or beyond the limits."""
+def check_wishes(wishes: Dict[str, Any], limits: Limits, usual: Collection[str]) -> None:
+    """Raises Refused for wishes of another form, or beyond the limits, of which the server's usual keywords are no part."""
     texts = wishes.get("keywords")
     if texts is not None:
         if not isinstance(texts, list) or not texts or not all(isinstance(one, str) and one.strip() for one in texts):
             raise Refused("bad_keywords", 'keywords must be a list of texts, each "WORDS" or "WORDS = UNIT UNIT"; null for none')
-        if len(texts) > limits.keywords:
-            most = limits.keywords
-            raise Refused("too_many_keywords", f"{len(texts)} keywords are too many for a session, which may have {most}")
-        long = [one for one in texts if len(one) > limits.keyword_characters]
+        own, most = [one for one in texts if one not in usual], limits.keywords
+        if len(own) > most:
+            raise Refused("too_many_keywords", f"{len(own)} keywords are too many for a session, which may have {most}")
+        long = [one for one in own if len(one) > limits.keyword_characters]
         if long:
             raise Refused("bad_keywords", f"the keyword {_shown(long[0])} has more than {limits.keyword_characters} characters")
     rate = wishes.get("false_alarms", 1)

@@ -126,7 +126,7 @@ class Session:
         if message.get("text") is None:
             raise Refused("bad_message", 'audio came before the start: the first message must be {"type":"start","rate":16000}')
         self._check_size(message["text"])
-        asked = start_of(message["text"], self.limits)
+        asked = start_of(message["text"], self.limits, serving.watching.names)
         wanted = await self._wanted(asked.wishes)
         serving.check_open()
         if len(serving.sessions) >= self.limits.sessions:
@@ -228,7 +228,7 @@ class Session:
         async with self._turn:
             try:
                 wishes = {**self._wishes, **{name: value for name, value in said.items() if name in WISHES}}
-                check_wishes(wishes, self.limits)
+                check_wishes(wishes, self.limits, self.serving.watching.names)
                 wanted = await self._wanted(wishes)
             except Refused as error:
                 self._refuse(said, error)

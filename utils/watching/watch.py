@@ -10,7 +10,7 @@ import numpy as np
 
 from utils.bundle.transcript import Transcript
 from utils.live.chunks import Chunked
-from utils.live.events import Command, Keyword
+from utils.live.events import Command, Failed, Keyword
 from utils.live.first_pass import Open
 from utils.live.segments import Segment
 from utils.live.stream import Stream
@@ -104,7 +104,7 @@ class StreamWatch:
         """As Watch says."""
         if isinstance(found, Indexed) and found.window is not None:
             self._keep(Past(segment.number, segment.start, found.seconds, found.window))
-        if self.asked.grammar:
+        if self.asked.grammar and not isinstance(found, str):
             self._add(self._understand, segment)
 
     def finish(self) -> bool:
@@ -148,7 +148,7 @@ class StreamWatch:
     def _look(self) -> None:
         """Look for the keywords that are wanted now: in the first pass of a causal model, or in the samples."""
         live, spotter = self._means.finals.live, self.asked.spotter
-        seen = 0 if self._chunks is None else self._chunks.seen
+        seen = self._seen if self._chunks is None else self._chunks.seen
         self._chunks = self._listening = None
         if spotter is not None and isinstance(live.first_pass, Chunked):
             assert self._means.frame_seconds is not None
@@ -204,7 +204,14 @@ class StreamWatch:
             if end - start < ALONE + self._means.finals.live.settings.after:
                 return
             samples = samples[round((start - segment.start) * rate) :]
-        answer = self._means.finals.understood(self.asked.grammar, samples, rate)
+        try:
+            answer = self._means.finals.understood(self.asked.grammar, samples, rate)
+        except Exception as error:  # whatever it was, the words go on
+            log.exception("a command failed")
+            self.stream.tell(
+                Failed(f"the command of this sentence is not known: {type(error).__name__}: {error}", segment.number)
+            )
+            return
         if answer.command is not None:
             self._wakes = [one for one in self._wakes if one.end >= end]
         intent, slots = (None, {}) if answer.command is None else (answer.command.intent, dict(answer.command.slots))

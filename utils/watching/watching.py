@@ -58,6 +58,7 @@ class Watching:
           grammars: their names.
         """
         self.live, self.grammars, self.usual = live, list(grammars), usual
+        self.names = {keyword.name: keyword for keyword in usual.keywords}
         self._finals = Finals(live)
         self._watches: List[StreamWatch] = []
         self._lock, self._work = threading.Lock(), threading.Event()
@@ -103,7 +104,7 @@ class Watching:
             raise UserError(f"there is no grammar '{grammar}'{nearest(grammar, self.grammars)}: {there}")
         if wanted.get("wake") and not grammar:
             raise UserError(f"'{wake}' is to wake commands, but no grammar of commands is asked for")
-        texts = wanted.get("keywords", [keyword.name for keyword in self.usual.keywords]) or []
+        texts = wanted.get("keywords", list(self.names)) or []
         keywords = [self._keyword(text) for text in texts]
         if grammar and wake and name_of(wake) not in [keyword.name for keyword in keywords]:
             keywords.append(self._keyword(wake))
@@ -173,9 +174,8 @@ class Watching:
 
     def _keyword(self, text: str) -> Keyword:
         """A keyword as it is written; one of the usual ones by its name."""
-        there = [keyword for keyword in self.usual.keywords if keyword.name == text.strip()]
-        if there:
-            return there[0]
+        if text.strip() in self.names:
+            return self.names[text.strip()]
         try:
             return from_text(self.live.recogniser, text)
         except UserError as error:

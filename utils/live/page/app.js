@@ -115,7 +115,7 @@ function listeners(take, delays) {
     },
     command(event) {
       const text = take.command(event);
-      if (event.intent !== null) by("spoken").textContent = text;
+      if (event.intent !== null) by("ordered").textContent = text;
     },
     refusedKeywords: showProblem,
     words: () => refreshWords(),

@@ -5,6 +5,7 @@ import { t } from "./texts.js";
 import { make, places } from "./transcript.js";
 
 const SHOWN = 50; // rows of a list
+const LIKELY = 0.25; // probability of places that are shown though they are not sure
 const NEAR = 0.5; // seconds between the middles of two hits that are one place
 const heard = document.getElementById("heard");
 const list = document.getElementById("hits");
@@ -30,7 +31,7 @@ export async function search(query, running) {
   let hits = [];
   try {
     const found = running ? await running.session.find(query) : [];
-    hits = found.map((hit) => ({ take: running.take, ...hit }));
+    hits = found.filter(({ sure, probability }) => sure || probability >= LIKELY).map((hit) => ({ take: running.take, ...hit }));
   } catch (error) {
     if (error.message) return own === last && tell(error.message, true);
   }

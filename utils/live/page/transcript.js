@@ -132,7 +132,7 @@ export class Take {
     segment.element.nextElementSibling?.matches(".command") && segment.element.nextElementSibling.remove();
     const row = make("p", event.intent === null ? "command none" : "command");
     row.append(make("strong", "", event.intent ?? t("no_command")));
-    for (const [name, value] of Object.entries(event.slots)) {
+    for (const [name, value] of slotsOf(event)) {
       const slot = make("span", "slot", `${name}: `);
       slot.append(make("b", "", String(value)));
       row.append(slot);
@@ -212,9 +212,11 @@ export function places(text) {
   );
 }
 
+const slotsOf = ({ slots }) => Object.entries(slots).sort(([a], [b]) => (a < b ? -1 : 1));
+
 /** A command in a line. */
-function ordered({ intent, slots }) {
-  return intent === null ? t("no_command") : `${intent}: ${Object.entries(slots).map(([name, value]) => `${name} ${value}`).join(", ")}`;
+function ordered(event) {
+  return event.intent === null ? t("no_command") : `${event.intent}: ${slotsOf(event).map(([name, value]) => `${name} ${value}`).join(", ")}`;
 }
 
 /** How often each keyword was said in finished segments: [text, number]. */
