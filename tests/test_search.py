@@ -17,7 +17,9 @@ from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.search.calibration import features, fit
 from utils.search.measures import Scored, average_precision, matched, mtwv, otwv, term_threshold, twv
+from utils.search.paths import STEP, best_paths
 from utils.search.scoring import (
+    UNREACHABLE,
     advance,
     begin,
     by_sounds,
@@ -61,6 +63,24 @@ def test_sounds_are_the_best_ctc_path_of_any_frames_also_when_frames_come_one_by
     for frame in range(5):
         scores, starts = advance(search, states, better[frame : frame + 1])
         assert np.array_equal(scores[0], whole[0][frame]) and np.array_equal(starts[0], whole[1][frame])
+
+
+def test_paths_in_spans_of_an_index_are_those_of_the_search_that_goes_on_with_a_stream():
+    steps = np.minimum(255, RANDOM.integers(0, 120, (2000, 6))).astype(np.uint8)
+    steps[RANDOM.random(steps.shape) < 0.3] = 0
+    first = np.append(RANDOM.integers(0, 1900, 30), [0, 0])
+    last = np.append(np.minimum(2000, first[:30] + RANDOM.integers(0, 40, 30)), [2000, 700])
+    for variants in ([[1]], [[3, 3]], [[1, 2, 3, 4, 5], [5, 5, 1], [2]]):
+        score, start, end = best_paths(variants, steps, first, last)
+        states = sounds([variants])
+        for n, (a, z) in enumerate(zip(first, last)):
+            found, starts = advance(begin(states), states, steps[a:z] * np.float32(-STEP))
+            best = found.max(initial=UNREACHABLE)
+            if best < UNREACHABLE / 2:  # too short for all of its units
+                assert score[n] == UNREACHABLE
+                continue
+            ways = {(a + starts[t, p], a + t + 1) for t, p in np.argwhere(found == best)}
+            assert score[n] == best and (start[n], end[n]) in ways
 
 
 def test_a_phrase_takes_increasing_frames_within_the_gap():

@@ -186,8 +186,8 @@ def of_words(side: Side, words: Sequence[str], heard: Mapping[str, Mapping[str, 
 
 
 def of_text(side: Side, words: Sequence[str], path: Path) -> np.ndarray:
-    """1 where a text has a word."""
-    said = {row["id"]: set(row["hyp"]) for row in read_jsonl(path)}
+    """1 where a text has a word. path: of hypotheses, or of proposals of Whisper's decoder, whose best is its own text."""
+    said = {row["id"]: set(row["hyp"] if "hyp" in row else next(iter(row["hyps"]), ())) for row in read_jsonl(path)}
     return np.array([[1.0 if word in said.get(one, ()) else NEVER for word in words] for one in side.ids])
 
 
@@ -244,8 +244,12 @@ def main() -> None:
     files = open_files(Path(options.bundle))
     engine = k2.open(files)
     recogniser = Recogniser(engine, files.manifest)
-    data = options.rescore.parent / read_json(options.rescore / "stage.json")["inputs"]["data"]
+    inputs = read_json(options.rescore / "stage.json")["inputs"]
+    data = options.rescore.parent / inputs["data"]
     dev, test = (Side(*index_of(engine, recogniser, options.rescore, s), data, s) for s in ("dev", "test"))
+    texts = [(name, path) for name, _, path in (text.partition("=") for text in options.text)]
+    if "propose" in inputs:
+        texts.append(("Whisper's own text", str(options.rescore.parent / inputs["propose"] / "proposals.jsonl")))
     weights: Dict[str, Calibration] = {}
     for group in ("heard", "unseen"):
         given, utterance, term = dev.candidates(dev.queries(group))
@@ -268,8 +272,7 @@ def main() -> None:
         for name, how in (("hypotheses, posteriors", True), ("lattice, posteriors without vectors", False)):
             heard_words = posteriors(options.rescore, "test", test.index.vocabulary, how)
             systems[name] = of_words(test, test.terms[group], heard_words)
-        for text in options.text:
-            name, _, path = text.partition("=")
+        for name, path in texts:
             systems[name] = of_text(test, test.terms[group], Path(path))
         found = compared(test, group, systems, "index")
         cost = {"vectors alone": quick, "sounds alone": slow, "index": both}
@@ -282,16 +285,23 @@ def main() -> None:
         write(options, recogniser.manifest.corpus, rows)
 
 
-def speed(index: Index) -> Dict[str, Any]:
-    """Milliseconds of a query over HOURS hours: the index as often as needed, one after the other."""
+def longer(index: Index) -> int:
+    """Make an index of at least HOURS hours: the same as often as needed, one after the other; returns how often."""
     times = int(np.ceil(HOURS * 3600 / index.duration))
-    for name in ("frames", "scale", "normaliser", "subword", "starts", "lengths", "channel", "alive"):
+    for name in ("frames", "scale", "normaliser", "speech", "subword", "starts", "lengths", "channel", "alive"):
         setattr(index, name, np.concatenate([getattr(index, name)] * times))
     index.source = np.concatenate([index.source] * times)
     for head in (0, 1):
         edges = index.edges[head]
         index.edges[head] = np.append(0, np.concatenate([edges[1:] + n * edges[-1] for n in range(times)]))
     index.duration *= times
+    vars(index).pop("spoken", None)  # is made anew
+    return times
+
+
+def speed(index: Index) -> Dict[str, Any]:
+    """Milliseconds of a query over HOURS hours."""
+    longer(index)
     queries = index.queries(["february", "umbrella", "breakfast", "kangaroo", "weather"])
     looks, finds = ([timed(work, [query])[1] for query in queries] for work in (index.look, index.find))
     return {

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
@@ -14,19 +15,23 @@ from utils.bundle.recogniser import Recogniser
 from utils.core.errors import UserError
 from utils.core.inputs import unchanged
 from utils.search.calibration import Calibration, features, log_odds
-from utils.search.contents import unpacked
+from utils.search.contents import speech_of
+from utils.search.examples import Example, Spoken, heard, spoken
 from utils.search.measures import term_threshold
-from utils.search.scoring import UNREACHABLE, Sounds, advance, begin, normaliser, pronunciations, sounds
+from utils.search.paths import best_paths
+from utils.search.scoring import UNREACHABLE, pronunciations
 from utils.search.shards import Shard, Source, check_bundle, read_about, read_shards
 
 LOOK = 400  # windows that the quick look by vectors passes on, for each term
-LOOK_LIKE = 2000  # for an example, whose vector says less
+LOOK_LIKE = 100  # for recordings
+LIKENESS = 27.6  # that a cosine of recordings is multiplied by, beside nats of sounds: the scale of a usual word head
 TILE = 4096  # frames of the quick look at once: they stay in the cache
 AROUND = 0.3  # seconds on both sides of a word heard where its sounds are looked for
 LEAST = 0.02  # least probability of a hit
-QUIET = 0.01  # least number of frames with a word in an example
 LIKE = 0.3  # least cosine of words of like meaning
 NEXT = 1.0  # most seconds between two words of a phrase
+# Of recordings: fitted on 396 examples of 136 words of the same dev.
+RECORDED = Calibration([0.2683, 0.0403, 0.3308, 0.923, 0.2896, -0.0275, 0.0], -6.6311)
 # By whether the vocabulary has a term, and whether the chain proposes words beyond it: fitted by tests.bench.terms on dev of
 # speechocean762 with whisper_wordvec, with and without rescore.attention.
 CALIBRATIONS = {
@@ -47,16 +52,7 @@ class Query:
     bias: np.ndarray  # (W,)
     spoken: List[List[int]]  # pronunciations of the whole term
     known: bool  # whether the vocabulary has all of its words
-    look: int = LOOK  # windows that the quick look passes on
-
-
-@dataclass(frozen=True)
-class Example:
-    """A recording of a term: alone, or as a part of a longer one, which says more, because the network sees its surroundings."""
-
-    samples: np.ndarray  # (T,) float32
-    rate: int  # Hz
-    span: Optional[Tuple[float, float]] = None  # seconds: where it is said; None for all
+    recorded: bool = False  # whether the vector is that of recordings
 
 
 @dataclass(frozen=True)
@@ -108,6 +104,7 @@ class Index:
         self.frames, self.scale, self.normaliser, self.subword = (
             np.concatenate([getattr(shard, name) for shard in shards]) for name in ("frames", "scale", "normaliser", "subword")
         )
+        self.speech = np.concatenate([shard.speech for shard in shards])  # shorter than frames if an earlier version made a shard
         self.edges = [_joined([shard.edges(head) for shard in shards]) for head in (0, 1)]
         dropped = [offset + n for shard, offset in zip(shards, offsets) for n in shard.dropped]
         self.alive = ~np.isin(self.source, dropped)
@@ -174,28 +171,12 @@ class Index:
     def example(self, recordings: Mapping[str, Example]) -> Query:
         """A term given by recordings of it, by name.
 
-        Its vector is the mean of theirs (the frames of a recording weighted by 1 - the probability of the blank), and its
-        pronunciations are the best units of each.
-
         Raises:
           UserError: nobody speaks in a recording.
         """
-        vectors, spoken = [], []
-        heard = self.recogniser.evidence([(one.samples, one.rate) for one in recordings.values()])
-        for (name, example), one in zip(recordings.items(), heard):
-            start, end = example.span or (0.0, one.seconds)
-            own = slice(int(start / one.word_seconds), int(end / one.word_seconds) + 2)  # a word's frame lies near its end
-            frames, blank = one.frames[own], one.blank[own]
-            subword = one.subword[int(start / one.subword_seconds) : int(np.ceil(end / one.subword_seconds))]
-            weights = 1 - np.exp(np.minimum(blank - normaliser(frames, blank, self.table), 0.0))
-            best = subword.argmax(1) if len(subword) else np.zeros(0, np.int64)
-            units = [int(unit) for n, unit in enumerate(best) if unit and (n == 0 or unit != best[n - 1])]
-            if not units or weights.sum() < QUIET:
-                raise UserError(f"nobody speaks in {name}; give recordings of the word")
-            vectors.append(_unit(weights @ frames))
-            spoken.append(units)
-        text = " ".join(recordings)
-        return Query(text, [], _unit(np.mean(vectors, 0))[None], np.zeros(1, np.float32), spoken, False, LOOK_LIKE)
+        evidence = self.recogniser.evidence([(one.samples, one.rate) for one in recordings.values()])
+        vector, units = heard(recordings, evidence, self.table)
+        return Query(" ".join(recordings), [], vector[None], np.zeros(1, np.float32), units, False, True)
 
     def meant(self, word: str, least: float = LEAST) -> List[Hit]:
         """Words of like meaning that were heard: the surest first.
@@ -250,6 +231,15 @@ class Index:
 
     def look(self, queries: Sequence[Query]) -> np.ndarray:
         """The quick look: the vector score of each query in each window, (windows, Q). Order of words does not count."""
+        out = np.full((len(self.source), len(queries)), UNREACHABLE)
+        for recorded, how in ((False, self._look_for_words), (True, self._look_for_recordings)):
+            own = [n for n, query in enumerate(queries) if query.recorded is recorded]
+            if own:
+                out[:, own] = how([queries[n] for n in own])
+        out[~self.alive] = UNREACHABLE
+        return out
+
+    def _look_for_words(self, queries: Sequence[Query]) -> np.ndarray:
         vectors, bias = np.concatenate([q.vectors for q in queries]), np.concatenate([q.bias for q in queries])
         words = np.cumsum([0, *(len(q.vectors) for q in queries)])
         edges, out = self.edges[1], np.full((len(self.source), len(vectors)), UNREACHABLE)
@@ -265,55 +255,53 @@ class Index:
             out[own] = np.maximum.reduceat(scores, edges[own] - a, axis=0)
             at = end
         out += bias
-        out[~self.alive] = UNREACHABLE
-        if len(vectors) == len(queries):
-            return out
-        return np.add.reduceat(out, words[:-1], axis=1) / np.diff(words)
+        return out if len(vectors) == len(queries) else np.add.reduceat(out, words[:-1], axis=1) / np.diff(words)
+
+    def _look_for_recordings(self, queries: Sequence[Query]) -> np.ndarray:
+        out = np.full((len(self.source), len(queries)), UNREACHABLE)
+        out[self.spoken.windows] = LIKENESS * self.spoken.look(np.concatenate([q.vectors for q in queries]))
+        return out
+
+    @cached_property
+    def spoken(self) -> Spoken:
+        """The frames in which recordings are looked for: made once, when the first query comes that has some."""
+        if len(self.speech) < len(self.frames):  # an index of an earlier version
+            self.speech = speech_of(self.frames, self.scale, self.normaliser, self.table)
+        return spoken(self.frames, self.speech, np.repeat(np.arange(len(self.source)), np.diff(self.edges[1])))
 
     def _places(self, query: Query, scores: np.ndarray) -> Places:
         arcs = self._heard(query.words) if query.words else []
-        count = min(query.look, int((scores > UNREACHABLE / 2).sum()))
+        count = min(LOOK_LIKE if query.recorded else LOOK, int((scores > UNREACHABLE / 2).sum()))
         proposed = np.argpartition(-scores, count - 1)[:count] if count else np.zeros(0, np.int64)
         window = np.concatenate((proposed, np.array([arc[0] for arc in arcs], np.int64)))
-        spans = np.array([(0.0, self.lengths[n]) for n in proposed] + [(a - AROUND, b + AROUND) for _, a, b, _ in arcs])
-        score, start, end = self._by_sounds(window, spans.reshape(-1, 2), sounds([query.spoken]))
+        whole = np.stack((np.zeros(count), self.lengths[proposed]), 1)
+        spans = np.concatenate((whole, np.array([(arc[1] - AROUND, arc[2] + AROUND) for arc in arcs]).reshape(-1, 2)))
+        score, start, end = self._by_sounds(window, spans, query.spoken)
         posterior = np.concatenate((np.zeros(count), np.array([arc[3] for arc in arcs])))
-        order = np.lexsort((-score, -posterior))  # an arc counts before what was proposed at its place
-        kept: Dict[int, List[int]] = {}
-        for n in order.tolist():
-            others = kept.setdefault(int(window[n]), [])
-            if score[n] > UNREACHABLE / 2 and all(end[n] <= start[m] or start[n] >= end[m] for m in others):
-                others.append(n)
-        chosen = np.array([n for own in kept.values() for n in own], np.int64)
+        chosen = np.lexsort((-score, -posterior))  # an arc counts before what was proposed at its place
+        chosen = chosen[score[chosen] > UNREACHABLE / 2]
+        if arcs:  # else each window was proposed once
+            kept: Dict[int, List[int]] = {}
+            for n in chosen.tolist():
+                others = kept.setdefault(int(window[n]), [])
+                if all(end[n] <= start[m] or start[n] >= end[m] for m in others):
+                    others.append(n)
+            chosen = np.array([n for own in kept.values() for n in own], np.int64)
         units = min(map(len, query.spoken))
         given = features(scores[window[chosen]], score[chosen], units, posterior[chosen])
         offset = self.starts[window[chosen]]
         return Places(window[chosen], start[chosen] + offset, end[chosen] + offset, given)
 
-    def _by_sounds(self, window: np.ndarray, spans: np.ndarray, term: Sounds) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _by_sounds(
+        self, window: np.ndarray, spans: np.ndarray, term: Sequence[Sequence[int]]
+    ) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Score, start and end in seconds of the best path within spans of windows: (H,) each."""
         edges, frame = self.edges[0], self.seconds[0]
-        first = np.clip((spans[:, 0] / frame).astype(np.int64), 0, None)
-        last = np.minimum(np.ceil(spans[:, 1] / frame).astype(np.int64), np.diff(edges)[window])
-        score, start, end = np.full(len(window), UNREACHABLE), np.zeros(len(window)), np.zeros(len(window))
-        order = np.argsort(last - first, kind="stable")
-        for part in np.array_split(order, max(1, len(order) // 64)):  # of similar lengths
-            longest = int((last[part] - first[part]).max(initial=0))
-            if longest <= 0:
-                continue
-            values = np.full((longest, len(part), self.subword.shape[1]), UNREACHABLE)
-            for n, k in enumerate(part):
-                begins = edges[window[k]]
-                values[: max(0, last[k] - first[k]), n] = unpacked(self.subword[begins + first[k] : begins + last[k]])
-            found, starts = advance(begin(term, (len(part),)), term, values)
-            flat = found.transpose(1, 0, 2).reshape(len(part), -1)
-            best = flat.argmax(1)
-            row, variant = np.divmod(best, found.shape[2])
-            every = np.arange(len(part))
-            score[part] = flat[every, best]
-            start[part] = (first[part] + starts[row, every, variant]) * frame
-            end[part] = (first[part] + row + 1) * frame
-        return score, start, np.minimum(end, self.lengths[window])
+        begins = edges[window]
+        first = begins + np.clip((spans[:, 0] / frame).astype(np.int64), 0, None)
+        last = np.minimum(begins + np.ceil(spans[:, 1] / frame).astype(np.int64), edges[window + 1])
+        score, start, end = best_paths(term, self.subword, first, last)
+        return score, (start - begins) * frame, np.minimum((end - begins) * frame, self.lengths[window])
 
     def _heard(self, words: Sequence[str]) -> List[Tuple[int, float, float, float]]:
         """Window, start, end and posterior where words were heard one after the other."""
@@ -332,7 +320,7 @@ class Index:
 
     def calibration(self, query: Query) -> Calibration:
         """What makes a probability of a hit's features."""
-        return CALIBRATIONS[query.known, self.proposes and bool(query.words)]
+        return RECORDED if query.recorded else CALIBRATIONS[query.known, self.proposes and bool(query.words)]
 
     def odds(self, query: Query, places: Places) -> Tuple[np.ndarray, float]:
         """Log-odds of candidates, and those at which a hit is worth it (`term_threshold`)."""
@@ -359,10 +347,6 @@ class Index:
         name, probability = self.sources[self.source[window]].name, round(float(1 / (1 + np.exp(-odds))), 4)
         score = round(odds - threshold, 3)
         return Hit(term, name, None if channel < 0 else channel, start, end, score, probability, score >= 0, by, word)
-
-
-def _unit(vector: np.ndarray) -> np.ndarray:
-    return (vector / max(1e-9, float(np.linalg.norm(vector)))).astype(np.float32)
 
 
 def _joined(edges: Sequence[np.ndarray]) -> np.ndarray:

@@ -160,10 +160,10 @@ class Search:
     frame: int  # the next
 
 
-def begin(terms: Sounds, several: Tuple[int, ...] = ()) -> Search:
-    """Before the first frame. several: (N,) to search N recordings side by side."""
-    shape = (*several, len(terms.labels))
-    return Search(np.full(shape, UNREACHABLE), np.zeros(shape, np.int32), 0)
+def begin(terms: Sounds) -> Search:
+    """Before the first frame."""
+    states = len(terms.labels)
+    return Search(np.full(states, UNREACHABLE), np.zeros(states, np.int32), 0)
 
 
 def relative(subword: np.ndarray, blank_penalty: float = 0.0) -> np.ndarray:
@@ -179,33 +179,33 @@ def relative(subword: np.ndarray, blank_penalty: float = 0.0) -> np.ndarray:
 
 
 def advance(search: Search, terms: Sounds, scores: np.ndarray) -> Tuple[np.ndarray, np.ndarray]:
-    """The best path of each pronunciation that ends in each frame, and the frame in which it began: (T, ..., P), (T, ..., P).
+    """The best path of each pronunciation that ends in each frame, and the frame in which it began: (T, P), (T, P).
 
     A path (CTC: every unit in one frame or several, blanks between units where wanted) may begin in any frame. Its score is its
     log-probability against the best path of any units over the same frames.
 
     Args:
       search: is changed.
-      scores: (T, V), of `relative`; (T, N, V) of N recordings.
+      scores: (T, V), of `relative`.
     """
-    out = np.empty((*scores.shape[:-1], len(terms.last)), np.float32)
+    out = np.empty((len(scores), len(terms.last)), np.float32)
     starts = np.empty(out.shape, np.int32)
     total, start = search.total, search.start
-    step, jump = np.full((2, *total.shape), UNREACHABLE)
-    from_step, from_jump = np.zeros((2, *total.shape), np.int32)
+    step, jump = np.full((2, len(total)), UNREACHABLE)
+    from_step, from_jump = np.zeros((2, len(total)), np.int32)
     for row, values in enumerate(scores):
-        step[..., 1:], jump[..., 2:] = total[..., :-1], total[..., :-2]
+        step[1:], jump[2:] = total[:-1], total[:-2]
         jump += terms.skip
-        from_step[..., 1:], from_jump[..., 2:] = start[..., :-1], start[..., :-2]
-        step[..., terms.first], from_step[..., terms.first] = 0.0, search.frame
+        from_step[1:], from_jump[2:] = start[:-1], start[:-2]
+        step[terms.first], from_step[terms.first] = 0.0, search.frame
         later = jump > step
         np.copyto(step, jump, where=later)
         np.copyto(from_step, from_jump, where=later)
         later = step > total
         np.copyto(total, step, where=later)
         np.copyto(start, from_step, where=later)
-        total += values[..., terms.labels]
-        out[row], starts[row] = total[..., terms.last], start[..., terms.last]
+        total += values[terms.labels]
+        out[row], starts[row] = total[terms.last], start[terms.last]
         search.frame += 1
     return out, starts
 

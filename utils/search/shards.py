@@ -60,6 +60,7 @@ class Shard:
     subword: np.ndarray  # (T, units) uint8
     arcs: np.ndarray  # (A, 2) int64: window, word
     spans: np.ndarray  # (A, 3) float32: start, end, posterior
+    speech: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float16))  # (T2,); () in earlier versions
     dropped: List[int] = field(default_factory=list)  # sources that a later shard replaces
 
     def edges(self, head: int) -> np.ndarray:
@@ -75,6 +76,7 @@ def shard_of(recordings: Sequence[Tuple[Source, Sequence[Segment]]], about: Abou
         "frames": [np.zeros((0, about.dim), np.int8)],
         "scale": [np.zeros(0, np.float32)],
         "normaliser": [np.zeros(0, np.float32)],
+        "speech": [np.zeros(0, np.float16)],
         "subword": [np.zeros((0, about.units), np.uint8)],
     }
     counts = {"frames": 0, "subword": 0}
