@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from tests.bench.common import records_of, write_page, write_record
+from tests.bench.sphinx_spotting import spotted as sphinx_spotted
 from tests.bench.wake_word_audio import AROUND, RATE, WORDS, Noise, Part, clean, keep, kept, name_of, parts, samples_of
 from utils.bundle.evidence import Rows
 from utils.bundle.recogniser import Recogniser
@@ -59,6 +60,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     p.add_argument("--examples", type=int, default=3)
     p.add_argument("--draws", type=int, default=10)
     p.add_argument("--looked", type=int, default=1000, help="recordings of a word that the decoder hears; 0: none")
+    p.add_argument("--pocketsphinx", action="store_true", help="measure it, too: a tenth of real time or so")
     p.add_argument("--words", default=",".join(WORDS))
     options = p.parse_args(arguments)
     torch.set_num_threads(1)
@@ -116,7 +118,7 @@ def _measured(recogniser: Recogniser, options: Any, found: Sequence[Part], noise
         f"{hours:.2f} h without the words; {len(keywords)} keywords took {took / sum(seconds.values()):.4f} of real time",
         flush=True,
     )
-    rows: List[Dict[str, Any]] = []
+    rows = _sphinx(options, found, names, noise, hours) if options.pocketsphinx else []
     own = {
         name: [place for place in some if place[0].background or place[0].name == name.split("/")[0]]
         for name, some in places.items()
@@ -136,6 +138,29 @@ def _measured(recogniser: Recogniser, options: Any, found: Sequence[Part], noise
                 rows.append({**each[0], **means, "draws": len(each)})
                 print(rows[-1], flush=True)
         yield rows
+
+
+def _sphinx(
+    options: Any, found: Sequence[Part], names: Mapping[str, Sequence[str]], noise: Noise, hours: float
+) -> List[Dict[str, Any]]:
+    """Rows of PocketSphinx, for the same words and recordings."""
+    words = options.words.split(",")
+    parts_of = [part for part in found if part.background or part.name in words]
+
+    def samples(part: Part, path: Path) -> np.ndarray:
+        return clean(path) if _condition(part) == "clean" else _noisy(noise, part, path)
+
+    rows = []
+    for word, places in sphinx_spotted(parts_of, words, samples, options.cache).items():
+        best: Dict[str, float] = {}
+        for part, name, score in places:
+            if part.name == word:
+                best[name] = max(score, best.get(name, -np.inf))
+        others = [score for part, _, score in places if part.background]
+        said = np.array([best.get(name, -np.inf) for name in names[word]])
+        rows.append({**_row(word, "PocketSphinx, text", Scores(said, np.array(others)), hours, -np.inf), "draws": 1})
+        print(rows[-1], flush=True)
+    return rows
 
 
 def _drawn(options: Any, word: str, text: Keyword, table: Rows) -> List[Tuple[Keyword, List[str]]]:
@@ -233,13 +258,17 @@ def _costs(cache: Path, table: Rows) -> Dict[str, float]:
     return costs
 
 
-def _row(word: str, way: str, scores: Scores, hours: float) -> Dict[str, Any]:
-    """What is missed at each rate, with a 95% interval over recordings, and the exact interval of the rate."""
+def _row(word: str, way: str, scores: Scores, hours: float, least: float = LOWEST * 3) -> Dict[str, Any]:
+    """What is missed at each rate, with a 95% interval over recordings, and the exact interval of the rate.
+
+    Args:
+      least: a recording that has less was not looked at.
+    """
     row: Dict[str, Any] = {"word": word, "way": way, "recordings": len(scores.said), "hours": round(hours, 2)}
     random = np.random.default_rng(0)
     for rate in RATES:
         lowest = threshold(scores.others.tolist(), hours, rate)
-        missed = scores.said < max(lowest, LOWEST * 3)
+        missed = (scores.said < max(lowest, least)) | (scores.said == -np.inf)
         again = missed[random.integers(len(missed), size=(BOOTSTRAP, len(missed)))].mean(1)
         alarms = int((scores.others >= lowest).sum())
         row[f"missed at {rate:g}"] = round(100 * float(missed.mean()), 2)
