@@ -50,7 +50,7 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
             + ", ".join(known)
         )
     with tempfile.TemporaryDirectory() as work:
-        asked = Asked(Path(config.source), recipe.languages[config.language], chosen, Path(work))
+        asked = Asked(Path(config.source), recipe.languages[config.language], chosen, Path(work), [])
         if not config.source:
             asked = asked._replace(source=_downloaded(recipe, asked, downloads))
         elif not asked.source.is_dir():
@@ -59,7 +59,7 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
         left_out = [item for item in found if isinstance(item, LeftOut)]
         utterances = [_utterance(item, config.language, asked) for item in found if isinstance(item, Spoken)]
     utterances = _with_all_splits(utterances, recipe, asked.source, log)
-    return Corpus(utterances, left_out, [path for path in recipe.tables(asked) if path.is_file()])
+    return Corpus(utterances, left_out, asked.inputs)
 
 
 def _chosen(config: SimpleNamespace) -> Tuple[Recipe, Dict[str, Any]]:

@@ -1,13 +1,22 @@
 """Published corpora through Lhotse's recipes, on mini trees in their official layouts."""
 
+import functools
+import http.server
 import logging
+import shutil
+import tarfile
+import threading
 
 import pytest
 
 from local import lhotse_recipe
+from local.lhotse_corpora import archives
+from support import published
 from support.corpora import data_config
 from support.published import TREES, Speech
-from utils.core.files import read_json
+from utils.core.errors import UserError
+from utils.core.files import ROOT, read_json
+from utils.results.store import read_all
 
 LOG = logging.getLogger("test")
 # utterances of train, dev and test that a mini tree has; how many are left out by design; a word of its lexicon
@@ -42,9 +51,27 @@ def read(config, tmp_path):
     return lhotse_recipe.prepare(config, tmp_path / "download", tmp_path / "out", 1, LOG)
 
 
+@pytest.fixture(scope="module")
+def made(speech, tmp_path_factory):
+    """Mini trees that tests don't change: `made("mls")` is a folder."""
+    folder, trees = tmp_path_factory.mktemp("trees"), {}
+
+    def make(corpus):
+        if corpus not in trees:
+            trees[corpus] = TREES[corpus](folder / corpus, Speech(speech))
+        return trees[corpus]
+
+    return make
+
+
 @pytest.fixture
-def speaking(speech):
-    return Speech(speech)
+def tree(made, tmp_path):
+    """Copies of mini trees, which a test may change: `tree("mls")` is a folder."""
+
+    def copy(corpus):
+        return shutil.copytree(made(corpus), tmp_path / "corpus", symlinks=True, dirs_exist_ok=True)
+
+    return copy
 
 
 def counted(utterances):
@@ -52,8 +79,8 @@ def counted(utterances):
 
 
 @pytest.mark.parametrize("corpus", EXPECTED)
-def test_a_mini_tree_is_read(corpus, speaking, tmp_path):
-    config = of(corpus, TREES[corpus](tmp_path / "corpus", speaking))
+def test_a_mini_tree_is_read(corpus, tree, tmp_path):
+    config = of(corpus, tree(corpus))
     found = read(config, tmp_path)
     counts, by_design, _ = EXPECTED[corpus]
     assert counted(found.utterances) == counts
@@ -64,8 +91,8 @@ def test_a_mini_tree_is_read(corpus, speaking, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("corpus", EXPECTED)
-def test_a_mini_tree_runs_from_data_to_the_graphs(corpus, speaking, tmp_path, run_stages, exp):
-    source = TREES[corpus](tmp_path / "corpus", speaking)
+def test_a_mini_tree_runs_from_data_to_the_graphs(corpus, made, run_stages, exp):
+    source = made(corpus)
     words = ["--corpus", corpus, "--stop-stage", "lang", "--set", f"data.source={source}", "--set", "features.speed_perturb=[]"]
     if corpus in LANGUAGES:
         words += ["--set", f"data.language={LANGUAGES[corpus]}"]
@@ -77,3 +104,213 @@ def test_a_mini_tree_runs_from_data_to_the_graphs(corpus, speaking, tmp_path, ru
     assert summary["left_out"] == 0 and summary["left_out_by_design"] == by_design
     assert summary["name"].startswith(corpus)
     assert word in (lang / "words.txt").read_text(encoding="utf-8").split()
+
+
+@pytest.mark.slow
+def test_one_runs_to_the_end(made, tmp_path, run_stages, exp):
+    source = made("mini_librispeech")
+    folder = tmp_path / "mini_librispeech"
+    folder.mkdir()
+    shutil.copy(ROOT / "egs" / "mini_librispeech" / "corpus.yaml", folder)
+    tiny = ["train.epochs=2", "train.average=1", "model.dim=64", "model.heads=2", "model.fine_layers=1", "model.coarse_layers=1"]
+    settings = [f"data.source={source}", "features.speed_perturb=[]", *tiny]
+    assert run_stages("--corpus", str(folder), "--nj", "1", "--threads", "1", *(w for s in settings for w in ("--set", s))) == 0
+    records = {r["decoding"]: r for r in read_all([folder]) if r["split"] == "test"}
+    assert {"greedy", "lattice", "wordvec"} <= set(records) and records["wordvec"]["utterances"] == 6
+    assert records["wordvec"]["corpus"].startswith("mini_librispeech") and list(exp.glob("mini_librispeech/export-*/bundle"))
+
+
+def test_what_a_recipe_passes_over_is_listed(tree, run_stages, exp):
+    source = tree("librispeech")
+    train = sorted((source / "LibriSpeech" / "train-clean-100").rglob("*.flac"))
+    train[0].unlink()  # a transcript without audio
+    shutil.copy(train[1], train[1].with_name("999-1-0000.flac"))  # audio without a transcript
+    train[2].write_bytes(b"")
+    train[3].write_bytes(train[3].read_bytes()[:3000])
+    shares = next((source / "LibriSpeech" / "test-clean").rglob("*.flac"))
+    shutil.copy(train[4], shares)
+    words = ["--corpus", "librispeech", "--set", f"data.source={source}", "--stop-stage", "data"]
+    assert run_stages(*words) == 1 and not list(exp.glob("librispeech/data-????????"))  # more than 1%
+    assert run_stages(*words, "--set", "data.max_left_out=0.5") == 0
+    (data,) = exp.glob("librispeech/data-????????")
+    lines = dict(line.split("\t", 1) for line in (data / "left_out.tsv").read_text().splitlines())
+    assert set(lines) == {train[0].stem, "999-1-0000", train[2].stem, train[3].stem}
+    assert lines[train[0].stem] == "train\ta transcript, but no audio file" and "no transcript of" in lines["999-1-0000"]
+    assert "empty audio file" in lines[train[2].stem] and str(train[3]) in lines[train[3].stem]
+    assert "test: 1 of 3 utterances have audio that train has too" in (data / "log.txt").read_text()
+    trans = next((source / "LibriSpeech" / "dev-clean").rglob("*.trans.txt"))
+    trans.write_text(
+        trans.read_text().replace("CONFERENCE", "MEETING").replace("PLEASE", "NOW")
+    )  # another transcript: made again
+    assert run_stages(*words, "--set", "data.max_left_out=0.5") == 0
+    assert len(list(exp.glob("librispeech/data-????????"))) == 2
+
+
+def lose(*names):
+    """A change of a tree: files or folders are gone."""
+
+    def change(folder):
+        for name in names:
+            path = next(folder.rglob(name))
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return change
+
+
+def cut(name, length):
+    """A change of a tree: a file is cut short."""
+
+    def change(folder):
+        path = next(folder.rglob(name))
+        path.write_bytes(path.read_bytes()[:length])
+
+    return change
+
+
+def rename(name, other):
+    """A change of a tree: a file or folder has another name."""
+
+    def change(folder):
+        path = next(folder.rglob(name))
+        path.rename(path.with_name(other))
+
+    return change
+
+
+def unlink_links(folder):
+    for link in [path for path in folder.rglob("*.wav") if path.is_symlink()]:
+        link.unlink()
+
+
+def pack_audio(folder):
+    for path in (folder / "data" / "es_419" / "audio").iterdir():
+        with tarfile.open(f"{path}.tar.gz", "w:gz") as tar:
+            tar.add(path, path.name)
+        shutil.rmtree(path)
+
+
+@pytest.mark.parametrize(
+    "corpus, change, settings, said",
+    [
+        ("librispeech", lose("dev-clean"), {}, "dev-clean is missing; .*LibriSpeech has test-clean, train-clean-100"),
+        ("librispeech", None, {"language": "fr"}, "LibriSpeech has no language 'fr'; data.language is one of en"),
+        ("librispeech", None, {"options": {"train": ["train-clean-360"]}}, "train-clean-360 is missing"),
+        ("librispeech", lose("*.trans.txt"), {}, r"has no SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt; unpack .*.tar.gz again"),
+        (
+            "librispeech",
+            None,
+            {"options": {"recipe": "libraspeech"}},
+            "no such corpus",
+        ),
+        ("thchs_30", unlink_links, {}, "train has no .wav file; as published it has links"),
+        ("thchs_30", lose("data"), {}, "data is missing"),
+        ("aidatatang_200zh", lose("G0013"), {}, "dev has no .wav file; unpack the speakers' archives"),
+        ("tedlium3", rename("legacy", "train"), {}, "legacy/train/sph is missing; .*releases 1 and 2 have none"),
+        ("tedlium3", lose("SpeakerTrain2_2010.sph"), {}, "sph/SpeakerTrain2_2010.sph is missing, and 0 other talks"),
+        ("tedlium3", cut("SpeakerDev0_2010.stm", 45), {}, "SpeakerDev0_2010.stm, line 1: 5 fields instead of 6"),
+        ("mls", lose("200_210_000001.opus"), {}, "1 transcripts without a .opus file .* the first of 200_210_000001"),
+        ("mls", None, {"language": "de"}, "mls_german_opus is missing; .* has mls_french_opus"),
+        ("mls", None, {"language": "ru"}, "Multilingual LibriSpeech has no language 'ru'"),
+        ("fleurs", pack_audio, {}, r"train.tar.gz is packed; unpack it: tar -xzf"),
+        ("fleurs", cut("train.tsv", 400), {}, r"train.tsv, line \d: \d fields instead of 7"),
+        ("fleurs", None, {"language": "fr"}, "fr_fr/train.tsv is missing; .*data has es_419"),
+        ("voxpopuli", None, {"language": "fr"}, "asr_fr.tsv.gz is missing; .* has asr_de.tsv.gz, raw_audios"),
+        ("voxpopuli", cut("asr_de.tsv.gz", 90), {}, "asr_de.tsv.gz is damaged"),
+        ("vctk", lose("p230_002_mic2.flac"), {}, "p230_002.txt has no recording p230_002_mic2"),
+        ("vctk", lose("speaker-info.txt"), {}, "speaker-info.txt is missing"),
+        ("ljspeech", cut("metadata.csv", 30), {}, "metadata.csv, line 1: 2 fields instead of 3"),
+        ("timit", lose("TEST"), {}, "TEST is missing"),
+        ("speechcommands", None, {"options": {"version": 1}}, "speech_commands_v0.01 is missing"),
+        ("speechcommands", None, {"options": {"version": 3}}, "version=3: there are 1 and 2"),
+        (
+            "ami",
+            rename("ami_public_manual_1.6.2.zip", "ami_public_manual_1.6.1.zip"),
+            {},
+            "1.6.2.zip is missing; .* has .*1.6.1.zip",
+        ),
+        ("ami", cut("ami_public_manual_1.6.2.zip", 500), {}, "ami_public_manual_1.6.2.zip is damaged"),
+        ("ami", None, {"options": {"mic": "sdm"}}, r"has no \*Array1-01.wav .data.options.mic=sdm"),
+        ("ami", None, {"options": {"mic": "table"}}, "mic is one of ihm, ihm-mix, sdm, mdm8-bf"),
+        ("gigaspeech", cut("GigaSpeech.json", 2000), {}, "GigaSpeech.json is cut short or damaged"),
+        ("gigaspeech", None, {"options": {"subset": "XXL"}}, "there are XS, S, M, L, XL"),
+        ("wenetspeech", cut("WenetSpeech.json", 20), {}, 'WenetSpeech.json has no list "audios"'),
+        ("wenetspeech", None, {"options": {"test": "TEST"}}, "there are TEST_NET, TEST_MEETING"),
+    ],
+)
+def test_bad_input_ends_with_what_is_needed(corpus, change, settings, said, tree, tmp_path):
+    source = tree(corpus)
+    if change:
+        change(source)
+    config = of(corpus, source, **settings)
+    with pytest.raises(UserError, match=said):
+        read(config, tmp_path)
+
+
+@pytest.mark.parametrize("corpus, page", [("timit", "LDC93S1"), ("gigaspeech", "SpeechColab"), ("wenetspeech", "WenetSpeech")])
+def test_a_corpus_that_is_not_for_everyone_names_the_page_to_ask_at(corpus, page, tmp_path):
+    with pytest.raises(UserError, match=f"can't be downloaded by everyone: ask for it at https://.*{page}"):
+        read(of(corpus), tmp_path)
+
+
+def test_timit_may_have_small_letters_as_on_its_disc(speech, made, tmp_path):
+    small = read(of("timit", published.timit(tmp_path / "small", Speech(speech), capitals=False)), tmp_path)
+    capitals = read(of("timit", made("timit")), tmp_path)
+    assert [(u.id, u.text, u.split) for u in small.utterances] == [(u.id, u.text, u.split) for u in capitals.utterances]
+    assert counted(read(of("timit", tmp_path / "small", options={"sa": True}), tmp_path).utterances) == (16, 8, 8)
+
+
+@pytest.fixture
+def publisher(tmp_path, monkeypatch):
+    """A server of archives: the folder that it serves; the addresses of OpenSLR and Edinburgh lead to it."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "log_message", lambda *_: None)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{httpd.server_port}"
+        monkeypatch.setattr(archives, "OPENSLR", address)
+        monkeypatch.setattr(archives, "EDINBURGH_VCTK_URL", f"{address}/VCTK-Corpus-0.92.zip")
+        yield folder
+        httpd.shutdown()
+
+
+def pack(tree, archive, *names):
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+        for name in names:
+            tar.add(tree / name, name)
+
+
+def test_downloads_are_unpacked_with_links_and_archives_in_archives(tree, publisher, tmp_path):
+    for corpus in ("mini_librispeech", "thchs_30", "aidatatang_200zh", "vctk"):
+        home = tree(corpus)
+    for part in ("train-clean-5", "dev-clean-2"):
+        pack(home, publisher / "31" / f"{part}.tar.gz", f"LibriSpeech/{part}")
+    pack(home, publisher / "18" / "data_thchs30.tgz", "data_thchs30")
+    for speaker in sorted((home / "aidatatang_200zh" / "corpus").glob("*/*")):  # as published: an archive a speaker
+        pack(speaker.parent, speaker.with_name(f"{speaker.name}.tar.gz"), speaker.name)
+        shutil.rmtree(speaker)
+    pack(home, publisher / "62" / "aidatatang_200zh.tgz", "aidatatang_200zh")
+    shutil.make_archive(str(publisher / "VCTK-Corpus-0.92"), "zip", home / "VCTK-Corpus-0.92")
+    for corpus in ("mini_librispeech", "thchs_30", "aidatatang_200zh", "vctk"):
+        downloads = tmp_path / "download" / corpus
+        found = lhotse_recipe.prepare(of(corpus), downloads, tmp_path, 1, LOG)
+        assert counted(found.utterances) == EXPECTED[corpus][0] and lhotse_recipe.place(of(corpus)) == ""
+        copy = lhotse_recipe.prepare(of(corpus, downloads), None, tmp_path, 1, LOG)
+        assert sorted(copy.utterances, key=str) == sorted(found.utterances, key=str)
+
+
+def test_a_damaged_download_leaves_nothing_half_unpacked(made, publisher, tmp_path):
+    archive = publisher / "18" / "data_thchs30.tgz"
+    pack(made("thchs_30"), archive, "data_thchs30")
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="data_thchs30.tgz is damaged .* delete it and run the same command again"):
+        read(of("thchs_30"), tmp_path)
+    assert [path.name for path in (tmp_path / "download").iterdir() if path.is_dir()] == []
+    (tmp_path / "download" / "data_thchs30.tgz").unlink()
+    archive.write_bytes(whole)
+    assert counted(read(of("thchs_30"), tmp_path).utterances) == (9, 3, 3)
+    with pytest.raises(UserError, match="can't download .*train-clean-5.tar.gz: .*404"):
+        read(of("mini_librispeech"), tmp_path)

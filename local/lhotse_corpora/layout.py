@@ -16,10 +16,8 @@ AMI_FILES = {"ihm": "*Headset-?.wav", "ihm-mix": "*Mix-Headset.wav", "sdm": "*Ar
 
 def librispeech(asked: Asked, part: str) -> Path:
     """The folder of a part, which has transcripts below it."""
-    home = next(
-        (asked.source / name for name in ("LibriSpeech", f"{part}/LibriSpeech") if (asked.source / name / part).is_dir()), None
-    )
-    found = (home or asked.source) / part
+    places = (asked.source / "LibriSpeech", asked.source / part / "LibriSpeech", asked.source)  # as unpacked, as downloaded here
+    found = next((home / part for home in places if (home / part).is_dir()), folder(asked.source, "LibriSpeech") / part)
     need(found, "the folder LibriSpeech, with the parts that data.options.train, dev and test list")
     if not files(found, "*.trans.txt"):
         raise UserError(f"{found} has no SPEAKER/CHAPTER/SPEAKER-CHAPTER.trans.txt; unpack {part}.tar.gz again")
@@ -129,7 +127,7 @@ def speechcommands(asked: Asked) -> Tuple[Path, str]:
     for name in names:
         need(found / name, f"the folder with {' and '.join(names)}, each an archive unpacked")
     for name in ("testing_list.txt", "validation_list.txt"):
-        need(found / names[0] / name, f"the folder with {names[0]}")
+        asked.reads(need(found / names[0] / name, f"the folder with {names[0]}"))
     return found, version
 
 
@@ -155,10 +153,12 @@ def ami(asked: Asked) -> Tuple[Path, Path]:
     annotations = next((path for path in places if path.exists()), None)
     whole = f"the folder with the meetings and {AMI_ANNOTATIONS}.zip, unpacked or not"
     if annotations is None:
-        annotations = need(places[1], whole)
+        annotations = need(places[-1], whole)
     if annotations.is_dir():
         for name in ("corpusResources/meetings.xml", "segments", "words"):
             need(annotations / name, whole)
+    for path in files(annotations, "*.xml") if annotations.is_dir() else [annotations]:
+        asked.reads(path)
     if not files(found, AMI_FILES[mic]):
         raise UserError(f"{found} has no {AMI_FILES[mic]} (data.options.mic={mic}); data.source=FOLDER names {whole}")
     return found, annotations
@@ -175,7 +175,7 @@ def voxpopuli(asked: Asked) -> Tuple[Path, Path]:
     ]
     found_table = next((path for path in places if path.is_file()), None)
     whole = f"the folder with raw_audios/original/ and {table}"
-    return need(found, whole), found_table or need(places[0], whole)
+    return need(found, whole), asked.reads(found_table or need(places[0], whole))
 
 
 def gigaspeech(asked: Asked) -> Path:
@@ -183,7 +183,8 @@ def gigaspeech(asked: Asked) -> Path:
     subsets = ("XS", "S", "M", "L", "XL")
     if asked.options["subset"] not in subsets:
         raise UserError(f"data.options.subset={asked.options['subset']}: there are {', '.join(subsets)}")
-    return need(folder(asked.source, "GigaSpeech") / "GigaSpeech.json", "the folder with GigaSpeech.json and audio/")
+    found = need(folder(asked.source, "GigaSpeech") / "GigaSpeech.json", "the folder with GigaSpeech.json and audio/")
+    return asked.reads(found)
 
 
 def wenetspeech(asked: Asked) -> Path:
@@ -192,4 +193,5 @@ def wenetspeech(asked: Asked) -> Path:
     for option, values in known.items():
         if asked.options[option] not in values:
             raise UserError(f"data.options.{option}={asked.options[option]}: there are {', '.join(values)}")
-    return need(folder(asked.source, "WenetSpeech") / "WenetSpeech.json", "the folder with WenetSpeech.json and audio/")
+    found = need(folder(asked.source, "WenetSpeech") / "WenetSpeech.json", "the folder with WenetSpeech.json and audio/")
+    return asked.reads(found)

@@ -1,5 +1,6 @@
 """Corpora whose recordings hold many utterances, by Lhotse's recipes."""
 
+import gzip
 import json
 import zipfile
 from pathlib import Path
@@ -12,7 +13,7 @@ from lhotse.recipes.tedlium import prepare_tedlium
 from lhotse.recipes.voxpopuli import prepare_voxpopuli
 
 from local.lhotse_corpora import layout
-from local.lhotse_corpora.recipe import Asked, Spoken, spoken, view
+from local.lhotse_corpora.recipe import Asked, Spoken, rows, spoken, view
 from utils.core.errors import UserError
 from utils.core.splits import SPLITS
 from utils.corpus.manifests import LeftOut
@@ -35,6 +36,9 @@ def tedlium(asked: Asked) -> Found:
                 f"{missing} is missing, and {len(odd) - 1} other talks of {split} lack their audio or their transcript; unpack "
                 "the archive again, or move what is left of these talks away"
             )
+        for name in sorted(texts):
+            for _ in rows(asked.reads(home / "stm" / f"{name}.stm"), 6):
+                pass  # Lhotse would not say in which file a line is too short
     whole = prepare_tedlium(folder, normalize_text="kaldi")  # joins they 're, drops <unk>
     for split in SPLITS:
         yield from spoken(split, whole[split])
@@ -59,6 +63,7 @@ def ami(asked: Asked) -> Found:
 def voxpopuli(asked: Asked) -> Found:
     """VoxPopuli: the transcribed part of a language, from the recordings of whole sessions."""
     audio, table = layout.voxpopuli(asked)
+    _check_voxpopuli(table)
     links = {f"raw_audios/{asked.language}": audio, f"annotations/{table.name}": table}
     work = view(asked.work, links)
     whole = prepare_voxpopuli(work, work / "annotations", lang=asked.language)
@@ -69,6 +74,19 @@ def voxpopuli(asked: Asked) -> Found:
             yield one
     if not there:
         raise UserError(f"none of the recordings below {audio} is of a session of {table}; they are called SESSION_original.ogg")
+
+
+def _check_voxpopuli(table: Path) -> None:
+    needed = {"session_id", "split", "start_time", "end_time", "speaker_id", "gender", "normed_text", "original_text"}
+    try:
+        with gzip.open(table, "rt", encoding="utf-8") as stream:
+            missing = needed - set(next(stream, "").strip().split("|"))
+            for _ in stream:
+                pass
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise UserError(f"{table} is damaged ({error}); get it again") from None
+    if missing:
+        raise UserError(f"{table} has no column {', '.join(sorted(missing))}: it is the table of another release; get it again")
 
 
 def gigaspeech(asked: Asked) -> Found:

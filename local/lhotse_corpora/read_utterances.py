@@ -26,7 +26,7 @@ def librispeech(asked: Asked) -> Found:
     """LibriSpeech and Mini LibriSpeech: the parts that the options train, dev and test list."""
     for split, part in by_split(asked.options):
         folder = layout.librispeech(asked, part)
-        transcribed = {row[0]: split for table in files(folder, "*.trans.txt") for row in rows(table, 2)}
+        transcribed = {row[0]: split for table in files(folder, "*.trans.txt") for row in rows(asked.reads(table), 2)}
         found = list(spoken(split, prepare_librispeech(folder.parent, dataset_parts=[part])[part]))
         yield from found
         yield from paired(found, transcribed, files(folder, "*.flac"))
@@ -38,7 +38,7 @@ def thchs_30(asked: Asked) -> Found:
     whole = prepare_thchs_30(view(asked.work, {"data_thchs30": folder}))
     found = [one for split in SPLITS for one in spoken(split, whole[split])]
     yield from found
-    transcribed = {path.name[: -len(".wav.trn")]: "-" for path in files(folder / "data", "*.wav.trn")}
+    transcribed = {path.name[: -len(".wav.trn")]: "-" for path in map(asked.reads_text, files(folder / "data", "*.wav.trn"))}
     audio = [path for split in SPLITS for path in files(asked.work / "data_thchs30" / split, "*.wav")]
     yield from paired(found, transcribed, audio)
 
@@ -49,7 +49,7 @@ def aidatatang_200zh(asked: Asked) -> Found:
     whole = prepare_aidatatang_200zh(view(asked.work, {"aidatatang_200zh": folder}))
     found = [one for split in SPLITS for one in spoken(split, whole[split])]
     yield from found
-    transcribed = {row[0]: "-" for row in rows(folder / layout.AIDATATANG_TRANSCRIPTS, 2)}
+    transcribed = {row[0]: "-" for row in rows(asked.reads(folder / layout.AIDATATANG_TRANSCRIPTS), 2)}
     yield from paired(found, transcribed, files(asked.work / "aidatatang_200zh" / "corpus", "*.wav"))
 
 
@@ -61,7 +61,7 @@ def mls(asked: Asked) -> Found:
     for split in SPLITS:
         table = folder / split / "transcripts.txt"
         audio = {path.stem for path in files(folder / split, f"*.{suffix}")}
-        lost = [row[0] for row in rows(table, 2, "\t") if row[0] not in audio]
+        lost = [row[0] for row in rows(asked.reads(table), 2, "\t") if row[0] not in audio]
         if lost:  # Lhotse's recipe would end with a KeyError
             raise UserError(
                 f"{table} has {len(lost)} transcripts without a .{suffix} file below {folder / split}, the first of {lost[0]}; "
@@ -80,7 +80,7 @@ def fleurs(asked: Asked) -> Found:
     links.update({f"{asked.language}/{split}": path for split, path in audio.items()})
     work = view(asked.work, links)
     for path in tables.values():
-        for row in rows(path, 7, "\t"):
+        for row in rows(asked.reads(path), 7, "\t"):
             if not row[5].strip().isdigit():
                 raise UserError(f"{path}: '{row[5]}' is no number of samples; get the file again")
     whole = prepare_single_fleurs_language(work / asked.language, language=asked.language)
@@ -96,7 +96,7 @@ def vctk(asked: Asked) -> Found:
     home = folder / ("wav48_silence_trimmed" if new else "wav48")
     audio = [path for path in files(home, "*.flac" if new else "*.wav") if path.stem.endswith(mic)]
     there = {path.stem for path in audio}
-    texts = {f"{path.stem}{mic}": path for path in files(folder / "txt", "*.txt")}
+    texts = {f"{path.stem}{mic}": path for path in map(asked.reads_text, files(folder / "txt", "*.txt"))}
     absent = [name for name in texts if name not in there and not name.startswith("p362")]  # as published: see Lhotse's recipe
     absent = [name for name in absent if not (name.startswith("p280") and mic == "_mic2")]
     if absent:  # Lhotse's recipe would end with a KeyError
@@ -113,7 +113,7 @@ def vctk(asked: Asked) -> Found:
 def ljspeech(asked: Asked) -> Found:
     """LJ Speech: one speaker; it has no splits."""
     folder = layout.ljspeech(asked)
-    transcribed = {row[0]: "-" for row in rows(folder / "metadata.csv", 3, "|")}
+    transcribed = {row[0]: "-" for row in rows(asked.reads(folder / "metadata.csv"), 3, "|")}
     found = list(spoken("train", prepare_ljspeech(folder)))
     for one in found:
         one.supervision.speaker = "LJ"
@@ -131,6 +131,8 @@ def timit(asked: Asked) -> Found:
         parts = [part.upper() for part in path.relative_to(folder).parts]
         if len(parts) == 4 and path.suffix.upper() in (".WAV", ".TXT", ".WRD", ".PHN"):
             links["/".join(["data", *parts])] = path
+            if path.suffix.upper() == ".TXT":
+                asked.reads_text(path)
             if path.suffix.upper() == ".TXT" and parts[0] == "TRAIN":
                 texts[f"{parts[2]}-{Path(parts[3]).stem}"] = "train"
     whole = prepare_timit(view(asked.work, links))

@@ -22,6 +22,18 @@ class Asked(NamedTuple):
     language: str  # as the corpus calls it
     options: Dict[str, Any]  # data.options with the corpus's defaults
     work: Path  # an empty folder that is deleted afterwards
+    inputs: List[Path]  # files beside the audio that were read; functions add theirs
+
+    def reads(self, path: Path) -> Path:
+        """`path`, noted as one of the files that decide what is read: stage 0 is made again where it changes."""
+        self.inputs.append(path)
+        return path
+
+    def reads_text(self, path: Path) -> Path:
+        """The same of a text file; raises UserError where it is not UTF-8, which Lhotse would not say of which file."""
+        for _ in utf8_lines(path):
+            pass
+        return self.reads(path)
 
 
 class Spoken(NamedTuple):
@@ -53,7 +65,6 @@ class Recipe:
     read: Read
     options: Mapping[str, Any] = field(default_factory=dict)  # with their defaults
     archives: Optional[Callable[[Asked], List[Archive]]] = None  # None: it has to be asked for at `page`
-    tables: Callable[[Asked], List[Path]] = lambda asked: []  # files beside the audio that decide what is read
 
 
 def folder(source: Path, name: str) -> Path:
