@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Dict, List
 
 from utils.core.errors import UserError
+from utils.core.languages import canonical, family
 from utils.core.splits import SPLITS
 from utils.corpus.manifests import Corpus, LeftOut, Utterance, options
 from utils.corpus.naming import named
@@ -70,7 +71,8 @@ def _folder(source: Path, locale: str, language: str) -> Path:
         return source
     there = sorted(path.name for path in source.iterdir() if (path / "clips").is_dir())
     found = [name for name in there if name == (locale or language)]
-    found = found or [name for name in there if not locale and name.split("-")[0] == language]
+    found = found or [name for name in there if not locale and canonical(name) == canonical(language)]
+    found = found or [name for name in there if not locale and family(name) == family(language)]
     if len(found) == 1:
         return source / found[0]
     if found:

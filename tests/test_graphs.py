@@ -337,8 +337,6 @@ def test_phones_list_the_words_that_got_a_guess(asterisk):
     guessed = dict(line.split(" ", 1) for line in (plan.out / "guessed.txt").read_text().splitlines())
     assert guessed["pbx"] == "P IY B IY EH K S" and guessed["uppercase"] == "AH P ER K EY S" and "press" not in guessed
     assert len(lexicon.read_lexicon(plan.out).pronunciations["the"]) == 2
-    with pytest.raises(UserError, match="data.language is fr"):
-        asterisk("lang.units=phone", "data.language=fr", before=lambda plan: plan.inputs.update(data=asterisk().inputs["data"]))
 
 
 def test_without_k2_everything_else_is_made(asterisk, monkeypatch, caplog):

@@ -62,7 +62,7 @@ def test_words_that_english_rules_cannot_pronounce_are_missing():
 
 def test_without_espeak_the_remedy_is_named(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(UserError, match=r"'zermatt', which cmudict lacks, .* run utils/setup.sh"):
+    with pytest.raises(UserError, match=r"'zermatt', comes from espeak-ng, .* run utils/setup.sh"):
         letter_to_sound(["zermatt"])
 
 
@@ -76,3 +76,22 @@ def test_only_stages_that_may_guess_depend_on_espeak(tmp_path):
     assert dependent("lang.units=unigram") == set()
     assert dependent("lang.units=phone") == dependent("lang.units=phone", recipe="gmm_hmm") == {"lang"}
     assert dependent("lang.units=bpe", "vectors.pronunciation=true") == {"vectors"}
+
+
+@pytest.mark.parametrize(
+    "language, word, phones",
+    [
+        ("cs", "řeka", "r̝ e k a"),
+        ("ru", "привет", "p rʲ i vʲ e t"),
+        ("de-AT", "Straße", "ʃ t ɾ ɑː s ə"),
+        ("hi", "नमस्ते", "n ə m ʌ s t eː"),
+        ("yue", "粵語", "j yu6 t j yu5"),  # with tones
+        ("nn", "hei", "h aɪ"),
+        ("cs", "東京", "東 京"),  # that the voice can't say, by letters
+        ("lo", "ມີ", "ມີ"),  # without a voice
+    ],
+)
+def test_words_of_any_language_have_phones_in_ipa(language, word, phones):
+    spoken, guessed = pronounce([word], language)
+    assert spoken == {word: [tuple(phones.split())]}
+    assert guessed == [word] * (phones.replace(" ", "") == word)

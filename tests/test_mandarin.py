@@ -10,13 +10,13 @@ from steps.lang import _write_lexicon
 from tests.bench.homophones import measured
 from utils.core.errors import UserError
 from utils.core.files import ROOT
-from utils.core.pinyin import written_units
 from utils.decode.pieces import HeadOutputs
 from utils.lang.frequent_words import RAREST, common_words, frequencies
 from utils.lang.hypothesis import Hypothesis
 from utils.lang.lexicon import Lexicon, read_lexicon
 from utils.lang.spelling import spell
 from utils.lang.units import pronounce, pronounce_all, pronunciations
+from utils.languages.pinyin import written_units
 from utils.pipeline import config, stages
 from utils.rescore.adding import Adding
 from utils.rescore.rescorer import Rescorer
@@ -85,10 +85,9 @@ def test_what_nobody_can_read_is_missing_not_wrong(word):
         pronounce_all([word, "灯", "𪜏"], "zh")
 
 
-def test_regions_share_a_language_and_others_are_refused():
-    assert pronounce(["你好"], "zh-TW") == pronounce(["你好"], "zh")
-    with pytest.raises(UserError, match="known of en, zh, and data.language is fr"):
-        pronounce(["oui"], "fr")
+def test_regions_share_a_language_and_others_have_their_own_phones():
+    assert pronounce(["你好"], "zh-TW") == pronounce(["你好"], "zh") == pronounce(["你好"], "cmn")
+    assert pronounce(["oui"], "fr-CA") == ({"oui": [("w", "i")]}, [])
 
 
 def _lexicon(folder, words):

@@ -3,9 +3,9 @@
 import pytest
 
 from utils.core.errors import UserError
+from utils.languages.number_words import digits
+from utils.languages.numbers import doubts
 from utils.text.normalise import normaliser, normaliser_id
-from utils.text.number_words import digits
-from utils.text.numbers import doubts
 
 CASES = [
     ("en", "Press 1, or 21 -- don't wait!", "press one or twenty one don't wait"),
@@ -49,7 +49,7 @@ def test_the_id_names_language_and_the_first_version_that_gives_the_words():
 
 
 def test_unknown_language_and_name_are_errors_that_name_what_there_is():
-    with pytest.raises(UserError, match="no normaliser for the language 'xx'.*en, es, fr"):
+    with pytest.raises(UserError, match=r"data.language=xx: there is no language xx \(did you mean xh"):
         normaliser("basic", "xx")
     with pytest.raises(UserError, match=r"data.normaliser=basik.*did you mean 'basic'"):
         normaliser("basik", "en")

@@ -13,9 +13,9 @@ import kaldialign
 
 from tests.bench.common import corpus_folder, described, records_of, stages_until, what, write_page, write_record
 from utils.core.files import read_jsonl
-from utils.core.pinyin import syllable_units
 from utils.core.tables import Table, as_text, number
 from utils.lang.mandarin import is_chinese, runs
+from utils.languages.pinyin import syllable_units
 from utils.pipeline import driver
 from utils.pipeline.config import made_with
 from utils.pipeline.stages import Plan

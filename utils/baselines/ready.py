@@ -7,6 +7,7 @@ from typing import Any, Callable, Dict, List, Sequence, Set
 import numpy as np
 
 from utils.core.errors import UserError
+from utils.core.languages import of_whisper
 from utils.core.timing import timed
 from utils.decode.pieces import write_piece
 from utils.decode.recognised import recognised_normaliser
@@ -44,13 +45,13 @@ class Whisper:
           UserError: the model doesn't know the language.
         """
         self._load()
-        if language not in self.model.supported_languages:
+        if of_whisper(language) not in self.model.supported_languages:
             raise UserError(f"ready.model={self.folder} doesn't know the language '{language}': use a multilingual model")
         own: Dict[str, float] = {}
         self.model.spent = own
         with timed(own, "beam"):
             longest = int(self.tokens * min(len(samples) / RATE, WINDOW / 100)) + MORE_TOKENS if self.tokens else None
-            settings = {"language": language, "beam_size": self.beam, "temperature": 0.0, "max_new_tokens": longest}
+            settings = {"language": of_whisper(language), "beam_size": self.beam, "temperature": 0.0, "max_new_tokens": longest}
             segments, _ = self.model.transcribe(samples, **settings)
             text = " ".join(segment.text for segment in segments)
         own["beam"] -= own["front_end"]

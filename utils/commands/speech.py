@@ -15,10 +15,13 @@ from utils.commands.espeak import RATE as ESPEAK_RATE
 from utils.commands.espeak import Said, speak
 from utils.core import download
 from utils.core.errors import UserError
+from utils.core.languages import family
+from utils.languages.ipa import voice as voice_of
+from utils.text.letters import joined
 from utils.train.synthesis import VOICES, Flite
 
 RATE = 16000  # Hz, of what is made here
-ACCENTS = {  # of espeak-ng, by language; others are asked for by their code
+ACCENTS = {  # of espeak-ng, by language, where it has several
     "en": ("en-us", "en-us-nyc", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029"),
     "zh": ("cmn",),
 }
@@ -46,15 +49,18 @@ class Speakers:
         """Samples (T,) float32 of each sentence, at RATE, clean, each by a voice at random. The same for each seed.
 
         Raises:
-          UserError: espeak-ng does not run.
+          UserError: espeak-ng does not run, or has no voice of the language.
         """
         draw = random.Random(f"{self.seed}/say")
         flite = self._flite()
+        accents = ACCENTS.get(family(self.language), (voice_of(self.language),))
+        if not accents[0]:
+            raise UserError(f"espeak-ng has no voice of the language {self.language}")
         asked: List[Said] = []
         voices: List[str] = []
         for words in sentences:
-            text = ("" if self.language.startswith("zh") else " ").join(words)
-            accent, speaker = draw.choice(ACCENTS.get(self.language, (self.language,))), draw.choice(SPEAKERS)
+            text = joined(words)
+            accent, speaker = draw.choice(accents), draw.choice(SPEAKERS)
             voice = f"{accent}+{speaker}" if speaker else accent
             asked.append(Said(text, voice, draw.randint(150, 230), draw.randint(30, 70), draw.randint(30, 80)))
             voices.append(draw.choice(VOICES) if flite and draw.random() < FLITE else "")

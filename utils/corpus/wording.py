@@ -11,9 +11,12 @@ from typing import Dict, List, NamedTuple, Sequence, Set, Tuple
 
 from utils.core.errors import printable
 from utils.core.files import write_lines
+from utils.core.languages import script
+from utils.languages.numbers import doubts
+from utils.languages.scripts import in_its_script
 from utils.text.conventions import Conventions
 from utils.text.normalise import folded, normaliser, normaliser_id
-from utils.text.numbers import doubts
+from utils.text.scoring import characters
 from utils.text.segmentation import AUTO, CHARACTERS, GIVEN, segmenter, unsegmented
 
 DROPPED = "dropped.tsv"
@@ -53,6 +56,7 @@ def in_words(said: Sequence[Said], config: SimpleNamespace, first_version: int, 
     texts = {s.id: functions[s.language](s.text) for s in said}
     left = _say_dropped(said, config.conventions, out, log)
     _say_doubts(left, log)
+    _say_scripts(said, texts, log)
     segmentation = config.segmentation
     if segmentation == AUTO:
         segmentation = CHARACTERS if unsegmented(texts.values()) else GIVEN
@@ -110,6 +114,26 @@ def _say_doubts(said: Sequence[Said], log: logging.Logger) -> None:
             kind,
             piece,
             name,
+        )
+
+
+def _say_scripts(said: Sequence[Said], texts: Dict[str, str], log: logging.Logger) -> None:
+    """Say how many texts are written in another script than their language, with one of them."""
+    found: Dict[str, List[Said]] = defaultdict(list)
+    for s in said:
+        units = [unit for unit in characters(texts[s.id].split()) if unit[0].isalpha()]  # a Latin word in Chinese is one
+        if 2 * sum(in_its_script(unit[0], s.language) for unit in units) < len(units):
+            found[s.language].append(s)
+    for language, others in sorted(found.items()):
+        log.warning(
+            "%d of %d texts of the language %s are not written in its script (%s), such as '%s' in %s: check data.language, "
+            "which may name another script (sr-Latn)",
+            len(others),
+            sum(s.language == language for s in said),
+            language,
+            script(language),
+            _one_line(others[0].text),
+            others[0].id,
         )
 
 

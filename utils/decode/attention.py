@@ -10,11 +10,13 @@ from typing import Any, Dict, Iterable, List, Sequence, Tuple, Union
 import numpy as np
 
 from utils.core.errors import UserError
+from utils.core.languages import family, of_whisper
 from utils.corpus.cuts import read_cuts
 from utils.decode.recognised import recognised_normaliser
 from utils.features.whisper import RATE, WINDOW, Placement, load_whisper, mel_extractor, mel_windows
 from utils.features.whisper_model import whisper_folder
 from utils.pipeline.config import made_with
+from utils.text.letters import joined
 from utils.text.sentences import some_transcripts
 
 LONGEST = 440  # tokens of context and hypothesis that are scored; the decoder has 448 positions
@@ -149,20 +151,21 @@ class AttentionDecoder:
 
             own = tokenizers.Tokenizer.from_str((self.folder / "tokenizer.json").read_text(encoding="utf-8"))
             multilingual = self.model.is_multilingual
-            if own.token_to_id(f"<|{language}|>") is None if multilingual else language != "en":
+            code = of_whisper(language)
+            if own.token_to_id(f"<|{code}|>") is None if multilingual else code != "en":
                 raise UserError(
                     f"features.model={self.folder} doesn't have the language '{language}' of {utterance}: leave "
                     f"rescore.attention.paths and rescore.attention.beam at 0"
                 )
-            self.tokenizers[language] = Tokenizer(own, multilingual, "transcribe", language)
+            self.tokenizers[language] = Tokenizer(own, multilingual, "transcribe", code)
         return self.tokenizers[language]
 
 
 def written(words: Sequence[str], language: str) -> str:
     """Normalised words as the sentence that Whisper would write."""
-    if language == "zh":
+    if family(language) in ("ja", "yue", "zh"):
         return "".join(words) + "。"
-    if language == "en":
+    if family(language) == "en":
         words = ["I" + word[1:] if word.split("'")[0] == "i" else word for word in words]
-    text = " ".join(words)
+    text = joined(words)
     return f" {text[:1].upper()}{text[1:]}."

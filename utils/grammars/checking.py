@@ -3,7 +3,6 @@
 from typing import List, Sequence, Tuple
 
 from utils.core.errors import UserError
-from utils.core.languages import PRONOUNCED, family
 from utils.grammars.grammar import Grammar
 from utils.lang.units import pronounce
 
@@ -36,8 +35,6 @@ def report(grammar: Grammar, examples: int, known: Sequence[str] = ()) -> Tuple[
 
 def _pronunciations(words: Sequence[str], language: str) -> List[str]:
     """Lines about words without a sure pronunciation."""
-    if family(language) not in PRONOUNCED:
-        return [f"no pronunciations are known of '{language}': a bundle with units of spelling can recognise it"] * bool(words)
     try:
         table, guessed = pronounce(words, language)
     except UserError as error:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import islice, product
 from typing import Dict, List, Sequence, Tuple
 
-from utils.core.pinyin import ERHUA, syllable_units
+from utils.languages.pinyin import ERHUA, syllable_units
 from utils.text.letters import UNSPACED
 
 VARIANTS = 4  # most pronunciations of a word

@@ -3,10 +3,10 @@
 from typing import Callable, Container, Dict, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
 from utils.core.errors import UserError
-from utils.core.languages import PRONOUNCED, family
-from utils.core.pinyin import written_units
+from utils.core.languages import family
 from utils.lang.lexicon import SYMBOL, Lexicon
 from utils.lang.units import pronounce
+from utils.languages.pinyin import written_units
 
 _NO_PINYIN = "with a pronunciation that is not pinyin, one syllable with its tone for each character (yin2 hang2, or yín háng)"
 Spoken = Dict[str, List[Tuple[str, ...]]]  # word -> its sequences of units
@@ -100,8 +100,6 @@ def spell(words: Sequence[str], given: Spoken, lexicon: Lexicon, language: str) 
 
     Returns:
       the units, and the words without any, with the reason.
-    Raises:
-      UserError: the lexicon's units are phones of a language for which there is no pronunciation dictionary.
     """
     units, unfit = set(lexicon.tokens), {}
     if lexicon.of_phones and family(language) == "zh":
@@ -113,8 +111,6 @@ def spell(words: Sequence[str], given: Spoken, lexicon: Lexicon, language: str) 
         elif wrong:
             unfit[word] = f"with units that the model doesn't have ({' '.join(wrong)}); it has {' '.join(lexicon.tokens)}"
     rest = [word for word in words if word not in given]
-    if rest and lexicon.of_phones and family(language) not in PRONOUNCED:
-        raise UserError(f"the lexicon's phones are of the language {language}: give pronunciations, 'WORD UNIT UNIT ...'")
     spoken = {**given, **spellings(rest, lexicon, language)}
     unfit.update((word, "that the model's units can't spell; give their pronunciation") for word in rest if word not in spoken)
     return spoken, unfit

@@ -1,4 +1,4 @@
-"""Sub-word units: SentencePiece pieces learned from the training text, or phones: of cmudict, or of pinyin."""
+"""Sub-word units: SentencePiece pieces learned from the training text, or phones: of cmudict, of pinyin, or of espeak-ng."""
 
 import io
 import re
@@ -6,11 +6,14 @@ from functools import lru_cache
 from itertools import islice, product
 from typing import Callable, Dict, List, Sequence, Tuple
 
+import regex
+
 from utils.core.errors import UserError
-from utils.core.languages import PRONOUNCED, family
+from utils.core.languages import family
 from utils.lang import mandarin
 from utils.lang.letter_to_sound import letter_to_sound
 from utils.lang.lexicon import Lexicon
+from utils.languages import ipa
 
 Pronunciation = Tuple[str, ...]
 
@@ -83,20 +86,19 @@ def cmudict() -> Dict[str, List[List[str]]]:
 
 
 def pronounce(words: Sequence[str], language: str) -> Tuple[Dict[str, List[Pronunciation]], List[str]]:
-    """Pronunciations of words of a language in its phones: those of cmudict without stress, or initials and finals of pinyin.
+    """Pronunciations of words of a language: English by cmudict without stress, Mandarin by pinyin, others by espeak-ng in IPA.
 
     Returns:
-      word -> its pronunciations, and the words among these that no dictionary has, pronounced by `letter_to_sound`. Words that
-      can't be pronounced are missing.
-    Raises:
-      UserError: a language that is not in PRONOUNCED.
+      word -> its pronunciations, and the words among these whose pronunciation is a guess from their letters. Words that can't be
+      pronounced are missing.
     """
-    if family(language) not in PRONOUNCED:
-        raise UserError(
-            f"pronunciations are known of {', '.join(PRONOUNCED)}, and data.language is {language}; use units of spelling "
-            "(lang.units=unigram, vectors.pronunciation=false)"
-        )
-    return _PRONOUNCERS[family(language)](words)
+    code = family(language)
+    return _PRONOUNCERS[code](words) if code in _PRONOUNCERS else _by_espeak(words, language)
+
+
+def in_ipa(language: str) -> bool:
+    """Whether the phones of a language are IPA, not those of a dictionary."""
+    return family(language) not in _PRONOUNCERS
 
 
 def pronounce_all(words: Sequence[str], language: str) -> Tuple[Dict[str, List[Pronunciation]], List[str]]:
@@ -117,7 +119,7 @@ def pronunciations(words: Sequence[str], lexicon: Lexicon, language: str) -> Dic
     """Pronunciations of words: the lexicon's if its units are phones, else by `pronounce`.
 
     Raises:
-      UserError: `pronounce` is needed, and does not know the language or a word.
+      UserError: `pronounce` is needed, and does not know a word.
     """
     if lexicon.of_phones:
         listed: Dict[str, List[Pronunciation]] = {}
@@ -163,7 +165,15 @@ def _mandarin(words: Sequence[str]) -> Tuple[Dict[str, List[Pronunciation]], Lis
     return table, [word for word in table if unlisted.intersection(parts[word])]
 
 
-# Language -> the function that pronounces its words, as `pronounce` does. One more goes into PRONOUNCED too.
+def _by_espeak(words: Sequence[str], language: str) -> Tuple[Dict[str, List[Pronunciation]], List[str]]:
+    """In IPA by the language's voice; words that it can't say, or all words where there is no voice, by their letters."""
+    spoken = ipa.phones(words, language)
+    letters = {word: tuple(c for c in regex.findall(r"\X", word) if c[0].isalpha()) for word in words if word not in spoken}
+    table = {word: [units] for word, units in {**spoken, **letters}.items() if units}
+    return table, [word for word in letters if word in table]
+
+
+# Language -> the function that pronounces its words, as `pronounce` does, where espeak-ng is not the best one.
 _PRONOUNCERS: Dict[str, Callable[[Sequence[str]], Tuple[Dict[str, List[Pronunciation]], List[str]]]] = {
     "en": _english,
     "zh": _mandarin,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Dict, Iterable, List, Tuple
 
 from utils.core.inputs import fingerprint
-from utils.core.languages import PRONOUNCED, family
+from utils.core.languages import family, pronounced_by
 from utils.core.versions import tool_version
 from utils.pipeline import config as configuration
 from utils.pipeline import outside
@@ -121,7 +121,7 @@ def stages_of(config: Dict[str, Any]) -> Dict[str, Stage]:
     """The stages of a resolved configuration by name, in order."""
     trained = "features" in SYSTEMS[config["system"]]
     language = family(config["data"]["language"])
-    spoken = PRONOUNCED.get(language, ()) * trained
+    spoken = pronounced_by(language) * trained
     chinese = ("opencc", "rjieba") * (language == "zh")  # what other recognisers write in Chinese becomes words by them
     tools = {
         "data": ("rjieba",) * (config["data"]["segmentation"] == "jieba"),

@@ -7,7 +7,8 @@ from typing import Callable, List, Optional
 from utils.core.allowed import nearest
 from utils.core.errors import UserError
 from utils.core.files import ROOT
-from utils.core.languages import PRONOUNCED, family
+from utils.core.languages import family
+from utils.languages.registry import unknown
 from utils.sealing.key_files import unusable
 
 Rule = Callable[[SimpleNamespace], Optional[str]]  # a resolved configuration -> what is wrong with it, and what to set instead
@@ -48,8 +49,10 @@ def durations(c: SimpleNamespace) -> Optional[str]:
     )
 
 
-def jieba(c: SimpleNamespace) -> Optional[str]:
-    """jieba cuts Chinese alone."""
+def language(c: SimpleNamespace) -> Optional[str]:
+    """The language exists, and jieba cuts Chinese alone."""
+    if unknown(c.data.language):
+        return f"data.language={c.data.language}: {unknown(c.data.language)}"
     if c.data.segmentation != "jieba" or family(c.data.language) == "zh":
         return None
     return f"data.segmentation=jieba cuts Chinese, and data.language is {c.data.language}; set data.segmentation=auto"
@@ -61,16 +64,6 @@ def ready_model(c: SimpleNamespace) -> Optional[str]:
 
 
 # Rules of systems that have features
-
-
-def phones_of_the_language(c: SimpleNamespace) -> Optional[str]:
-    """Words of the language can be pronounced."""
-    if family(c.data.language) in PRONOUNCED:
-        return None
-    why = f"pronunciations are known of {', '.join(PRONOUNCED)}, and data.language is {c.data.language}"
-    if c.lang.units == "phone":
-        return f"lang.units=phone: {why}; set lang.units=unigram"
-    return f"vectors.pronunciation=true: {why}; set vectors.pronunciation=false" if c.vectors.pronunciation else None
 
 
 def filter_bank(c: SimpleNamespace) -> Optional[str]:
@@ -317,8 +310,8 @@ def sealing(c: SimpleNamespace) -> Optional[str]:
     return unusable(c.export.recipients, c.export.sign)
 
 
-EVERY_SYSTEM: List[Rule] = [local_module, durations, jieba, ready_model]
-FEATURES: List[Rule] = [phones_of_the_language, filter_bank, encoder, speeds, copies]
+EVERY_SYSTEM: List[Rule] = [local_module, durations, language, ready_model]
+FEATURES: List[Rule] = [filter_bank, encoder, speeds, copies]
 NETWORK: List[Rule] = [some_head, attention_heads, subsampling, causal, masks, grounding, vectors, finetuning, synthesis]
 NETWORK += [first_pass, attention, rescoring, integers, sealing]
 

@@ -5,9 +5,11 @@ import unicodedata
 from functools import lru_cache
 from typing import Sequence
 
-# Scripts in which words are not parted by blanks: Thai, Lao, Burmese, Khmer, kana, Han.
+from utils.languages.rules import rules
+
+# Scripts in which words are not parted by blanks: Thai, Lao, Burmese, Khmer, Tai Le, New Tai Lue, Tai Tham, Tai Viet, kana, Han.
 UNSPACED = (
-    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
+    "\u0e00-\u0eff\u1000-\u109f\uaa60-\uaa7f\ua9e0-\ua9fe\u1780-\u17ff\u1950-\u19df\u1a20-\u1aad\uaa80-\uaadf"
     "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
 _UNSPACED = re.compile(f"[{UNSPACED}]")
@@ -36,12 +38,15 @@ def usual_form(text: str, language: str) -> str:
     Joiners (U+200C, U+200D) stay where they shape letters, as in Hindi and Persian. A zero-width space parts words in scripts
     that have no blanks, nowhere else. A combining mark stays only on a letter.
     """
-    text = unicodedata.normalize("NFC", text)
-    if language in ("tr", "az"):
+    text, known = unicodedata.normalize("NFC", text), rules(language)
+    for pattern, other in known.letters:
+        text = re.sub(pattern, other, text)
+    if known.dotless:
         text = text.replace("I", "ı")
     if text.isascii():
         return text
-    text = _POINTS.sub("", _GERSHAYIM.sub("", text)).replace("İ", "i")
+    text = _GERSHAYIM.sub("", text).replace("İ", "i")
+    text = text if known.points else _POINTS.sub("", text)
     text = _NO_MARKS.sub("", _NO_LETTERS.sub("", _STRESS.sub("", text)))
     if not any(map(_special, set(text))):
         return text
@@ -64,9 +69,9 @@ def apart(text: str) -> str:
     return text if text.isascii() else _JUNCTION.sub(" ", text)
 
 
-def of_word(text: str, at: int) -> bool:
-    """Whether the character is part of a word: a letter, a mark, a joiner, an apostrophe between letters."""
-    if text[at] == "'":
+def of_word(text: str, at: int, inside: str = "") -> bool:
+    """Whether the character is part of a word: a letter, a mark, a joiner, an apostrophe or sign of `inside` between letters."""
+    if text[at] == "'" or text[at] in inside:
         return 0 < at < len(text) - 1 and _of_word(text[at - 1]) and text[at + 1].isalpha()
     return _of_word(text[at]) or text[at] in _JOINERS
 

@@ -7,27 +7,27 @@ plain words are those of version 1.
 
 `basic`: what is not said is left out (conventions.py), letters take their usual form (letters.py) and are small, numbers are
 read aloud (numbers.py), and everything that is neither a letter nor an apostrophe inside a word becomes a space. Hyphens separate
-words; apostrophes do not ("l'heure", "don't"). Spanish, French and Italian keep their accents; Russian writes ё as е, as most of
-its texts do. Chinese words keep their segmentation, and Latin letters beside them are words of their own.
+words; apostrophes do not ("l'heure", "don't"). Accents stay. Chinese words keep their segmentation, and Latin letters beside them
+are words of their own. What a language does otherwise is in its file in utils/languages/rules: Russian writes ё as е, as most of
+its texts do. Any language of ISO 639 will do, with or without a file; numbers that nobody can spell in it stay digits.
 """
 
 import re
 import unicodedata
-from typing import Callable, Dict, Iterable, Mapping, Sequence
+from typing import Callable, Iterable, Mapping, Sequence
 
 from utils.core.allowed import nearest
 from utils.core.errors import UserError
+from utils.languages.number_words import spoken
+from utils.languages.numbers import read_numbers
+from utils.languages.registry import checked
+from utils.languages.rules import rules
 from utils.text.conventions import USUAL, Conventions
 from utils.text.letters import apart, of_word, usual_form
-from utils.text.numbers import read_numbers
 
 NAMES = ("basic",)
-VERSIONS: Dict[str, int] = {"de": 1, "en": 2, "es": 2, "fr": 2, "he": 2, "it": 2, "nl": 1, "pt": 1, "ru": 2, "zh": 2}
-
-_AND = {"de": "und", "en": "and", "es": "y", "fr": "et", "it": "e", "nl": "en", "pt": "e", "ru": "и"}
 _APOSTROPHES = dict.fromkeys(map(ord, "’‘ʼ＇`´ʻʽ‛′՚ꞌ׳"), "'")
-_LATIN_TWINS = str.maketrans("aeopcyxkmtáéóý", "аеорсухкмтаеоу")  # Latin letters typed for Cyrillic ones that look the same
-_CYRILLIC = re.compile("[а-я]")
+_DIGITS = frozenset("0123456789")
 
 
 def normaliser(name: str, language: str, conventions: Sequence[str] = (USUAL,)) -> Callable[[str], str]:
@@ -35,7 +35,7 @@ def normaliser(name: str, language: str, conventions: Sequence[str] = (USUAL,)) 
 
     Args:
       name: one of NAMES.
-      language: ISO 639-1.
+      language: a tag of a language that exists: de, yue, sr-Latn.
       conventions: what transcripts have besides words, see conventions.py.
     Raises:
       UserError: unknown name, language or convention.
@@ -69,13 +69,13 @@ def normaliser_id(
             and apart(usual_form(text, language)) == unicodedata.normalize("NFC", text)
         )
 
-    newest = {x: 1 if all(plain(text, x) for text in found) else VERSIONS[x] for x, found in texts.items()}
+    newest = {x: 1 if all(plain(text, x) for text in found) else rules(x).version for x, found in texts.items()}
     return f"{name}-" + "+".join(f"{language}-{first.get(language, version)}" for language, version in newest.items())
 
 
 def folded(text: str, language: str = "") -> str:
     """Text in the letters of transcripts: Unicode NFC, one form of each letter and of the apostrophe, small letters."""
-    return usual_form(text, language).translate(_APOSTROPHES).lower()
+    return usual_form(text.translate(_APOSTROPHES), language).lower()
 
 
 def _plain_words(text: str) -> bool:
@@ -88,18 +88,20 @@ def _check(name: str, languages: Iterable[str]) -> None:
     if name not in NAMES:
         raise UserError(f"data.normaliser={name}{nearest(name, NAMES)}: there is {', '.join(NAMES)}")
     for language in languages:
-        if language not in VERSIONS:
-            raise UserError(
-                f"no normaliser for the language '{language}'{nearest(language, VERSIONS)}: utils/text/normalise.py has "
-                f"{', '.join(VERSIONS)}; set data.language, or add the language there"
-            )
+        checked(language)
 
 
 def _basic(text: str, language: str) -> str:
+    known = rules(language)
     text = folded(text, language)
-    text = apart(read_numbers(text, language).replace("&", f" {_AND.get(language, ' ')} "))
-    words = "".join(c if of_word(text, i) else " " for i, c in enumerate(text)).split()
+    text = apart(read_numbers(text, language).replace("&", f" {known.and_} "))
+    digits = frozenset() if spoken(language) else _DIGITS
+    words = "".join(c if of_word(text, i, known.inside) or c in digits else " " for i, c in enumerate(text)).split()
     words = [w for w in words if w.isascii() or any(unicodedata.category(c) in ("Lo", "Ll", "Lt", "Lu") for c in w)]
-    if language == "ru":
-        words = [w.translate(_LATIN_TWINS) if _CYRILLIC.search(w) else w for w in (w.replace("ё", "е") for w in words)]
-    return " ".join(words)
+    if known.twins:  # Latin letters typed for others that look alike
+        twins, beside = str.maketrans(known.twins["of"], known.twins["by"]), re.compile(known.twins["beside"])
+        words = [w.translate(twins) if beside.search(w) else w for w in words]
+    out = " ".join(words)
+    for pattern, other in known.spelling:
+        out = re.sub(pattern, other, out)
+    return out

@@ -21,7 +21,8 @@ Alignment = List[Tuple[str, str]]  # (reference word, recognised word)
 _SPACELESS_SCRIPTS = (
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Han
     "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f"  # kana, and the marks that repeat or lengthen
-    "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Tibetan, Burmese, Khmer
+    "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\uaa60-\uaa7f\ua9e0-\ua9fe\u1780-\u17ff"  # Thai, Lao, Tibetan, Burmese, Khmer
+    "\u1950-\u19df\u1a20-\u1aad\uaa80-\uaadf"  # Tai Le, New Tai Lue, Tai Tham, Tai Viet
 )
 _CHARACTER = re.compile(f"[{_SPACELESS_SCRIPTS}]|[^\\s{_SPACELESS_SCRIPTS}]+")
 

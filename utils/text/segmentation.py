@@ -1,7 +1,8 @@
 """Words of scripts without blanks between them: as the text has them, single characters, or those of jieba."""
 
-import re
 from typing import Callable, Dict, Iterable
+
+import regex as re  # knows which characters are marks
 
 from utils.text.letters import UNSPACED
 
@@ -9,7 +10,7 @@ AUTO, GIVEN, CHARACTERS, JIEBA = "auto", "given", "char", "jieba"  # values of d
 OLD = {"blanks": GIVEN, "characters": CHARACTERS}  # how finished folders call them
 LONGEST = 2.5  # characters a word, on average: segmented Chinese and Japanese have 1.5 to 2.2
 LONGEST_OF_ALPHABETS = 6.0  # the same for scripts with letters: segmented Thai, Khmer, Lao and Burmese have 3 to 4
-_MARKS = "\u0e31\u0e33-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb3-\u0ebc\u0ec8-\u0ece\u102b-\u103e\u1056-\u1059\u17b4-\u17d3\u3099\u309a"
+_MARKS = "\\p{M}\u0e33\u0eb3"  # and am of Thai and Lao, which are letters to Unicode
 _STACKED = "[\u1039\u17d2]."  # a consonant below the one before it
 _CHARACTER = re.compile(f"[{UNSPACED}](?:{_STACKED}|[{_MARKS}])*|[^\\s{UNSPACED}]+")
 _RUN = re.compile(f"[{UNSPACED}]+")

@@ -4,11 +4,9 @@ import re
 import unicodedata
 from typing import Callable, List
 
-from utils.text import number_words as say
+from utils.languages import number_words as say
+from utils.languages.rules import rules
 
-# The sign before decimals is a comma in these languages, a dot in the others; the sign between thousands is the other of the two.
-_COMMA = {"de", "es", "fr", "it", "nl", "pt", "ru"}
-_BLANK = {"es", "fr", "ru"}  # thousands are parted by a blank (es: a dot too)
 _HARD_BLANKS = "\u00a0\u2007\u2009\u202f"  # no-break, figure, thin
 _TWINS = str.maketrans("％﹪٪－−﹣￥＄￡／．，：٫٬", "%%%---¥$£/.,:.,")
 SLASH = "\u2044"  # the fraction slash
@@ -17,6 +15,7 @@ SLASH = "\u2044"  # the fraction slash
 def plain(text: str, language: str) -> str:
     """Digits of every script as 0 to 9; ½ as 1/2 with a fraction slash; signs that have several forms as the usual one."""
     out: List[str] = []
+    spaced = rules(language).spaced
     for at, c in enumerate(text):
         if c < "\u0080":
             out.append(c)
@@ -24,7 +23,7 @@ def plain(text: str, language: str) -> str:
             out.append(str(unicodedata.decimal(c)))
         elif c in "²³":
             words = say.power(unicodedata.digit(c), language) if text[at - 1 : at].isalnum() else ""
-            out.append(words if words and language == "zh" else f" {words or unicodedata.digit(c)} ")
+            out.append(words if words and not spaced else f" {words or unicodedata.digit(c)} ")
         elif unicodedata.category(c) == "No":
             uniform = unicodedata.normalize("NFKC", c)
             if SLASH in uniform:  # apart from other digits
@@ -36,10 +35,10 @@ def plain(text: str, language: str) -> str:
         else:
             out.append(c)
     text = "".join(out).translate(_TWINS)
-    if language == "zh":
+    if not spaced:
         text = text.replace("〇", "零")
     else:
-        text = re.sub(r"(?:№|\bn ?°|\bn\.?º) ?(?=\d)", f" {say.NUMBER_SIGN[language]} ", text)
+        text = re.sub(r"(?:№|\bn ?°|\bn\.?º) ?(?=\d)", f" {rules(language).number_sign} ", text)
     return re.sub(r"(?<=\d)(?:[℃℉])", lambda sign: {"℃": "°c", "℉": "°f"}[sign[0]], text)
 
 
@@ -49,19 +48,20 @@ def separators(text: str, language: str, doubt: Callable[[str, str], None]) -> s
     Args:
       doubt: gets what may be read otherwise too: its kind, and how it is written.
     """
-    comma = language in _COMMA
+    known = rules(language)
+    comma = known.decimal == ","
     group, point = (".", ",") if comma else (",", ".")
 
     def joined(match: "re.Match[str]") -> str:
         run = re.sub(r"\D", "", match[0])
         if len(run) <= say.LONGEST:
             return run
-        return say.whole(run, language) if language == "zh" else f" {say.whole(run, language)} "
+        return f" {say.whole(run, language)} " if known.spaced else say.whole(run, language)
 
     def blank(match: "re.Match[str]") -> str:
         if re.fullmatch(r"\d{1,3}(?: 000)+", match[0]) or " " not in match[0]:
             return joined(match)
-        if language not in _BLANK:
+        if not known.blank:
             return match[0]
         doubt("thousands after a plain blank, or two numbers", match[0])
         return joined(match)
@@ -78,7 +78,7 @@ def separators(text: str, language: str, doubt: Callable[[str, str], None]) -> s
     text = re.sub(first + r"(?:['" + _HARD_BLANKS + r"]\d{3})+" + end, joined, text)
     text = re.sub(r"(?<![\d.,])(?<!\d )[1-9]\d{0,2}(?: \d{3})+(?! ?\d)(?![.,']\d)", blank, text)
     text = re.sub(first + rf"(?:\{group}\d{{3}})+(?!\d|\{group}\d)", joined, text)
-    if language == "en":
+    if known.lakhs:
         text = re.sub(r"(?<![\d.,])[1-9]\d?(?:,\d\d)+,\d{3}(?!\d|,\d)", joined, text)  # 12,34,567: lakhs and crores
     if comma:
         text = re.sub(first + r"(?:,\d{3}){2,}" + end, joined, text)
