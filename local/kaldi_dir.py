@@ -6,8 +6,8 @@
     text                   UTTERANCE WORD WORD ...
     utt2spk                UTTERANCE SPEAKER
 
-A dev or test that does not exist is held out of train, always the same: whole speakers where there are ten or more, else
-utterances.
+A dev or test that does not exist is held out of train, always the same, see utils/corpus/held_out.py: whole speakers where they
+allow it, else utterances.
 """
 
 import logging
@@ -19,10 +19,10 @@ from utils.core.allowed import nearest
 from utils.core.errors import UserError
 from utils.core.splits import SPLITS
 from utils.corpus import kaldi, naming
-from utils.corpus.manifests import Corpus, hold_out, options
+from utils.corpus.held_out import hold_out
+from utils.corpus.manifests import Corpus, options
 
 OPTIONS = {"name": "", "train": "train", "dev": "dev", "test": "test", "held_out": 0.1, "channel": -1, "allow_pipes": False}
-SPEAKERS = 10  # from that many on, whole speakers are held out
 
 
 def name(config: SimpleNamespace) -> str:
@@ -81,19 +81,9 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
             + f", and at least one is held out for each missing folder ({', '.join(chosen[split] for split in missing)}): "
             f"none is left to train on. Record more, or add {' and '.join(f'{chosen[split]}/' for split in missing)}"
         )
-    for split in reversed(missing):  # test first, so that it stays the same when a dev is made later
-        train = [u for u in utterances if u.split == "train"]
-        speakers = len({u.speaker for u in train})
-        by_speaker = speakers >= SPEAKERS
-        n = max(1, round(chosen["held_out"] * (speakers if by_speaker else len(train))))
-        utterances = hold_out(utterances, split, **{"speakers" if by_speaker else "single": n})
-        log.info(
-            "no %s in %s: %d %s of train are held out for it",
-            chosen[split],
-            source,
-            n,
-            "speakers" if by_speaker else "utterances",
-        )
+    if missing:  # test first, so that it stays the same when a dev is made later
+        log.info("no %s in %s", " and ".join(chosen[split] for split in missing), source)
+        utterances = hold_out(utterances, list(reversed(missing)), chosen["held_out"], log)
     return Corpus(utterances, left_out, inputs)
 
 

@@ -8,6 +8,7 @@ from safetensors import safe_open
 from utils.core.errors import UserError
 from utils.core.files import read_json, write_json, write_lines, write_text
 from utils.core.splits import EVALUATION, SPLITS
+from utils.corpus import ranking
 from utils.corpus.cuts import read_cuts
 from utils.lang import audit
 from utils.lang.feasibility import INFEASIBLE, Head, Need, needs
@@ -37,6 +38,7 @@ def run(job: Job) -> None:
         "frames_per_symbol": {h.name: audit.frames_a_symbol([r for r in rows["train"] if r.head == h.name]) for h in heads},
         "frame_seconds": {head.name: head.subsampling * job.config.features.frame_shift for head in heads},
         "homophones": audit.homophones(lex),
+        "dev": ranking.fitness(audit.unperturbed(cuts["train"]), cuts["dev"]),
     }
     report["close"], report["close_pairs"] = _close(job, lex)
     # Validation needs finite losses too; for the test set they are only reported.
@@ -103,7 +105,7 @@ def _judge_split(name: str, infeasible: List[Need], total: int, most: float, job
 
 
 def _warnings(report: Dict[str, Any], close: float) -> List[str]:
-    out = []
+    out = ranking.faults(report["dev"])
     for head, frames in report["frames_per_symbol"].items():
         if frames["p10"] < audit.FEWEST_FRAMES:
             out.append(
