@@ -3,13 +3,15 @@
 import json
 from typing import Any, Dict
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from utils.core.files import atomic_path, write_json, write_lines
 from utils.core.versions import tool_version
 from utils.lang.lexicon import training_lexicon
-from utils.lang.units import pronunciations
+from utils.lang.units import in_ipa, pronunciations
+from utils.languages.phone_features import of_alphabet
 from utils.pipeline.contract import Job
 from utils.text.sentences import transcripts
 from utils.vectors.meaning import meaning, source_config
@@ -41,6 +43,8 @@ def run(job: Job) -> None:
         spoken = pronunciations(words, lexicon, job.config.data.language)
         table["phones"], alphabet = pronunciation(words, spoken)
         write_lines(job.out / "phones.txt", alphabet)
+        if in_ipa(job.config.data.language):
+            table["phone_features"] = torch.from_numpy(of_alphabet(alphabet))
     if config.meaning.source != "none":
         source = source_config(job.config, job.inputs["data"], job.out / "contexts.safetensors")
         found = meaning(words, transcripts(job.inputs["data"], "train"), source)

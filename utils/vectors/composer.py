@@ -2,12 +2,13 @@
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Callable, List, Mapping, Optional, Sequence, Tuple
+from typing import Callable, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 from safetensors.torch import load as of_bytes
 from torch import Tensor
 
+from utils.languages.phone_features import features, of_alphabet
 from utils.vectors.meaning import SOURCES
 from utils.vectors.processing import Processing
 from utils.vectors.table import numbered, numbered_pronunciations
@@ -68,9 +69,22 @@ class Composer:
         return numbered(spelled, self.alphabets["letters"])
 
     def _phones(self, words: Sequence[str], spoken: Spoken) -> Tensor:
+        """Pronunciations with a phone that no training word has are skipped, unless it has features."""
+        self._more_phones(phone for word in words for variant in spoken.get(word, ()) for phone in variant)
         known = set(self.alphabets["phones"])
         kept = [[variant for variant in spoken.get(word, ()) if known.issuperset(variant)] for word in words]
         return numbered_pronunciations(kept, self.alphabets["phones"])
+
+    def _more_phones(self, phones: Iterable[str]) -> None:
+        """Give phones that are new a row of features, where the model knows phones by these."""
+        encoder = self.model.pronunciation
+        if encoder is None or encoder.features is None:
+            return
+        new = [phone for phone in dict.fromkeys(phones) if phone not in set(self.alphabets["phones"]) and features(phone).any()]
+        if new:
+            rows = torch.from_numpy(of_alphabet(new)[1:]).to(encoder.features)
+            encoder.features = torch.cat((encoder.features, rows))
+            self.alphabets["phones"] += new
 
     def _meaning(self, words: Sequence[str]) -> Tuple[Optional[Tensor], Optional[Tensor]]:
         if self.processing is None:

@@ -3,6 +3,7 @@
 A table is a dict of tensors; row = word id - 1, and words that only synthesised speech has come after the lexicon's:
   letters  (V, L) uint8 or int16: ids from 1, padded with 0
   phones   (V, K, P) uint8 or int16: likewise, of up to K pronunciations; zeros for a word without any
+  phone_features  (1 + phones, F) float32, where the phones are in IPA: see utils/languages/phone_features.py
   meaning  (V, D) float32, and known (V,) bool: see meaning.py
 """
 

@@ -2,8 +2,9 @@
 
     e_w = normalise(A spelling(w) + B pronunciation(w) + g_w C meaning(w))
 
-A word with several pronunciations gets the mean of their vectors. g_w is 0 if the meaning of w is not known. In each training
-step a random share of the words lacks one of its parts, but never both spelling and pronunciation.
+A word with several pronunciations gets the mean of their vectors. Phones in IPA are known by their articulatory features too, so
+that a phone that no training word has still has a place. g_w is 0 if the meaning of w is not known. In each training step a
+random share of the words lacks one of its parts, but never both spelling and pronunciation.
 """
 
 from typing import Dict, Mapping, NamedTuple, Optional, Tuple, Union
@@ -18,10 +19,15 @@ class SymbolEncoder(nn.Module):
 
     places = 24  # symbols further from the ends share a position
     reach = 2  # of the wider kernel, to each side
+    hidden = 0.3  # share of the symbols with features that have nothing else in a training step
 
-    def __init__(self, letters: int, dim: int, width: int = 64) -> None:
+    def __init__(self, letters: int, dim: int, width: int = 64, features: Optional[Tensor] = None) -> None:
+        """features: (1 + letters, F) of the symbols, by id; None where they are known by themselves alone."""
         super().__init__()
         self.letter = nn.Embedding(letters + 1, width, padding_idx=0)
+        self.register_buffer("features", features, persistent=False)
+        if features is not None:
+            self.of_features = nn.Linear(features.shape[1], width, bias=False)
         self.from_start = nn.Embedding(self.places, width)
         self.from_end = nn.Embedding(self.places, width)
         self.convolutions = nn.ModuleList(
@@ -43,7 +49,7 @@ class SymbolEncoder(nn.Module):
         where = (ends - lengths - self.reach)[:, None] + place  # (W, L)
         said = where[valid]
         x = (
-            self.letter(letters[valid])
+            self._symbols(letters[valid])
             + self.from_start(place[valid].clamp(max=self.places - 1))
             + self.from_end(behind[valid].clamp(max=self.places - 1))
         )
@@ -55,6 +61,15 @@ class SymbolEncoder(nn.Module):
         mean = x.sum(1) / lengths.clamp(min=1)[:, None]
         highest = x.masked_fill(~valid[..., None], -1e4).amax(1)
         return self.output(torch.cat((mean, highest), 1))
+
+    def _symbols(self, ids: Tensor) -> Tensor:
+        """ids: (S,) -> (S, width). Ids beyond the training's, which have a row of `features`, have nothing else."""
+        if self.features is None:
+            return self.letter(ids)
+        known = ids < self.letter.num_embeddings
+        if self.training:
+            known = known & (torch.rand(len(self.features), device=ids.device) >= self.hidden)[ids]
+        return self.letter(ids * known) + self.of_features(self.features[ids])
 
 
 class WordVectors(nn.Module):
@@ -72,7 +87,7 @@ class WordVectors(nn.Module):
         if self.letters is not None:
             self.spelling = SymbolEncoder(int(self.letters.max()), dim)
         if self.phones is not None:
-            self.pronunciation = SymbolEncoder(int(self.phones.max()), dim)
+            self.pronunciation = SymbolEncoder(int(self.phones.max()), dim, features=table.get("phone_features"))
         if self.vectors is not None:
             self.meaning = nn.Linear(self.vectors.shape[1], dim, bias=False)
 
