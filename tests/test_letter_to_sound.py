@@ -62,7 +62,7 @@ def test_words_that_english_rules_cannot_pronounce_are_missing():
 
 def test_without_espeak_the_remedy_is_named(monkeypatch):
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(UserError, match=r"'zermatt', comes from espeak-ng, .* run utils/setup.sh"):
+    with pytest.raises(UserError, match=r"'zermatt' comes from espeak-ng, .* run utils/setup.sh"):
         letter_to_sound(["zermatt"])
 
 
