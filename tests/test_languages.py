@@ -22,9 +22,12 @@ from utils.text.segmentation import segmenter
 SPOKEN = [
     (
         "cs",
-        "Mám 21 psů, 3,50 m; -2 v 10:30. 10 000",
-        "mám dvacet jedna psů tři celá pět nula m minus dva v deset třicet deset tisíc",
+        "Mám 21 psů & 2 %, 3,50 m; -2 v 10:30. 10 000",
+        "mám dvacet jedna psů a dva procenta tři celá pět nula m minus dva v deset třicet deset tisíc",
     ),
+    ("uk", "2 % & 5 % & 1,5", "два відсотки і п'ять відсотків і один кома п'ять"),
+    ("sr-Latn", "5 %", "pet"),  # CLDR's words are Cyrillic
+    ("sw", "5%", "asilimia tano"),
     ("tr", "IŞIK İsa’nın 21, %5", "ışık isa'nın yirmibir yüzde beş"),
     ("ro", "ţară", "țară"),
     ("fa", "كتاب\u200cها ۲۱", "کتاب\u200cها بیست و یک"),

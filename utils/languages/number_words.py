@@ -6,10 +6,14 @@ forms in the rules of the language (rules.py). A function returns "" where the r
 """
 
 import re
+from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Sequence, Tuple
+from typing import Any, Mapping, Sequence, Tuple
 
-from utils.languages.rules import Replaced, rules
+from unicode_rbnf.plural_rules import get_plural_category
+
+from utils.core.languages import family
+from utils.languages.rules import Forms, Replaced, rules
 from utils.languages.spelled_numbers import Number, Unspeakable, speller
 
 LONGEST = 15  # a number with more digits, and no separators, is read digit by digit
@@ -234,8 +238,10 @@ def _replaced(words: str, replaced: Replaced) -> str:
     return words
 
 
-def _form(forms: Sequence[str], amount: str, language: str) -> str:
+def _form(forms: Forms, amount: str, language: str) -> str:
     """The form of a noun after a number, which may have decimals."""
+    if isinstance(forms, Mapping):
+        return forms.get(get_plural_category(family(language), Decimal(amount)), forms["other"])
     patterns = rules(language).counts[: len(forms) - 1]
     return next((form for pattern, form in zip(patterns, forms) if re.fullmatch(pattern, amount)), forms[-1])
 

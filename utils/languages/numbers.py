@@ -165,7 +165,7 @@ class _Reader:
             amount, sign, scale = match.groups()
             last = amount.rpartition(_RANGE)[2].lstrip(_BELOW_ZERO)
             if sign in self.rules.before:
-                return self.rules.before[sign] + self._signed(amount)
+                return self._words(self.rules.before[sign] + self._signed(amount))
             words = say.counted(sign, last, self.language)
             if not words:
                 self._doubt("sign", match[0])

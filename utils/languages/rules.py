@@ -1,6 +1,7 @@
 """The rules of a language that text becomes words by: a YAML file a language in rules/, named by its tag.
 
-A language without a file has the rules that `Rules` has as defaults, with the signs in numbers that CLDR has (rules/signs.yaml).
+A language without a file has the rules that `Rules` has as defaults, with what CLDR has (rules/cldr.yaml): signs in numbers, the
+words for &, % and €.
 A file may say `like: zh`, and then has only what differs. Patterns are regular expressions, replaced in the order of the file;
 texts are in NFC when they are tried, and but for `letters` in small letters.
 """
@@ -8,14 +9,15 @@ texts are in NFC when they are tried, and but for `letters` in small letters.
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
 
 import yaml
 
 from utils.core.languages import canonical, family, script
 
 FOLDER = Path(__file__).parent / "rules"
-SIGNS = "signs"  # the file with the signs of languages that have no file
+CLDR = "cldr"  # the file with what CLDR has
+Forms = Union[Sequence[str], Mapping[str, str]]  # by `counts`, or by the plural category of CLDR
 Replaced = Sequence[Tuple[str, str]]  # patterns, and what takes the place of a match
 
 
@@ -53,7 +55,7 @@ class Rules:
     to: str = ""  # between the ends of a range that is written with a long dash
     number_sign: str = ""  # № and n°
     powers: Sequence[str] = ()  # ² and ³
-    nouns: Mapping[str, Sequence[str]] = field(default_factory=dict)  # forms of %, ‰, ° and currencies after a number
+    nouns: Mapping[str, Forms] = field(default_factory=dict)  # forms of %, ‰, ° and currencies after a number
     cents: Mapping[str, Sequence[str]] = field(default_factory=dict)  # hundredths of a currency that are said with a name
     counts: Sequence[str] = ("0*1",)  # numbers that take each form but the last, as patterns
     feminine: Sequence[str] = ()  # signs and names of hundredths that are feminine
@@ -101,13 +103,14 @@ def rules(language: str) -> Rules:
     """The rules of a language: those of the file with its tag, with its code and script, or with its code."""
     code = family(language)
     names = [canonical(language), f"{code}-{script(language)}", code]
-    name = next((name for name in names if (FOLDER / f"{name}.yaml").is_file() and name != SIGNS), "")
-    return Rules(language=language, **(_read(name) if name else _signs(code)))
+    name = next((name for name in names if (FOLDER / f"{name}.yaml").is_file() and name != CLDR), "")
+    cldr = _of_cldr(code, script(language) == script(code))
+    return Rules(language=language, **{**cldr, **(_read(name) if name else {})})
 
 
 def languages() -> List[str]:
     """The languages that have a file."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != SIGNS)
+    return sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem != CLDR)
 
 
 def _read(name: str) -> Dict[str, Any]:
@@ -117,11 +120,17 @@ def _read(name: str) -> Dict[str, Any]:
     unknown = set(content) - {f.name for f in fields(Rules)}
     if unknown:
         raise ValueError(f"{FOLDER / name}.yaml has {', '.join(sorted(unknown))}, which no rule is called")
-    return {**(_read(like) if like else _signs(name.split("-")[0])), **content}
+    return {**(_read(like) if like else {}), **content}
 
 
 @lru_cache(maxsize=None)
-def _signs(language: str) -> Dict[str, Any]:
-    """The sign before decimals, and whether thousands are parted by blanks."""
-    listed = yaml.safe_load((FOLDER / f"{SIGNS}.yaml").read_text(encoding="utf-8"))
-    return {"decimal": "," if language in listed["comma"].split() else ".", "blank": language in listed["blank"].split()}
+def _cldr() -> Dict[str, Any]:
+    return yaml.safe_load((FOLDER / f"{CLDR}.yaml").read_text(encoding="utf-8"))
+
+
+def _of_cldr(code: str, usual: bool) -> Dict[str, Any]:
+    """The sign before decimals, whether thousands are parted by blanks, and words, which are in a language's usual script."""
+    listed = _cldr()
+    words = dict(listed["words"].get(code, {})) if usual else {}
+    known = {"and_": words.pop("and", ""), "before": words.pop("before", {}), "nouns": words}
+    return {"decimal": "," if code in listed["comma"].split() else ".", "blank": code in listed["blank"].split(), **known}
