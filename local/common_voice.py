@@ -4,7 +4,8 @@ Laid out as Mozilla's archives are, of one language or several:
 
     LOCALE/clips/*.mp3
     LOCALE/train.tsv, dev.tsv, test.tsv     Mozilla's splits, or
-    LOCALE/validated.tsv                    without these: a tenth of the speakers each are dev and test, by SHA-256
+    LOCALE/validated.tsv                    without these: a share (data.options.held_out) each is dev and test, see
+                                            utils/corpus/held_out.py; where that is 0, a tenth of the speakers, by SHA-256
 
 It needs data.source: Mozilla asks for consent before a download.
 """
@@ -19,17 +20,19 @@ from typing import Dict, List
 from utils.core.errors import UserError
 from utils.core.languages import canonical, family
 from utils.core.splits import SPLITS
+from utils.corpus.held_out import hold_out
 from utils.corpus.manifests import Corpus, LeftOut, Utterance, options
 from utils.corpus.naming import named
 from utils.text.encoding import utf8_lines
 
-OPTIONS = {"locale": ""}
+OPTIONS = {"locale": "", "held_out": 0.0}
 COLUMNS = ("client_id", "path", "sentence")
 
 
 def name(config: SimpleNamespace) -> str:
     """The name of the corpus in results: common_voice-en."""
-    return named(f"common_voice-{options(config, OPTIONS)['locale'] or config.language}", config, OPTIONS, said=("locale",))
+    base = f"common_voice-{options(config, OPTIONS)['locale'] or config.language}"
+    return named(base, config, OPTIONS, said=("locale", "held_out"))
 
 
 def tables(source: Path) -> List[Path]:
@@ -45,6 +48,7 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
             "of the language in it by --set data.source=FOLDER"
         )
     folder = _folder(Path(config.source), options(config, OPTIONS)["locale"], config.language)
+    most = options(config, OPTIONS)["held_out"]
     official = [folder / f"{split}.tsv" for split in SPLITS]
     utterances: List[Utterance] = []
     left_out: List[LeftOut] = []
@@ -56,12 +60,14 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
         for row in _rows(table):
             clip = folder / "clips" / row["path"]
             clip = clip if clip.suffix else clip.with_suffix(".mp3")  # the first releases name no suffix
-            identity, own = clip.stem, split or _split(row["client_id"])
+            identity, own = clip.stem, split or ("train" if most else _split(row["client_id"]))
             if not clip.is_file():
                 left_out.append(LeftOut(identity, own, f"no file {clip}"))
             else:
                 speaker = row["client_id"][:32]  # of 128 hexadecimal digits
                 utterances.append(Utterance(identity, own, row["sentence"], speaker, config.language, clip))
+    if most and not parts[0][0]:
+        utterances = hold_out(utterances, ("test", "dev"), most, log)
     return Corpus(utterances, left_out)
 
 

@@ -46,6 +46,9 @@ def test_common_voice_takes_mozillas_splits_or_holds_speakers_out(tree):
     assert counts == [5, 2, 2] and "no file" in german.left_out[0].reason and german.left_out[0].split == "train"
     english = read(common_voice, data_config("common_voice", source=str(tree), language="en"))
     assert len(english.utterances) == 30 and {u.split for u in english.utterances} == {"train", "dev", "test"}
+    sized = read(common_voice, data_config("common_voice", source=str(tree), language="en", options={"held_out": 0.2}))
+    counts = [sum(u.split == split for u in sized.utterances) for split in ("train", "dev", "test")]
+    assert counts[1:] == [6, 6] and sum(counts) == 30
     assert english.utterances[0].text.startswith('"') and len(english.utterances[0].speaker) == 32
     again = read(
         common_voice, data_config("common_voice", source=str(tree / "en"), language="en")
@@ -75,6 +78,16 @@ def test_a_wrong_copy_of_common_voice_is_named(tree, change, said):
     config = data_config("common_voice", source=change.get("source", str(tree)), language=change.get("language", "en"))
     with pytest.raises(UserError, match=said):
         read(common_voice, config)
+
+
+@pytest.mark.parametrize(
+    "language, folder", [("sv", "sv-SE"), ("swe", "sv-SE"), ("zh_tw", "zh-TW"), ("zh-TW", "zh-TW"), ("deu", "de")]
+)
+def test_the_folder_of_common_voice_is_found_by_every_form_of_a_tag(tree, language, folder):
+    for locale in ("zh-CN", "zh-TW", "sv-SE"):
+        shutil.copytree(tree / "de", tree / locale)
+    found = read(common_voice, data_config("common_voice", source=str(tree), language=language))
+    assert {u.audio.parent.parent.name for u in found.utterances} == {folder}
 
 
 def test_corpora_are_joined_with_their_own_splits(tree, kaldi_source, run_stages, exp):
