@@ -86,7 +86,8 @@ def _write_lexicon(job: Job, text: List[List[str]]) -> None:
         model, size = units.train_sentencepiece([" ".join(words) for words in text], options.units, options.size)
         write_bytes(job.out / "sp.model", model)
         if size != options.size:
-            job.log.info("%d units instead of lang.size=%d: all that the training text supports", size - 1, options.size)
+            why = "all that the training text supports" if size < options.size else "it has as many characters"
+            job.log.info("%d units instead of lang.size=%d: %s", size - 1, options.size, why)
         spell = sentencepiece.SentencePieceProcessor(model_proto=model)
         tokens = [spell.id_to_piece(i) for i in range(1, size)]
         entries = [(word, tuple(spell.encode(word, out_type=str))) for word in words]

@@ -12,6 +12,7 @@ from tests.bench.languages import run
 from utils.core.errors import UserError
 from utils.core.languages import family, in_characters, script
 from utils.corpus.wording import Said, in_words
+from utils.lang.units import pronounce, train_sentencepiece
 from utils.languages.numbers import KEPT, doubts
 from utils.languages.registry import checked, unknown
 from utils.languages.rules import Rules, languages, rules
@@ -151,6 +152,14 @@ def test_digits_without_words_are_kept_and_said_once(tmp_path, caplog):
     assert [r.getMessage() for r in caplog.records if "digits are words" in r.getMessage()] == [
         f"3 numbers of the language gu are read without a rule ({KEPT}), such as '0' in u0; write them out if said otherwise"
     ]
+
+
+def test_a_script_with_more_characters_than_units_gets_as_many_units():
+    text = ["".join(chr(0x4E00 + (7 * i * i + j) % 300) for j in range(9)) for i in range(80)]
+    characters_of_text = len(set("".join(text)))
+    assert train_sentencepiece(text, "unigram", 50)[1] >= characters_of_text + 1 > 200
+    spoken, guessed = pronounce(["25", "ມີ"], "lo")  # numbers that stay digits have units too
+    assert spoken == {"25": [("2", "5")], "ມີ": [("ມີ",)]} and guessed == ["25", "ມີ"]
 
 
 def test_text_in_another_script_than_that_of_the_language_is_named(tmp_path, caplog):

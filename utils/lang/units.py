@@ -28,11 +28,12 @@ def train_sentencepiece(sentences: Sequence[str], kind: str, size: int) -> Tuple
     Args:
       sentences: normalised text, words joined by one space.
       kind: unigram, bpe, char.
-      size: pieces asked for, with <unk>; less if the text has fewer; not used for char, which takes all characters.
+      size: pieces asked for, with <unk>; less if the text has fewer, more if it has more characters; not used for char, which
+        takes all characters.
     Returns:
       the content of the model file, and its number of pieces.
     Raises:
-      UserError: `size` is less than the number of characters, or SentencePiece refuses the text.
+      UserError: SentencePiece refuses the text.
     """
     characters = len({c for sentence in sentences for c in sentence.replace(" ", "")})
     if kind == "char":
@@ -45,14 +46,10 @@ def train_sentencepiece(sentences: Sequence[str], kind: str, size: int) -> Tuple
         except RuntimeError as error:
             most = re.search(r"too high \(\d+\).*<= (\d+)", str(error))
             least = re.search(r"smaller than required_chars\. \d+ vs (\d+)", str(error))
-            if least:
-                raise UserError(
-                    f"lang.size={size} is too small: the text has {characters} different characters; "
-                    f"set lang.size to at least {least[1]}, or lang.units=char"
-                ) from None
-            if not most:
+            fitting = most or least
+            if not fitting:
                 raise UserError(f"SentencePiece can't learn units from the training text: {error}") from None
-            size = int(most[1])
+            size = int(fitting[1])
     return model.getvalue(), size
 
 
@@ -168,7 +165,7 @@ def _mandarin(words: Sequence[str]) -> Tuple[Dict[str, List[Pronunciation]], Lis
 def _by_espeak(words: Sequence[str], language: str) -> Tuple[Dict[str, List[Pronunciation]], List[str]]:
     """In IPA by the language's voice; words that it can't say, or all words where there is no voice, by their letters."""
     spoken = ipa.phones(words, language)
-    letters = {word: tuple(c for c in regex.findall(r"\X", word) if c[0].isalpha()) for word in words if word not in spoken}
+    letters = {word: tuple(c for c in regex.findall(r"\X", word) if c[0].isalnum()) for word in words if word not in spoken}
     table = {word: [units] for word, units in {**spoken, **letters}.items() if units}
     return table, [word for word in letters if word in table]
 

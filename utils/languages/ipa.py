@@ -26,13 +26,13 @@ _LIST = "voices"
 def phones(words: Sequence[str], language: str) -> Dict[str, Tuple[str, ...]]:
     """Word -> its phones in IPA, without stress: `tˈiɛɜ ŋ` is `t iɛɜ ŋ`, in which 3 is a tone.
 
-    Words that the language's voice can't say are missing: of another script than Latin and its own, or without letters. So are
-    all words of a language without a voice.
+    Words that the language's voice can't say are missing: of another script than Latin and its own, or without a letter or digit.
+    So are all words of a language without a voice.
 
     Raises:
       UserError: espeak-ng is not installed, or does not run.
     """
-    words = [word for word in dict.fromkeys(words) if any(map(str.isalpha, word))]
+    words = [word for word in dict.fromkeys(words) if any(map(str.isalnum, word))]
     named = voice(language)
     spoken = dict(zip(words, transcribed(words, named))) if named and words else {}
     return {word: found for word, found in ((word, _phones(word, ipa)) for word, ipa in spoken.items()) if found}
