@@ -124,6 +124,13 @@ def test_command_answers_what_has_keywords_and_names_what_is_broken(tmp_path):
     assert [row["keyword"] for row in rows][0] == "tidal bore" and {row["file"] for row in rows} == {str(tmp_path / "tides.txt")}
     assert done.returncode == 1 and done.stderr.count("broken: ") == 3
     assert "UTF-16" in done.stderr and "NUL (U+0000)" in done.stderr and "empty.txt: no words" in done.stderr
+    for sentence in ("the tide turns at noon", "a tide " * 60):  # in place of a file
+        done = run("--text", sentence)
+        assert (
+            done.returncode == 2
+            and done.stderr.startswith(f"broken: {sentence}: there is no such file")
+            and "--text -" in done.stderr
+        )
     done = run("--json", tmp_path / "tides.txt")
     (value,) = json.loads(done.stdout)
     assert done.returncode == 0 and value["keywords"][0]["count"] == 2 and value["words"] == len(TIDES.split())
