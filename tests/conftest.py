@@ -183,11 +183,14 @@ def votes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def yesno_live(yesno: SimpleNamespace, votes: Path) -> Iterator[Any]:
-    """Streams of `yesno`, started, with the grammar `votes`. Tests take their words away again."""
+    """Streams of `yesno`, started, with the grammars `votes` and `spelled`, which writes "yess". Tests take their words away."""
     from utils.live.live import Live
     from utils.watching.doors import Doors, Grammars
 
-    made = Live.open(yesno.bundle, doors=functools.partial(Doors.open, grammars=Grammars({"votes": votes})))
+    spelled = votes.with_name("spelled.yaml")
+    spelled.write_text(votes.read_text().replace("yes", "yess"))
+    doors = functools.partial(Doors.open, grammars=Grammars({"votes": votes, "spelled": spelled}))
+    made = Live.open(yesno.bundle, doors=doors)
     made.start()
     yield made
     made.close(finish=False)

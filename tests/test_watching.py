@@ -126,6 +126,25 @@ def test_keywords_may_change_while_somebody_speaks(server, speech):
         await socket.send(json.dumps({"type": "finish"}))
         return await asyncio.wait_for(reading, 60)
 
+    async def late():
+        socket = await started(server.ws)
+        reading = asyncio.create_task(rest(socket))
+        audio = pcm(speech)
+        half = len(audio) // 4 * 2
+        for n in range(0, half, 3200):
+            await socket.send(audio[n : min(half, n + 3200)])
+        await asyncio.sleep(1.0)
+        await socket.send(json.dumps({"type": "keywords", "keywords": ["no"]}))
+        await asyncio.sleep(1.0)
+        await socket.send(audio[half:])
+        await socket.send(json.dumps({"type": "finish"}))
+        return await asyncio.wait_for(reading, 60)
+
+    messages = asyncio.run(late())
+    (final,) = of(messages, "final")
+    places = [word["end"] for word in final["words"] if word["text"] == "no"]
+    hit = of(messages, "keyword")[-1]  # those of the open segment before may come, too
+    assert abs(hit["end"] - places[-1]) < 0.3, (hit, places)
     messages = asyncio.run(session())
     assert messages[0]["keywords"] == [] and not messages[0]["find"]
     assert [one["keywords"] for one in of(messages, "keywords")] == [["no"], ["no"]]

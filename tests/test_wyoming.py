@@ -24,17 +24,18 @@ from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.server.limits import Limits
 from utils.server.run import bound
+from utils.watching.watching import Usual, Watching
 from utils.wyoming.service import address_of, at
 
 NAMES = ("0_0_1_1_0_1_1_0", "0_1_0_1_1_1_0_0", "1_1_1_0_0_1_0_1")
 START = b'{"type": "audio-start", "data": {"rate": 8000, "width": 2, "channels": 1}}\n'
 
 
-def serving(live, **limits):
+def serving(live, watching=None, **limits):
     """A server with a port for Wyoming: yields the port and what requests share."""
     listening = bound("127.0.0.1", 0)
     port = listening.getsockname()[1]
-    server = served(live, Limits(**limits), beside=[at(listening)])
+    server = served(live, Limits(**limits), beside=[at(listening)], watching=watching)
     return port, server
 
 
@@ -104,6 +105,21 @@ def test_describe_names_the_model_its_language_and_streaming(port):
     (model,) = program.models
     assert program.supports_transcript_streaming and program.installed and model.installed
     assert (program.name, model.name, model.languages) == ("nuptse", "yesno-wordvec_hybrid", ["he"])
+
+
+@pytest.mark.slow
+def test_a_transcript_that_is_a_command_is_the_grammars_sentence(yesno_live, speech):
+    port, server = serving(yesno_live, Watching(yesno_live, ["spelled"], Usual(grammar="spelled", wake="no")))
+
+    async def asked(samples):
+        async with AsyncTcpClient("127.0.0.1", port) as client:
+            return text_of(await ask(client, pcm(samples)))
+
+    with server:
+        whole, part = speech[NAMES[0]], speech[NAMES[0]][: 8000 * 2]
+        assert asyncio.run(asked(whole)) == [words_of(NAMES[0]).replace("yes", "yess")]
+        (said,) = asyncio.run(asked(part))  # two or three words are no command
+        assert 1 <= len(said.split()) < 5 and "yess" not in said
 
 
 @pytest.mark.slow

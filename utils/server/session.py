@@ -219,42 +219,43 @@ class Session:
             waits = f"{self.limits.queries} searches and changes of this session wait already"
             self._refuse(said, Refused("too_many_queries", waits))
             return
-        task = asyncio.ensure_future(self._find(said) if said["type"] == "find" else self._change(said))
+        task = asyncio.ensure_future(self._do(said))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def _do(self, said: Dict[str, Any]) -> None:
+        try:
+            async with self._turn:
+                await (self._find(said) if said["type"] == "find" else self._change(said))
+        except Refused as error:
+            self._refuse(said, error)
+        except Exception:
+            log.exception("session %s", self.name)
+            self._refuse(said, Refused("internal", "the server failed at this message; its log says why"))
+
     async def _change(self, said: Dict[str, Any]) -> None:
         """Look for other keywords from now on."""
-        async with self._turn:
-            try:
-                wishes = {**self._wishes, **{name: value for name, value in said.items() if name in WISHES}}
-                check_wishes(wishes, self.limits, self.serving.watching.names)
-                wanted = await self._wanted(wishes)
-            except Refused as error:
-                self._refuse(said, error)
-                return
-            self._wishes = wishes
-            self.serving.watching.change(self.stream, wanted)
-            self.tell(encoded({"type": "keywords", "keywords": _shown(wanted)["keywords"]}))
+        watching = self.serving.watching
+        wishes = {**self._wishes, **{name: value for name, value in said.items() if name in WISHES}}
+        check_wishes(wishes, self.limits, watching.names)
+        wanted = await self._wanted(wishes)
+        self._wishes = wishes
+        watching.change(self.stream, wanted)
+        self.tell(encoded({"type": "keywords", "keywords": _shown(wanted)["keywords"]}))
 
     async def _find(self, said: Dict[str, Any]) -> None:
         """Search what was said so far."""
-        query, most, watching = said.get("query"), self.limits.query_characters, self.serving.watching
+        query, most, began = said.get("query"), self.limits.query_characters, time.monotonic()
+        if not isinstance(query, str) or not query.strip():
+            raise Refused("bad_query", "the query must be a text: words that somebody may have said")
+        if len(query) > most:
+            raise Refused("bad_query", f"a query of {len(query)} characters is too long: it may have {most}")
         try:
-            if not isinstance(query, str) or not query.strip():
-                raise Refused("bad_query", "the query must be a text: words that somebody may have said")
-            if len(query) > most:
-                raise Refused("bad_query", f"a query of {len(query)} characters is too long: it may have {most}")
-            async with self._turn:
-                began = time.monotonic()
-                try:
-                    since, hits = await self._loop.run_in_executor(None, watching.find, self.stream, query)
-                except CantFind as error:
-                    raise Refused(error.code, str(error)) from None
-            self.serving.metrics.finding.observe(time.monotonic() - began)
-            self.tell(encoded(found_message(said, hits, since)))
-        except Refused as error:
-            self._refuse(said, error)
+            since, hits = await self._loop.run_in_executor(None, self.serving.watching.find, self.stream, query)
+        except CantFind as error:
+            raise Refused(error.code, str(error)) from None
+        self.serving.metrics.finding.observe(time.monotonic() - began)
+        self.tell(encoded(found_message(said, hits, since)))
 
     def _refuse(self, said: Dict[str, Any], error: Refused) -> None:
         """Tell the client that a message of it was refused; its session goes on."""

@@ -40,16 +40,17 @@ class Chunks:
             frames = np.zeros((0, 0), np.float32) if one.frames is None else one.frames
             found += self._spotting.accept(one.subword, frames, np.zeros(0, np.float32) if one.blank is None else one.blank)
         self.seen += len(outputs)
-        return _moved(found, start + self._before * self._first_pass.step)
+        return moved(found, start + self._before * self._first_pass.step)
 
     def end(self, segment: Segment, heard: Optional[Open]) -> List[Hit]:
         """The last hits of a segment. heard: what the first pass has of it."""
         whole = Open(self._rate, segment.samples) if heard is None else replace(heard, samples=segment.samples)
         found = self.more(segment.start, self._first_pass.rest(whole)[self.seen :])
-        found += _moved(self._spotting.finish(), segment.start + self._before * self._first_pass.step)
+        found += moved(self._spotting.finish(), segment.start + self._before * self._first_pass.step)
         self._spotting, self.seen, self._before = Spotting(self._spotter, *self._seconds), 0, 0
         return found
 
 
-def _moved(hits: Sequence[Hit], start: float) -> List[Hit]:
+def moved(hits: Sequence[Hit], start: float) -> List[Hit]:
+    """Hits of what begins at `start` seconds with times of the stream."""
     return [replace(hit, start=round(start + hit.start, 3), end=round(start + hit.end, 3)) for hit in hits]

@@ -18,7 +18,7 @@ from utils.nn.streaming import ChunkOutput
 from utils.search.contents import Indexed
 from utils.spotting.listening import Listening
 from utils.spotting.spotter import Hit, Spotter
-from utils.watching.chunks import Chunks
+from utils.watching.chunks import Chunks, moved
 from utils.watching.doors import Past
 from utils.watching.finals import Finals
 from utils.watching.probability import probability
@@ -66,6 +66,7 @@ class StreamWatch:
         self._seen = 0  # outputs for the open segment that are in the queue, or were
         self._chunks: Optional[Chunks] = None
         self._listening: Optional[Listening] = None
+        self._since: Optional[float] = None  # seconds, from where on it listens
         self._wakes: List[Keyword] = []  # wake words that no command followed yet
         self._past: Deque[Past] = deque()
         self._look()
@@ -78,9 +79,10 @@ class StreamWatch:
     def accept(self, samples: np.ndarray) -> None:
         """As Watch says."""
         size, rate = round(PIECE * self.stream.rate), self.stream.rate
+        start = self.stream.segments.heard - len(samples) / rate
         for first in range(0, len(samples) if self._listening else 0, size):
             part = samples[first : first + size]
-            self._add(self._listen, part, seconds=len(part) / rate)
+            self._add(self._listen, start + first / rate, part, seconds=len(part) / rate)
 
     def heard(self, start: float, segment: Open) -> None:
         """As Watch says."""
@@ -154,6 +156,7 @@ class StreamWatch:
             assert self._means.frame_seconds is not None
             self._chunks = Chunks(live.first_pass, self._means.frame_seconds, spotter, self.stream.rate, seen)
         elif spotter is not None:
+            self._since = None
             self._listening = Listening(live.recogniser, spotter, self.stream.rate)
         self.after = 0.0 if self._chunks is None or spotter is None else spotter.settings.around
 
@@ -161,9 +164,11 @@ class StreamWatch:
         self.asked = asked
         self._look()
 
-    def _listen(self, samples: np.ndarray) -> None:
+    def _listen(self, start: float, samples: np.ndarray) -> None:
         if self._listening is not None:
-            self._tell(self._listening.accept(samples))
+            if self._since is None:
+                self._since = start
+            self._tell(moved(self._listening.accept(samples), self._since))
 
     def _more(self, start: float, outputs: Sequence[ChunkOutput]) -> None:
         if self._chunks is not None:
@@ -175,7 +180,7 @@ class StreamWatch:
 
     def _finish(self) -> None:
         if self._listening is not None:
-            self._tell(self._listening.finish())
+            self._tell(moved(self._listening.finish(), self._since or 0.0))
         self._done = True
         self.stream.watched()
 

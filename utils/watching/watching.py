@@ -24,7 +24,6 @@ from utils.watching.finals import Finals
 from utils.watching.watch import Asked, Means, StreamWatch
 
 MOST = 50  # places that are found at a time
-NO_GRAMMAR = "there is none here (--grammar)"
 
 
 class CantFind(UserError):
@@ -98,10 +97,8 @@ class Watching:
             return self._usual[1]
         grammar, wake = wanted.get("grammar", self.usual.grammar) or "", wanted.get("wake", self.usual.wake) or ""
         if grammar and grammar not in self.grammars:
-            there = (
-                f"there {'is' if len(self.grammars) == 1 else 'are'} {', '.join(self.grammars)}" if self.grammars else NO_GRAMMAR
-            )
-            raise UserError(f"there is no grammar '{grammar}'{nearest(grammar, self.grammars)}: {there}")
+            there = f"those here: {', '.join(self.grammars)}" if self.grammars else "this server has none (--grammar)"
+            raise UserError(f"there is no grammar '{grammar}'{nearest(grammar, self.grammars)}; {there}")
         if wanted.get("wake") and not grammar:
             raise UserError(f"'{wake}' is to wake commands, but no grammar of commands is asked for")
         texts = wanted.get("keywords", list(self.names)) or []

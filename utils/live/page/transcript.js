@@ -4,6 +4,7 @@ import { asJson, asSrt, asText, joined, minutes } from "./forms.js";
 import { locale, t } from "./texts.js";
 
 const LOW = 0.5; // confidence under which a word is marked as unsure
+const LIKELY = 0.5; // probability from which on the words at the place of a keyword are marked
 const [PALE, FULL] = [0.4, 0.9]; // confidences between which words are shaded
 const FORMS = { text: [asText, "txt", "text/plain"], srt: [asSrt, "srt", "application/x-subrip"], json: [asJson, "json", "application/json"] };
 const takes = document.getElementById("takes");
@@ -113,7 +114,8 @@ export class Take {
   }
 
   /** A keyword was heard: mark the words at its place, and those to come. */
-  heard({ start, end }) {
+  heard({ start, end, probability }) {
+    if (probability < LIKELY) return;
     this.spans.push({ start, end });
     for (const { element, words } of [...this.segments, ...this.open.values()]) mark(element, words, this.spans);
   }
