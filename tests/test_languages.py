@@ -142,6 +142,21 @@ def test_every_file_of_rules_is_read_and_its_patterns_compile():
     assert rules("yue").cardinals == rules("zh-TW").cardinals != rules("zh").cardinals
 
 
+def test_a_language_of_somebodys_own_is_a_file(tmp_path, monkeypatch):
+    own = "digits: [da, db, dc, dd, de, df, dg, dh, di, dj]\nletters: [['aa', 'ā']]\ninside: '~'\n"
+    (tmp_path / "gsw.yaml").write_text(own, encoding="utf-8")
+    (tmp_path / "tok.yaml").write_text("digit: [ala]\n")
+    monkeypatch.setattr("utils.languages.rules.FOLDER", tmp_path)
+    monkeypatch.setattr("utils.languages.rules._cldr", lambda: {"comma": "", "blank": "", "words": {}})
+    rules.cache_clear()
+    try:
+        assert normaliser("basic", "gsw-CH")("Saal a~b 20") == "sāl a~b dc da"
+        with pytest.raises(UserError, match="tok.yaml has 'digit', which no rule is called .*did you mean 'digits'"):
+            rules("tok")
+    finally:
+        rules.cache_clear()
+
+
 def test_digits_without_words_are_kept_and_said_once(tmp_path, caplog):
     assert [(d.kind, d.piece) for d in doubts("૨૧ અને 7", "gu")] == [(KEPT, "21"), (KEPT, "7")]
     said = [Said(f"u{n}", "gu", f"ગુજરાતી {n}") for n in range(3)]

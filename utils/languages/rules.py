@@ -13,6 +13,8 @@ from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
 
 import yaml
 
+from utils.core.allowed import nearest
+from utils.core.errors import UserError
 from utils.core.languages import canonical, family, script
 
 FOLDER = Path(__file__).parent / "rules"
@@ -100,7 +102,11 @@ class Rules:
 
 @lru_cache(maxsize=None)
 def rules(language: str) -> Rules:
-    """The rules of a language: those of the file with its tag, with its code and script, or with its code."""
+    """The rules of a language: those of the file with its tag, with its code and script, or with its code.
+
+    Raises:
+      UserError: the file is no YAML, or has a key that is none.
+    """
     code = family(language)
     names = [canonical(language), f"{code}-{script(language)}", code]
     name = next((name for name in names if (FOLDER / f"{name}.yaml").is_file() and name != CLDR), "")
@@ -114,12 +120,18 @@ def languages() -> List[str]:
 
 
 def _read(name: str) -> Dict[str, Any]:
-    content = yaml.safe_load((FOLDER / f"{name}.yaml").read_text(encoding="utf-8")) or {}
-    content = {("and_" if key == "and" else key): value for key, value in content.items()}
+    path, known = FOLDER / f"{name}.yaml", {f.name for f in fields(Rules)}
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path} can't be read: {error}") from None
+    content = {("and_" if key == "and" else key): value for key, value in dict(content).items()}
     like = content.pop("like", "")
-    unknown = set(content) - {f.name for f in fields(Rules)}
-    if unknown:
-        raise ValueError(f"{FOLDER / name}.yaml has {', '.join(sorted(unknown))}, which no rule is called")
+    for key in content:
+        if key not in known:
+            raise UserError(
+                f"{path} has '{key}', which no rule is called{nearest(str(key), known)}: see utils/languages/rules.py"
+            )
     return {**(_read(like) if like else {}), **content}
 
 
