@@ -53,7 +53,7 @@ def spotted(
                 decoder.start_utt()
                 decoder.process_raw((samples(part, file) * LOUD).astype(np.int16).tobytes(), full_utt=True)
                 decoder.end_utt()
-                hits = [[one.word.replace(" ", "_"), one.prob] for one in decoder.seg() or ()]
+                hits = [[one.word.strip().replace(" ", "_"), one.prob] for one in decoder.seg() or ()]
                 rows.append({"name": name_of(file), "hits": hits})
                 stream.write(json.dumps(rows[-1]) + "\n")
         for row in rows:

@@ -24,7 +24,7 @@ import torch
 from tests.bench.common import records_of, write_page, write_record
 from tests.bench.sphinx_spotting import spotted as sphinx_spotted
 from tests.bench.wake_word_audio import AROUND, RATE, WORDS, Noise, Part, clean, keep, kept, name_of, parts, samples_of
-from utils.bundle.evidence import Rows
+from utils.bundle.evidence import Evidence, Rows
 from utils.bundle.recogniser import Recogniser
 from utils.core.files import ROOT
 from utils.core.tables import Table, as_text, number, span
@@ -32,9 +32,10 @@ from utils.core.versions import git_state, machine
 from utils.spotting.calibration import bounds, threshold
 from utils.spotting.decoder import looked_at
 from utils.spotting.keywords import Keyword, from_text, of_evidence
-from utils.spotting.spotter import THRESHOLD, Hit, Settings, Spotter
+from utils.spotting.spotter import THRESHOLD, Hit, Settings, Spotter, Spotting
 
 RATES = (0.5, 0.1)  # false alarms an hour
+CHUNK = 0.32  # seconds of a stream at once
 LOWEST = -42.0  # score of a hit that is looked at
 LOOKS = 10.0  # an hour, by the decoder, at speech without the word
 SPOTTED = -100.0  # of a recording without one
@@ -243,19 +244,32 @@ def _looks(
 
 
 def _costs(cache: Path, table: Rows) -> Dict[str, float]:
-    """Processor time of so many keywords from text beside the network's, in parts of real time."""
+    """Processor time of so many keywords from text beside the network's, in parts of real time: files, and streams in chunks."""
     some = [evidence for _, evidence in islice(kept(cache, "speechocean762", "noisy"), 200)]
     costs = {}
     for count in (10, 1000):
         rows = range(min(count, len(table.words)))
         keywords = [Keyword(table.words[n], table.vectors[[n]], table.bias[[n]], table.spoken[n], [table.words[n]]) for n in rows]
         spotter = Spotter(keywords, table, [THRESHOLD] * len(keywords))
-        began = time.process_time()
-        for evidence in some:
-            spotter.hits(evidence)
-        costs[str(count)] = round((time.process_time() - began) / sum(evidence.seconds for evidence in some), 5)
+        for name, way in ((f"{count}", spotter.hits), (f"{count}, live", partial(_live, spotter))):
+            began = time.process_time()
+            for evidence in some:
+                way(evidence)
+            costs[name] = round((time.process_time() - began) / sum(evidence.seconds for evidence in some), 5)
     print("parts of real time", costs, flush=True)
     return costs
+
+
+def _live(spotter: Spotter, evidence: Evidence) -> None:
+    """As a stream brings what the network says."""
+    stream = Spotting(spotter, evidence.subword_seconds, evidence.word_seconds)
+    for start in np.arange(0.0, evidence.seconds, CHUNK):
+        fine, coarse = (
+            slice(round(start / frame), round((start + CHUNK) / frame))
+            for frame in (evidence.subword_seconds, evidence.word_seconds)
+        )
+        stream.accept(evidence.subword[fine], evidence.frames[coarse], evidence.blank[coarse])
+    stream.finish()
 
 
 def _row(word: str, way: str, scores: Scores, hours: float, least: float = LOWEST * 3) -> Dict[str, Any]:

@@ -28,6 +28,9 @@ class Settings:
 
     blank_penalty: float = 1.0  # subtracted from the blank's log-probability in the sub-word head
     vectors: float = 1.0  # weight of the word vectors' log-probability
+    recordings: float = (
+        1.0  # the same of vectors from recordings: of their cosine with the frame, less 1, times the frame's length
+    )
     around: float = 0.16  # seconds before and after the sounds in which frames of the word head count; it waits for so much, too
     decoder: float = 1.0  # weight of the second look (utils/spotting/decoder.py), where the bundle has Whisper's decoder; 0: none
     decoder_around: float = 0.4  # seconds before and after the sounds that the decoder hears
@@ -72,7 +75,20 @@ class Spotter:
         self.vectors = np.concatenate([keyword.vectors for keyword in keywords])
         self.bias = np.concatenate([keyword.bias for keyword in keywords])
         counts = np.cumsum([0, *(len(keyword.vectors) for keyword in keywords)])
+        self.recorded = np.repeat([keyword.recordings > 0 for keyword in keywords], np.diff(counts))
+        self.weights = np.where([keyword.recordings > 0 for keyword in keywords], settings.recordings, settings.vectors)
         self.words = [slice(first, last) for first, last in zip(counts, counts[1:])]
+
+    def word_scores(self, frames: np.ndarray, blank: np.ndarray) -> np.ndarray:
+        """The scores of all vectors in each frame, (T, M).
+
+        A vector from recordings does not compete with the vocabulary, whose words would only hide what sounds like it.
+        """
+        scores = vector_scores(frames, normaliser(frames, blank, self.table), self.vectors, self.bias)
+        if self.recorded.any():
+            lengths = np.linalg.norm(frames, axis=1, keepdims=True)
+            scores[:, self.recorded] = frames @ self.vectors[self.recorded].T - lengths
+        return scores
 
     def hits(self, evidence: Evidence) -> List[Hit]:
         """The hits in a whole recording, by their ends."""
@@ -104,8 +120,7 @@ class Spotting:
             scores, starts = _of_keywords(scores, starts, spotter.sounds.edges)
             self._scores, self._starts = np.concatenate((self._scores, scores)), np.concatenate((self._starts, starts))
         if len(frames) and len(spotter.vectors):
-            total = normaliser(frames, blank, spotter.table)
-            self._words = np.concatenate((self._words, vector_scores(frames, total, spotter.vectors, spotter.bias)))
+            self._words = np.concatenate((self._words, spotter.word_scores(frames, blank)))
         return self._found(False)
 
     def finish(self) -> List[Hit]:
@@ -136,7 +151,7 @@ class Spotting:
         scores = self._scores[begins : until + self._reach - self._first]
         offset = self._next - self._first - begins
         own = scores[offset : offset + until - self._next]
-        above = own >= self.spotter.thresholds - self.spotter.settings.vectors * self._most()
+        above = own >= self.spotter.thresholds - self.spotter.weights * self._most()
         columns = np.flatnonzero(above.any(0))
         highest = maximum_filter1d(scores[:, columns], 2 * self._reach + 1, axis=0, mode="constant", cval=float(UNREACHABLE))
         peaks = above[:, columns] & (own[:, columns] >= highest[offset : offset + len(own)])
@@ -164,7 +179,7 @@ class Spotting:
                 if last > first
                 else float(UNREACHABLE)
             )
-        score = sounds + self.spotter.settings.vectors * vectors
+        score = sounds + float(self.spotter.weights[k]) * vectors
         return Hit(self.spotter.keywords[k].name, round(start, 3), round(end, 3), score, sounds, vectors)
 
     def _forget(self) -> None:
