@@ -14,7 +14,17 @@ from utils.core.files import ROOT
 
 LISTS = ROOT / "utils" / "requirements"
 STACK = {"k2", "torch", "torchaudio"}  # in stacks.txt
-BENCHES = {"babel", "rake-nltk", "rake_nltk", "scikit-learn", "sklearn", "summa", "yake"}  # in benches.txt
+BENCHES = {
+    "babel",
+    "eff_word_net",
+    "efficientword-net",
+    "rake-nltk",
+    "rake_nltk",
+    "scikit-learn",
+    "sklearn",
+    "summa",
+    "yake",
+}  # in benches.txt
 # in transformers.txt; only for microphones, and needs a library of the system
 OPTIONAL = {"transformers", "sounddevice", *BENCHES}
 # Packages that only hold a model, which tests use where somebody installed them.

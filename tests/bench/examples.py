@@ -4,7 +4,8 @@ python -m tests.bench.examples --bundle BUNDLE --rescore STAGE_7
 
 Each example is a word within an utterance of test; the others that have the word are to be found. Dynamic time warping compares
 the frames of stage 1 (Whisper's encoder, 40 ms, cosine). Its steps are 0, 1 or 2 frames of the utterance a frame of the example;
-the score is the mean distance. The network's look at an example is timed apart: features for warping need it as well.
+the score is the mean distance. The network's look at an example is timed apart: features for warping need it as well. With
+--efficientword, EfficientWord-Net's few-shot embeddings of 1.5 s (utils/requirements/benches.txt), by cosine, too.
 """
 
 import argparse
@@ -37,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--bundle", required=True)
     p.add_argument("--rescore", required=True, type=Path, help="folder of stage 7 that the bundle was made of")
     p.add_argument("--recipe", default="whisper_wordvec", help="of the bundle, for the record")
+    p.add_argument("--efficientword", action="store_true", help="measure EfficientWord-Net, too")
     p.add_argument("--record", action="store_true", help="write the record and its page")
     return p
 
@@ -64,8 +66,36 @@ def warped(query: np.ndarray, frames: np.ndarray, edges: np.ndarray) -> np.ndarr
     return np.minimum.reduceat(total, edges[:-1]) / len(query)
 
 
+class EfficientWord:
+    """Embeddings of windows of all utterances by EfficientWord-Net."""
+
+    STEP = 0.5  # seconds between two windows
+
+    def __init__(self, cuts: Dict[str, Any], ids: List[str]) -> None:
+        from eff_word_net.audio_processing import Resnet50_Arc_loss
+
+        self.model, vectors = Resnet50_Arc_loss(), []
+        length, step, edges = self.model.window_frames, int(self.STEP * 16000), []
+        for one in ids:
+            audio = cuts[one].load_audio()[0]
+            edges.append(len(vectors))
+            starts = range(0, max(1, len(audio) - length + step), step)
+            vectors += [self.embedded(audio[start : start + length]) for start in starts]
+        self.vectors, self.edges = np.stack(vectors), np.array(edges)
+
+    def embedded(self, audio: np.ndarray) -> np.ndarray:
+        """(dim,) of at most 1.5 s, which stand in the middle."""
+        missing = self.model.window_frames - len(audio)
+        padded = np.pad(audio[: self.model.window_frames], (max(0, missing) // 2, max(0, missing + 1) // 2))
+        return self.model.audioToVector(padded.astype(np.float32))[0]
+
+    def find(self, audio: np.ndarray) -> np.ndarray:
+        """The highest cosine in each utterance with an example."""
+        return np.maximum.reduceat(self.vectors @ self.embedded(audio), self.edges)
+
+
 def main() -> None:
-    """Find the examples by both ways."""
+    """Find the examples by all ways."""
     options = parser().parse_args()
     files = open_files(Path(options.bundle))
     engine = k2.open(files)
@@ -83,6 +113,7 @@ def main() -> None:
     found, warp = np.full((2, len(side.ids), len(chosen)), NEVER)
     seconds = {"index": 0.0, "dynamic time warping": 0.0, "index: the example's own network": 0.0}
     asked: List[Query] = []
+    other, few_shot = EfficientWord(cuts, side.ids) if options.efficientword else None, np.full_like(found, NEVER)
     at = time.process_time()
     _ = index.spoken  # which later queries share
     once = time.process_time() - at
@@ -107,15 +138,21 @@ def main() -> None:
         at = time.process_time()
         warp[:, k] = -warped(frames[0][frames[1][own] + first : frames[1][own] + last], *frames)
         seconds["dynamic time warping"] += time.process_time() - at
-        found[own, k] = warp[own, k] = NEVER
+        if other:
+            at = time.process_time()
+            few_shot[:, k] = other.find(audio[int(first * 0.04 * rate) : int(last * 0.04 * rate)])
+            seconds["EfficientWord-Net"] = seconds.get("EfficientWord-Net", 0.0) + time.process_time() - at
+        found[own, k] = warp[own, k] = few_shot[own, k] = NEVER
         side.right["example"][own, k] = False
-    rows = compared(side, "example", {"index": found, "dynamic time warping": warp}, "index")
+    systems = {"index": found, "dynamic time warping": warp, **({"EfficientWord-Net": few_shot} if other else {})}
+    rows = compared(side, "example", systems, "index")
     hours, times = index.duration / 3600, longer(index)
     _ = index.spoken
     at = time.process_time()
     for query in asked:
         index.odds(query, index.places([query])[0])
-    over = {"index": time.process_time() - at, "dynamic time warping": times * seconds["dynamic time warping"]}
+    over = {name: times * spent for name, spent in seconds.items()}
+    over["index"] = time.process_time() - at
     for row in rows:
         row["ms_a_query"] = round(1000 * seconds[row["system"]] / len(chosen), 2)
         row["ms_longer"] = round(1000 * over[row["system"]] / len(chosen), 2)
