@@ -11,7 +11,7 @@ from utils.bundle.evidence import Evidence, Rows
 from utils.bundle.recogniser import Recogniser
 from utils.core.errors import UserError
 from utils.spotting.calibration import Calibration, bounds, threshold
-from utils.spotting.keywords import Keyword, consensus, from_text, mean_vector
+from utils.spotting.keywords import Keyword, consensus, from_text, of_evidence
 from utils.spotting.listening import Listening
 from utils.spotting.spotter import Settings, Spotter, Spotting
 
@@ -93,7 +93,25 @@ def test_a_hit_waits_no_longer_than_the_frames_around_it():
 def test_recordings_make_one_vector_and_the_pronunciation_that_fits_all():
     found = [said([(1, [1, 2, 3, 4])]), said([(1, [1, 2, 9, 4])]), said([(1, [1, 2, 3, 4])])]
     assert consensus([[1, 2, 9, 4], [1, 2, 3, 4], [5]], found) == [1, 2, 3, 4]
-    assert int((TABLE.vectors @ mean_vector(found, TABLE)[0]).argmax()) == 1
+    alone = of_evidence("k", found, TABLE)
+    assert int((TABLE.vectors @ alone.heard).argmax()) == 1 and alone.spoken == [[1, 2, 3, 4]]
+    evidence = said([TWO, ONE])
+    (hit,) = Spotter([alone], TABLE, [-6]).hits(evidence)
+    assert abs(hit.start - Spotter([keyword(1, [1, 2, 3, 4])], TABLE, [-6]).hits(evidence)[0].start) < 0.1
+
+
+def test_recordings_add_to_a_written_keyword_and_replace_nothing():
+    written = keyword(3, [2, 3])
+    both = of_evidence("k3", [said([INSIDE]) for _ in range(3)], TABLE, written)
+    assert (both.spoken, both.words) == (written.spoken, written.words) and np.array_equal(both.vectors, written.vectors)
+    evidence = said([ONE, INSIDE])
+    inside, right = (
+        Spotter([one], TABLE, [-99], Settings(vectors=weight)).hits(evidence) for one, weight in ((both, 0.0), (both, 1.0))
+    )
+    assert max(inside, key=lambda hit: hit.score).end == max(right, key=lambda hit: hit.score).end > 0.6
+    plain = Spotter([written], TABLE, [-99]).hits(evidence)
+    gaps = [sorted(hit.score for hit in hits) for hits in (plain, right)]
+    assert gaps[1][-1] - gaps[1][0] > gaps[0][-1] - gaps[0][0]
 
 
 def test_thresholds_allow_as_many_false_alarms_as_asked_and_bounds_are_exact():

@@ -19,11 +19,12 @@ class Keyword:
     """What the two heads are asked for."""
 
     name: str
-    vectors: np.ndarray  # (M, dim) float32, unit length, of its words in order; (0, dim) without a word head
+    vectors: np.ndarray  # (M, dim) float32, unit length, of its words in order; (0, dim) without a word head, or without words
     bias: np.ndarray  # (M,) float32
     spoken: List[List[int]]  # its pronunciations, ids of units; at least one, none empty
     words: List[str]  # as transcripts have them; none where only recordings are known
-    recordings: int = 0  # that the vectors come from; 0: from text
+    recordings: int = 0  # that `heard` comes from
+    heard: Optional[np.ndarray] = None  # (dim,) float32, unit length: the vector of the recordings; None without any
 
 
 def from_text(recogniser: Recogniser, line: str) -> Keyword:
@@ -65,7 +66,8 @@ def from_recordings(
     Args:
       recordings: three or so, of several speakers if possible.
       table: `recogniser.rows()`.
-      written: the same keyword from text, if it is written in the model's language: its pronunciations are candidates, too.
+      written: the same keyword from text, if it is written in the model's language: its vectors and its pronunciations are kept,
+        and those of the recordings' own units are not needed.
     Raises:
       UserError: no recording, or one without speech.
     """
@@ -80,25 +82,24 @@ def from_recordings(
 
 def of_evidence(name: str, found: Sequence[Evidence], table: Rows, written: Optional[Keyword] = None) -> Keyword:
     """As `from_recordings`, of what the network says of them."""
-    candidates = list(
-        {tuple(units): None for units in [*(written.spoken if written else ()), *(greedy(one.subword) for one in found)]}
-    )
-    spoken = [list(consensus([list(units) for units in candidates], found))]
-    vectors, bias = mean_vector(found, table), np.zeros(1, np.float32)
+    vector = mean_vector(found, table)
     if written is not None:
-        return replace(written, vectors=vectors, bias=bias, recordings=len(found))
-    return Keyword(name, vectors, bias, spoken, [], len(found))
+        return replace(written, recordings=len(found), heard=vector)
+    candidates = list({tuple(greedy(one.subword)): None for one in found})
+    spoken = [list(consensus([list(units) for units in candidates], found))]
+    none = np.zeros((0, table.vectors.shape[1]), np.float32)
+    return Keyword(name, none, np.zeros(0, np.float32), spoken, [], len(found), vector)
 
 
-def mean_vector(found: Sequence[Evidence], table: Rows) -> np.ndarray:
-    """The mean of the word head's frames, each weighted by 1 - p(blank): (1, dim), unit length; (0, dim) without a word head."""
+def mean_vector(found: Sequence[Evidence], table: Rows) -> Optional[np.ndarray]:
+    """The mean of the word head's frames, each weighted by 1 - p(blank): (dim,), unit length; None without a word head."""
     total = np.zeros(table.vectors.shape[1], np.float32)
     for one in found:
         if len(one.frames):
             speech = 1 - np.exp(one.blank - normaliser(one.frames, one.blank, table))
             total += speech @ (one.frames / np.linalg.norm(one.frames, axis=1, keepdims=True))
     length = float(np.linalg.norm(total))
-    return (total / length)[None] if length else np.zeros((0, len(total)), np.float32)
+    return total / length if length else None
 
 
 def greedy(subword: np.ndarray) -> List[int]:

@@ -1,7 +1,8 @@
 """The spotter: what the network says of a recording or a stream goes in piece by piece, places of keywords come out.
 
 A place is where the best path of a keyword's units against the best unit of each frame has a peak; the log-probability of its
-word vectors there, the mean over its words, is added. Sounds have at most 0; a vector from recordings may add more.
+word vectors there, the mean over its words, is added, and so is the cosine of a vector from recordings. Sounds have at most 0;
+what a vector adds may be more.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from utils.spotting.keywords import Keyword
 
 LONGEST = 4.0  # seconds of a keyword; frames of the word head are kept for so long
 GAP = 1.0  # most seconds from one word of a keyword to the next
+NEAR = 0.75  # cosine of a vector from recordings with a frame of another one, about
 THRESHOLD = -10.0  # where nothing was calibrated
 THRESHOLD_DECODER = -25.0  # as well, with the second look
 LOWEST = -40.0  # what calibration looks at
@@ -43,9 +45,9 @@ class Hit:
     keyword: str
     start: float  # seconds
     end: float  # seconds
-    score: float  # natural log, the weighted sum of the others
+    score: float  # natural log, the sum of the others
     sounds: float  # of its units, at most 0
-    vectors: float  # of its words, 0 without a word head
+    vectors: float  # of its words and recordings, weighted; 0 without a word head
     decoder: float = 0.0  # of the second look, at most 0; 0 without it
 
 
@@ -75,20 +77,27 @@ class Spotter:
         self.vectors = np.concatenate([keyword.vectors for keyword in keywords])
         self.bias = np.concatenate([keyword.bias for keyword in keywords])
         counts = np.cumsum([0, *(len(keyword.vectors) for keyword in keywords)])
-        self.recorded = np.repeat([keyword.recordings > 0 for keyword in keywords], np.diff(counts))
-        self.weights = np.where([keyword.recordings > 0 for keyword in keywords], settings.recordings, settings.vectors)
         self.words = [slice(first, last) for first, last in zip(counts, counts[1:])]
+        heard = [keyword.heard for keyword in keywords if keyword.heard is not None]
+        self.heard = np.stack(heard) if heard else self.vectors[:0]
+        places = counts[-1] + np.cumsum([keyword.heard is not None for keyword in keywords]) - 1
+        self.recorded = [int(n) if one.heard is not None else None for one, n in zip(keywords, places)]  # columns of `scores`
 
-    def word_scores(self, frames: np.ndarray, blank: np.ndarray) -> np.ndarray:
-        """The scores of all vectors in each frame, (T, M).
+    @property
+    def columns(self) -> int:
+        """The number of vectors, M + E: of the words of all keywords, and of recordings."""
+        return len(self.vectors) + len(self.heard)
 
-        A vector from recordings does not compete with the vocabulary, whose words would only hide what sounds like it.
+    def scores(self, frames: np.ndarray, blank: np.ndarray) -> np.ndarray:
+        """The scores of all vectors in each frame, (T, M + E), float32.
+
+        A vector from recordings does not compete with the vocabulary, as that of a spelling does: among the words that it knows
+        are those that sound like it, and they would hide it.
         """
-        scores = vector_scores(frames, normaliser(frames, blank, self.table), self.vectors, self.bias)
-        if self.recorded.any():
-            lengths = np.linalg.norm(frames, axis=1, keepdims=True)
-            scores[:, self.recorded] = frames @ self.vectors[self.recorded].T - lengths
-        return scores
+        words = vector_scores(frames, normaliser(frames, blank, self.table), self.vectors, self.bias)
+        if not len(self.heard):
+            return words
+        return np.concatenate((words, frames @ self.heard.T - NEAR * np.linalg.norm(frames, axis=1, keepdims=True)), 1)
 
     def hits(self, evidence: Evidence) -> List[Hit]:
         """The hits in a whole recording, by their ends."""
@@ -108,7 +117,7 @@ class Spotting:
         self._scores = np.zeros((0, len(spotter.keywords)), np.float32)  # from frame `_first` on
         self._starts = np.zeros(self._scores.shape, np.int32)
         self._first = self._next = 0  # `_next`: the frame whose peaks come next
-        self._words = np.zeros((0, len(spotter.vectors)), np.float32)  # log-probabilities, from frame `_first_word` on
+        self._words = np.zeros((0, spotter.columns), np.float32)  # log-probabilities, from frame `_first_word` on
         self._first_word = 0
         self._last: Dict[int, Hit] = {}  # of each keyword
 
@@ -119,8 +128,8 @@ class Spotting:
             scores, starts = advance(self._search, spotter.sounds, relative(subword, spotter.settings.blank_penalty))
             scores, starts = _of_keywords(scores, starts, spotter.sounds.edges)
             self._scores, self._starts = np.concatenate((self._scores, scores)), np.concatenate((self._starts, starts))
-        if len(frames) and len(spotter.vectors):
-            self._words = np.concatenate((self._words, spotter.word_scores(frames, blank)))
+        if len(frames) and spotter.columns:
+            self._words = np.concatenate((self._words, spotter.scores(frames, blank)))
         return self._found(False)
 
     def finish(self) -> List[Hit]:
@@ -130,7 +139,7 @@ class Spotting:
     def _found(self, finished: bool) -> List[Hit]:
         """The hits at peaks whose surroundings are complete."""
         until = self._first + len(self._scores) - self._reach * (not finished)
-        if len(self.spotter.vectors) and not finished:
+        if self.spotter.columns and not finished:
             heard = (self._first_word + len(self._words)) * self._coarse - self.spotter.settings.around
             until = min(until, int(heard / self._fine + 1e-6))
         if until <= self._next:
@@ -151,7 +160,7 @@ class Spotting:
         scores = self._scores[begins : until + self._reach - self._first]
         offset = self._next - self._first - begins
         own = scores[offset : offset + until - self._next]
-        above = own >= self.spotter.thresholds - self.spotter.weights * self._most()
+        above = own >= self.spotter.thresholds - self._most()
         columns = np.flatnonzero(above.any(0))
         highest = maximum_filter1d(scores[:, columns], 2 * self._reach + 1, axis=0, mode="constant", cval=float(UNREACHABLE))
         peaks = above[:, columns] & (own[:, columns] >= highest[offset : offset + len(own)])
@@ -159,27 +168,31 @@ class Spotting:
 
     def _most(self) -> np.ndarray:
         """The most that the vectors of each keyword may add now, at least 0; words beyond the normaliser's get more than 0."""
-        most = np.zeros(len(self.spotter.words))
+        spotter, settings = self.spotter, self.spotter.settings
+        most = np.zeros(len(spotter.words))
         if len(self._words):
             highest = self._words.max(0)
-            for k, words in enumerate(self.spotter.words):
-                most[k] = max(0.0, float(highest[words].max())) if words.stop > words.start else 0.0
+            for k, (words, recorded) in enumerate(zip(spotter.words, spotter.recorded)):
+                if words.stop > words.start:
+                    most[k] = settings.vectors * max(0.0, float(highest[words].max()))
+                if recorded is not None:
+                    most[k] += settings.recordings * max(0.0, float(highest[recorded]))
         return most
 
     def _hit(self, frame: int, k: int) -> Hit:
         sounds = float(self._scores[frame - self._first, k])
         start, end = float(self._starts[frame - self._first, k]) * self._fine, (frame + 1) * self._fine
-        words, vectors = self.spotter.words[k], 0.0
+        words, recorded, settings = self.spotter.words[k], self.spotter.recorded[k], self.spotter.settings
+        vectors, none = 0.0, float(UNREACHABLE)
+        first = max(0, int((start - settings.around) / self._coarse) - self._first_word)
+        last = int(np.ceil((end + settings.around) / self._coarse - 1e-6)) - self._first_word
+        near = self._words[first:last]
         if words.stop > words.start:
-            around = self.spotter.settings.around
-            first = max(0, int((start - around) / self._coarse) - self._first_word)
-            last = int(np.ceil((end + around) / self._coarse - 1e-6)) - self._first_word
-            vectors = (
-                sequence(self._words[first:last, words], max(1, round(GAP / self._coarse)))[0]
-                if last > first
-                else float(UNREACHABLE)
-            )
-        score = sounds + float(self.spotter.weights[k]) * vectors
+            gap = max(1, round(GAP / self._coarse))
+            vectors += settings.vectors * (sequence(near[:, words], gap)[0] if len(near) else none)
+        if recorded is not None:
+            vectors += settings.recordings * (float(near[:, recorded].max()) if len(near) else none)
+        score = sounds + vectors
         return Hit(self.spotter.keywords[k].name, round(start, 3), round(end, 3), score, sounds, vectors)
 
     def _forget(self) -> None:
