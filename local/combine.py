@@ -1,6 +1,7 @@
-"""Several corpora as one, each with its own splits: `data.options.parts` names the modules of local/, with options of theirs.
+"""Several corpora as one, each with its own splits: `data.options.parts` names modules of local/ and recipes of lhotse_recipe,
+with options of theirs.
 
-    parts: [speechocean762, fsdd task=isolated digits=[2,4]]
+    parts: [speechocean762, fsdd task=isolated digits=[2,4], timit]
 
 data.source, if set, is a folder; what it has of a folder with a part's name is the data.source of that part. The others are
 downloaded. Ids and speakers begin with the part's name.
@@ -16,6 +17,7 @@ from typing import Any, Dict, List
 
 import yaml
 
+from local.lhotse_corpora.table import RECIPES
 from utils.core import download
 from utils.core.allowed import nearest
 from utils.core.errors import UserError
@@ -30,7 +32,9 @@ def name(config: SimpleNamespace) -> str:
     """The name of the corpus in results: data.options.name, else the names of its parts."""
     parts = _parts(config)
     chosen = options(config, OPTIONS)["name"]
-    return checked(chosen or "+".join(import_module(f"local.{m}").name(own) for m, own in parts.items()), "data.options.name")
+    return checked(
+        chosen or "+".join(import_module(f"local.{own.module}").name(own) for own in parts.values()), "data.options.name"
+    )
 
 
 def place(config: SimpleNamespace) -> str:
@@ -51,7 +55,7 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
     left_out: List[LeftOut] = []
     inputs: List[Path] = []
     for module, own in _parts(config).items():
-        found = import_module(f"local.{module}").prepare(own, download.folder(module), out / module, nj, log)
+        found = import_module(f"local.{own.module}").prepare(own, download.folder(module), out / module, nj, log)
         log.info("%s: %d utterances, %d left out", module, len(found.utterances), len(found.left_out))
         for u in found.utterances:
             recording = u.recording and f"{module}-{u.recording}"
@@ -63,7 +67,7 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
 
 def _parts(config: SimpleNamespace) -> Dict[str, SimpleNamespace]:
     """Module -> its keys below `data`. Raises UserError where data.options.parts names none, or a module that is not there."""
-    parts, known, out = options(config, OPTIONS)["parts"], _modules(), {}
+    parts, known, out = options(config, OPTIONS)["parts"], sorted({*_modules(), *RECIPES}), {}
     for part in parts:
         module, *given = str(part).split() or [""]
         if module not in known:
@@ -80,12 +84,14 @@ def _parts(config: SimpleNamespace) -> Dict[str, SimpleNamespace]:
         own = {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in given)}
         folder = Path(config.source) / module
         source = str(folder) if config.source and folder.is_dir() else ""
-        out[module] = SimpleNamespace(**{**vars(config), "module": module, "source": source, "options": own})
+        reader = module if (HERE / f"{module}.py").is_file() else "lhotse_recipe"
+        own = own if reader == module else {"recipe": module, **own}
+        out[module] = SimpleNamespace(**{**vars(config), "module": reader, "source": source, "options": own})
     if not out:
         raise UserError("combine joins corpora: name them by --set 'data.options.parts=[speechocean762, asterisk]'")
     return out
 
 
 def _modules() -> List[str]:
-    """The corpora that can be parts."""
-    return sorted(path.stem for path in HERE.glob("*.py") if path.stem not in ("__init__", "combine"))
+    """The modules of corpora that can be parts."""
+    return sorted(path.stem for path in HERE.glob("*.py") if path.stem not in ("__init__", "combine", "lhotse_recipe"))

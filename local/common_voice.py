@@ -6,6 +6,7 @@ Laid out as Mozilla's archives are, of one language or several:
     LOCALE/train.tsv, dev.tsv, test.tsv     Mozilla's splits, or
     LOCALE/validated.tsv                    without these: a share (data.options.held_out) each is dev and test, see
                                             utils/corpus/held_out.py; where that is 0, a tenth of the speakers, by SHA-256
+    LOCALE/clip_durations.tsv               in newer releases: clips that are shorter than it says are left out
 
 It needs data.source: Mozilla asks for consent before a download.
 """
@@ -17,8 +18,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Dict, List
 
+from utils.audio.decoding import packet_seconds
 from utils.core.errors import UserError
 from utils.core.languages import canonical, family
+from utils.core.parallel import threaded
 from utils.core.splits import SPLITS
 from utils.corpus.held_out import hold_out
 from utils.corpus.manifests import Corpus, LeftOut, Utterance, options
@@ -26,6 +29,7 @@ from utils.corpus.naming import named
 from utils.text.encoding import utf8_lines
 
 OPTIONS = {"locale": "", "held_out": 0.0}
+LONG_ENOUGH = 0.9  # share of the published length that a clip must have: programs count the padding of an MP3 differently
 COLUMNS = ("client_id", "path", "sentence")
 
 
@@ -56,16 +60,18 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
         parts = list(zip(SPLITS, official))
     else:
         parts = [("", folder / "validated.tsv")]
-    for split, table in parts:
-        for row in _rows(table):
-            clip = folder / "clips" / row["path"]
-            clip = clip if clip.suffix else clip.with_suffix(".mp3")  # the first releases name no suffix
-            identity, own = clip.stem, split or ("train" if most else _split(row["client_id"]))
-            if not clip.is_file():
-                left_out.append(LeftOut(identity, own, f"no file {clip}"))
-            else:
-                speaker = row["client_id"][:32]  # of 128 hexadecimal digits
-                utterances.append(Utterance(identity, own, row["sentence"], speaker, config.language, clip))
+    seconds = _seconds(folder / "clip_durations.tsv")
+    rows = [(split, row, _clip(folder, row["path"])) for split, table in parts for row in _rows(table)]
+    short = _cut_short([clip for _, _, clip in rows if clip.name in seconds and clip.is_file()], seconds, nj)
+    for split, row, clip in rows:
+        identity, own = clip.stem, split or ("train" if most else _split(row["client_id"]))
+        if not clip.is_file():
+            left_out.append(LeftOut(identity, own, f"no file {clip}"))
+        elif clip in short:
+            left_out.append(LeftOut(identity, own, short[clip]))
+        else:
+            speaker = row["client_id"][:32]  # of 128 hexadecimal digits
+            utterances.append(Utterance(identity, own, row["sentence"], speaker, config.language, clip))
     if most and not parts[0][0]:
         utterances = hold_out(utterances, ("test", "dev"), most, log)
     return Corpus(utterances, left_out)
@@ -106,6 +112,33 @@ def _rows(table: Path) -> List[Dict[str, str]]:
     if short:
         raise UserError(f"{table}, line {short}: fewer columns than the header; unpack the archive again")
     return rows
+
+
+def _seconds(table: Path) -> Dict[str, float]:
+    """Clip -> its length in seconds as published; empty where an older release has no such table."""
+    if not table.is_file():
+        return {}
+    rows = [row for row in csv.reader(utf8_lines(table), delimiter="\t", quoting=csv.QUOTE_NONE) if row][1:]
+    wrong = next((n for n, row in enumerate(rows, 2) if len(row) != 2 or not row[1].isdigit()), None)
+    if wrong:
+        raise UserError(f"{table}, line {wrong}: no clip and milliseconds; unpack the archive again, or delete the table")
+    return {clip: int(milliseconds) / 1000 for clip, milliseconds in rows}
+
+
+def _clip(folder: Path, name: str) -> Path:
+    """The file of a clip, as tables name it."""
+    clip = folder / "clips" / name
+    return clip if clip.suffix else clip.with_suffix(".mp3")  # the first releases name no suffix
+
+
+def _cut_short(clips: List[Path], seconds: Dict[str, float], nj: int) -> Dict[Path, str]:
+    """Clips that are shorter than published, and why they are left out. Headers don't tell, so all of each clip is read."""
+    lengths = zip(clips, threaded(packet_seconds, clips, nj, "clips"))
+    return {
+        clip: f"cut short: {clip} lasts {lasts or 0.0:.2f} of {seconds[clip.name]:.2f} s; unpack the archive again"
+        for clip, lasts in lengths
+        if (lasts or 0.0) < LONG_ENOUGH * seconds[clip.name]
+    }
 
 
 def _split(speaker: str) -> str:

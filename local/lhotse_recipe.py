@@ -6,7 +6,6 @@ that a corpus does not have is held out of train. Transcripts without audio and 
 
 import logging
 import tempfile
-from collections import Counter
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -23,7 +22,8 @@ from utils.core.allowed import nearest
 from utils.core.errors import UserError, printable
 from utils.core.splits import SPLITS
 from utils.corpus import naming
-from utils.corpus.manifests import Corpus, LeftOut, Utterance, hold_out, options
+from utils.corpus.held_out import hold_out
+from utils.corpus.manifests import Corpus, LeftOut, Utterance, options
 
 SHORTER = 0.01  # seconds by which an utterance may be shorter than its recording and still be all of it
 
@@ -58,7 +58,7 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
         found = _read(recipe, asked, log)
         left_out = [item for item in found if isinstance(item, LeftOut)]
         utterances = [_utterance(item, config.language, asked) for item in found if isinstance(item, Spoken)]
-    utterances = _with_all_splits(utterances, recipe, asked.source, log)
+    utterances = _with_all_splits(utterances, recipe, chosen, log)
     return Corpus(utterances, left_out, asked.inputs)
 
 
@@ -160,20 +160,13 @@ def _utterance(one: Spoken, language: str, asked: Asked) -> Utterance:
     )
 
 
-def _with_all_splits(utterances: List[Utterance], recipe: Recipe, source: Path, log: logging.Logger) -> List[Utterance]:
+def _with_all_splits(utterances: List[Utterance], recipe: Recipe, chosen: Dict[str, Any], log: logging.Logger) -> List[Utterance]:
     """The same utterances; a dev or test that the corpus does not have is held out of train."""
-    counts = Counter(u.split for u in utterances)
-    for split in ("test", "dev"):
-        if not counts[split] and counts["train"]:
-            train = [u for u in utterances if u.split == "train"]
-            speakers = len({u.speaker for u in train})
-            n = max(1, round(0.1 * (speakers if speakers >= 10 else len(train))))
-            utterances = hold_out(utterances, split, **{"speakers" if speakers >= 10 else "single": n})
-            log.info(
-                "%s has no %s: %d %s of train are held out",
-                recipe.title,
-                split,
-                n,
-                "speakers" if speakers >= 10 else "utterances",
-            )
-    return utterances
+    there = {u.split for u in utterances}
+    missing = [split for split in ("test", "dev") if split not in there]
+    if not missing or "held_out" not in recipe.options:
+        return utterances
+    if not 0 < chosen["held_out"] < 0.5:
+        raise UserError(f"data.options.held_out={chosen['held_out']}: a share of train, more than 0 and less than 0.5")
+    log.info("%s has no %s", recipe.title, " and no ".join(missing))
+    return hold_out(utterances, missing, chosen["held_out"], log)

@@ -463,6 +463,7 @@ def test_audio_and_sentences_of_train_in_test_are_said(kaldi_source, tmp_path, c
     said = f"test: 1 of {len(waves)} utterances have audio that train has too ({copied} has that of {first})"
     assert any(said in record.message for record in caplog.records if record.levelname == "WARNING")
     assert re.search(r"test: [12] of \d+ sentences \(.*%\) are sentences of train", caplog.text)
+    assert "are sentences of dev" not in caplog.text
 
 
 def test_overlapping_segments_of_a_recording_are_its_audio_and_neighbours_are_not(tmp_path, caplog):

@@ -1,4 +1,4 @@
-"""Published corpora through Lhotse's recipes, on mini trees in their official layouts."""
+"""Published corpora on mini trees in their official layouts: those that Lhotse's recipes read, and Common Voice."""
 
 import functools
 import http.server
@@ -6,10 +6,11 @@ import logging
 import shutil
 import tarfile
 import threading
+from importlib import import_module
 
 import pytest
 
-from local import lhotse_recipe
+from local import combine, lhotse_recipe
 from local.lhotse_corpora import archives
 from support import published
 from support.corpora import data_config
@@ -29,7 +30,8 @@ EXPECTED = {
     "mls": ((12, 3, 3), 0, "chemin"),
     "fleurs": ((12, 3, 3), 0, "estación"),
     "voxpopuli": ((12, 3, 3), 0, "größe"),
-    "vctk": ((20, 2, 2), 1, "conference"),
+    "common_voice": ((12, 3, 3), 0, "station"),
+    "vctk": ((18, 4, 2), 1, "conference"),
     "ljspeech": ((24, 3, 3), 0, "circa"),
     "timit": ((12, 6, 6), 8, "conference"),
     "speechcommands": ((12, 6, 6), 2, "marvin"),
@@ -37,18 +39,18 @@ EXPECTED = {
     "gigaspeech": ((12, 3, 2), 1, "conference"),
     "wenetspeech": ((11, 3, 3), 0, "客"),
 }
-LANGUAGES = {"mls": "fr", "fleurs": "es", "voxpopuli": "de"}
+LANGUAGES = {"mls": "fr", "fleurs": "es", "voxpopuli": "de", "common_voice": "nl"}
 
 
 def of(corpus, source="", **changes):
     """The keys below `data` for a corpus."""
     changes.setdefault("language", LANGUAGES.get(corpus, "zh" if "客" in EXPECTED[corpus][2] else "en"))
-    options = {"recipe": corpus, **changes.pop("options", {})}
-    return data_config("lhotse_recipe", source=str(source), options=options, **changes)
+    own, module = ({}, corpus) if corpus == "common_voice" else ({"recipe": corpus}, "lhotse_recipe")
+    return data_config(module, source=str(source), options={**own, **changes.pop("options", {})}, **changes)
 
 
 def read(config, tmp_path):
-    return lhotse_recipe.prepare(config, tmp_path / "download", tmp_path / "out", 1, LOG)
+    return import_module(f"local.{config.module}").prepare(config, tmp_path / "download", tmp_path / "out", 1, LOG)
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +88,9 @@ def test_a_mini_tree_is_read(corpus, tree, tmp_path):
     assert counted(found.utterances) == counts
     assert [item.by_design for item in found.left_out] == [True] * by_design
     assert all(u.audio.is_file() and tmp_path / "corpus" in u.audio.parents for u in found.utterances)
-    assert lhotse_recipe.name(config) == (f"{corpus}-{config.language}" if corpus in LANGUAGES else corpus)
+    assert import_module(f"local.{config.module}").name(config) == (
+        f"{corpus}-{config.language}" if corpus in LANGUAGES else corpus
+    )
 
 
 @pytest.mark.slow
@@ -144,6 +148,28 @@ def test_what_a_recipe_passes_over_is_listed(tree, run_stages, exp):
     )  # another transcript: made again
     assert run_stages(*words, "--set", "data.max_left_out=0.5") == 0
     assert len(list(exp.glob("librispeech/data-????????"))) == 2
+
+
+def test_clips_that_were_cut_short_are_left_out(tree, tmp_path):
+    source = tree("common_voice")
+    clips = sorted((source / "nl" / "clips").iterdir())
+    clips[4].write_bytes(clips[4].read_bytes()[: clips[4].stat().st_size // 2])
+    clips[5].write_bytes(b"no MP3")
+    found = read(of("common_voice", source), tmp_path)
+    assert [item.id for item in found.left_out] == [clips[4].stem, clips[5].stem] and "cut short" in found.left_out[0].reason
+    table = source / "nl" / "clip_durations.tsv"
+    table.write_text(table.read_text() + "broken\n")
+    with pytest.raises(UserError, match="clip_durations.tsv, line 20: no clip and milliseconds"):
+        read(of("common_voice", source), tmp_path)
+
+
+def test_corpora_of_lhotse_are_parts_of_a_joined_one(made, tmp_path):
+    for corpus in ("timit", "mini_librispeech"):
+        (tmp_path / corpus).symlink_to(made(corpus))
+    parts = ["mini_librispeech", "timit sa=true"]
+    config = data_config("combine", source=str(tmp_path), options={"parts": parts, "name": "both"})
+    found = combine.prepare(config, tmp_path, tmp_path / "out", 1, LOG)
+    assert counted(found.utterances) == (33 + 16, 3 + 8, 6 + 8) and combine.name(config) == "both"
 
 
 def lose(*names):

@@ -38,7 +38,7 @@ RECIPES: Dict[str, Recipe] = {
         "the folder LibriSpeech",
         ENGLISH,
         read_utterances.librispeech,
-        {"train": ["train-clean-5"], "dev": [], "test": ["dev-clean-2"]},
+        {"train": ["train-clean-5"], "dev": [], "test": ["dev-clean-2"], "held_out": 0.1},
         archives.librispeech,
     ),
     "thchs_30": Recipe(
@@ -101,7 +101,7 @@ RECIPES: Dict[str, Recipe] = {
         "the folder VCTK-Corpus-0.92",
         ENGLISH,
         read_utterances.vctk,
-        {"mic": "mic2"},
+        {"mic": "mic2", "held_out": 0.1},
         archives.vctk,
     ),
     "ljspeech": Recipe(
@@ -110,7 +110,7 @@ RECIPES: Dict[str, Recipe] = {
         "the folder LJSpeech-1.1",
         ENGLISH,
         read_utterances.ljspeech,
-        {},
+        {"held_out": 0.1},
         archives.ljspeech,
     ),
     "timit": Recipe(

@@ -23,6 +23,7 @@ MANDARIN = [
 ]
 FRENCH = ["la mer était calme ce matin", "où est le chemin", "il n'y a personne ici", "j'ai vu le château", "merci beaucoup"]
 SPANISH = ["buenos días señora", "dónde está la estación", "muchas gracias", "el agua está fría", "mañana será otro día"]
+DUTCH = ["de zee is koud vandaag", "waar is het station", "dank u wel", "ik heb drie vragen", "morgen regent het"]
 GERMAN = ["vielen dank herr präsident", "wir müssen jetzt handeln", "das ist nicht genug", "ich danke ihnen", "die größe zählt"]
 SPLITS = ("train", "dev", "test")
 
@@ -257,6 +258,24 @@ def ami(folder: Path, speech: Speech) -> Path:
     return folder
 
 
+def common_voice(folder: Path, speech: Speech) -> Path:
+    """Dutch of a release of 2024, with Mozilla's splits and the lengths of clips."""
+    home, lengths = folder / "cv-corpus-19.0-2024-09-13" / "nl", ["clip\tduration[ms]"]
+    columns = "client_id path sentence_id sentence sentence_domain up_votes down_votes age gender accents variant locale segment"
+    for s, (split, n) in enumerate({"train": 12, "dev": 3, "test": 3}.items()):
+        lines = [columns.replace(" ", "\t")]
+        for i, (words, samples) in enumerate(speech.take(n, DUTCH)):
+            clip = f"common_voice_nl_{s}{i:07d}.mp3"
+            write(home / "clips" / clip, samples, 32000, format="MP3")
+            lines.append(
+                "\t".join([f"{s}{i // 2:0127d}", clip, f"{i:064x}", f'{words}"', "", "2", "0", "", "", "", "", "nl", ""])
+            )
+            lengths.append(f"{clip}\t{len(samples) // 16}")
+        text(home / f"{split}.tsv", lines)
+    text(home / "clip_durations.tsv", lengths)
+    return home.parent
+
+
 def _json_corpus(folder: Path, name: str, speech: Speech, audio: List[Dict[str, Any]], texts: List[str]) -> Path:
     for one in audio:
         place, pieces = 0.0, []
@@ -311,7 +330,10 @@ TREES: Dict[str, Callable[[Path, Speech], Path]] = {
     "mini_librispeech": lambda folder, speech: librispeech(folder, speech, {"train-clean-5": 12, "dev-clean-2": 2}),
     **{
         function.__name__: function
-        for function in (thchs_30, aidatatang_200zh, tedlium3, mls, fleurs, voxpopuli, vctk, ljspeech, timit, speechcommands, ami)
+        for function in (
+            *(common_voice, thchs_30, aidatatang_200zh, tedlium3, mls, fleurs, voxpopuli, vctk),
+            *(ljspeech, timit, speechcommands, ami),
+        )
     },
     "gigaspeech": gigaspeech,
     "wenetspeech": wenetspeech,

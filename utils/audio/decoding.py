@@ -146,7 +146,7 @@ def way(path: Path, lenient: bool = False) -> Way:
         return Way(unknown=re.sub(r"^Error opening \d+: ", "", str(error)), lenient=lenient)
     if form in ("OGG", "MP3") or coding.startswith("MPEG"):
         # of several files joined, libsndfile reads the first alone; it believes a wrong length; it may seek wrong in Vorbis
-        actual = _packets(path)
+        actual = packet_seconds(path)
         if actual is not None and not seconds - 0.001 < actual < seconds + OFF:
             return Way(seconds=seconds, lenient=lenient)
         return Way(coding, True, False, seconds, remark="it has no end mark, as if it were cut short" if unfinished else "")
@@ -357,7 +357,7 @@ def _promised(container: Any, stream: Any) -> Optional[float]:
     return container.duration / 1e6 if container.duration and len(container.streams) == 1 else None
 
 
-def _packets(path: Path) -> Optional[float]:
+def packet_seconds(path: Path) -> Optional[float]:
     """Seconds of audio in a compressed file, by its packets, which aren't decoded; None where FFmpeg doesn't know it."""
     av = need_av()
 

@@ -22,9 +22,9 @@ class Spoken(NamedTuple):
 
 
 def warn(spoken: Sequence[Spoken], log: logging.Logger) -> None:
-    """Log which utterances of dev and test have their audio in train, and how many of their sentences are there."""
+    """Log which utterances of dev and test have their audio in train, and how many sentences are in two splits."""
     shared = _in_train(spoken)
-    train = {s.text for s in spoken if s.split == "train"}
+    texts = {split: {s.text for s in spoken if s.split == split} for split in ("train", "dev")}
     for split in EVALUATION:
         own = [s for s in spoken if s.split == split]
         leaked = sorted((s.id, shared[s.id]) for s in own if s.id in shared)
@@ -32,9 +32,11 @@ def warn(spoken: Sequence[Spoken], log: logging.Logger) -> None:
             pairs = ", ".join(f"{one} has that of {other}" for one, other in leaked[:5])
             said = "%s: %d of %d utterances have audio that train has too (%s): the error rate of %s will be too low"
             log.warning(said, split, len(leaked), len(own), pairs, split)
-        known = sum(s.text in train for s in own if s.text)
-        if known:
-            log.info("%s: %d of %d sentences (%.1f%%) are sentences of train", split, known, len(own), 100 * known / len(own))
+        for other in ("train", "dev") if split == "test" else ("train",):
+            known = sum(s.text in texts[other] for s in own if s.text)
+            if known:
+                part = 100 * known / len(own)
+                log.info("%s: %d of %d sentences (%.1f%%) are sentences of %s", split, known, len(own), part, other)
 
 
 def _in_train(spoken: Sequence[Spoken]) -> Dict[str, str]:
