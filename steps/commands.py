@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "action",
         choices=ACTIONS,
-        help="check: what the grammar accepts; recognise: the commands in recordings; train: adapt a bundle to it",
+        help="check: what the grammar accepts; recognise: the commands in recordings; train: tune a bundle to it",
     )
     p.add_argument("grammar", metavar="GRAMMAR", help="YAML: in the form of Picovoice's Rhino, or of Home Assistant's templates")
     p.add_argument("audio", nargs="*", metavar="FILE_OR_FOLDER", help="of recognise: recordings, one command each")
@@ -44,12 +44,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--language", metavar="CODE", help="of check without a bundle (default: the file's, or en)")
     p.add_argument("--to", metavar="FOLDER", help="of train: the new bundle")
     p.add_argument("--noise", metavar="FOLDER", help="of train: recordings of noises to mix in")
+    p.add_argument("--speech", metavar="FOLDER", help="of train: recordings without a command, or a finished stage 0")
+    p.add_argument("--recordings", metavar="FOLDER", help="of train: commands, with label.json, which says what they mean")
+    p.add_argument("--sentences", type=positive, default=120, metavar="N", help="of train: commands to synthesise (default 120)")
     p.add_argument(
-        "--sentences", type=positive, default=600, metavar="N", help="of train: how many are synthesised (default 600)"
+        "--others", type=positive, default=60, metavar="N", help="of train: other sentences, recordings of each kind (default 60)"
     )
-    p.add_argument("--speech", metavar="FOLDER", help="of train: a finished stage 0, real speech to train on as well")
-    p.add_argument("--utterances", type=positive, default=600, metavar="N", help="of train: how many of these (default 600)")
-    p.add_argument("--epochs", type=positive, default=5, metavar="N", help="of train: passes over them (default 5)")
     p.add_argument("--seed", type=int, default=0, metavar="N", help="of train (default 0)")
     p.add_argument("--examples", type=positive, default=5, metavar="N", help="sentences that check prints (default 5)")
     return p
@@ -125,10 +125,15 @@ def _train(options: argparse.Namespace) -> int:
         raise UserError("train needs --bundle FOLDER, the general model, and --to FOLDER, for the new bundle")
     if options.audio:
         raise UserError(f"train reads a grammar alone; leave out {options.audio[0]} (noises: --noise, real speech: --speech)")
-    path, noise, speech = (Path(name) if name else None for name in (options.grammar, options.noise, options.speech))
-    assert path is not None
-    numbers = (options.sentences, options.utterances, options.epochs, options.seed)
-    train(path, Path(options.bundle), Path(options.to), noise, speech, *numbers, slots_of(options.slot), options.ambiguous)
+    noise, speech, recordings = (Path(name) if name else None for name in (options.noise, options.speech, options.recordings))
+    numbers = (options.sentences, options.others, options.seed)
+    paths = (Path(options.grammar), Path(options.bundle), Path(options.to), noise, speech, recordings)
+    found = train(*paths, *numbers, slots_of(options.slot), options.ambiguous)
+    log.info(
+        "on held-out recordings: %.1f%% of %d commands understood, %.1f%% before; %.1f%% of them pass, and %.1f%% of %d other "
+        "recordings are rejected",
+        *(100 * found.right, found.commands, 100 * found.right_before, 100 * found.passed, 100 * found.rejected, found.others),
+    )
     print(options.to)
     return 0
 

@@ -1,6 +1,7 @@
 """Grammars of commands: what they accept and mean, what is wrong with them; and commands recognised in speech."""
 
 import json
+import shutil
 from itertools import islice
 
 import numpy as np
@@ -8,7 +9,10 @@ import pytest
 import soundfile
 
 from steps import commands
+from utils.bundle.recogniser import Recogniser
 from utils.commands.speech import FRAME, mixed
+from utils.commands.tuning import BLANK, WORD_BLANK, Trial, tune
+from utils.commands.weights import DEFAULT, FILE, weights_of
 from utils.core.errors import UserError
 from utils.grammars.grammar import Command, Grammar, read_grammar
 from utils.text.normalise import normaliser
@@ -182,19 +186,47 @@ def test_noise_is_mixed_in_at_the_ratio_of_the_loudest_frames():
 
 
 @pytest.mark.slow
-def test_a_bundle_is_adapted_to_a_grammar_without_a_recording(yesno, tmp_path, capsys):
+def test_weights_are_tuned_to_a_grammar_and_recognise_takes_them(yesno, tmp_path, capsys):
     pytest.importorskip("k2")
-    (tmp_path / "votes.yaml").write_text(VOTES)
-    (tmp_path / "noises").mkdir()
-    soundfile.write(tmp_path / "noises" / "hiss.flac", np.random.default_rng(1).normal(0, 0.1, 32000), 16000)
+    grammar, noises, labelled = tmp_path / "votes.yaml", tmp_path / "noises", tmp_path / "labelled"
+    grammar.write_text(VOTES)
+    noises.mkdir()
+    labelled.mkdir()
+    soundfile.write(noises / "hiss.flac", np.random.default_rng(1).normal(0, 0.1, 32000), 16000)
+    names = ["0_0_1_1_0_1_1_0", "1_1_0_1_0_1_0_0", "1_0_0_0_1_0_0_1", "0_1_1_0_0_1_1_1"]
+    for name in names:
+        shutil.copy(yesno.source / f"{name}.wav", labelled)
+    said = {name: dict(zip(("first", "second", "third", "last"), name.split("_")[:3] + name.split("_")[-1:])) for name in names}
+    meant = {name: {slot: "yes" if one == "1" else "no" for slot, one in slots.items()} for name, slots in said.items()}
     new, old = tmp_path / "new", yesno.bundle
-    words = ["train", str(tmp_path / "votes.yaml"), "--bundle", str(old), "--to", str(new), "--sentences", "14", "--epochs", "1"]
-    assert commands.main([*words, "--noise", str(tmp_path / "noises")]) == 0
-    weights, vectors = "model.safetensors", "word_vectors.safetensors"
-    assert (new / weights).read_bytes() != (old / weights).read_bytes() and (new / vectors).read_bytes() == (
-        old / vectors
-    ).read_bytes()
-    file = str(yesno.source / "0_0_1_1_0_1_1_0.wav")
-    assert commands.main(["recognise", str(tmp_path / "votes.yaml"), "--bundle", str(new), file]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith(f"{file}\t")
+    words = ["train", str(grammar), "--bundle", str(old), "--to", str(new), "--sentences", "4", "--others", "3"]
+    words += ["--noise", str(noises), "--recordings", str(labelled)]
+    assert commands.main(words) == 2  # nothing says what the recordings mean
+    (labelled / "label.json").write_text(json.dumps({n: {"intent": "vote", "slots": slots} for n, slots in meant.items()}))
+    assert commands.main(words) == 0
+    weights = weights_of(Recogniser.open(new))
+    assert weights.accept_alone != DEFAULT.accept_alone and weights_of(Recogniser.open(old)) == DEFAULT
+    assert (new / "model.safetensors").read_bytes() == (old / "model.safetensors").read_bytes()
+    assert json.loads((new / FILE).read_text())["measured"]["commands"] == 8
+    capsys.readouterr()
+    file = str(yesno.source / f"{names[0]}.wav")
+    assert commands.main(["recognise", str(grammar), "--bundle", str(new), file]) == 0
+    assert capsys.readouterr().out.startswith(f"{file}\t")
     assert commands.main(words) == 2  # the folder exists
+
+
+def test_weights_that_tell_commands_apart_are_found():
+    draw = np.random.default_rng(4)
+
+    def one(command):
+        """Units are noise; the word vectors tell what was said, and long sentences that cost much are no commands."""
+        right = np.arange(6) == draw.integers(6) if command else np.zeros(6, bool)
+        units, cost = draw.normal(-40, 4, (len(BLANK), 6)), 8 if command else 60
+        vectors = np.stack([draw.normal(0, 1, 6) + 6 * right] * len(WORD_BLANK))
+        lengths, nothing = np.full(6, 4), np.full(6, np.nan)
+        sounds = np.full(units.shape, 0.5)
+        return Trial(command, right, units, units.max(1) + cost, 80, vectors, lengths, nothing, sounds, np.zeros(6))
+
+    weights, measured = tune([one(n % 2 == 0) for n in range(120)], DEFAULT)
+    assert weights.word > 1 and weights.decoder == 0 and measured.found == 1
+    assert measured.right > 0.9 > measured.right_before and measured.passed > 0.9 and measured.rejected > 0.95

@@ -1,20 +1,25 @@
 """How well spoken commands are understood: a public benchmark of orders to a coffee machine, in the noise of a kitchen.
 
-    python -m tests.bench.commands --bundle BUNDLE --commands FOLDER [--others FOLDER,...] [--whisper] [--name "adapted to ..."]
+    python -m tests.bench.commands --bundle BUNDLE --commands FOLDER [--others FOLDER,...] [--whisper] [--name "tuned to ..."]
+    python -m tests.bench.commands --commands FOLDER --write-half HALF
 
 FOLDER has `clean/`, `label.json`, `grammar.yaml` and the noise, `kitchen.*`, as github.com/Picovoice/speech-to-intent-benchmark
 publishes them. As there, the noise is mixed in at 6 to 24 dB (the ratio of the loudest frames' energies), and a command counts
 where its intent and all its slots are right; here none may be added either. Controls: without word vectors, without Whisper's
 decoder, without both, and Whisper's own text read by the same grammar. Folders of --others have what is no command: it is to be
-rejected. Writes egs/<corpus>/commands.jsonl and commands.md, <corpus> being that of the bundle.
+rejected. Writes egs/<corpus>/commands.jsonl and commands.md, <corpus> being that of the bundle, after each ratio and each folder
+of --others; what a record of the same commit and bundle has is not measured again. --write-half copies half of the recordings,
+split by the CRC-32 of their names, to a folder for `steps.commands train --recordings`; --half measures on the other half.
 """
 
 import argparse
 import json
 import math
 import random
+import shutil
 import sys
 import time
+import zlib
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence
@@ -22,16 +27,16 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Seque
 import numpy as np
 import torch
 
-from tests.bench.common import records_of, what, write_page, write_record
+from tests.bench.common import configuration, records_of, what, write_page, write_record
 from utils.audio.given import MEDIA
 from utils.audio.noises import samples_of
 from utils.bundle.evidence import Evidence
-from utils.bundle.recogniser import Recogniser
 from utils.commands.recognise import Commands
 from utils.commands.scoring import Scored, search
 from utils.commands.speech import RATE, mixed
-from utils.commands.weights import DEFAULT
-from utils.core.files import ROOT, files_in
+from utils.commands.training import LABELS
+from utils.core.errors import UserError
+from utils.core.files import ROOT, files_in, write_json
 from utils.core.options import Parser, positive
 from utils.core.tables import Table, as_text, number, span
 from utils.core.versions import git_state, machine
@@ -59,31 +64,73 @@ WHISPER = "Whisper's text, read by the grammar"
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run the command line; returns the exit status."""
     p = Parser(prog="python -m tests.bench.commands", formatter_class=argparse.RawDescriptionHelpFormatter, description=__doc__)
-    p.add_argument("--bundle", required=True, type=Path)
+    p.add_argument("--bundle", type=Path)
     p.add_argument("--commands", required=True, type=Path, metavar="FOLDER")
     p.add_argument("--others", default="", metavar="FOLDER,...")
-    p.add_argument("--most", type=positive, default=500, help="recordings of each of these folders")
+    p.add_argument("--most", type=positive, default=500, help="recordings of each of these folders, and commands")
     p.add_argument("--name", default="", help="what was done to the bundle, for the tables")
     p.add_argument("--ratios", default=",".join(map(str, (CLEAN, *RATIOS))), metavar="RATIO,...")
     p.add_argument("--whisper", action="store_true", help="read what Whisper itself writes, too")
+    p.add_argument("--half", action="store_true", help="only the recordings that --write-half leaves out")
+    p.add_argument(
+        "--write-half", type=Path, metavar="FOLDER", help="copy half of the recordings and their labels there, and stop"
+    )
     options = p.parse_args(arguments)
     torch.set_num_threads(1)
+    labels = json.loads((options.commands / LABELS).read_text(encoding="utf-8"))
+    if options.write_half:
+        return _write_half(options, labels)
+    if not options.bundle:
+        raise UserError("--bundle is missing: name a bundle's folder")
     commands = Commands.open(options.commands / "grammar.yaml", options.bundle)
     corpus = ROOT / "egs" / commands.recogniser.manifest.corpus.split("-")[0]
-    labels = json.loads((options.commands / "label.json").read_text(encoding="utf-8"))
-    clean = [samples_of(_audio(options.commands / "clean", name), RATE) for name in sorted(labels)]
+    names = [name for name in sorted(labels) if not (options.half and _is_first_half(name))]
+    names = sorted(random.Random(0).sample(names, min(options.most, len(names))))
+    record = _begun(corpus, _record(options, commands), len(names))
+    clean = [samples_of(_audio(options.commands / "clean", name), RATE) for name in names]
     noise = samples_of(_audio(options.commands, "kitchen"), RATE)
-    rows: List[Dict[str, Any]] = []
-    for ratio in (None if word == CLEAN else int(word) for word in options.ratios.split(",")):
-        rows += _measured(
-            commands, _noisy(clean, noise, ratio), [labels[name] for name in sorted(labels)], ratio, options.whisper
-        )
-        print(*(row for row in rows if row["ratio"] == (ratio or CLEAN)), sep="\n", file=sys.stderr, flush=True)
-    rejected = [_rejected(commands, Path(folder), options.most) for folder in options.others.split(",") if folder]
-    write_record(corpus, "commands", _record(options, commands.recogniser, rows, rejected))
+    for word in options.ratios.split(","):
+        ratio = None if word == CLEAN else int(word)
+        if all(row["ratio"] != (CLEAN if ratio is None else ratio) for row in record["rows"]):
+            sounds = _noisy(clean, noise, ratio)
+            record["rows"] += _measured(commands, sounds, [labels[name] for name in names], ratio, options.whisper)
+            _save(corpus, record)
+    for folder in map(Path, filter(None, options.others.split(","))):
+        if all(row["others"] != folder.name for row in record["rejected"]):
+            record["rejected"].append(_rejected(commands, folder, options.most))
+            _save(corpus, record)
     for table in draw(corpus):
         print(as_text(table))
     return 0
+
+
+def _is_first_half(name: str) -> bool:
+    return zlib.crc32(name.encode()) % 2 == 0
+
+
+def _write_half(options: argparse.Namespace, labels: Mapping[str, Any]) -> int:
+    """Copy the first half of the recordings, with their labels."""
+    first = {name: label for name, label in labels.items() if _is_first_half(name)}
+    options.write_half.mkdir(parents=True)
+    for name in first:
+        shutil.copy(_audio(options.commands / "clean", name), options.write_half)
+    write_json(options.write_half / LABELS, first)
+    return 0
+
+
+def _begun(corpus: Path, record: Dict[str, Any], count: int) -> Dict[str, Any]:
+    """The record with what was measured before by the same commit, with the same bundle and as many commands."""
+    for other in records_of(corpus, "commands"):
+        same = all(other.get(key) == record[key] for key in ("git_commit", "model", "weights"))
+        if configuration(other) == configuration(record) and same and all(row["of"] == count for row in other["rows"]):
+            return other
+    return record
+
+
+def _save(corpus: Path, record: Mapping[str, Any]) -> None:
+    write_record(corpus, "commands", record)
+    draw(corpus)
+    print(*record["rows"][-1:], *record["rejected"][-1:], sep="\n", file=sys.stderr, flush=True)
 
 
 def _audio(folder: Path, name: str) -> Path:
@@ -150,21 +197,20 @@ def _rejected(commands: Commands, folder: Path, most: int) -> Dict[str, Any]:
     return {"others": folder.name, "rejected": rejected, "of": len(chosen), "minutes": seconds / 60}
 
 
-def _record(
-    options: argparse.Namespace, recogniser: Recogniser, rows: Sequence[Mapping[str, Any]], rejected: Sequence[Mapping[str, Any]]
-) -> Dict[str, Any]:
-    manifest = recogniser.manifest
+def _record(options: argparse.Namespace, commands: Commands) -> Dict[str, Any]:
+    manifest = commands.recogniser.manifest
     return {
         "corpus": manifest.corpus,
         "recipe": manifest.recipe,
         "overrides": [],
-        "speech": options.name,
+        "speech": ", ".join(filter(None, (options.name, "half of the recordings" * options.half))),
         "device": "cpu",
         "machine": machine("cpu"),
         "torch": torch.__version__,
-        "rows": list(rows),
-        "rejected": list(rejected),
-        "weights": asdict(DEFAULT),
+        "rows": [],
+        "rejected": [],
+        "model": manifest.model,
+        "weights": json.loads(json.dumps(asdict(commands.weights))),
         **git_state(ROOT),
     }
 

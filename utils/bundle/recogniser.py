@@ -40,9 +40,9 @@ class Engine(Protocol):
 class Recogniser:
     """A bundle that is ready to recognise. Several may be open in one process, and threads may share one."""
 
-    def __init__(self, engine: Engine, manifest: Manifest) -> None:
+    def __init__(self, engine: Engine, manifest: Manifest, files: Optional[BundleFiles] = None) -> None:
         """See `open`."""
-        self._engine, self.manifest = engine, manifest
+        self._engine, self.manifest, self._files = engine, manifest, files
 
     @classmethod
     def open(
@@ -80,7 +80,11 @@ class Recogniser:
         made = module.open(files, packs=read, front_end=front_end, threads=threads, **options)
         if isinstance(files, HeldFiles):
             files.hold()
-        return cls(made, files.manifest)
+        return cls(made, files.manifest, files)
+
+    def content(self, name: str) -> Optional[bytes]:
+        """A file of the bundle, checked; None where it has no such file. Raises UserError: it was changed."""
+        return self._files.read(name) if self._files is not None and name in self._files.names else None
 
     @property
     def language(self) -> str:

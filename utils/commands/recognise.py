@@ -9,9 +9,10 @@ import numpy as np
 
 from utils.bundle.evidence import Evidence, Rows
 from utils.bundle.recogniser import Recogniser, Sound
+from utils.commands.accepting import alike, features, least, letters, own_text, probability
 from utils.commands.graph import compile_graphs
-from utils.commands.scoring import Scored, agreement, read, search
-from utils.commands.weights import DEFAULT, Weights
+from utils.commands.scoring import Scored, read, search
+from utils.commands.weights import DEFAULT, Weights, weights_of
 from utils.core.errors import UserError
 from utils.core.languages import family
 from utils.grammars.grammar import Command, Grammar, read_grammar
@@ -57,7 +58,7 @@ class Commands:
         bundle: Union[str, Path, Recogniser],
         slots: Mapping[str, Sequence[str]] = {},
         ambiguous: str = "refuse",
-        weights: Weights = DEFAULT,
+        weights: Optional[Weights] = None,
         **options: Any,
     ) -> "Commands":
         """Open a grammar and a bundle.
@@ -67,6 +68,7 @@ class Commands:
           bundle: its folder, or an opened one (engine k2).
           slots: slot (or list) -> values, in place of those of the file.
           ambiguous: refuse, or first: what happens to sentences with two readings.
+          weights: None for those of the bundle, which `steps.commands train` puts there, or else the usual ones.
           options: of `Recogniser.open`.
         Raises:
           UserError: as `read_grammar`, `Grammar` and `Recogniser.open` do; a grammar of another language than the bundle's.
@@ -78,7 +80,8 @@ class Commands:
                 f"{written.name} is in the language '{written.language}', and the bundle recognises '{recogniser.language}'; "
                 "take a bundle of the grammar's language"
             )
-        return cls(Grammar(written, recogniser.normalise, recogniser.language, ambiguous), recogniser, weights)
+        made = Grammar(written, recogniser.normalise, recogniser.language, ambiguous)
+        return cls(made, recogniser, weights_of(recogniser) if weights is None else weights)
 
     def weighed(self, weights: Weights) -> "Commands":
         """The same with other weights."""
@@ -117,46 +120,33 @@ class Commands:
         commands: Dict[str, Command] = {}
         for sentence, p in zip(scored.sentences, posterior.tolist()):
             if p > 0:
-                command = self.grammar.meaning(self._words(sentence))
+                command = self.grammar.meaning(self.words(sentence))
                 assert command is not None  # the graph accepts what the grammar does
                 key = repr((command.intent, sorted(command.slots.items())))
                 commands[key], shares[key] = command, shares.get(key, 0.0) + p
-        said = self._words(scored.sentences[best])
+        said = self.words(scored.sentences[best])
         chosen = self.grammar.meaning(said)
         assert chosen is not None
         own = repr((chosen.intent, sorted(chosen.slots.items())))
-        features = features_of(scored, best, by_decoder)
-        if len(features) == 3 and reject:
-            features = (*features, agreement(evidence, said, self.recogniser))
-        is_command = self.probability(features)
+        both, penalty = scored.heads, self.weights.blank_penalty
+        of_decoder: List[float] = []
+        if not np.isnan(by_decoder[best]) and reject:
+            own_words = own_text(evidence, self.recogniser) or []
+            of_decoder = [float(by_decoder[best]), alike(letters(said), letters(own_words))]
+        behind, vectors = float(scored.units[best] - scored.free), float(scored.words[best])
+        sounds = alike(both.units_of(scored.sentences[best]), both.free_units(penalty))
+        found = features(behind, len(both.units), vectors, len(said), sounds, *of_decoder)
+        is_command = probability(found, self.weights)
         others = sorted(((commands[key], p * is_command) for key, p in shares.items() if key != own), key=lambda pair: -pair[1])
         alternatives = [pair for pair in others if pair[1] >= LEAST][:ALTERNATIVES]
         text = " ".join(said)
-        least = self.weights.threshold if len(features) > 2 else self.weights.threshold_alone
-        if reject and is_command < least:
+        if reject and is_command < least(found, self.weights):
             return Answer(None, 1 - is_command, text, [(chosen, shares[own] * is_command), *alternatives][:ALTERNATIVES])
         return Answer(chosen, shares[own] * is_command, text, alternatives)
 
-    def probability(self, features: Sequence[float]) -> float:
-        """That something was a command at all: logistic regression on `features_of` and `agreement`."""
-        constant, *factors = self.weights.accept if len(features) > 2 else self.weights.accept_alone
-        z = constant + sum(factor * value for factor, value in zip(factors, features))
-        return float(1 / (1 + np.exp(-np.clip(z, -50, 50))))
-
-    def _words(self, sentence: Sequence[int]) -> List[str]:
+    def words(self, sentence: Sequence[int]) -> List[str]:
+        """A sentence of `search`."""
         return [self.rows.words[word - 1] for word in sentence]
-
-
-def features_of(scored: Scored, best: int, by_decoder: np.ndarray) -> Tuple[float, ...]:
-    """What tells commands from other sounds: how much worse the grammar's best sentence is than anything, and its words.
-
-    Returns:
-      per frame, the log p that the grammar costs in the sub-word head; per word, the score of the word vectors; per word, log p
-      by Whisper's decoder, if that scored.
-    """
-    words = len(scored.sentences[best])
-    found = [(scored.units[best] - scored.free) / max(scored.frames, 1), scored.words[best] / words]
-    return (*found, *([] if np.isnan(by_decoder[best]) else [by_decoder[best] / words]))
 
 
 def _dict(command: Command) -> Dict[str, Any]:

@@ -17,51 +17,84 @@ from utils.commands.weights import Weights
 from utils.decode.first_pass import lattices
 from utils.decode.nbest import nbest
 from utils.lang.hypothesis import Hypothesis
-from utils.text.scoring import edits
 from utils.vectors.wordscore import sequence_scores
 from utils.vectors.wordvec import word_scores
 
 SEARCH = SimpleNamespace(beam=20.0, output_beam=30.0, max_active=10000)
 PATHS, FLAT = 500, 0.25  # paths sampled from a lattice, and the factor of its scores while sampling
 MOST = 40  # sentences of a lattice
-PENALTIES = (0.0, -1.0)  # added to the blank penalty in searches: the lists of all of them are joined
+PENALTIES = (3.0, 2.0)  # of the blank in searches of the sub-word head: the lists of all of them are joined
 WORDS_PENALTY = 4.0  # of the blank in the search of the word head
 PRONUNCIATIONS = 12  # most ways to say a sentence
 IMPOSSIBLE = -1e4
+Sentence = Tuple[int, ...]  # word ids
+
+
+@dataclass(frozen=True)
+class Heads:
+    """What both heads say of one recording, for the words of a grammar."""
+
+    units: Tensor  # (T, units), log-probabilities, blank first
+    words: Tensor  # (T2, 1 + W), log-probabilities, blank first; (0, 0) without a word head
+    spoken: List[List[List[int]]]  # of each word its pronunciations
+
+    def sentences(self, graphs: Graphs) -> List[Sentence]:
+        """The sentences that either head finds."""
+        found: Dict[Sentence, None] = {}
+        for penalty in PENALTIES:
+            found.update(dict.fromkeys(_sentences(_penalised(self.units, penalty), graphs.units)))
+        if graphs.words is not None and len(self.words):
+            found.update(dict.fromkeys(_sentences(_penalised(self.words, WORDS_PENALTY), graphs.words)))
+        return list(found)
+
+    def by_units(self, sentences: Sequence[Sentence], penalty: float) -> np.ndarray:
+        """log p of sentences (S,) by CTC, each by its best pronunciation."""
+        return _unit_scores(_penalised(self.units, penalty), [[self.spoken[word - 1] for word in one] for one in sentences])
+
+    def by_words(self, sentences: Sequence[Sentence], penalty: float) -> np.ndarray:
+        """CTC scores of the word vectors (S,), against blanks only; zeros without a word head."""
+        if not len(self.words) or not sentences:
+            return np.zeros(len(sentences))
+        paths = [Hypothesis(sentence, 0.0, 0.0, (), 0) for sentence in sentences]
+        every = {n: n - 1 for n in range(1, len(self.spoken) + 1)}
+        return np.array(sequence_scores(_penalised(self.words, penalty), paths, every))
+
+    def free(self, penalty: float) -> float:
+        """log p of the sub-word head's best path without any grammar."""
+        return float(_penalised(self.units, penalty).amax(-1).sum()) if len(self.units) else 0.0
+
+    def free_units(self, penalty: float) -> List[int]:
+        """The units of that path."""
+        best = _penalised(self.units, penalty).argmax(-1) if len(self.units) else torch.zeros(0, dtype=torch.int64)
+        return [unit for unit in best.unique_consecutive().tolist() if unit]
+
+    def units_of(self, sentence: Sentence) -> List[int]:
+        """A sentence's units, each word in its first pronunciation."""
+        return [unit for word in sentence for unit in self.spoken[word - 1][0]]
+
+
+def heads(evidence: Evidence, rows: Rows, table: Rows) -> Heads:
+    """Both heads for a grammar's words, `rows`; the word head is normalised over these and `table`, the bundle's vocabulary."""
+    return Heads(torch.from_numpy(evidence.subword).float(), _word_log_probs(evidence, rows, table), rows.spoken)
 
 
 @dataclass
 class Scored:
     """Sentences that may have been said, and what speaks for each."""
 
-    sentences: List[Tuple[int, ...]]  # word ids
+    sentences: List[Sentence]
     units: np.ndarray  # (S,) log p by the sub-word head
     words: np.ndarray  # (S,) CTC score of the word vectors, against blanks only; zeros without a word head
     free: float  # log p of the sub-word head's best path without any grammar
-    frames: int
+    heads: Heads
 
 
 def search(evidence: Evidence, graphs: Graphs, rows: Rows, table: Rows, weights: Weights) -> Scored:
-    """The sentences that either head finds, scored by both.
-
-    Args:
-      rows: the grammar's words; their scores are normalised together with those of `table`, the bundle's vocabulary.
-    """
-    units = torch.from_numpy(evidence.subword).float()
-    words = _word_log_probs(evidence, rows, table)
-    found: Dict[Tuple[int, ...], None] = {}
-    for more in PENALTIES:
-        found.update(dict.fromkeys(_sentences(_penalised(units, weights.blank_penalty + more), graphs.units)))
-    if graphs.words is not None and len(words):
-        found.update(dict.fromkeys(_sentences(_penalised(words, WORDS_PENALTY), graphs.words)))
-    sentences, penalised = list(found), _penalised(units, weights.blank_penalty)
-    by_words = np.zeros(len(sentences))
-    if sentences and graphs.words is not None and len(words):
-        paths = [Hypothesis(sentence, 0.0, 0.0, (), 0) for sentence in sentences]
-        every = {n: n - 1 for n in range(1, len(rows.words) + 1)}
-        by_words = np.array(sequence_scores(_penalised(words, weights.word_blank_penalty), paths, every))
-    by_units = _unit_scores(penalised, [[rows.spoken[word - 1] for word in sentence] for sentence in sentences])
-    return Scored(sentences, by_units, by_words, float(penalised.amax(-1).sum()) if len(penalised) else 0.0, len(units))
+    """The sentences that either head finds, scored by both; `rows`, `table`: see `heads`."""
+    both = heads(evidence, rows, table)
+    found = both.sentences(graphs)
+    units, words = both.by_units(found, weights.blank_penalty), both.by_words(found, weights.word_blank_penalty)
+    return Scored(found, units, words, both.free(weights.blank_penalty), both)
 
 
 def read(
@@ -71,7 +104,8 @@ def read(
 
     Sentences that it did not score have no total: minus infinity.
     """
-    totals = scored.units + weights.word * scored.words
+    lengths = np.array([len(sentence) for sentence in scored.sentences])
+    totals = scored.units + weights.word * scored.words + weights.bonus * lengths
     by_decoder = np.full(len(totals), np.nan)
     if weights.decoder and evidence.features is not None and len(totals):
         best = np.argsort(-totals, kind="stable")[: weights.read]
@@ -81,13 +115,6 @@ def read(
             by_decoder[best] = found
             totals = np.where(np.isnan(by_decoder), -np.inf, totals + weights.decoder * np.nan_to_num(by_decoder))
     return totals, by_decoder
-
-
-def agreement(evidence: Evidence, words: Sequence[str], recogniser: Recogniser) -> float:
-    """How much of a sentence is in what Whisper's decoder itself would write: 1 - edits / length of the longer one."""
-    assert evidence.features is not None  # the decoder has scored
-    own = recogniser.decoder_words(evidence.features, beam=1) or []
-    return 1 - edits(words, own) / max(edits(words, []), edits(own, []))  # in characters where those are counted
 
 
 def _sentences(log_probs: Tensor, graph: Any) -> List[Tuple[int, ...]]:

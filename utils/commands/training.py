@@ -1,79 +1,162 @@
-"""A bundle for the commands of a grammar, from a general one and without a recording of them."""
+"""A bundle for the commands of a grammar, from a general one, with synthesised sentences and with recordings if there are any."""
 
+import json
 import logging
 import random
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import List, Mapping, Optional, Sequence
+from shutil import copytree, rmtree
+from typing import Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 
+from utils.audio.given import MEDIA
 from utils.audio.noises import noise_files, samples_of
 from utils.audio.resampling import resample
 from utils.bundle.files import FolderFiles
-from utils.commands.adapting import Example, adapt, land
+from utils.bundle.manifest import write_manifest
+from utils.bundle.recogniser import Recogniser
+from utils.commands.recognise import Commands
 from utils.commands.speech import RATE, Speakers
+from utils.commands.tuning import Measured, Trial, trial, tune
+from utils.commands.weights import DEFAULT, write_weights
 from utils.core.errors import UserError
+from utils.core.files import files_in
+from utils.core.splits import cuts_path
 from utils.core.tables import duration
 from utils.corpus.audio import load
 from utils.corpus.cuts import read_cuts
-from utils.engine import k2
-from utils.grammars.grammar import Grammar, read_grammar
+from utils.grammars.grammar import Command
 
 log = logging.getLogger("nuptse")
-QUICKER = (1.0, 1.1, 1.2, 1.3)  # speeds of real speech: commands are said quicker than sentences are read
+READ = 12  # sentences that the decoder scores
+WORDS = (3, 9)  # of a synthesised sentence outside the grammar
+LONGEST = 10.0  # seconds of other recordings; more are cut off
+TOGETHER = 16  # recordings of which the network is asked at a time
+LABELS = "label.json"
+Example = Tuple[np.ndarray, Optional[Command]]  # samples (T,) at RATE, and what they mean; None for other sounds
 
 
 def train(
     path: Path,
     bundle: Path,
     out: Path,
-    noise: Optional[Path],
-    speech: Optional[Path],
-    sentences: int,
-    utterances: int,
-    epochs: int,
-    seed: int,
+    noise: Optional[Path] = None,
+    speech: Optional[Path] = None,
+    recordings: Optional[Path] = None,
+    sentences: int = 120,
+    others: int = 60,
+    seed: int = 0,
     slots: Mapping[str, Sequence[str]] = {},
     ambiguous: str = "refuse",
-) -> None:
-    """Draw sentences, have them synthesised in several voices, rooms and noises, adapt the general model, write a bundle.
+) -> Measured:
+    """Find the weights that suit a grammar, and write a copy of the bundle that has them.
 
     Args:
       path: of the grammar.
       bundle: of the general model; a plain folder.
       noise: a folder of noises; None for none.
-      speech: folder of a finished stage 0, whose training speech is used as well; None for none.
-      sentences, utterances: how many of the grammar are drawn, and of `speech`.
+      speech: other speech, which no command is: a folder of recordings, or of a finished stage 0; None for none.
+      recordings: commands with LABELS, see `labelled`; None for none.
+      sentences: of the grammar, that are synthesised.
+      others: sentences outside the grammar that are synthesised, and most recordings of `speech` and of `noise` each.
       slots, ambiguous: as in `Commands.open`.
     Raises:
-      UserError: as `Commands.open`, `Speakers.say`, `adapt` and `land` do; a sealed bundle.
+      UserError: as `Commands.open`, `Speakers.say` and `labelled` do; a sealed bundle; `out` exists; nothing can be recognised.
     """
     if out.exists():
         raise UserError(f"{out} exists; name another folder, or remove it")
     files = FolderFiles(bundle)
-    engine = k2.open(files)
-    grammar = Grammar(read_grammar(path, slots), engine.normalise, files.manifest.language, ambiguous)
-    engine.rows(grammar.words)  # refuses words that can't be pronounced, before any work
-    speakers = Speakers(files.manifest.language, [samples_of(path, RATE) for path in noise_files(noise)] if noise else [], seed)
+    commands = Commands.open(path, Recogniser.open(bundle), slots, ambiguous, DEFAULT)
+    commands = commands.weighed(replace(commands.weights, read=READ))
+    real = list(labelled(recordings)) if recordings else []
+    noises = [samples_of(path, RATE) for path in noise_files(noise)] if noise else []
+    speakers = Speakers(commands.recogniser.language, noises, seed)
     began = time.perf_counter()
-    drawn = [words for words, _ in grammar.sentences(sentences, seed)]
-    said: List[Example] = list(zip(drawn, speakers.say(drawn)))
-    said += _real(speech, utterances, seed) if speech else []
-    examples = list(zip([words for words, _ in said], speakers.at_home([samples for _, samples in said])))
-    seconds = sum(len(samples) for _, samples in examples) / RATE
-    log.info("%d sentences, %s of audio, made in %s", len(examples), duration(seconds), duration(time.perf_counter() - began))
-    adapt(engine, examples, RATE, log, epochs, seed)
-    land(engine, files, out, f"The network was adapted to the commands of {grammar.name}; everything else is as it was before.")
+    examples = list(_synthesised(commands, speakers, sentences, others, seed))
+    examples += [(samples, meant) for samples, (_, meant) in zip(speakers.at_home([samples for samples, _ in real]), real)]
+    if speech:
+        examples += [(samples, None) for samples in speakers.at_home(_speech(speech, commands, others, seed))]
+    draw = random.Random(seed)
+    examples += [(samples[: int(LONGEST * RATE)], None) for samples in draw.sample(noises, min(others, len(noises)))]
+    seconds = sum(len(samples) for samples, _ in examples) / RATE
+    log.info("%d recordings, %s of audio, made in %s", len(examples), duration(seconds), duration(time.perf_counter() - began))
+    draw.shuffle(examples)
+    trials = list(_trials(commands, examples))
+    if not any(one.command and one.right.any() for one in trials):
+        raise UserError(f"none of {sum(one.command for one in trials)} commands is recognised with {bundle}; take another bundle")
+    weights, measured = tune(trials, commands.weights)
+    note = f"The weights of commands suit {commands.grammar.name}."
+    partial = out.with_name(f"{out.name}.partial")
+    rmtree(partial, ignore_errors=True)
+    copytree(files.path, partial)
+    write_weights(partial, weights, commands.grammar.name, asdict(measured))
+    write_manifest(partial, replace(files.manifest, notes=[*files.manifest.notes, note], files={}))
+    partial.rename(out)
+    log.info("weights tuned in %s", duration(time.perf_counter() - began))
+    return measured
 
 
-def _real(folder: Path, count: int, seed: int) -> List[Example]:
-    """Some training utterances of a stage 0, quicker than they were said."""
-    cuts, draw = list(read_cuts(folder, "train")), random.Random(seed)
-    chosen = draw.sample(cuts, min(count, len(cuts)))
-    out: List[Example] = []
-    for cut in chosen:
-        samples = np.asarray(load(cut)[0], np.float32)
-        faster = resample(samples, int(cut.sampling_rate * draw.choice(QUICKER)) // 50 * 50, RATE)
-        out.append((cut.supervisions[0].text.split(), faster))
-    return out
+def labelled(folder: Path) -> Iterator[Tuple[np.ndarray, Command]]:
+    """The recordings that LABELS in a folder names, below it, with what they mean.
+
+    LABELS is a JSON object: name of the recording without its suffix -> intent and slots, as
+    github.com/Picovoice/speech-to-intent-benchmark has it.
+
+    Raises:
+      UserError: no such file, or of another form; a recording that isn't there.
+    """
+    try:
+        labels = json.loads((folder / LABELS).read_text(encoding="utf-8"))
+        meant = {
+            name: Command(one["intent"], {slot: _value(v) for slot, v in one["slots"].items()}) for name, one in labels.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f'{folder / LABELS} can\'t be read ({error}): write {{"NAME": {{"intent": "...", "slots": {{"slot": "value"}}}}}} '
+            "for each recording NAME.wav"
+        ) from None
+    paths = {path.stem: path for path in files_in(folder) if path.suffix.lower() in MEDIA}
+    for name in sorted(meant):
+        if name not in paths:
+            raise UserError(f"{folder} has no recording {name}, which {LABELS} names; put it there, or leave it out of {LABELS}")
+        yield samples_of(paths[name], RATE), meant[name]
+
+
+def _value(value: object) -> object:
+    return value.strip() if isinstance(value, str) else value
+
+
+def _synthesised(commands: Commands, speakers: Speakers, sentences: int, others: int, seed: int) -> Iterator[Example]:
+    """Sentences of the grammar, and others of the bundle's words."""
+    drawn: List[Tuple[List[str], Optional[Command]]] = [*commands.grammar.sentences(sentences, seed)]
+    draw = random.Random(seed)
+    for _ in range(others):
+        words = draw.sample(commands.table.words, min(draw.randint(*WORDS), len(commands.table.words)))
+        if commands.grammar.meaning(words) is None:
+            drawn.append((words, None))
+    said = speakers.at_home(speakers.say([words for words, _ in drawn]))
+    return ((samples, meant) for samples, (_, meant) in zip(said, drawn))
+
+
+def _speech(folder: Path, commands: Commands, count: int, seed: int) -> List[np.ndarray]:
+    """Some recordings of a folder, or training utterances of a stage 0 that are no commands, at RATE."""
+    draw, most = random.Random(seed), int(LONGEST * RATE)
+    if cuts_path(folder, "train").exists():
+        grammar = commands.grammar
+        cuts = [cut for cut in read_cuts(folder, "train") if grammar.meaning(cut.supervisions[0].text.split()) is None]
+        chosen = draw.sample(cuts, min(count, len(cuts)))
+        return [resample(np.asarray(load(cut)[0], np.float32), int(cut.sampling_rate), RATE)[:most] for cut in chosen]
+    paths = sorted(path for path in files_in(folder) if path.suffix.lower() in MEDIA)
+    if not paths:
+        raise UserError(f"{folder} has no audio file; name a folder of recordings, or of a finished stage 0")
+    return [samples_of(path, RATE)[:most] for path in draw.sample(paths, min(count, len(paths)))]
+
+
+def _trials(commands: Commands, examples: Sequence[Example]) -> Iterator[Trial]:
+    for first in range(0, len(examples), TOGETHER):
+        some = examples[first : first + TOGETHER]
+        found = commands.recogniser.evidence([(samples, RATE) for samples, _ in some], features=True)
+        for evidence, (_, meant) in zip(found, some):
+            yield trial(commands, evidence, meant)
