@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from utils.rescore.confidence import Calibration, calibrate, correct, posteriors, quality, reliability
+from utils.rescore.confidence import Calibration, calibrate, correct, places, posteriors, quality, reliability
 from utils.rescore.nbest_lists import NBestList, ScoredPath
 
 SAID = ("press one now", "press won now", "press one", "dress one now")
@@ -12,10 +12,14 @@ NBEST = NBestList("a", ["press", "one", "now"], [ScoredPath(words.split(), {}) f
 
 def test_posteriors_sum_the_paths_that_have_the_word_at_its_place():
     totals = np.log([0.4, 0.3, 0.2, 0.1])
-    assert posteriors(NBEST, totals, 0, 1.0) == pytest.approx([0.9, 0.7, 0.8])
-    assert posteriors(NBEST, totals, 1, 1.0) == pytest.approx([0.9, 0.3, 0.8])
-    assert posteriors(NBEST, totals, 2, 1.0) == pytest.approx([0.9, 0.7])
-    flat = posteriors(NBEST, totals, 0, 1e-9)  # every path counts the same
+
+    def of_path(chosen, scale):
+        return posteriors(places(NBEST, totals, chosen, scale), NBEST.paths[chosen].words)
+
+    assert of_path(0, 1.0) == pytest.approx([0.9, 0.7, 0.8])
+    assert of_path(1, 1.0) == pytest.approx([0.9, 0.3, 0.8])
+    assert of_path(2, 1.0) == pytest.approx([0.9, 0.7])
+    flat = of_path(0, 1e-9)  # every path counts the same
     assert flat == pytest.approx([0.75, 0.75, 0.75], abs=1e-6)
 
 

@@ -184,6 +184,23 @@ def test_totals_sum_over_alignments_and_pronunciations(joined):
     assert candidates.totals(log_probs[:2], [(3, 3)]) == [-np.inf]  # four units, two frames
 
 
+def test_totals_of_many_long_hypotheses_are_those_of_each_alone(joined):
+    rng, labels = np.random.default_rng(7), {2: [1, 5], 3: [2, 4]}  # an, bee: words of one pronunciation
+    said = [2 + int(word) for word in rng.integers(0, 2, 40)]
+    hypotheses = {tuple(said)}
+    while len(hypotheses) < 60:  # each lacks some words, and has others in place of some
+        hypotheses.add(tuple(5 - w if rng.random() < 0.04 else w for w in said if rng.random() < 0.98))
+    frames = [label for word in said for unit in labels[word] for label in (unit, 0, 0)]
+    log_probs = torch.randn(len(frames), 6, generator=torch.Generator().manual_seed(1))
+    log_probs[torch.arange(len(frames)), torch.tensor(frames)] += 6
+    log_probs = log_probs.log_softmax(-1)
+    for words, total in zip(hypotheses, joined[0].totals(log_probs, list(hypotheses))):
+        target = [unit for word in words for unit in labels[word]]
+        lengths = torch.tensor([len(frames)]), torch.tensor([len(target)])
+        loss = torch.nn.functional.ctc_loss(log_probs[:, None].double(), torch.tensor([target]), *lengths, reduction="none")
+        assert total == pytest.approx(-loss.item(), abs=1e-6)
+
+
 def test_ten_minutes_of_words_are_scored(joined):
     words, log_probs = (1,) * 1500, torch.full((3000, 6), -50.0)
     log_probs[::2, 1], log_probs[1::2, 0] = -0.001, 0.0  # "a" of one unit, and the blank, in turn

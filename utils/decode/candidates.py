@@ -7,6 +7,8 @@ text.
 
 import math
 from dataclasses import dataclass
+from functools import partial
+from operator import eq
 from typing import Callable, Dict, List, Sequence, Tuple
 
 import numpy as np
@@ -31,6 +33,7 @@ class Spoken:
     source: np.ndarray  # (A,), and whence
     begins: np.ndarray  # (P,), the first state of each pronunciation
     ends: np.ndarray  # (1 + P,), where the word is complete: the blank, and the last state of each pronunciation
+    frames: int  # that it takes at least
 
 
 class Candidates:
@@ -78,26 +81,32 @@ class Candidates:
     def totals(self, log_probs: Tensor, hypotheses: Sequence[Tuple[int, ...]]) -> List[float]:
         """log p(words | speech) of the sub-word head for each hypothesis of word ids; -inf if there is no alignment.
 
-        CTC's forward recursion (Graves et al. 2006) over the states of all hypotheses at once, rescaled every few frames.
+        CTC's forward recursion (Graves et al. 2006) over the states of all hypotheses at once, rescaled every few frames. States
+        that no path has reached yet, or that all probable ones have left, are skipped.
 
         Args:
           log_probs: (T, units), blank first.
         """
         trie = Trie(hypotheses, self._spoken)
-        labels, step = trie.labels, trie.steps()
+        labels, steps = trie.labels, trie.steps()
         probabilities = log_probs.double().clamp(min=FLOOR).exp().numpy()
         alpha, scale = np.zeros(len(labels)), 0.0
         alpha[0] = 1.0
-        for t, row in enumerate(probabilities):
-            alpha = step @ alpha
-            alpha *= row[labels]
-            if t % SCALED_EVERY == 0 or t + 1 == len(probabilities):
-                mass = alpha.sum()
-                if mass == 0.0:
-                    return [-np.inf] * len(hypotheses)
-                alpha /= mass
-                alpha[alpha < NEGLIGIBLE] = 0.0
-                scale += math.log(mass)
+        first = last = 0  # of the states that are not 0
+        edges = sorted({0, *range(1, len(probabilities), SCALED_EVERY), len(probabilities)})
+        for begin, end in zip(edges, edges[1:]):
+            here = slice(first, trie.reached(last, end - begin))
+            step, own = _rows(steps, here), labels[here]
+            for row in probabilities[begin:end]:
+                alpha[here] = (step @ alpha) * row.take(own)
+            mass = alpha[here].sum()
+            if mass == 0.0:
+                return [-np.inf] * len(hypotheses)
+            alpha[here] /= mass
+            scale += math.log(mass)
+            there = np.flatnonzero(alpha[here] >= NEGLIGIBLE)
+            alpha[here][alpha[here] < NEGLIGIBLE] = 0.0
+            first, last = first + int(there[0]), first + int(there[-1])
         shares = np.add.reduceat(alpha[trie.ends], trie.first_ends)[trie.nodes].tolist()
         return [float(scale + math.log(share)) if share > 0 else -np.inf for share in shares]
 
@@ -113,7 +122,7 @@ class Trie:
     def __init__(self, hypotheses: Sequence[Tuple[int, ...]], spoken_of: Callable[[int], Spoken]) -> None:
         """hypotheses: of word ids."""
         longer: Dict[Tuple[int, int], int] = {}  # prefix, next word -> prefix; the empty one is 0
-        parents, words = [0], [BLANK]  # by prefix: the one without its last word, and that word
+        parents, words, before = [0], [BLANK], [0]  # by prefix: the one without its last word, that word, frames before it
         nodes = []
         for hypothesis in hypotheses:
             node = 0
@@ -122,16 +131,29 @@ class Trie:
                 if found is None:
                     found = longer[node, word] = len(words)
                     parents.append(node)
+                    before.append(before[node] + words[node].frames)
                     words.append(spoken_of(word))
                 node = found
             nodes.append(node)
-        self.nodes = np.array(nodes, np.int64)  # (N,), the prefix that each hypothesis is
-        self.words, self.parents = words, np.array(parents)
-        self.labels = np.concatenate([one.labels for one in words])  # (S,), of all states
-        self.begin = _starts([len(one.labels) for one in words])  # the first state of each prefix
-        self.end_counts = np.array([len(one.ends) for one in words])
+        order = np.argsort(before, kind="stable")  # so that the states which paths are in at a time are close to each other
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        self.before = np.array(before)[order]  # ascending
+        least = np.array([words[n].frames for n in order.tolist()])
+        self.after = np.maximum.accumulate(self.before + least)  # frames that the prefixes until each take at least, at most
+        self.nodes = place[np.array(nodes, np.int64)]  # (N,), the prefix that each hypothesis is
+        self.words, self.parents = [words[n] for n in order.tolist()], place[np.array(parents)[order]]
+        self.labels = np.concatenate([one.labels for one in self.words])  # (S,), of all states
+        self.begin = _starts([len(one.labels) for one in self.words])  # the first state of each prefix
+        self.end_counts = np.array([len(one.ends) for one in self.words])
         self.first_ends = _starts(self.end_counts)
         self.ends = self._states("ends")  # in which prefixes are complete; those of prefix n from first_ends[n] on
+
+    def reached(self, state: int, frames: int) -> int:
+        """Where the states end that may be reached from some up to `state` in so many frames."""
+        prefix = int(np.searchsorted(self.begin, state, "right")) - 1
+        prefixes = int(np.searchsorted(self.before, self.after[prefix] + frames))
+        return int(self.begin[prefixes]) if prefixes < len(self.begin) else len(self.labels)
 
     def steps(self) -> csr_matrix:
         """A matrix (S, S): 1 where the row's state may follow the column's."""
@@ -152,6 +174,13 @@ class Trie:
         """A field of all prefixes' last words, as numbers of all states."""
         parts = [getattr(one, name) for one in self.words]
         return np.concatenate(parts) + np.repeat(self.begin, list(map(len, parts)))
+
+
+def _rows(matrix: csr_matrix, rows: slice) -> csr_matrix:
+    """Some rows of a matrix; its own slices copy them."""
+    places = matrix.indptr[rows.start : rows.stop + 1]
+    own = slice(places[0], places[-1])
+    return csr_matrix((matrix.data[own], matrix.indices[own], places - places[0]), (len(places) - 1, matrix.shape[1]))
 
 
 def _starts(counts: Sequence[int]) -> np.ndarray:
@@ -177,8 +206,10 @@ def spoken(pronunciations: Sequence[Sequence[int]]) -> Spoken:
             source.append(state)
         ends.append(len(labels) - 1)
     blank = len(labels)
-    made = (labels + [0], to + [blank] * (1 + len(ends)), source + [blank] + ends, begins, [blank] + ends)
-    return Spoken(*(np.array(part, np.int64) for part in made))
+    to, source = to + [blank] * (1 + len(ends)), source + [blank] + ends
+    frames = min((len(units) + sum(map(eq, units, units[1:])) for units in pronunciations), default=0)
+    a = partial(np.array, dtype=np.int64)
+    return Spoken(a(labels + [0]), a(to), a(source), a(begins), a([blank] + ends), frames)
 
 
 BLANK = spoken([])

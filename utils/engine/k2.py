@@ -29,7 +29,7 @@ from utils.features.native import NATIVE, NativeFeatures
 from utils.lang.packs import Pack, pack_of
 from utils.lang.spelling import as_in_transcripts, parse
 from utils.nn.streaming_model import torch_network
-from utils.rescore.confidence import Calibration, Confidences, places
+from utils.rescore.confidence import Calibration, Confidences
 from utils.rescore.nbest_lists import NBestList
 from utils.rescore.rescoring import flatten
 from utils.text.letters import joined
@@ -322,14 +322,13 @@ class K2Engine:
         flat = flatten(lists, kinds)
         sure = Confidences(lists, flat, chain.weights)
         calibration = Calibration.of_weights(chain.weights["confidence"])
-        confidences = sure.of_words(calibration)
+        confidences, shares_of = sure.of_words(calibration), sure.places(calibration.scale)
         out = []
         for n, (cut, one) in enumerate(zip(cuts, lists)):
             own = slice(flat.splits[n], flat.splits[n + 1])
             totals, best = sure.totals[own], int(sure.rows[n] - flat.splits[n])
             times = word_times(piece.outputs(), n, sure.words[n], rescorer, chain.frame_seconds, cut.duration)
-            others = places(one, totals, best, calibration.scale)
-            rows = list(zip(sure.words[n], times, confidences[n], others))
+            rows = list(zip(sure.words[n], times, confidences[n], shares_of[n]))
             words = [Word(word, *span, p, _alternatives(shares, word)) for word, span, p, shares in rows]
             arcs = [(word, *span, p) for _, span, _, shares in rows for word, p in shares.items() if word != GAP and p >= FAINT]
             out.append(Heard(words, _nbest(one, totals, best), cut.duration, before[n], arcs))

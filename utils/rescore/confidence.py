@@ -17,10 +17,13 @@ FLOOR = 1e-4  # least probability
 RIDGE = 1e-2  # L2 penalty on the calibration's weights: dev sets are small
 
 
-def posteriors(nbest: NBestList, scores: np.ndarray, chosen: int, scale: float) -> List[float]:
-    """Posterior of each word of the chosen path: the share of the paths' probability that has the same word at its place."""
-    shares = places(nbest, scores, chosen, scale)
-    return [share.get(word, 0.0) for share, word in zip(shares, nbest.paths[chosen].words)]
+def posteriors(shares: Sequence[Mapping[str, float]], words: Sequence[str]) -> List[float]:
+    """Posterior of each word of a path: the share of the paths' probability that has the same word at its place.
+
+    Args:
+      shares: of its places, from `places`.
+    """
+    return [share.get(word, 0.0) for share, word in zip(shares, words)]
 
 
 def places(nbest: NBestList, scores: np.ndarray, chosen: int, scale: float) -> List[Dict[str, float]]:
@@ -53,7 +56,7 @@ def correct(reference: Sequence[str], hypothesis: Sequence[str]) -> List[bool]:
 class Calibration:
     """Logistic regression (Platt 1999) on the logit of a word's posterior and on the word head's log-probability."""
 
-    scale: float  # as in `posteriors`
+    scale: float  # as in `places`
     bias: float
     posterior: float
     log_prob: float
@@ -137,6 +140,7 @@ class Confidences:
         self.totals = totals(flat, weights)
         self.rows = choose(flat, weights)
         self.words = best_words(lists, self.rows, flat.splits)
+        self._places: Tuple[float, List[List[Dict[str, float]]]] = (0.0, [])  # of the last scale
 
     def calibrate(self) -> Calibration:
         """Fit on the references of these lists."""
@@ -149,12 +153,19 @@ class Confidences:
         edges = np.cumsum([0] + [len(words) for words in self.words])
         return [flat[a:b] for a, b in zip(edges, edges[1:])]
 
+    def places(self, scale: float) -> List[List[Dict[str, float]]]:
+        """`places` of each utterance."""
+        if self._places[0] != scale:
+            edges = zip(self.lists, self.rows, self.splits, self.splits[1:])
+            found = [places(one, self.totals[first:last], int(row - first), scale) for one, row, first, last in edges]
+            self._places = scale, found
+        return self._places[1]
+
     def _evidence(self, scale: float) -> Tuple[np.ndarray, np.ndarray]:
         """Posteriors and the word head's log-probabilities of all chosen words, (n,) each."""
         posterior: List[float] = []
         log_probs: List[float] = []
-        for n, one in enumerate(self.lists):
-            first, last = self.splits[n], self.splits[n + 1]
-            posterior += posteriors(one, self.totals[first:last], int(self.rows[n] - first), scale)
-            log_probs += [one.log_probs.get(word, 0.0) for word in self.words[n]]
+        for one, words, shares in zip(self.lists, self.words, self.places(scale)):
+            posterior += posteriors(shares, words)
+            log_probs += [one.log_probs.get(word, 0.0) for word in words]
         return np.array(posterior), np.array(log_probs)
