@@ -19,6 +19,7 @@ from utils.live import opening
 from utils.watching import opening as watching
 
 log = logging.getLogger("nuptse")
+SESSIONS = 30  # above which a long segment would too often hold up the finals of others, had they one process alone
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,10 +38,9 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument(
         "--processes",
-        type=int,
-        choices=(1, 2),
-        default=2,
-        help="2: finals and files in one of their own; 1: less memory (default 2)",
+        type=positive,
+        metavar="N",
+        help="all but one make finals and recognise files; 1: less memory (default: 2, and 3 above 30 sessions)",
     )
     p.add_argument("--sessions", type=positive, metavar="N", help="streams at once (default 25)")
     p.add_argument("--session-seconds", type=_seconds, metavar="S", help="of audio in a session (default 14400)")
@@ -90,7 +90,8 @@ def _serve(options: argparse.Namespace) -> None:
         log.warning("warning: whoever reaches %s can use this server; --token-file restricts it", options.host)
     if not local and tls is None:
         log.warning("warning: speech and tokens can be read on their way; --certificate encrypts them")
-    live = opening.open_live(options, apart=options.processes > 1, doors=watching.doors_of(options))
+    processes = options.processes or (2 if limits.sessions <= SESSIONS else 3)
+    live = opening.open_live(options, apart=processes - 1, doors=watching.doors_of(options))
     try:
         watch = watching.watching_of(options, live, limits.find_minutes)
         live.start()

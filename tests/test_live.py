@@ -160,7 +160,7 @@ def test_finals_of_a_process_of_their_own_are_the_same_and_its_end_is_told(causa
     assert word + word in [one.text for one in finals_until(edges[0], edges[1], 2)[1].transcript.words]
     live.remove_words(live.words())
     assert live.alive and live.words() == live.finals.added == []
-    live.finals._process.kill()
+    live.finals._workers[0].process.kill()
     finals_until(edges[1], len(spoken[0]), 3)
     stream.finish()
     live.close()
@@ -168,6 +168,36 @@ def test_finals_of_a_process_of_their_own_are_the_same_and_its_end_is_told(causa
     assert "start the server again" in failed.message and not live.alive and isinstance(events[-1], Ended)
     with pytest.raises(UserError, match="not a bundle|no bundle|manifest"):
         Live.open(causal_yesno.source, apart=True)
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_finals_of_each_stream_in_order(causal_yesno, causal, spoken):
+    want = finals(heard(causal, spoken[0], random.Random(1)))
+    live = Live.open(causal_yesno.bundle, settings=Settings(rules=RULES), apart=2)
+    live.start()
+    live.add_words(["yes"], weight=1.0)
+    assert [one.words("added") for one in live.finals._workers] == [["yes"]] * 2 == [live.words()] * 2
+    live.remove_words(["yes"])
+    told = [[] for _ in range(4)]
+    for events in told:
+        stream = live.stream(RATE, events.append)
+        stream.accept(spoken[0])  # all at once: several segments of each stream wait
+        stream.finish()
+    live.close()
+    assert [plain(finals(events)) for events in told] == [plain(want)] * 4 and not live.alive
+
+
+@pytest.mark.slow
+def test_a_short_segment_does_not_wait_for_a_long_one_of_another_stream(causal, spoken):
+    live, told = Live(causal, settings=Settings(rules=RULES)), []
+    streams = [live.stream(RATE, lambda event, name=name: told.append((name, event))) for name in ("long", "short")]
+    for stream, begin in zip(streams, (0, len(spoken[0]) - 3 * RATE)):  # all of it, and the end of its last sentence
+        stream.accept(spoken[0][begin:])
+        stream.finish()
+    while live.step():
+        pass
+    names = [name for name, event in told if isinstance(event, Final)]
+    assert names == ["short", "long", "long", "long"]
 
 
 def test_a_stable_word_stays_when_later_passes_find_another():

@@ -1,9 +1,11 @@
-"""A recogniser in a process of its own, on another core: what it computes holds up no thread of this one."""
+"""A recogniser in processes of its own, on other cores: what they compute holds up no thread of this one."""
 
 import atexit
 import multiprocessing
+import queue
 import signal
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cached_property
 from multiprocessing.connection import Connection
@@ -19,57 +21,86 @@ ENDED = "the process that makes the finals has ended; start the server again (ou
 class Apart:
     """The doors of `Recogniser` that make finals. Thread-safe; words are changed while recordings are recognised."""
 
-    def __init__(self, opened: Callable[[], Recogniser]) -> None:
-        """opened: opens it, in the process, while this one goes on; to be pickled."""
-        context = multiprocessing.get_context("spawn")  # a fork would lack the threads of k2 and torch
-        ours, theirs = zip(*(context.Pipe() for _ in range(3)))
-        self._recognising, self._words, self._beside = map(_Caller, ours)
-        self._process = context.Process(target=_work, args=(opened, theirs), daemon=True)
-        self._process.start()
-        for one in theirs:
-            one.close()
+    def __init__(self, opened: Callable[[], Recogniser], count: int = 1) -> None:
+        """
+        Args:
+          opened: opens it, in each process, while this one goes on; to be pickled.
+          count: of processes: so many calls are worked on at once.
+        """
+        self.count = count
+        self._workers = [_Worker(opened) for _ in range(count)]
+        self._idle: "queue.SimpleQueue[_Worker]" = queue.SimpleQueue()
+        for one in self._workers:
+            self._idle.put(one)
         atexit.register(self.close)
 
     @cached_property
     def language(self) -> str:
         """ISO 639-1 code, once it is open; to be read before all else. Raises UserError as opening does."""
-        return self._recognising.result()
+        return [one.recognising.result() for one in self._workers][0]
 
     def transcribe_many(self, recordings: Sequence[Any], **options: Any) -> List[Transcript]:
         """As `Recogniser.transcribe_many`."""
-        return self._recognising("transcribe_many", recordings, **options)
+        return self._recognised("transcribe_many", recordings, **options)
 
     def transcribe(self, samples: Any, rate: int) -> Transcript:
         """As `Recogniser.transcribe`."""
-        return self._recognising("transcribe", samples, rate)
+        return self._recognised("transcribe", samples, rate)
 
     @property
     def added(self) -> List[str]:
         """As `Recogniser.added`."""
-        return self._words("added")
+        return self._workers[0].words("added")
 
     def add_words(self, words: Sequence[str], weight: float, recordings: Mapping[str, Any], dry_run: bool) -> List[str]:
-        """As `Recogniser.add_words`."""
-        return self._words("add_words", words, weight, recordings, dry_run)
+        """As `Recogniser.add_words`; the processes do it at once."""
+        given = (words, weight, recordings, dry_run)
+        if dry_run:
+            return self._workers[0].words("add_words", *given)
+        with ThreadPoolExecutor(self.count) as pool:
+            return list(pool.map(lambda one: one.words("add_words", *given), self._workers))[0]  # they all refuse, or none does
 
     def remove_words(self, words: Sequence[str]) -> None:
         """As `Recogniser.remove_words`."""
-        self._words("remove_words", words)
+        for one in self._workers:
+            one.words("remove_words", words)
 
     def call(self, name: str, *given: Any, beside: bool = False) -> Any:
         """Another door of the recogniser. beside: whether recordings may be recognised meanwhile."""
-        return (self._beside if beside else self._recognising)(name, *given)
+        return self._workers[-1].beside(name, *given) if beside else self._recognised(name, *given)
 
     @property
     def alive(self) -> bool:
-        """Whether the process runs."""
-        return self._process.is_alive()
+        """Whether all processes run."""
+        return all(one.process.is_alive() for one in self._workers)
 
     def close(self) -> None:
-        """End the process, once it has answered."""
-        for caller in (self._recognising, self._words, self._beside):
-            caller.close()
-        self._process.join()
+        """End the processes, once they have answered."""
+        for one in self._workers:
+            for caller in (one.recognising, one.words, one.beside):
+                caller.close()
+        for one in self._workers:
+            one.process.join()
+
+    def _recognised(self, *given: Any, **options: Any) -> Any:
+        worker = self._idle.get()
+        try:
+            return worker.recognising(*given, **options)
+        finally:
+            self._idle.put(worker)
+
+
+class _Worker:
+    """A process, and what calls it."""
+
+    def __init__(self, opened: Callable[[], Recogniser]) -> None:
+        context = multiprocessing.get_context("spawn")  # a fork would lack the threads of k2 and torch
+        ours, theirs = zip(*(context.Pipe() for _ in range(3)))
+        self.recognising, self.words, self.beside = map(_Caller, ours)
+        self.process = context.Process(target=_work, args=(opened, theirs), daemon=True)
+        self.process.start()
+        for one in theirs:
+            one.close()
 
 
 class _Caller:

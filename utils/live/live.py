@@ -3,10 +3,10 @@
 import logging
 import threading
 import time
-from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Deque, List, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, List, Mapping, Optional, Sequence, Set, Union
 
 import numpy as np
 
@@ -24,6 +24,7 @@ from utils.live.watch import Watch
 
 log = logging.getLogger("nuptse.live")
 USUAL = Settings()
+PATIENCE = 0.05  # seconds for which a second of a segment waits while shorter ones come: else one of 15 s holds up ten
 
 
 class Live:
@@ -42,9 +43,10 @@ class Live:
         streaming = recogniser.streaming()
         self.first_pass: FirstPass = Chunked(streaming, settings.chunk) if streaming else Anew(recogniser, settings)
         self.streams: List[Stream] = []
-        self._waiting: Deque[Ahead] = deque()  # segments that are to be recognised
+        self._waiting: List[Ahead] = []  # segments that are to be recognised
+        self._busy: Set[Stream] = set()  # streams of which a segment is being recognised
         self._lock, self._words = threading.Lock(), threading.Lock()
-        self._work, self._more_waits = threading.Event(), threading.Event()
+        self._work, self._more_waits = threading.Event(), threading.Semaphore(0)
         self._threads: List[threading.Thread] = []
         self._closing = False
 
@@ -55,7 +57,7 @@ class Live:
         second: Optional[Union[str, Path]] = None,
         engine: str = "k2",
         settings: Settings = USUAL,
-        apart: bool = False,
+        apart: int = 0,
         doors: Callable[..., Recogniser] = Recogniser.open,
         **options: Any,
     ) -> "Live":
@@ -64,7 +66,7 @@ class Live:
         Args:
           bundle: the folder of the bundle whose first pass makes the partials.
           second: that of another bundle, which makes the finals (two-pass); None: the first one makes them, by its whole chain.
-          apart: whether the finals, and files, are recognised in a process of their own: for two cores or more.
+          apart: processes of their own in which the finals, and files, are recognised: for two cores or more.
           doors: opens the recogniser of the finals, in place of `Recogniser.open`; to be pickled.
           engine, options: see `Recogniser.open`.
         Raises:
@@ -72,7 +74,7 @@ class Live:
         """
         opened, other = partial(doors, second or bundle, engine, **options), None  # type: Any, Any
         if apart:
-            other = Apart(opened)
+            other = Apart(opened, int(apart))
         first = (Recogniser.open if apart or second is not None else doors)(bundle, engine, **options)
         if second is not None and not apart:
             other = opened()
@@ -118,7 +120,7 @@ class Live:
         silence = [(np.zeros(self.rate, np.float32), self.rate)]
         self.recogniser.first_pass(silence)
         self.finals.transcribe_many(silence)
-        for work in (self._rounds, self._finals):
+        for work in (self._rounds, *[self._finals] * (self.finals.count if isinstance(self.finals, Apart) else 1)):
             self._threads.append(threading.Thread(target=work, name=f"live{work.__name__}", daemon=True))
             self._threads[-1].start()
 
@@ -178,16 +180,17 @@ class Live:
         Raises:
           UserError: words that can't be added, and none of them is; an engine that can't add words.
         """
-        with self._words:
-            before = self.finals.added
-            notes = self.recogniser.add_words(words, weight, recordings, dry_run)
-            if self.finals is not self.recogniser:
-                try:
-                    notes += self.finals.add_words(words, weight, recordings, dry_run)
-                except UserError:  # in a dry run nothing was added
-                    self.recogniser.remove_words([word for word in self.recogniser.added if word not in before])
-                    raise
-            return list(dict.fromkeys(notes))
+        every = [self.recogniser, *[self.finals] * (self.finals is not self.recogniser)]
+        with self._words, ThreadPoolExecutor(len(every)) as pool:
+            before = self.recogniser.added
+            calls = [pool.submit(one.add_words, words, weight, recordings, dry_run) for one in every]
+            failed = [error for error in (call.exception() for call in calls) if error is not None]
+            if failed:  # in a dry run nothing was added
+                for one in every:
+                    if new := [word for word in one.added if word not in before]:
+                        one.remove_words(new)
+                raise failed[0]
+            return list(dict.fromkeys(note for call in calls for note in call.result()))
 
     def remove_words(self, words: Sequence[str]) -> None:
         """Take added words, or their weights, away; without any left, all is bit for bit as before. Thread-safe.
@@ -214,15 +217,14 @@ class Live:
             if self._round():
                 self._work.set()
             if self._closing and not self._running():
-                self._more_waits.set()
+                self._more_waits.release(len(self._threads))
                 return
             time.sleep(max(0.0, self.settings.tick - (time.monotonic() - began)))
 
     def _finals(self) -> None:
-        """The thread of finals."""
+        """A thread of finals."""
         while True:
-            self._more_waits.wait()
-            self._more_waits.clear()
+            self._more_waits.acquire()
             while self._recognise_next():
                 pass
             if self._closing and not self._running():
@@ -279,18 +281,25 @@ class Live:
 
     def _recognise_soon(self, ahead: Optional[Ahead]) -> None:
         if ahead is not None:
-            self._waiting.append(ahead)
-            self._more_waits.set()
+            with self._lock:
+                self._waiting.append(ahead)
+            self._more_waits.release()
 
     def _recognise_next(self) -> bool:
         """Recognise a segment that waits; whether there was one. One at a time: several in a batch cost as much."""
-        while self._waiting:
-            ahead = self._waiting.popleft()
-            if ahead.wanted and not ahead.stream.over:
-                ahead.stream.recognised(ahead, self._final(ahead))
-                self._work.set()  # the stream may end its segment, or be at its end, now
-                return True
-        return False
+        with self._lock:
+            self._waiting = [one for one in self._waiting if one.wanted and not one.stream.over]
+            firsts = {one.stream: one for one in reversed(self._waiting) if one.stream not in self._busy}
+            if not firsts:
+                return False
+            ahead = min(firsts.values(), key=lambda one: one.since + PATIENCE * len(one.segment.samples) / one.stream.rate)
+            self._waiting.remove(ahead)
+            self._busy.add(ahead.stream)  # which gets its finals in order
+        ahead.stream.recognised(ahead, self._final(ahead))
+        with self._lock:
+            self._busy.discard(ahead.stream)
+        self._work.set()  # the stream may end its segment, or be at its end, now
+        return True
 
     def _final(self, ahead: Ahead) -> Union[Transcript, str]:
         """The words of a segment, or why there are none."""

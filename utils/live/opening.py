@@ -13,7 +13,7 @@ def parser(name: str, description: str) -> argparse.ArgumentParser:
     return p
 
 
-def open_live(options: argparse.Namespace, apart: bool = False, **more: Any) -> Any:
+def open_live(options: argparse.Namespace, apart: int = 0, **more: Any) -> Any:
     """The `Live` that these options name, not started. Args and errors: those of `Live.open`."""
     from utils.live.live import Live
 

@@ -2,8 +2,9 @@
 
 import logging
 import threading
+import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Callable, Deque, List, Optional, Sequence, Union
 
 import numpy as np
@@ -27,6 +28,7 @@ class Ahead:
     stream: "Stream"
     segment: Segment
     last: float  # where its speech ended, as in Segments
+    since: float = field(default_factory=time.monotonic)  # seconds, when it was asked for
     found: Union[Transcript, str, None] = None  # its words, or why there are none; None: not recognised yet
     ended: bool = False  # whether the segment did end there
     wanted: bool = True  # False once speech went on
