@@ -1,13 +1,14 @@
 """What live streams cost, how late their words come, and what they lose.
 
     python -m tests.bench.streams --corpus asterisk --recipe stream_wordvec [--clients 1,10,50] [--minutes 10] [--second BUNDLE]
-        [--add 1000] [--idle-words 100,1000,10000]
+        [--processes 3] [--add 1000] [--idle-words 100,1000,10000] [--unseen 40]
 
 For each number of clients a server starts (`steps.serve`), and the clients play recordings of test over WebSocket at their own
 speed, in a random order with pauses between. Measured are the delays of partials and finals, processor time, memory, and the word
 error rate of the finals beside that of the same recordings as files. With --add, so many words are added at half time. With
---idle-words, the word error rate of the files is measured with so many added words that nobody says; with --clients '' nothing
-else is. Missing stages run first. Writes egs/<corpus>/streams.jsonl and streams.md.
+--idle-words, the word error rate of the files is measured with so many added words that nobody says. With --unseen, so many
+words of test that the model lacks are drawn; each is added while sessions run, which then hear the recordings that it is said in.
+With --clients '' nothing else is measured. Missing stages run first. Writes egs/<corpus>/streams.jsonl and streams.md.
 """
 
 import asyncio
@@ -30,10 +31,12 @@ import numpy as np
 import websockets
 from kaldialign import edit_distance
 
-from tests.bench.common import corpus_folder, described, records_of, stages_until, what, write_page, write_record
+from tests.bench.common import corpus_folder, described, stages_until, write_record
+from tests.bench.streams_page import IDLE, UNSEEN, draw
+from tests.bench.unseen_words import drawn, found_by_files, found_live
 from utils.bundle.recogniser import Recogniser
 from utils.core.files import ROOT
-from utils.core.tables import Table, as_text, grouped, number, signed
+from utils.core.tables import as_text
 from utils.corpus.audio import load as load_audio
 from utils.corpus.cuts import read_cuts
 from utils.lang.lexicon import Lexicon, read_lexicon
@@ -42,7 +45,6 @@ from utils.live.settings import Settings
 from utils.pipeline import driver
 from utils.pipeline.stages import Plan
 
-IDLE = "added words that nobody says"  # the trial of --idle-words
 PAUSE = 1.0  # seconds of near silence between two recordings
 MESSAGE = 0.08  # seconds of audio in a message
 WARM = 5.0  # seconds at the beginning that are not measured
@@ -58,6 +60,7 @@ class Client:
     partials: List[Tuple[float, float]] = field(default_factory=list)  # when (seconds from the beginning), and how late
     finals: List[float] = field(default_factory=list)  # how late
     seconds: float = 0.0  # of audio
+    heard: float = 0.0  # of it, as the server says at the end
     error: str = ""
 
 
@@ -67,8 +70,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     p.add_argument("--clients", type=_numbers, default=[1, 10, 50])
     p.add_argument("--minutes", type=float, default=10.0)
     p.add_argument("--second", metavar="BUNDLE", default="")
+    p.add_argument("--processes", type=int, default=0)
     p.add_argument("--add", type=int, default=0)
     p.add_argument("--idle-words", type=_numbers, default=[])
+    p.add_argument("--unseen", type=int, default=0)
     return driver.with_plans(p, arguments, _run)
 
 
@@ -82,19 +87,28 @@ def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's 
     sounds, rate = [load_audio(cut)[0] for cut in cuts], cuts[0].sampling_rate
     texts = [cut.supervisions[0].text.split() for cut in cuts]
     recogniser = Recogniser.open(options.second or bundle)
-    alone = [[word.text for word in one.words] for one in recogniser.transcribe_many([(sound, rate) for sound in sounds])]
+    alone: List[List[str]] = []
+    if options.clients or options.idle_words:
+        alone = [[word.text for word in one.words] for one in recogniser.transcribe_many([(sound, rate) for sound in sounds])]
     said = {word.lower() for text in texts for word in text}
-    fresh = _words(recogniser.language, said, read_lexicon(plans["lang"].out), max([options.add, *options.idle_words], default=0))
+    lexicon = read_lexicon(plans["lang"].out)
+    fresh = _words(recogniser.language, said, lexicon, max([options.add, *options.idle_words], default=0))
     idle = [_idle(recogniser, sounds, rate, texts, alone, fresh[:n]) for n in options.idle_words]
+    words = drawn(texts, lexicon, recogniser.language, options.unseen) if options.unseen else {}
+    by_files = found_by_files(recogniser, words, sounds, rate)
     del recogniser
+    unseen = [_unseen(bundle, options, words, by_files, sounds, rate)] if words else []
     rows = [_load(bundle, n, options, sounds, rate, texts, alone, fresh[: options.add]) for n in options.clients]
     corpus = corpus_folder(plans)
-    trial = " and ".join(["a second bundle"] * bool(options.second) + [f"{options.add} words added"] * bool(options.add))
+    trials = ["a second bundle"] * bool(options.second) + [f"{options.processes} processes"] * bool(options.processes)
+    trial = " and ".join(trials + [f"{options.add} words added"] * bool(options.add))
     more = {"minutes": options.minutes, "cores": len(os.sched_getaffinity(0))}
     if rows:
         write_record(corpus, "streams", described(options, plans, rows, trial=trial, **more))
     if idle:
         write_record(corpus, "streams", described(options, plans, idle, trial=IDLE, **more))
+    if unseen:
+        write_record(corpus, "streams", described(options, plans, unseen, trial=UNSEEN, **more))
     print(as_text(draw(corpus)))
 
 
@@ -129,6 +143,23 @@ def _idle(
     return {"words": len(words), "seconds": seconds, "wer_without": rates[0], "wer": rates[1]}
 
 
+def _unseen(
+    bundle: Path,
+    options: Any,
+    words: Dict[str, List[int]],
+    by_files: Dict[str, List[bool]],
+    sounds: Sequence[np.ndarray],
+    rate: int,
+) -> Dict[str, Any]:
+    """How often words that the model lacks are found, added to running sessions and by the files' way."""
+    with _server(bundle, options, max(map(len, words.values()))) as (address, _):
+        live, seconds = asyncio.run(found_live(address, words, sounds, rate))
+    counts = {"words": len(words), "recordings": sum(map(len, words.values()))}
+    found = {"live": sum(map(sum, live.values())), "files": sum(map(sum, by_files.values()))}
+    alike = sum(a == b for word in words for a, b in zip(live[word], by_files[word]))
+    return {**counts, **found, "alike": alike, "seconds": _shares(seconds), "drawn": {w: [live[w], by_files[w]] for w in words}}
+
+
 def _wer(texts: Sequence[Sequence[str]], said: Sequence[Sequence[str]]) -> float:
     return 100 * sum(edit_distance(a, b)["total"] for a, b in zip(texts, said)) / sum(map(len, texts))
 
@@ -144,7 +175,7 @@ def _load(
     added: Sequence[str],
 ) -> Dict[str, Any]:
     """A server with so many clients: what `draw` shows of it."""
-    with _server(bundle, options.second, clients) as (address, process):
+    with _server(bundle, options, clients) as (address, process):
         memory: List[Tuple[float, float]] = []
         done = threading.Event()
         watch = threading.Thread(target=_watch, args=(process, memory, done))
@@ -174,7 +205,8 @@ def _load(
     }
     if added:
         near = [late for one in found for at, late in one.partials if -0.5 < at - seconds / 2 < took + 2]
-        row.update(added=len(added), added_seconds=took, partials_meanwhile=max(near, default=0.0))
+        lost = sum(one.seconds - one.heard for one in found if not one.error)
+        row.update(added=len(added), added_seconds=took, partials_meanwhile=max(near, default=0.0), lost=round(lost, 3))
     return row
 
 
@@ -183,9 +215,13 @@ def _shares(values: Sequence[float]) -> List[float]:
 
 
 @contextmanager
-def _server(bundle: Path, second: str, clients: int) -> Iterator[Tuple[str, Any]]:
+def _server(bundle: Path, options: Any, clients: int) -> Iterator[Tuple[str, Any]]:
     words = [sys.executable, "-m", "steps.serve", "--bundle", str(bundle), "--port", "0", "--sessions", str(clients + 1)]
-    process = subprocess.Popen([*words, *(["--second", second] * bool(second))], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    words += [
+        *(["--processes", str(options.processes)] * bool(options.processes)),
+        *(["--second", options.second] * bool(options.second)),
+    ]
+    process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     address = re.search(r"http://\S+", process.stdout.readline())
     if address is None:
@@ -198,7 +234,7 @@ def _server(bundle: Path, second: str, clients: int) -> Iterator[Tuple[str, Any]
 
 
 def _pids(process: Any) -> List[str]:
-    """Of the server and of its process for finals."""
+    """Of the server and of its processes for finals."""
     return [str(process.pid), *Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
 
 
@@ -273,39 +309,10 @@ async def _read(socket: Any, one: Client, began: float) -> None:
         elif said["type"] == "final":
             one.finals.append(now - (said["end"] - settings.after))
             one.words += [word["text"] for word in said["words"]]
+        elif said["type"] == "ended":
+            one.heard = said["heard"]
         elif said["type"] in ("error", "failed"):
             one.error = said["message"]
-
-
-def draw(corpus: Path) -> Table:
-    """Write streams.md of a corpus folder from streams.jsonl; returns its first table."""
-    rows, idle = [], []
-    for record in records_of(corpus, "streams"):
-        if record.get("trial") == IDLE:
-            for row in record["rows"]:
-                rates = [number(row["wer_without"], 2), number(row["wer"], 2), signed(row["wer"] - row["wer_without"], 2)]
-                idle.append([what(record), str(row["words"]), *rates, number(row["seconds"], 1)])
-            continue
-        name = ", ".join(filter(None, (what(record), record.get("trial"))))
-        for row in record["rows"]:
-            late = [" / ".join(f"{1000 * v:.0f}" for v in row[kind]) for kind in ("partials", "finals")]
-            rates = [number(row["wer_of_files"], 2), number(row["wer"], 2), signed(row["wer"] - row["wer_of_files"], 2)]
-            costs = [number(row["real_time_factor"], 3), number(row["mb"], 0), signed(row["growth"], 1)]
-            rows.append([name, str(row["clients"]), *late, *rates, *costs, "; ".join(row["errors"]) or "none"])
-    header = ["corpus and recipe", "clients", "partials ms", "finals ms", "WER of files", "WER live", "difference"]
-    header += ["real-time factor", "MB", "growth %", "errors"]
-    caption = (
-        "Recordings of test played over WebSocket at their own speed, with the clients on the same machine. Delays, at 50, 95 "
-        "and 99 percent: of a partial from the last sample that it heard, before which a sample waits for a chunk at most; of a "
-        "final from the end of speech. Real-time factor: processor seconds of the server a second of audio. Growth: of resident "
-        "memory, from the second minute to the last."
-    )
-    tables = [Table(f"Live streams: {corpus.name}", caption, header, grouped(rows, 1), 1)]
-    if idle:
-        header = ["corpus and recipe", "added words", "WER without", "WER with them", "difference", "seconds to add"]
-        tables.append(Table("Added words that nobody says", "Recordings of test as files.", header, grouped(idle, 1), 1))
-    write_page(corpus, "streams", tables)
-    return tables[0]
 
 
 if __name__ == "__main__":
