@@ -178,13 +178,18 @@ def test_two_processes_make_the_finals_of_each_stream_in_order(causal_yesno, cau
     live.add_words(["yes"], weight=1.0)
     assert [one.words("added") for one in live.finals._workers] == [["yes"]] * 2 == [live.words()] * 2
     live.remove_words(["yes"])
-    told = [[] for _ in range(4)]
+    told = [[] for _ in range(5)]
     for events in told:
         stream = live.stream(RATE, events.append)
         stream.accept(spoken[0])  # all at once: several segments of each stream wait
         stream.finish()
+        if events is told[-2]:  # the last one gets along without one of the processes
+            while not all(one and isinstance(one[-1], Ended) for one in told[:-1]):
+                time.sleep(0.05)
+            live.finals._workers[0].process.kill()
+            live.finals._workers[0].process.join()
     live.close()
-    assert [plain(finals(events)) for events in told] == [plain(want)] * 4 and not live.alive
+    assert [plain(finals(events)) for events in told] == [plain(want)] * 5 and not live.alive
 
 
 @pytest.mark.slow

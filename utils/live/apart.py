@@ -84,6 +84,8 @@ class Apart:
 
     def _recognised(self, *given: Any, **options: Any) -> Any:
         worker = self._idle.get()
+        while not worker.process.is_alive() and any(one.process.is_alive() for one in self._workers):
+            worker = self._idle.get()  # one that ended gets no more calls while others run
         try:
             return worker.recognising(*given, **options)
         finally:
