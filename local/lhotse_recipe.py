@@ -20,6 +20,7 @@ from local.lhotse_corpora.recipe import Asked, Headers, Recipe, Spoken
 from local.lhotse_corpora.table import RECIPES
 from utils.core.allowed import nearest
 from utils.core.errors import UserError, printable
+from utils.core.languages import canonical, family
 from utils.core.splits import SPLITS
 from utils.corpus import naming
 from utils.corpus.held_out import hold_out
@@ -43,14 +44,9 @@ def place(config: SimpleNamespace) -> str:
 def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: logging.Logger) -> Corpus:
     """Download the corpus, unless data.source names a copy or its publisher has to be asked, and read it."""
     recipe, chosen = _chosen(config)
-    if config.language not in recipe.languages:
-        known = sorted(recipe.languages)
-        raise UserError(
-            f"{recipe.title} has no language '{config.language}'{nearest(config.language, known)}; data.language is one of "
-            + ", ".join(known)
-        )
+    language = _of_corpus(recipe, config.language)
     with tempfile.TemporaryDirectory() as work:
-        asked = Asked(Path(config.source), recipe.languages[config.language], chosen, Path(work), [])
+        asked = Asked(Path(config.source), language, chosen, Path(work), downloads, [])
         if not config.source:
             asked = asked._replace(source=_downloaded(recipe, asked, downloads))
         elif not asked.source.is_dir():
@@ -70,6 +66,18 @@ def _chosen(config: SimpleNamespace) -> Tuple[Recipe, Dict[str, Any]]:
         if wrong:
             raise UserError(f"data.options.{split}={parts}: must be a list of names of parts")
     return RECIPES[chosen["recipe"]], chosen
+
+
+def _of_corpus(recipe: Recipe, language: str) -> str:
+    """What the corpus calls a language; raises UserError where it does not have it."""
+    for form in (canonical, family):
+        found = next((own for code, own in recipe.languages.items() if form(code) == form(language)), None)
+        if found:
+            return found
+    known = sorted(recipe.languages)
+    raise UserError(
+        f"{recipe.title} has no language '{language}'{nearest(language, known)}; data.language is one of {', '.join(known)}"
+    )
 
 
 def _known(config: SimpleNamespace) -> Dict[str, Any]:

@@ -124,6 +124,7 @@ def test_one_runs_to_the_end(made, tmp_path, run_stages, exp):
     assert records["wordvec"]["corpus"].startswith("mini_librispeech") and list(exp.glob("mini_librispeech/export-*/bundle"))
 
 
+@pytest.mark.slow
 def test_what_a_recipe_passes_over_is_listed(tree, run_stages, exp):
     source = tree("librispeech")
     train = sorted((source / "LibriSpeech" / "train-clean-100").rglob("*.flac"))
@@ -172,6 +173,13 @@ def test_corpora_of_lhotse_are_parts_of_a_joined_one(made, tmp_path):
     assert counted(found.utterances) == (33 + 16, 3 + 8, 6 + 8) and combine.name(config) == "both"
 
 
+def pack(tree, archive, *names):
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
+        for name in names:
+            tar.add(tree / name, name)
+
+
 def lose(*names):
     """A change of a tree: files or folders are gone."""
 
@@ -208,13 +216,6 @@ def unlink_links(folder):
         link.unlink()
 
 
-def pack_audio(folder):
-    for path in (folder / "data" / "es_419" / "audio").iterdir():
-        with tarfile.open(f"{path}.tar.gz", "w:gz") as tar:
-            tar.add(path, path.name)
-        shutil.rmtree(path)
-
-
 @pytest.mark.parametrize(
     "corpus, change, settings, said",
     [
@@ -237,7 +238,6 @@ def pack_audio(folder):
         ("mls", lose("200_210_000001.opus"), {}, "1 transcripts without a .opus file .* the first of 200_210_000001"),
         ("mls", None, {"language": "de"}, "mls_german_opus is missing; .* has mls_french_opus"),
         ("mls", None, {"language": "ru"}, "Multilingual LibriSpeech has no language 'ru'"),
-        ("fleurs", pack_audio, {}, r"train.tar.gz is packed; unpack it: tar -xzf"),
         ("fleurs", cut("train.tsv", 400), {}, r"train.tsv, line \d: \d fields instead of 7"),
         ("fleurs", None, {"language": "fr"}, "fr_fr/train.tsv is missing; .*data has es_419"),
         ("voxpopuli", None, {"language": "fr"}, "asr_fr.tsv.gz is missing; .* has asr_de.tsv.gz, raw_audios"),
@@ -246,8 +246,9 @@ def pack_audio(folder):
         ("vctk", lose("speaker-info.txt"), {}, "speaker-info.txt is missing"),
         ("ljspeech", cut("metadata.csv", 30), {}, "metadata.csv, line 1: 2 fields instead of 3"),
         ("timit", lose("TEST"), {}, "TEST is missing"),
-        ("speechcommands", None, {"options": {"version": 1}}, "speech_commands_v0.01 is missing"),
-        ("speechcommands", None, {"options": {"version": 3}}, "version=3: there are 1 and 2"),
+        ("speechcommands", None, {"options": {"version": 1}}, "speech_commands_v0.01/testing_list.txt is missing"),
+        ("speechcommands", None, {"options": {"version": 3}}, "version=3, test=archive: version is 1 or 2"),
+        ("speechcommands", lose("speech_commands_test_set_v0.02"), {}, "data.options.test=list takes testing_list.txt instead"),
         (
             "ami",
             rename("ami_public_manual_1.6.2.zip", "ami_public_manual_1.6.1.zip"),
@@ -285,6 +286,26 @@ def test_timit_may_have_small_letters_as_on_its_disc(speech, made, tmp_path):
     assert counted(read(of("timit", tmp_path / "small", options={"sa": True}), tmp_path).utterances) == (16, 8, 8)
 
 
+def test_a_copy_may_be_laid_out_in_other_ways(speech, tree, tmp_path):
+    found = read(of("voxpopuli", published.voxpopuli_cut(tmp_path / "cut", Speech(speech)), language="deu"), tmp_path)
+    assert counted(found.utterances) == (4, 1, 1) and found.utterances[0].raw.endswith(".") and found.utterances[0].end is None
+
+    source = tree("speechcommands")
+    shutil.rmtree(source / "speech_commands_test_set_v0.02")
+    found = read(of("speechcommands", source / "speech_commands_v0.02", options={"test": "list"}), tmp_path)
+    assert counted(found.utterances) == (12, 6, 6) and {u.text for u in found.utterances if u.split == "test"} >= {
+        "yes",
+        "marvin",
+    }
+
+    audio = tree("fleurs") / "data" / "es_419" / "audio"  # packed, as published
+    for folder in sorted(audio.iterdir()):
+        pack(audio, audio / f"{folder.name}.tar.gz", folder.name)
+        shutil.rmtree(folder)
+    found = read(of("fleurs", tmp_path / "corpus", language="es-419"), tmp_path)
+    assert counted(found.utterances) == (12, 3, 3) and all(u.audio.is_file() for u in found.utterances)
+
+
 @pytest.fixture
 def publisher(tmp_path, monkeypatch):
     """A server of archives: the folder that it serves; the addresses of OpenSLR and Edinburgh lead to it."""
@@ -299,13 +320,6 @@ def publisher(tmp_path, monkeypatch):
         monkeypatch.setattr(archives, "EDINBURGH_VCTK_URL", f"{address}/VCTK-Corpus-0.92.zip")
         yield folder
         httpd.shutdown()
-
-
-def pack(tree, archive, *names):
-    archive.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(archive, "w:gz", compresslevel=1) as tar:
-        for name in names:
-            tar.add(tree / name, name)
 
 
 def test_downloads_are_unpacked_with_links_and_archives_in_archives(tree, publisher, tmp_path):

@@ -85,6 +85,7 @@ def speechcommands(asked: Asked) -> List[Archive]:
     """An archive for train and dev, and one for test."""
     version = asked.options["version"]
     names = [f"speech_commands_v0.0{version}", f"speech_commands_test_set_v0.0{version}"]
+    names = names if asked.options["test"] == "archive" else names[:1]
     return [Archive(f"https://download.tensorflow.org/data/{name}.tar.gz", name) for name in names]
 
 

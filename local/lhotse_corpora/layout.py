@@ -6,7 +6,9 @@ from typing import Dict, Tuple
 from lhotse.recipes.ami import PARTITIONS
 
 from local.lhotse_corpora.recipe import Asked, files, folder, need
+from utils.core.download import unpack
 from utils.core.errors import UserError
+from utils.core.files import digest
 from utils.core.splits import SPLITS
 
 AIDATATANG_TRANSCRIPTS = Path("transcript") / "aidatatang_200_zh_transcript.txt"
@@ -68,20 +70,22 @@ def fleurs(asked: Asked) -> Tuple[Dict[str, Path], Dict[str, Path]]:
         beside = home.parent / "metadata" / code  # as Lhotse's download lays it out
         for tables in (home, beside):
             if (tables / "train.tsv").is_file():
-                audio = {split: _fleurs_audio(home, split) for split in SPLITS}
+                audio = {split: _fleurs_audio(asked, home, split) for split in SPLITS}
                 whole = f"the folder with {code}/ in it, with train.tsv, dev.tsv, test.tsv and audio/"
                 return {split: need(tables / f"{split}.tsv", whole) for split in SPLITS}, audio
     need(source / "data" / code / "train.tsv", f"the folder with data/{code}/ in it, as published")
     raise AssertionError("unreachable: the table does not exist")
 
 
-def _fleurs_audio(home: Path, split: str) -> Path:
+def _fleurs_audio(asked: Asked, home: Path, split: str) -> Path:
+    packed = home / "audio" / f"{split}.tar.gz"
     places = [home / "audio" / split / split, home / "audio" / split, home / split]
     found = next((path for path in places if path.is_dir()), None)
-    packed = home / "audio" / f"{split}.tar.gz"
     if found is None and packed.is_file():
-        raise UserError(f"{packed} is packed; unpack it: tar -xzf {packed} -C {packed.parent}")
-    return found or need(places[1], f"the folder with {home.name}/ in it")
+        place = asked.downloads / f"{asked.language}-{split}-{digest(asked.reads(packed))[:8]}"
+        unpack(packed, place)
+        found = next((path for path in (place / split, place) if path.is_dir()), None)
+    return found or need(packed, f"the folder with data/{home.name}/ in it")
 
 
 def vctk(asked: Asked) -> Tuple[Path, bool]:
@@ -116,19 +120,20 @@ def _names(path: Path) -> "set[str]":
     return {p.name.upper() for p in path.iterdir()} if path.is_dir() else set()
 
 
-def speechcommands(asked: Asked) -> Tuple[Path, str]:
-    """The folder with the two unpacked archives of a version, and the version: 1 or 2."""
-    version = str(asked.options["version"])
+def speechcommands(asked: Asked) -> Dict[str, Path]:
+    """The folder of each of the two archives by the archive's name; the second is missing where test comes from the list."""
+    version, test = str(asked.options["version"]), asked.options["test"]
+    if version not in ("1", "2") or test not in ("archive", "list"):
+        raise UserError(f"data.options.version={version}, test={test}: version is 1 or 2, test is archive or list")
     names = [f"speech_commands_v0.0{version}", f"speech_commands_test_set_v0.0{version}"]
-    if version not in ("1", "2"):
-        raise UserError(f"data.options.version={version}: there are 1 and 2")
-    found = asked.source / f"SpeechCommands{version}"
-    found = found if found.is_dir() else asked.source
-    for name in names:
-        need(found / name, f"the folder with {' and '.join(names)}, each an archive unpacked")
+    home = next((path for path in (asked.source / f"SpeechCommands{version}", asked.source) if path.is_dir()), asked.source)
+    main = home if (home / "testing_list.txt").is_file() else home / names[0]
+    whole = f"the folder with {' and '.join(names)}, each an archive unpacked"
     for name in ("testing_list.txt", "validation_list.txt"):
-        asked.reads(need(found / names[0] / name, f"the folder with {names[0]}"))
-    return found, version
+        asked.reads_text(need(main / name, whole))
+    if test == "list":
+        return {names[0]: main}
+    return {names[0]: main, names[1]: need(home / names[1], f"{whole}; data.options.test=list takes testing_list.txt instead")}
 
 
 def tedlium(asked: Asked) -> Path:
@@ -166,16 +171,17 @@ def ami(asked: Asked) -> Tuple[Path, Path]:
 
 def voxpopuli(asked: Asked) -> Tuple[Path, Path]:
     """The folder with the recordings of sessions, and the table of a language."""
-    found = folder(asked.source, "raw_audios")
+    raw = folder(asked.source, "raw_audios")
+    found = next((path for path in (raw / "original", raw / asked.language) if path.is_dir()), raw)
     table = f"asr_{asked.language}.tsv.gz"
-    places = [
-        asked.source / table,
-        asked.source / "annotations" / "asr" / table,
-        asked.source / "transcribed_data" / asked.language / table,
-    ]
-    found_table = next((path for path in places if path.is_file()), None)
-    whole = f"the folder with raw_audios/original/ and {table}"
-    return need(found, whole), asked.reads(found_table or need(places[0], whole))
+    places = [home / table for home in (asked.source, asked.source / "annotations" / "asr", voxpopuli_cut(asked))]
+    whole = f"the folder with raw_audios/original/ and {table}, or with transcribed_data/{asked.language}/"
+    return found, asked.reads(next((path for path in places if path.is_file()), None) or need(places[0], whole))
+
+
+def voxpopuli_cut(asked: Asked) -> Path:
+    """Where VoxPopuli's own program leaves the utterances of a language, cut."""
+    return folder(asked.source, "transcribed_data") / asked.language
 
 
 def gigaspeech(asked: Asked) -> Path:

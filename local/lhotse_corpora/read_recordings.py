@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, Dict, Iterator, Union
 
+from lhotse import Recording, SupervisionSegment
 from lhotse.recipes import gigaspeech as lhotse_gigaspeech
 from lhotse.recipes import wenet_speech as lhotse_wenetspeech
 from lhotse.recipes.ami import prepare_ami
@@ -13,7 +14,7 @@ from lhotse.recipes.tedlium import prepare_tedlium
 from lhotse.recipes.voxpopuli import prepare_voxpopuli
 
 from local.lhotse_corpora import layout
-from local.lhotse_corpora.recipe import Asked, Spoken, rows, spoken, view
+from local.lhotse_corpora.recipe import Asked, Spoken, need, rows, spoken, view
 from utils.core.errors import UserError
 from utils.core.splits import SPLITS
 from utils.corpus.manifests import LeftOut
@@ -61,19 +62,30 @@ def ami(asked: Asked) -> Found:
 
 
 def voxpopuli(asked: Asked) -> Found:
-    """VoxPopuli: the transcribed part of a language, from the recordings of whole sessions."""
+    """VoxPopuli: the transcribed part of a language, from the recordings of whole sessions, or as its own program cut it."""
+    if (layout.voxpopuli_cut(asked) / "asr_train.tsv").is_file():
+        yield from _voxpopuli_cut(asked)
+        return
     audio, table = layout.voxpopuli(asked)
     _check_voxpopuli(table)
-    links = {f"raw_audios/{asked.language}": audio, f"annotations/{table.name}": table}
-    work = view(asked.work, links)
+    work = view(asked.work, {f"raw_audios/{asked.language}": audio, f"annotations/{table.name}": table})
     whole = prepare_voxpopuli(work, work / "annotations", lang=asked.language)
-    there = 0
-    for split in SPLITS:
-        for one in spoken(split, whole[split]):
-            there += 1
-            yield one
-    if not there:
+    found = [one for split in SPLITS for one in spoken(split, whole[split])]
+    if not found:
         raise UserError(f"none of the recordings below {audio} is of a session of {table}; they are called SESSION_original.ogg")
+    yield from found
+
+
+def _voxpopuli_cut(asked: Asked) -> Found:
+    """asr_SPLIT.tsv beside YEAR/*.ogg, an utterance in each, which Lhotse has no recipe for."""
+    home = layout.voxpopuli_cut(asked)
+    for split in SPLITS:
+        table = need(home / f"asr_{split}.tsv", f"the folder with transcribed_data/{asked.language}/")
+        for name, raw, words, speaker, *_ in list(rows(asked.reads(table), 4, "\t"))[1:]:
+            recording = Recording.from_file(home / name[:4] / f"{name}.ogg", recording_id=name)
+            segment = SupervisionSegment(name, name, 0.0, recording.duration, 0, words, asked.language, speaker)
+            segment.custom = {"orig_text": raw}
+            yield Spoken(split, recording, segment)
 
 
 def _check_voxpopuli(table: Path) -> None:

@@ -18,6 +18,7 @@ from local.lhotse_corpora.recipe import Asked, Spoken, by_split, files, paired, 
 from utils.core.errors import UserError
 from utils.core.splits import SPLITS
 from utils.corpus.manifests import LeftOut
+from utils.text.encoding import utf8_lines
 
 Found = Iterator[Union[Spoken, LeftOut]]
 
@@ -129,7 +130,7 @@ def timit(asked: Asked) -> Found:
     texts: Dict[str, str] = {}
     for path in files(folder, "*"):
         parts = [part.upper() for part in path.relative_to(folder).parts]
-        if len(parts) == 4 and path.suffix.upper() in (".WAV", ".TXT", ".WRD", ".PHN"):
+        if len(parts) == 4 and "." not in path.stem and path.suffix.upper() in (".WAV", ".TXT", ".WRD", ".PHN"):
             links["/".join(["data", *parts])] = path
             if path.suffix.upper() == ".TXT":
                 asked.reads_text(path)
@@ -147,11 +148,19 @@ def timit(asked: Asked) -> Found:
 
 def speechcommands(asked: Asked) -> Found:
     """Speech Commands: single words; recordings without one are left out."""
-    folder, version = layout.speechcommands(asked)
-    names = [f"speech_commands_v0.0{version}", f"speech_commands_test_set_v0.0{version}"]
-    work = view(asked.work, {name: folder / name for name in names})
-    whole = prepare_speechcommands(version, work)
+    folders = layout.speechcommands(asked)
+    main, *_ = folders.values()
+    version = str(asked.options["version"])
+    if len(folders) == 1:  # Lhotse knows the test archive alone: make one of the list, where every word may be an unknown one
+        folders = {**folders, **_of_list(main, f"speech_commands_test_set_v0.0{version}")}
+    whole = prepare_speechcommands(version, view(asked.work, folders))
     for split, part in zip(SPLITS, ("train", "valid", "test")):
         for one in spoken(split, whole[part]):
             word: str = one.supervision.text or ""
             yield one if word else LeftOut(one.supervision.id, split, "noise without a word", by_design=True)
+
+
+def _of_list(main: Path, archive: str) -> Dict[str, Path]:
+    """Links that are the test archive of Speech Commands with what testing_list.txt names."""
+    names = [name.strip() for name in utf8_lines(main / "testing_list.txt") if name.strip()]
+    return {f"{archive}/_unknown_/{name.replace('/', '_')}": main / name for name in names}

@@ -22,6 +22,7 @@ class Asked(NamedTuple):
     language: str  # as the corpus calls it
     options: Dict[str, Any]  # data.options with the corpus's defaults
     work: Path  # an empty folder that is deleted afterwards
+    downloads: Path  # where downloads of the corpus go, and what has to be unpacked
     inputs: List[Path]  # files beside the audio that were read; functions add theirs
 
     def reads(self, path: Path) -> Path:

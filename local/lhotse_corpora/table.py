@@ -127,7 +127,7 @@ RECIPES: Dict[str, Recipe] = {
         "the folder with speech_commands_v0.02 and speech_commands_test_set_v0.02",
         ENGLISH,
         read_utterances.speechcommands,
-        {"version": 2},
+        {"version": 2, "test": "archive"},
         archives.speechcommands,
     ),
     "ami": Recipe(

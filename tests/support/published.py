@@ -163,6 +163,19 @@ def voxpopuli(folder: Path, speech: Speech) -> Path:
     return folder
 
 
+def voxpopuli_cut(folder: Path, speech: Speech) -> Path:
+    """transcribed_data/de, as VoxPopuli's own program leaves it."""
+    home = folder / "transcribed_data" / "de"
+    for split, n in {"train": 4, "dev": 1, "test": 1}.items():
+        lines = ["id\traw_text\tnormalized_text\tspeaker_id\tsplit\tgender"]
+        for i, (words, samples) in enumerate(speech.take(n, GERMAN)):
+            name = f"20090110-0900-PLENARY-3-de_{split}_{i}"
+            write(home / "2009" / f"{name}.ogg", samples)
+            lines.append(f"{name}\t{words.capitalize()}.\t{words}\t100{i}\t{split}\tfemale")
+        text(home / f"asr_{split}.tsv", lines)
+    return folder
+
+
 def vctk(folder: Path, speech: Speech) -> Path:
     """VCTK-Corpus-0.92: both microphones of 48 kHz, and p315, whose texts were lost."""
     home, info = folder / "VCTK-Corpus-0.92", ["ID  AGE  GENDER  ACCENTS  REGION COMMENTS"]
