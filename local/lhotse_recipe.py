@@ -10,7 +10,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Dict, Iterator, List, Tuple
+from typing import Any, Dict, Iterator, List, Sequence, Tuple, Union
 
 import lhotse
 from lhotse.audio.backend import audio_backend
@@ -54,6 +54,7 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
         found = _read(recipe, asked, log)
         left_out = [item for item in found if isinstance(item, LeftOut)]
         utterances = [_utterance(item, config.language, asked) for item in found if isinstance(item, Spoken)]
+    _compare(recipe, chosen, [*utterances, *left_out], log)
     utterances = _with_all_splits(utterances, recipe, chosen, log)
     return Corpus(utterances, left_out, asked.inputs)
 
@@ -166,6 +167,16 @@ def _utterance(one: Spoken, language: str, asked: Asked) -> Utterance:
         recording.id if len(recording.sources) == 1 else f"{recording.id}-{channel}",
         custom.get("raw_text") or custom.get("orig_text") or text,
     )
+
+
+def _compare(recipe: Recipe, chosen: Dict[str, Any], found: Sequence[Union[Utterance, LeftOut]], log: logging.Logger) -> None:
+    """Say which splits have other utterances than were published: the copy is a part of the corpus, or damaged."""
+    for split in SPLITS:
+        parts = chosen.get(split, [split])
+        published = sum(recipe.published.get(part, 0) for part in parts)
+        n = sum(item.split == split for item in found)
+        if published and n != published and all(part in recipe.published for part in parts):
+            log.warning("%s: %s has %d utterances in this copy, %d as published", recipe.title, " and ".join(parts), n, published)
 
 
 def _with_all_splits(utterances: List[Utterance], recipe: Recipe, chosen: Dict[str, Any], log: logging.Logger) -> List[Utterance]:

@@ -142,7 +142,9 @@ def test_what_a_recipe_passes_over_is_listed(tree, run_stages, exp):
     assert set(lines) == {train[0].stem, "999-1-0000", train[2].stem, train[3].stem}
     assert lines[train[0].stem] == "train\ta transcript, but no audio file" and "no transcript of" in lines["999-1-0000"]
     assert "empty audio file" in lines[train[2].stem] and str(train[3]) in lines[train[3].stem]
-    assert "test: 1 of 3 utterances have audio that train has too" in (data / "log.txt").read_text()
+    log = (data / "log.txt").read_text()
+    assert "test: 1 of 3 utterances have audio that train has too" in log
+    assert "train-clean-100 has 12 utterances in this copy, 28539 as published" in log  # one without a transcript is in no split
     trans = next((source / "LibriSpeech" / "dev-clean").rglob("*.trans.txt"))
     trans.write_text(
         trans.read_text().replace("CONFERENCE", "MEETING").replace("PLEASE", "NOW")

@@ -65,6 +65,7 @@ class Recipe:
     languages: Mapping[str, str]  # data.language -> what the corpus calls it
     read: Read
     options: Mapping[str, Any] = field(default_factory=dict)  # with their defaults
+    published: Mapping[str, int] = field(default_factory=dict)  # utterances of a split, or of a part that options list
     archives: Optional[Callable[[Asked], List[Archive]]] = None  # None: it has to be asked for at `page`
 
 
