@@ -142,7 +142,7 @@ def _remarks(log: logging.Logger) -> Iterator[None]:
     finally:
         root.removeHandler(keep)
         if said:
-            log.info("Lhotse says of %d things (first: %s)", len(said), printable(said[0]))
+            log.info("Lhotse warned of %d things, first: %s", len(said), printable(said[0]))
 
 
 def _utterance(one: Spoken, language: str, asked: Asked) -> Utterance:
