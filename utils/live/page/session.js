@@ -6,6 +6,7 @@ const KEPT = 15; // seconds of sound that are sent again after a lost connection
 const REMEMBERED = 120; // seconds: for which blocks their time of capture is known
 const WAITS = [0.5, 1, 2, 4, 8, 8, 8, 8]; // seconds before each try to connect again
 const LAST_WORDS = 20; // seconds to wait for the end of a session
+const SILENT = new Set(["nothing_said", "nothing_kept", "cant_find"]); // a search then finds what is on the page
 const FOR_GOOD = new Set(["unauthorised", "bad_message", "too_big"]); // after these errors, trying again is in vain
 
 /**
@@ -117,7 +118,7 @@ export class Session {
     } else if (event.type === "found") {
       this.answered(event.id, "resolve", event.hits.map((hit) => this.shifted(hit)));
     } else if (event.type === "refused" && event.of === "find") {
-      this.answered(event.id, "reject", new Error(event.code === "nothing_said" ? "" : event.message));
+      this.answered(event.id, "reject", new Error(SILENT.has(event.code) ? "" : event.message));
     } else if (event.type === "refused") {
       this.on.refusedKeywords(event.message);
     } else if (event.type === "words") {
