@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from functools import partial
@@ -109,6 +110,20 @@ def test_commands_that_need_a_wake_word_follow_it_within_a_few_seconds(server, s
     assert len(finals) == 3
     orders = [(one["segment"], one["wake"]["text"], one["start"] >= one["wake"]["end"]) for one in of(messages, "command")]
     assert orders and all(text == "yes" and after for _, text, after in orders)
+
+
+@pytest.mark.slow
+def test_the_example_of_the_documentation_runs(server, speech, tmp_path):
+    page = (ROOT / "docs" / "serving.md").read_text("utf-8").replace("127.0.0.1:8080", server.http.partition("//")[2])
+    for name, other in (("jarvis", "no"), ("smart mirror", "yes"), ("coffee", "votes"), ('"wake": "no"', '"wake": None')):
+        page = page.replace(name, other)
+    soundfile.write(str(tmp_path / "prompt.wav"), np.concatenate((speech, np.zeros(24_000, np.float32))), 8000)
+    code = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split()[1] for line in lines if line.startswith("heard ")] == WORDS
+    assert lines[-2].startswith("do vote {") and lines[-1].startswith("found yes [(")
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """A grammar: what it accepts, what a sentence of it means, and what is wrong with it."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
@@ -41,7 +41,7 @@ def read_grammar(path: Path, extra: Mapping[str, Sequence[str]] = {}) -> Written
     if "context" in content:
         if not isinstance(content["context"], dict):
             raise UserError(f"{path}: context must be a mapping with expressions and slots")
-        found = rhino.read(path.name, content["context"], extra)
+        found = replace(rhino.read(path.name, content["context"], extra), language=content.get("language"))
     elif "intents" in content:
         found = templates.read(path.name, content, extra)
     else:

@@ -1,6 +1,7 @@
 """What commands are told to watch for. Until it is opened, this needs the standard library alone."""
 
 import argparse
+import logging
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Dict, List
@@ -8,6 +9,7 @@ from typing import Any, Dict, List
 from utils.core.errors import UserError
 from utils.spotting import opening as keywords
 
+log = logging.getLogger("nuptse")
 MINUTES = 30.0
 
 
@@ -58,6 +60,8 @@ def watching_of(options: argparse.Namespace, live: Any, minutes: float = MINUTES
         calibration = Calibration.read(Path(options.calibrated), manifest.model, asdict(Settings()))
         for one in found:
             calibration.threshold(one, rate)
+    elif found and options.threshold is None:
+        log.warning("the keywords are not calibrated: steps.spot --calibrate finds thresholds for a rate of false alarms")
     names = [Path(file).stem for file in options.grammar]
     usual = Usual(found, calibration, rate, options.threshold, names[0] if names else "", options.wake or "", minutes)
     made = Watching(live, names, usual)
