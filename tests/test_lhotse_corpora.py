@@ -292,6 +292,10 @@ def test_a_copy_may_be_laid_out_in_other_ways(speech, tree, tmp_path):
     found = read(of("voxpopuli", published.voxpopuli_cut(tmp_path / "cut", Speech(speech)), language="deu"), tmp_path)
     assert counted(found.utterances) == (4, 1, 1) and found.utterances[0].raw.endswith(".") and found.utterances[0].end is None
 
+    source = tree("tedlium3")
+    next(source.rglob("SpeakerTrain1_2010.sph")).write_bytes(b"")  # is listed by stage 0, utterance by utterance
+    assert counted(read(of("tedlium3", source), tmp_path).utterances) == EXPECTED["tedlium3"][0]
+
     source = tree("speechcommands")
     shutil.rmtree(source / "speech_commands_test_set_v0.02")
     found = read(of("speechcommands", source / "speech_commands_v0.02", options={"test": "list"}), tmp_path)
