@@ -207,6 +207,8 @@ class Session:
     async def _wanted(self, wishes: Dict[str, Any]) -> Asked:
         """What the stream is to be watched for. Raises Refused for what can't be."""
         watching = self.serving.watching
+        if not wishes and not watching.names and not watching.usual.grammar:
+            return Asked()
         try:
             return await self._loop.run_in_executor(None, lambda: watching.asked(**wishes))
         except UserError as error:
