@@ -62,11 +62,17 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
 def _chosen(config: SimpleNamespace) -> Tuple[Recipe, Dict[str, Any]]:
     chosen = options(config, _known(config))
     for split in SPLITS:
-        parts = chosen.get(split, [])
+        parts = _parts(chosen, split)
         wrong = [part for part in parts if not isinstance(part, str) or "/" in part or not part]
         if wrong:
             raise UserError(f"data.options.{split}={parts}: must be a list of names of parts")
     return RECIPES[chosen["recipe"]], chosen
+
+
+def _parts(chosen: Dict[str, Any], split: str) -> List[Any]:
+    """The parts of the corpus that are a split: those of an option that lists them, else the split itself."""
+    value = chosen.get(split)
+    return value if isinstance(value, list) else [split]
 
 
 def _of_corpus(recipe: Recipe, language: str) -> str:
@@ -172,7 +178,7 @@ def _utterance(one: Spoken, language: str, asked: Asked) -> Utterance:
 def _compare(recipe: Recipe, chosen: Dict[str, Any], found: Sequence[Union[Utterance, LeftOut]], log: logging.Logger) -> None:
     """Say which splits have other utterances than were published: the copy is a part of the corpus, or damaged."""
     for split in SPLITS:
-        parts = chosen.get(split, [split])
+        parts = _parts(chosen, split)
         published = sum(recipe.published.get(part, 0) for part in parts)
         n = sum(item.split == split for item in found)
         if published and n != published and all(part in recipe.published for part in parts):

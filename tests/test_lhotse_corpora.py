@@ -35,7 +35,7 @@ EXPECTED = {
     "ljspeech": ((24, 3, 3), 0, "circa"),
     "timit": ((12, 6, 6), 8, "conference"),
     "speechcommands": ((12, 6, 6), 2, "marvin"),
-    "ami": ((12, 4, 4), 0, "conference"),
+    "ami": ((12, 4, 4), 167, "conference"),  # the other meetings
     "gigaspeech": ((12, 3, 2), 1, "conference"),
     "wenetspeech": ((11, 3, 3), 0, "客"),
 }
@@ -296,10 +296,19 @@ def test_a_copy_may_be_laid_out_in_other_ways(speech, tree, tmp_path):
     next(source.rglob("SpeakerTrain1_2010.sph")).write_bytes(b"")  # is listed by stage 0, utterance by utterance
     assert counted(read(of("tedlium3", source), tmp_path).utterances) == EXPECTED["tedlium3"][0]
 
+    source = tree("voxpopuli")  # a part of the sessions
+    next(source.rglob("20090110-0900-PLENARY-3_original.ogg")).unlink()
+    found = read(of("voxpopuli", source), tmp_path)
+    assert counted(found.utterances) == (4, 3, 3)
+    assert [item.reason for item in found.left_out] == ["this copy has no recording of the session: 8 utterances"]
+
     source = tree("speechcommands")
+    next((source / "speech_commands_v0.02" / "bed").glob("*2a51b2e*")).unlink()  # which validation_list.txt names
+    found = read(of("speechcommands", source), tmp_path)
+    assert counted(found.utterances) == (12, 5, 6) and "which validation_list.txt names" in found.left_out[-1].reason
     shutil.rmtree(source / "speech_commands_test_set_v0.02")
     found = read(of("speechcommands", source / "speech_commands_v0.02", options={"test": "list"}), tmp_path)
-    assert counted(found.utterances) == (12, 6, 6) and {u.text for u in found.utterances if u.split == "test"} >= {
+    assert counted(found.utterances) == (12, 5, 6) and {u.text for u in found.utterances if u.split == "test"} >= {
         "yes",
         "marvin",
     }

@@ -1,15 +1,17 @@
 """Corpora whose recordings hold many utterances, by Lhotse's recipes."""
 
+import csv
 import gzip
 import json
 import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, Iterator, Union
 
 from lhotse import Recording, SupervisionSegment
 from lhotse.recipes import gigaspeech as lhotse_gigaspeech
 from lhotse.recipes import wenet_speech as lhotse_wenetspeech
-from lhotse.recipes.ami import prepare_ami
+from lhotse.recipes.ami import PARTITIONS, prepare_ami
 from lhotse.recipes.tedlium import prepare_tedlium
 from lhotse.recipes.voxpopuli import prepare_voxpopuli
 
@@ -58,7 +60,12 @@ def ami(asked: Asked) -> Found:
         annotations = target
     whole = prepare_ami(folder, annotations, mic=asked.options["mic"], partition=asked.options["partition"])
     for split in SPLITS:
-        yield from spoken(split, whole[split])
+        found = list(spoken(split, whole[split]))
+        yield from found
+        there = {one.recording.id for one in found}
+        for meeting in PARTITIONS[asked.options["partition"]][split]:
+            if meeting not in there:
+                yield LeftOut(meeting, split, "this copy has no recording of the meeting", by_design=True)
 
 
 def voxpopuli(asked: Asked) -> Found:
@@ -67,13 +74,15 @@ def voxpopuli(asked: Asked) -> Found:
         yield from _voxpopuli_cut(asked)
         return
     audio, table = layout.voxpopuli(asked)
-    _check_voxpopuli(table)
+    sessions = _sessions(table)
     work = view(asked.work, {f"raw_audios/{asked.language}": audio, f"annotations/{table.name}": table})
     whole = prepare_voxpopuli(work, work / "annotations", lang=asked.language)
     found = [one for split in SPLITS for one in spoken(split, whole[split])]
     if not found:
         raise UserError(f"none of the recordings below {audio} is of a session of {table}; they are called SESSION_original.ogg")
     yield from found
+    for session in sorted(set(sessions) - {one.recording.id for one in found}):
+        yield LeftOut(session, "-", f"this copy has no recording of the session: {sessions[session]} utterances", by_design=True)
 
 
 def _voxpopuli_cut(asked: Asked) -> Found:
@@ -88,17 +97,19 @@ def _voxpopuli_cut(asked: Asked) -> Found:
             yield Spoken(split, recording, segment)
 
 
-def _check_voxpopuli(table: Path) -> None:
+def _sessions(table: Path) -> "Counter[str]":
+    """Session -> its utterances in a table of VoxPopuli; raises UserError where that is damaged or of another release."""
     needed = {"session_id", "split", "start_time", "end_time", "speaker_id", "gender", "normed_text", "original_text"}
     try:
         with gzip.open(table, "rt", encoding="utf-8") as stream:
-            missing = needed - set(next(stream, "").strip().split("|"))
-            for _ in stream:
-                pass
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+            lines = csv.DictReader(stream, delimiter="|")
+            missing = needed - set(lines.fieldnames or ())
+            counts = Counter(str(row.get("session_id")) for row in lines if row.get("split") in SPLITS)
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{table} is damaged ({error}); get it again") from None
     if missing:
         raise UserError(f"{table} has no column {', '.join(sorted(missing))}: it is the table of another release; get it again")
+    return counts
 
 
 def gigaspeech(asked: Asked) -> Found:

@@ -1,7 +1,7 @@
 """Corpora with an utterance in each file, by Lhotse's recipes."""
 
 from pathlib import Path
-from typing import Dict, Iterator, Union
+from typing import Dict, Iterator, List, Union
 
 from lhotse.recipes.aidatatang_200zh import prepare_aidatatang_200zh
 from lhotse.recipes.fleurs import prepare_single_fleurs_language
@@ -158,9 +158,16 @@ def speechcommands(asked: Asked) -> Found:
         for one in spoken(split, whole[part]):
             word: str = one.supervision.text or ""
             yield one if word else LeftOut(one.supervision.id, split, "noise without a word", by_design=True)
+    for split, table in {"dev": "validation_list.txt", "test": "testing_list.txt"}.items():
+        for name in _listed(main / table):
+            if not (main / name).is_file() and (split == "dev" or asked.options["test"] == "list"):
+                yield LeftOut(name.replace("/", "_")[: -len(".wav")], split, f"no file {main / name}, which {table} names")
+
+
+def _listed(table: Path) -> List[str]:
+    return [name.strip() for name in utf8_lines(table) if name.strip()]
 
 
 def _of_list(main: Path, archive: str) -> Dict[str, Path]:
     """Links that are the test archive of Speech Commands with what testing_list.txt names."""
-    names = [name.strip() for name in utf8_lines(main / "testing_list.txt") if name.strip()]
-    return {f"{archive}/_unknown_/{name.replace('/', '_')}": main / name for name in names}
+    return {f"{archive}/_unknown_/{name.replace('/', '_')}": main / name for name in _listed(main / "testing_list.txt")}
