@@ -91,6 +91,32 @@ def test_home_assistants_templates_mean_what_they_say(grammar):
     assert grammar(HOME, area=["loft"]).meaning("turn on the loft light".split()).slots["area"] == "loft"
 
 
+SMART = """
+language: zh
+intents:
+  Set: {data: [{sentences: ["(把|将)[{area}]温度(设为|调到){degrees}度"]}]}
+  Open: {data: [{sentences: ["打开[{area}][的]{name}"], slots: {state: "on"}}]}
+lists:
+  degrees: {range: {from: 16, to: 30}}
+  area: {values: [客厅, 卧室]}
+  name: {values: [灯, {in: (风扇|电扇), out: fan}]}
+skip_words: [请]
+"""
+
+
+def test_chinese_templates_need_no_blanks(tmp_path):
+    pytest.importorskip("hassil")
+    (tmp_path / "smart.yaml").write_text(SMART, encoding="utf-8")
+
+    def characters(text):
+        return " ".join(normaliser("basic", "zh")(text).replace(" ", ""))
+
+    found = Grammar(read_grammar(tmp_path / "smart.yaml"), characters, "zh")
+    assert found.meaning([*"请将卧室温度调到二十六度"]) == Command("Set", {"area": "卧室", "degrees": 26})
+    assert found.meaning([*"打开客厅的电扇"]) == Command("Open", {"area": "客厅", "name": "fan", "state": "on"})
+    assert found.meaning([*"打开温度"]) is None and found.count == 2 * 2 * 2 * 3 * 15 * 2 + 2 * 2 * 3 * 3 * 2
+
+
 def test_many_expressions_share_a_small_graph(grammar):
     slots = {name: [f"{name}{letter}" for letter in "abcdefgh"] for name in ("rest", "milk", "size", "cup")}
     orders = [
@@ -204,8 +230,8 @@ def test_weights_are_tuned_to_a_grammar_and_recognise_takes_them(yesno, tmp_path
     assert commands.main(words) == 2  # nothing says what the recordings mean
     (labelled / "label.json").write_text(json.dumps({n: {"intent": "vote", "slots": slots} for n, slots in meant.items()}))
     assert commands.main(words) == 0
-    weights = weights_of(Recogniser.open(new))
-    assert weights.accept_alone != DEFAULT.accept_alone and weights_of(Recogniser.open(old)) == DEFAULT
+    weights = weights_of(Recogniser.open(new), grammar.name)
+    assert weights.accept_alone != DEFAULT.accept_alone and weights_of(Recogniser.open(old), grammar.name) == DEFAULT
     assert (new / "model.safetensors").read_bytes() == (old / "model.safetensors").read_bytes()
     assert json.loads((new / FILE).read_text())["measured"]["commands"] == 8
     capsys.readouterr()

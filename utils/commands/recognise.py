@@ -81,7 +81,7 @@ class Commands:
                 "take a bundle of the grammar's language"
             )
         made = Grammar(written, recogniser.normalise, recogniser.language, ambiguous)
-        return cls(made, recogniser, weights_of(recogniser) if weights is None else weights)
+        return cls(made, recogniser, weights_of(recogniser, made.name) if weights is None else weights)
 
     def weighed(self, weights: Weights) -> "Commands":
         """The same with other weights."""

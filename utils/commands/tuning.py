@@ -58,6 +58,7 @@ def trial(commands: Commands, evidence: Evidence, meant: Optional[Command]) -> T
     both = heads(evidence, commands.rows, commands.table)
     found = both.sentences(commands.graphs)
     first = both.by_units(found, weights.blank_penalty) + weights.word * both.by_words(found, weights.word_blank_penalty)
+    first += weights.bonus * np.array([len(sentence) for sentence in found])
     found = [found[n] for n in np.argsort(-first, kind="stable")[:KEPT]]
     said = [commands.words(sentence) for sentence in found]
     decoder, by_letters = np.full(len(found), np.nan), np.zeros(len(found))
