@@ -37,6 +37,9 @@ def parser() -> argparse.ArgumentParser:
         help="recordings of one word or phrase; FILE:START-END for a part, in seconds",
     )
     p.add_argument("--meaning", action="append", default=[], metavar="WORD", help="find words of like meaning; may be repeated")
+    p.add_argument(
+        "--meanings", metavar="PATH", help="what the bundle's meanings came from (vectors.meaning.path), for words that it lacks"
+    )
     p.add_argument("--least", type=probability, default=0.1, metavar="P", help="least probability of a hit (default 0.1)")
     p.add_argument("--most", type=positive, default=100, metavar="N", help="most hits of a term (default 100)")
     form = p.add_mutually_exclusive_group()
@@ -63,7 +66,10 @@ def _find(options: argparse.Namespace) -> int:
     if options.pronunciation is not None and (len(terms) != 1 or not options.pronunciation.strip()):
         raise UserError(f"--pronunciation has the units of one TERM, and there are {len(terms)} terms")
     read_about(Path(options.index))  # what is no index is said before a model is loaded
-    index = Index.open(Path(options.index), opened(options))
+    if options.meanings and not options.meaning:
+        raise UserError("--meanings says what words mean: give one with --meaning WORD")
+    more = {"meaning": options.meanings} if options.meanings else {}
+    index = Index.open(Path(options.index), opened(options, **more))
     for name in index.changed():
         log.warning("remark: %s changed since it was indexed, and is left out; run steps.index again", name)
     units = (options.pronunciation or "").split()

@@ -154,6 +154,18 @@ def causal_yesno(yesno_source: Path, tmp_path_factory: pytest.TempPathFactory) -
     return _yesno(yesno_source, tmp_path_factory.mktemp("causal"), "--recipe", "stream_wordvec", "--set", "export.onnx=true")
 
 
+@pytest.fixture(scope="session")
+def meant_yesno(yesno_source: Path, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """As `yesno`, with meanings from a file, `meanings`: of yes, no, affirmative, refusal and fish."""
+    folder = tmp_path_factory.mktemp("meant")
+    rows = {"yes": "4 0 1 0", "no": "0 4 1 0", "affirmative": "3.9 0.3 1.2 0", "refusal": "0.3 3.9 1.2 0", "fish": "0 0 1 5"}
+    file = folder / "meanings.vec"
+    file.write_text(f"{len(rows)} 4\n" + "".join(f"{word} {row}\n" for word, row in rows.items()))
+    made = _yesno(yesno_source, folder, "--set", "vectors.meaning.source=file", "--set", f"vectors.meaning.path={file}")
+    made.meanings = file
+    return made
+
+
 def _yesno(source: Path, folder: Path, *options: str) -> SimpleNamespace:
     pytest.importorskip("k2")
     exp, corpus = folder / "exp", folder / "yesno"

@@ -208,6 +208,23 @@ def test_an_index_finds_known_words_late_words_and_recordings_where_they_are_sai
 
 
 @pytest.mark.slow
+def test_words_of_like_meaning_are_found_where_others_are_said(meant_yesno, tmp_path):
+    files = sorted(meant_yesno.source.glob("*.wav"))[-4:]
+    assert command("index", "--bundle", meant_yesno.bundle, "--index", tmp_path / "i", "--nj", "1", *files).returncode == 0
+    look = ("--bundle", meant_yesno.bundle, "--index", tmp_path / "i", "--json", "--meaning")
+    for word, digit in (("affirmative", "1"), ("refusal", "0")):
+        done = command("find", *look, word, "--meanings", meant_yesno.meanings)
+        found = json.loads(done.stdout)
+        assert {hit["by"] for hit in found} == {"meaning"} and {hit["word"] for hit in found} == {["no", "yes"][int(digit)]}
+        for path in files:
+            said = path.stem.split("_").count(digit)
+            assert abs(sum(hit["probability"] for hit in found if hit["file"] == str(path)) - said) < 1.5
+    done = command("find", *look, "fish", "--meanings", meant_yesno.meanings)
+    assert done.returncode == 0 and json.loads(done.stdout) == []
+    assert re.fullmatch(r"error: .*no meaning of 'affirmative'.*--meanings PATH\n", command("find", *look, "affirmative").stderr)
+
+
+@pytest.mark.slow
 def test_the_commands_print_hits_and_refuse_what_can_not_be_found(made, tmp_path):
     found, done = hits(made, "yes", "no yes", "--most", "5", "--html", tmp_path / "hits.html")
     assert {hit["term"] for hit in found} == {"yes", "no yes"}, done.stderr

@@ -65,11 +65,11 @@ def how_to_open(options: argparse.Namespace) -> Any:
     }
 
 
-def opened(options: argparse.Namespace) -> Any:
-    """The `Recogniser` that the options name. Raises UserError as `Recogniser.open` does."""
+def opened(options: argparse.Namespace, **more: Any) -> Any:
+    """The `Recogniser` that the options name, with more options of its engine. Raises UserError as `Recogniser.open` does."""
     from utils.bundle.recogniser import Recogniser
 
-    return Recogniser.open(options.bundle, options.engine, **how_to_open(options))
+    return Recogniser.open(options.bundle, options.engine, **how_to_open(options), **more)
 
 
 def lines_of(path: Optional[str], option: str) -> List[str]:

@@ -28,7 +28,9 @@ LIKENESS = 27.6  # that a cosine of recordings is multiplied by, beside nats of 
 TILE = 4096  # frames of the quick look at once: they stay in the cache
 AROUND = 0.3  # seconds on both sides of a word heard where its sounds are looked for
 LEAST = 0.02  # least probability of a hit
-LIKE = 0.3  # least cosine of words of like meaning
+UNLIKE = 0.99  # of pairs of words have meanings that are no more like than by chance
+CHANCE = 0.3  # the cosine of these, where a vocabulary is too small to say: fewer words than FEW
+FEW, SOME = 50, 1000  # words
 NEXT = 1.0  # most seconds between two words of a phrase
 # Of recordings: fitted on 396 examples of 136 words of the same dev.
 RECORDED = Calibration([0.2683, 0.0403, 0.3308, 0.923, 0.2896, -0.0275, 0.0], -6.6311)
@@ -181,8 +183,8 @@ class Index:
     def meant(self, word: str, least: float = LEAST) -> List[Hit]:
         """Words of like meaning that were heard: the surest first.
 
-        A hit's probability is the posterior of the word that was heard times the cosine of the two words' meanings; their sum is
-        the expected count.
+        A hit's probability is the posterior of the word that was heard times the similarity of the two words' meanings; their sum
+        is the expected count. The similarity is how far their cosine is from what chance gives to 1: sources of meaning differ.
 
         Raises:
           UserError: the bundle has no meanings, or none of this word.
@@ -191,15 +193,24 @@ class Index:
         (given,) = self.recogniser.meanings([one := self._one(word)])
         if not given.any():
             raise UserError(
-                f"the bundle has no meaning of '{one}'; take another word, or in Python open the bundle with meaning=PATH"
+                f"the bundle has no meaning of '{one}'; take another word, or name what its meanings came from: --meanings PATH"
             )
-        similar = self.recogniser.meanings(words) @ given if words else np.zeros(0)
+        cosines = self.recogniser.meanings(words) @ given if words else np.zeros(0)
         hits = []
-        for other, cosine in zip(words, similar.tolist()):
-            for window, start, end, posterior in self.arcs[other] if cosine >= max(least, LIKE) else ():
-                if self.alive[window] and posterior * cosine >= least:
-                    hits.append(self._hit(one, window, (start, end), log_odds(posterior * cosine), 0.0, "meaning", other))
+        for other, similar in zip(words, ((cosines - self.chance) / (1 - self.chance)).tolist()):
+            for window, start, end, posterior in self.arcs[other] if similar >= max(least, LEAST) else ():
+                if self.alive[window] and posterior * similar >= least:
+                    hits.append(self._hit(one, window, (start, end), log_odds(posterior * similar), 0.0, "meaning", other))
         return sorted(hits, key=lambda hit: -hit.probability)
+
+    @cached_property
+    def chance(self) -> float:
+        """The cosine of meanings that words have by chance: less than 1 in 100 pairs of the vocabulary's words have more."""
+        words = self.table.words
+        rows = self.recogniser.meanings(words[:: 1 + len(words) // SOME])
+        rows = rows[rows.any(1)]
+        pairs = (rows @ rows.T)[np.triu_indices(len(rows), 1)]
+        return float(np.quantile(pairs, UNLIKE)) if len(rows) >= FEW else CHANCE
 
     def _one(self, text: str) -> str:
         words = self.recogniser.normalise(text).split()
