@@ -133,7 +133,10 @@ class Trained:
         """What embeds words."""
         made = Adding(self.folders, self.model, lambda: self.front_end)
         if made.composer is not None and self.meaning:
-            made.composer.config.path, made.composer.config.source = self.meaning, self.about["meaning"]
+            config, source = made.composer.config, self.about["meaning"]
+            if source != "fasttext" and config.pooling != "frequency":  # these learn from the training text, which a bundle lacks
+                config.path, config.source = self.meaning, source
+                made.composer.sentences = list
         return made
 
     @cached_property

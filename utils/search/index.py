@@ -193,7 +193,8 @@ class Index:
         (given,) = self.recogniser.meanings([one := self._one(word)])
         if not given.any():
             raise UserError(
-                f"the bundle has no meaning of '{one}'; take another word, or name what its meanings came from: --meanings PATH"
+                f"the bundle has no meaning of '{one}'; take another word, or name what its meanings came from: --meanings PATH "
+                "(those that were learnt from the training text are known of its words alone)"
             )
         cosines = self.recogniser.meanings(words) @ given if words else np.zeros(0)
         hits = []
