@@ -6,6 +6,7 @@ import logging
 import shutil
 import tarfile
 import threading
+import zipfile
 from importlib import import_module
 
 import pytest
@@ -258,6 +259,7 @@ def unlink_links(folder):
             "1.6.2.zip is missing; .* has .*1.6.1.zip",
         ),
         ("ami", cut("ami_public_manual_1.6.2.zip", 500), {}, "ami_public_manual_1.6.2.zip is damaged"),
+        ("ami", lose("ES2011a.Headset-0.wav"), {}, "ES2011a.Headset-0.wav is missing below .*, where Headset-1 "),
         ("ami", None, {"options": {"mic": "sdm"}}, r"has no \*Array1-01.wav .data.options.mic=sdm"),
         ("ami", None, {"options": {"mic": "table"}}, "mic is one of ihm, ihm-mix, sdm, mdm8-bf"),
         ("gigaspeech", cut("GigaSpeech.json", 2000), {}, "GigaSpeech.json is cut short or damaged"),
@@ -295,6 +297,20 @@ def test_a_copy_may_be_laid_out_in_other_ways(speech, tree, tmp_path):
     source = tree("tedlium3")
     next(source.rglob("SpeakerTrain1_2010.sph")).write_bytes(b"")  # is listed by stage 0, utterance by utterance
     assert counted(read(of("tedlium3", source), tmp_path).utterances) == EXPECTED["tedlium3"][0]
+
+    source = tree("ami")
+    next(source.rglob("ES2002a.Headset-1.wav")).unlink()
+    found = read(of("ami", source), tmp_path)
+    assert counted(found.utterances) == (6, 4, 4) and found.left_out[0].reason == "this copy has no ES2002a.Headset-1.wav"
+
+    # its annotations unpacked, one microphone
+    with zipfile.ZipFile(source / "ami_public_manual_1.6.2.zip") as archive:
+        archive.extractall(source / "ami_public_manual_1.6.2")
+    (source / "ami_public_manual_1.6.2.zip").unlink()
+    for path in sorted(source.rglob("*.Headset-0.wav")):
+        path.rename(path.with_name(path.name.replace("Headset-0", "Array1-01")))
+    found = read(of("ami", source, options={"mic": "sdm"}), tmp_path)
+    assert counted(found.utterances) == (12, 4, 4) and all(u.audio.name.endswith("Array1-01.wav") for u in found.utterances)
 
     source = tree("voxpopuli")  # a part of the sessions
     next(source.rglob("20090110-0900-PLENARY-3_original.ogg")).unlink()

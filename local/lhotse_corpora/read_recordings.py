@@ -4,9 +4,10 @@ import csv
 import gzip
 import json
 import zipfile
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any, Dict, Iterator, Union
+from typing import Any, Dict, Iterator, Set, Union
+from xml.etree import ElementTree
 
 from lhotse import Recording, SupervisionSegment
 from lhotse.recipes import gigaspeech as lhotse_gigaspeech
@@ -16,7 +17,7 @@ from lhotse.recipes.tedlium import prepare_tedlium
 from lhotse.recipes.voxpopuli import prepare_voxpopuli
 
 from local.lhotse_corpora import layout
-from local.lhotse_corpora.recipe import Asked, Spoken, need, rows, spoken, view
+from local.lhotse_corpora.recipe import Asked, Spoken, files, need, rows, spoken, view
 from utils.core.errors import UserError
 from utils.core.splits import SPLITS
 from utils.corpus.manifests import LeftOut
@@ -58,6 +59,8 @@ def ami(asked: Asked) -> Found:
         except (zipfile.BadZipFile, EOFError) as error:
             raise UserError(f"{annotations} is damaged ({error}); get it again") from None
         annotations = target
+    if asked.options["mic"] == "ihm":
+        yield from _without_headset(folder, annotations)
     whole = prepare_ami(folder, annotations, mic=asked.options["mic"], partition=asked.options["partition"])
     for split in SPLITS:
         found = list(spoken(split, whole[split]))
@@ -66,6 +69,30 @@ def ami(asked: Asked) -> Found:
         for meeting in PARTITIONS[asked.options["partition"]][split]:
             if meeting not in there:
                 yield LeftOut(meeting, split, "this copy has no recording of the meeting", by_design=True)
+
+
+def _without_headset(folder: Path, annotations: Path) -> Found:
+    """Speakers of meetings whose headset is not there.
+
+    Raises:
+      UserError: a headset is missing before another one: Lhotse counts the files, so the next one would get its transcripts.
+    """
+    there: Dict[str, Set[int]] = defaultdict(set)
+    for path in files(folder, layout.AMI_FILES["ihm"]):
+        meeting, _, digit = path.stem.rpartition(".Headset-")
+        there[meeting].add(int(digit))
+    for node in ElementTree.parse(annotations / "corpusResources" / "meetings.xml").getroot():
+        meeting = node.get("observation", "")
+        last = max(there[meeting], default=-1)
+        for number in sorted(set(range(last)) - there[meeting]):
+            raise UserError(
+                f"{meeting}.Headset-{number}.wav is missing below {folder}, where Headset-{last} of the meeting is; get it, or "
+                f"move the others of {meeting} away"
+            )
+        for number in sorted({int(speaker.get("channel", 0)) for speaker in node} - there[meeting]):
+            if there[meeting]:
+                why = f"this copy has no {meeting}.Headset-{number}.wav"
+                yield LeftOut(f"{meeting}-{number}", "-", why, by_design=True)
 
 
 def voxpopuli(asked: Asked) -> Found:
