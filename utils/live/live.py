@@ -116,11 +116,16 @@ class Live:
         return made
 
     def start(self) -> None:
-        """Work in threads of its own: one for partials, one for finals. What is loaded with the first call is loaded now."""
+        """Work in threads of its own: one for partials, and one for finals or for each process that makes them.
+
+        What is loaded with the first call is loaded now.
+        """
         silence = [(np.zeros(self.rate, np.float32), self.rate)]
         self.recogniser.first_pass(silence)
-        self.finals.transcribe_many(silence)
-        for work in (self._rounds, *[self._finals] * (self.finals.count if isinstance(self.finals, Apart) else 1)):
+        count = self.finals.count if isinstance(self.finals, Apart) else 1
+        for _ in range(count):  # the processes take turns
+            self.finals.transcribe_many(silence)
+        for work in (self._rounds, *[self._finals] * count):
             self._threads.append(threading.Thread(target=work, name=f"live{work.__name__}", daemon=True))
             self._threads[-1].start()
 
