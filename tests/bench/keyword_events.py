@@ -177,8 +177,8 @@ def draw(corpus: Path) -> List[Table]:
     header = ["recipe", "keywords", "minutes", "hits", "late ms", "processor", "of which keywords"]
     caption = (
         "One stream at its own speed. Late, at 50, 95 and 100 percent: from the end of the keyword to its event. Processor "
-        "seconds a second of audio, of all and of the thread of keywords, in which Whisper's encoder does not run: it has threads "
-        "of its own. A causal model shares the network with the words; another one hears the last "
+        "seconds a second of audio, of all and of the thread of keywords; Whisper's encoder has threads of its own. "
+        "A causal model shares the network with the words; another one hears the last "
         f"{BACK:g} s anew every {STEP:g} s while somebody speaks."
     )
     tables = [Table(f"Keyword events: {corpus.name}", caption, header, rows, 1)]
