@@ -30,6 +30,7 @@ from utils.corpus.cuts import read_cuts
 from utils.grammars.grammar import Command
 
 log = logging.getLogger("nuptse")
+READ = 12  # sentences that the decoder scores
 WORDS = (3, 9)  # of a synthesised sentence outside the grammar
 LONGEST = 10.0  # seconds of other recordings; more are cut off
 TOGETHER = 16  # recordings of which the network is asked at a time
@@ -68,6 +69,7 @@ def train(
         raise UserError(f"{out} exists; name another folder, or remove it")
     files = FolderFiles(bundle)
     commands = Commands.open(path, Recogniser.open(bundle), slots, ambiguous, DEFAULT)
+    commands = commands.weighed(replace(commands.weights, read=READ))
     real = list(labelled(recordings)) if recordings else []
     noises = [samples_of(path, RATE) for path in noise_files(noise)] if noise else []
     speakers = Speakers(commands.recogniser.language, noises, seed)
