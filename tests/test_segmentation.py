@@ -58,6 +58,9 @@ def test_a_traditional_corpus_stays_traditional_and_a_mixed_one_as_it_is(tmp_pat
     assert recognised_normaliser(traditional)("关灯") == "關 燈"
     mixed = _data(tmp_path / "mixed", [*SAID, "打開 客廳 的 空調", "汽車 發動機 壞 了"], "char")
     assert recognised_normaliser(mixed)("关燈") == "关 燈"
+    bundle = _data(tmp_path / "bundle", SAID, "char")
+    (bundle / "cuts_train.jsonl.gz").unlink()  # as in a bundle whose chain does not use Whisper's decoder
+    assert recognised_normaliser(bundle)("把燈关了") == "把 燈 关 了"
 
 
 def _load(*sets):

@@ -35,11 +35,12 @@ def recognised_normaliser(data: Path, language: str = "") -> Callable[[str], str
 
 @lru_cache(maxsize=None)
 def _conversion(data: Path) -> Callable[[str], str]:
-    """Writes Chinese in the script of the training transcripts; leaves it as it is where they have both."""
+    """Writes Chinese in the script of the training transcripts; leaves it as it is where they have both, or are not there."""
     from opencc import OpenCC
 
     name = read_json(data / "summary.json").get("script")  # of a bundle
-    name = script(data) if name is None else name
+    if name is None and cuts_path(data, "train").is_file():  # a bundle without this decoder in its chain has neither
+        name = script(data)
     return OpenCC(name).convert if name else str
 
 
