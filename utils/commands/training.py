@@ -86,7 +86,7 @@ def train(
     trials = list(_trials(commands, examples))
     if not any(one.command and one.right.any() for one in trials):
         raise UserError(f"none of {sum(one.command for one in trials)} commands is recognised with {bundle}; take another bundle")
-    weights, measured = tune(trials, commands.weights)
+    weights, measured = tune(trials, commands.weights, bonus=bool(real))
     note = f"The weights of commands suit {commands.grammar.name}."
     partial = out.with_name(f"{out.name}.partial")
     rmtree(partial, ignore_errors=True)

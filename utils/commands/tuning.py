@@ -82,23 +82,26 @@ def trial(commands: Commands, evidence: Evidence, meant: Optional[Command]) -> T
     )
 
 
-def tune(trials: Sequence[Trial], before: Weights) -> Tuple[Weights, Measured]:
+def tune(trials: Sequence[Trial], before: Weights, bonus: bool = False) -> Tuple[Weights, Measured]:
     """The weights that make what was said most likely, and then tell it from other sounds.
 
     The scores are a log-linear model (Och and Ney 2002): their weights, and the scale, maximise the posterior of the right
     command among the sentences that were found. The penalties are those whose posterior on held-out recordings is the highest.
+
+    Args:
+      bonus: whether that of a word is tuned too. One that suits synthesised speech did not suit people's.
     """
     with_decoder = any(not np.isnan(one.decoder).all() for one in trials)
     before = replace(before, decoder=before.decoder if with_decoder else 0.0)
     pairs = list(product(range(len(BLANK)), range(len(WORD_BLANK))))
     folds = _folds(trials)
-    losses = [np.mean([_loss(_fit(some, pair, before), *_stacked(rest, pair)) for some, rest in folds]) for pair in pairs]
+    losses = [np.mean([_loss(_fit(some, pair, before, bonus), *_stacked(rest, pair)) for some, rest in folds]) for pair in pairs]
     best = pairs[int(np.argmin(losses))]
-    fitted = [_with(before, best, _fit(some, best, before)) for some, _ in folds]
+    fitted = [_with(before, best, _fit(some, best, before, bonus)) for some, _ in folds]
     own = [one for one in trials if one.command]
     right_before = [_is_right(one, before) for one in own]
     right = [_is_right(one, weights) for weights, (_, rest) in zip(fitted, folds) for one in rest if one.command]
-    made = _with(before, best, _fit(trials, best, before))
+    made = _with(before, best, _fit(trials, best, before, bonus))
     if sum(right) < sum(right_before):
         fitted, right, made = [before] * FOLDS, right_before, before
     accepting = [_accepting(some, weights, with_decoder) for weights, (some, _) in zip(fitted, folds)]
@@ -156,16 +159,17 @@ def _stacked(trials: Sequence[Trial], pair: Tuple[int, int]) -> Tuple[np.ndarray
     return scores, rights, there
 
 
-def _fit(trials: Sequence[Trial], pair: Tuple[int, int], before: Weights) -> np.ndarray:
+def _fit(trials: Sequence[Trial], pair: Tuple[int, int], before: Weights, bonus: bool) -> np.ndarray:
     """The four weights, scale included. The first three are above 0, or stay 0."""
     start = before.scale * np.array([1.0, before.word, before.decoder, before.bonus])
     used = start > 0
     used[-1] = False
-    first, stacked = np.append(np.log(start[used]), start[-1]), _stacked(trials, pair)
+    first, stacked = np.append(np.log(start[used]), [start[-1]] * bonus), _stacked(trials, pair)
 
     def weights_of(x: np.ndarray) -> np.ndarray:
         weights = start.copy()
-        weights[used], weights[-1] = np.exp(x[:-1]), x[-1]
+        weights[used] = np.exp(x[: used.sum()])
+        weights[-1] = x[-1] if bonus else start[-1]
         return weights
 
     def loss(x: np.ndarray) -> float:
