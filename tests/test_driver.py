@@ -50,7 +50,7 @@ def test_a_wrong_option_is_refused_with_those_that_exist(arguments, said, capsys
         (["--stop-stage", "lange"], "no stage 'lange' (did you mean 'lang'?)"),
         (["--stage", "train", "--stop-stage", "lang"], "--stop-stage 2 comes before --stage 5"),
         (["--recipe", "worvec_hybrid"], "no recipe 'worvec_hybrid' (did you mean 'wordvec_hybrid'?)"),
-        (["--corpus", "yes-no"], "no corpus 'yes-no' (did you mean 'yesno'?): egs/ has aishell"),
+        (["--corpus", "yes-no"], "no corpus 'yes-no' (did you mean 'yesno'?): egs/ has aidatatang_200zh, aishell"),
         (["--corpus", "egs"], "no corpus 'egs'"),
         (["--set", "trian.epochs=1"], "unknown key 'trian.epochs' (did you mean 'train.epochs'?)"),
         (["--set", "data.source=/no/such/folder"], "data.source=/no/such/folder is not a folder"),

@@ -245,8 +245,8 @@ def test_the_vocabulary_shrinks_to_what_the_text_supports():
     content, size = units.train_sentencepiece(["yes no"] * 5, "unigram", 200)
     assert 6 < size < 20
     assert units.train_sentencepiece(["yes no"] * 5, "unigram", 200)[0] == content
-    with pytest.raises(UserError, match="lang.size=4"):
-        units.train_sentencepiece(["yes no"] * 5, "bpe", 4)
+    _, size = units.train_sentencepiece(["yes no"] * 5, "bpe", 4)
+    assert size > 4  # every character has a unit, whatever is asked for
 
 
 def test_pronunciations_and_what_cmudict_lacks():

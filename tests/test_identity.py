@@ -239,10 +239,14 @@ def test_more_text_for_the_n_grams_trains_nothing(tmp_path, file, taken):
     (tmp_path / "lang-00000002" / "text-3gram.json").write_text("{}")
     for name, finished in (("train-00000001", True), ("train-00000002.partial", False)):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "config.yaml").write_text("seed: 0\ntrain: {}\nmodel: {}\n")
+        (tmp_path / name / "config.yaml").write_text("seed: 0\ntrain: {epochs: 2}\nmodel: {dim: 8}\n")
         if finished:
             write_json(tmp_path / name / "stage.json", {"inputs": {"lang": "lang-00000001"}})
-    younger = {"seed": 0, "train": {"init": ""}, "model": {"causal": False}}  # what the finished model lacks changes nothing
+    younger = {
+        "seed": 0,
+        "train": {"epochs": 2, "init": ""},
+        "model": {"dim": 8, "causal": False},
+    }  # what the finished model lacks changes nothing
     (tmp_path / "train-00000002.partial" / "config.yaml").write_text(json.dumps(younger))
     partial, inputs = tmp_path / "train-00000002.partial", {"lang": tmp_path / "lang-00000002"}
     assert twin(partial, inputs, {}, UNTRAINED, settings) == (tmp_path / "train-00000001" if taken else None)

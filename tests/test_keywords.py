@@ -143,5 +143,6 @@ def test_a_text_in_another_language_is_remarked_upon_and_a_recording_needs_a_bun
     done = run("--language", "fr", path)
     assert "another" not in done.stderr and "lune " in done.stdout and "la lune" not in done.stdout
     assert {"océans", "archipel"} <= set(found(of_text("fr", "Les océans. L'archipel est beau.", "fr"), "fr"))
+    (tmp_path / "talk.wav").write_bytes(b"RIFF")
     done = run(tmp_path / "talk.wav")
     assert done.returncode == 2 and "a recording needs --bundle" in done.stderr

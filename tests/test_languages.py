@@ -16,7 +16,7 @@ from utils.lang.units import pronounce, train_sentencepiece
 from utils.languages.numbers import KEPT, doubts
 from utils.languages.registry import checked, unknown
 from utils.languages.rules import Rules, languages, rules
-from utils.text import normaliser
+from utils.text.normalise import normaliser
 from utils.text.scoring import characters
 from utils.text.segmentation import segmenter
 

@@ -237,7 +237,7 @@ def _tables(record: Mapping[str, Any]) -> Iterator[Table]:
     heads = [ratio if ratio == CLEAN else f"{ratio} dB" for ratio in ratios]
     caption = (
         f"{record['rows'][0]['of']} recordings; commands with intent and all slots right, in %, with their 95% interval "
-        "(Wilson 1927). None of them was in training, and none was used to choose weights."
+        "(Wilson 1927). None of them was in training."
     )
     yield Table(f"Commands: {bundle}", caption, ["system", *heads, "real-time factor"], rows, 1)
     passed = [

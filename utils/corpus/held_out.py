@@ -52,6 +52,8 @@ def hold_out(utterances: Sequence[Utterance], splits: Sequence[str], most: float
     few = max(1, round(FEW * len(who))) if len(who) >= SPEAKERS else 0
     for split in splits:
         train = [u for u in out if u.split == "train"]
+        if not train:
+            return out  # stage 0 says why no utterance is usable
         whole_speakers = _speakers(train, seconds, few, least, enough, largest)
         ids = set(whole_speakers or _single(train, seconds, enough))
         size = _size(list(ids), seconds)

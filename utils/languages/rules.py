@@ -11,8 +11,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Sequence, Tuple, Union
 
-import yaml
-
 from utils.core.allowed import nearest
 from utils.core.errors import UserError
 from utils.core.languages import canonical, family, script
@@ -121,10 +119,7 @@ def languages() -> List[str]:
 
 def _read(name: str) -> Dict[str, Any]:
     path, known = FOLDER / f"{name}.yaml", {f.name for f in fields(Rules)}
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path} can't be read: {error}") from None
+    content = _content(path)
     content = {("and_" if key == "and" else key): value for key, value in dict(content).items()}
     like = content.pop("like", "")
     for key in content:
@@ -137,7 +132,16 @@ def _read(name: str) -> Dict[str, Any]:
 
 @lru_cache(maxsize=None)
 def _cldr() -> Dict[str, Any]:
-    return yaml.safe_load((FOLDER / f"{CLDR}.yaml").read_text(encoding="utf-8"))
+    return _content(FOLDER / f"{CLDR}.yaml")
+
+
+def _content(path: Path) -> Dict[str, Any]:
+    import yaml  # here, because a bundle recognises without it
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path} can't be read: {error}") from None
 
 
 def _of_cldr(code: str, usual: bool) -> Dict[str, Any]:
