@@ -12,7 +12,7 @@ from typing import List
 from utils.core import download
 from utils.core.errors import UserError
 from utils.corpus import kaldi
-from utils.corpus.manifests import Corpus, hold_out, options
+from utils.corpus.manifests import Corpus, hold_out_speakers, options
 from utils.corpus.naming import named
 
 URL = "https://www.openslr.org/resources/101/speechocean762.tar.gz"
@@ -51,5 +51,5 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
     shared = {u.speaker for u in train.utterances} & {u.speaker for u in test.utterances}
     if shared:
         raise UserError(f"{source}: speakers in both train and test: {', '.join(sorted(shared)[:5])}")
-    utterances = hold_out(train.utterances, "dev", speakers=options(config, OPTIONS)["dev_speakers"])
+    utterances = hold_out_speakers(train.utterances, "dev", options(config, OPTIONS)["dev_speakers"])
     return Corpus(utterances + test.utterances, train.left_out + test.left_out)

@@ -6,7 +6,6 @@ Missing stages run first. An utterance gets the same stretch of noise in every c
 recordings those are used that `augment.noise` leaves for tests. Writes egs/<corpus>/noise.jsonl and noise.md.
 """
 
-import hashlib
 import sys
 from pathlib import Path
 from typing import Any, Dict, List, Mapping, Optional, Sequence
@@ -16,12 +15,13 @@ from lhotse import MonoCut
 from tqdm import tqdm
 
 from tests.bench.common import configuration, corpus_folder, described, records_of, stages_until, what, write_page, write_record
-from utils.audio.noises import noise_files, samples_of, stretch
+from utils.audio.noises import chance, noise_files, samples_of, stretch
 from utils.bundle.recogniser import Recogniser
 from utils.core.languages import in_characters
 from utils.core.tables import Table, as_text, number, signed, span
 from utils.corpus.audio import load
 from utils.corpus.cuts import read_cuts
+from utils.corpus.manifests import name_digest
 from utils.features.augmentation import mixed
 from utils.pipeline import driver
 from utils.pipeline.config import made_with
@@ -43,7 +43,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's namespace
     stages_until("export", options)
     rate = made_with(plans["data"].out).data.sampling_rate
-    cuts = sorted(read_cuts(plans["data"].out, "test"), key=lambda cut: hashlib.sha1(cut.id.encode()).hexdigest())[: options.most]
+    cuts = sorted(read_cuts(plans["data"].out, "test"), key=lambda cut: name_digest(cut.id))[: options.most]
     speech = [load(cut)[0] for cut in cuts]
     noises = [samples_of(path, rate) for path in noise_files(options.noises, "test")]
     beside = [_noise(cut, len(samples), noises) for cut, samples in zip(cuts, speech)]
@@ -69,7 +69,7 @@ def _words(cut: MonoCut) -> List[str]:
 
 def _noise(cut: MonoCut, length: int, noises: List[np.ndarray]) -> np.ndarray:
     """Noise for an utterance, which follows from its id."""
-    return stretch(noises, length, np.random.default_rng(int(hashlib.sha1(cut.id.encode()).hexdigest(), 16)))
+    return stretch(noises, length, chance(cut.id))
 
 
 def _beside(speech: np.ndarray, noise: np.ndarray, ratio: float, rate: int) -> np.ndarray:

@@ -42,6 +42,11 @@ def noise_files(folder: Path, part: str = "") -> List[Path]:
     return chosen
 
 
+def chance(name: str) -> np.random.Generator:
+    """Chance that follows from a name, such as an utterance's id."""
+    return np.random.default_rng(int(hashlib.sha1(name.encode()).hexdigest(), 16))
+
+
 def stretch(noises: List[np.ndarray], length: int, draw: np.random.Generator) -> np.ndarray:
     """(length,) samples of noise from a place at random, of several recordings where one is too short."""
     found = noises[draw.integers(len(noises))]

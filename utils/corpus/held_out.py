@@ -5,7 +5,6 @@ speakers are held out where there are ten or more, and where a fifth of them say
 chosen by the SHA-1 of its name, so that every machine chooses the same.
 """
 
-import hashlib
 import logging
 from collections import defaultdict
 from dataclasses import replace
@@ -14,7 +13,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence
 
 import soundfile
 
-from utils.corpus.manifests import Utterance
+from utils.corpus.manifests import Utterance, name_digest
 
 UTTERANCES, SECONDS = 100, 600.0  # that a split has at least, where `most` of the corpus is as much
 LEAST = 0.5  # of `most`: the share of the corpus that is enough, where it has as many utterances and seconds
@@ -78,7 +77,7 @@ def _speakers(
     for u in train:
         said[u.speaker].append(u.id)
     chosen: List[str] = []
-    for speaker in sorted(said, key=_digest):
+    for speaker in sorted(said, key=name_digest):
         size = _size([*chosen, *said[speaker]], seconds)
         if few and largest.reaches(size):
             chosen, few = [*chosen, *said[speaker]], few - 1
@@ -89,7 +88,7 @@ def _speakers(
 
 def _single(train: Sequence[Utterance], seconds: Dict[str, float], enough: Size) -> List[str]:
     """Utterances that are enough; where the first ones by digest are short, up to `LUMPS` times as many as asked for."""
-    ids = sorted((u.id for u in train), key=_digest)
+    ids = sorted((u.id for u in train), key=name_digest)
     chosen: List[str] = []
     time = 0.0
     while len(chosen) < max(1, min(LUMPS * enough.utterances, len(ids) // 2)) and not Size(len(chosen), time).reaches(enough):
@@ -100,10 +99,6 @@ def _single(train: Sequence[Utterance], seconds: Dict[str, float], enough: Size)
 
 def _size(ids: Sequence[str], seconds: Dict[str, float]) -> Size:
     return Size(len(ids), sum(seconds[i] for i in ids))
-
-
-def _digest(name: str) -> str:
-    return hashlib.sha1(name.encode()).hexdigest()
 
 
 def _durations(utterances: Sequence[Utterance]) -> Dict[str, float]:

@@ -93,19 +93,20 @@ def options(config: SimpleNamespace, known: Dict[str, Any]) -> Dict[str, Any]:
     return {**known, **config.options}
 
 
-def hold_out(utterances: List[Utterance], split: str, speakers: int = 0, single: int = 0) -> List[Utterance]:
-    """The same utterances, some of train moved to `split`: whole speakers, or single utterances.
-
-    See `chosen_by_name`.
-    """
-    train = [u for u in utterances if u.split == "train"]
-    who, which = chosen_by_name((u.speaker for u in train), speakers), chosen_by_name((u.id for u in train), single)
-    return [replace(u, split=split) if u.split == "train" and (u.speaker in who or u.id in which) else u for u in utterances]
+def hold_out_speakers(utterances: List[Utterance], split: str, n: int) -> List[Utterance]:
+    """The same utterances, those of n speakers of train moved to `split`; see `chosen_by_name`."""
+    who = chosen_by_name((u.speaker for u in utterances if u.split == "train"), n)
+    return [replace(u, split=split) if u.split == "train" and u.speaker in who else u for u in utterances]
 
 
 def chosen_by_name(names: Iterable[str], n: int) -> Set[str]:
-    """n of the names, chosen by their SHA-1, so that every machine chooses the same."""
-    return set(sorted(set(names), key=lambda name: hashlib.sha1(name.encode()).hexdigest())[:n])
+    """n of the names, by their digests."""
+    return set(sorted(set(names), key=name_digest)[:n])
+
+
+def name_digest(name: str) -> str:
+    """The SHA-1 of a name, by which things are put in an order that is as good as random, and the same on every machine."""
+    return hashlib.sha1(name.encode()).hexdigest()
 
 
 def write(
@@ -354,7 +355,7 @@ def _write_manifests(splits: Dict[str, List[MonoCut]], out: Path) -> None:
 
 def _drawn(cuts: List[MonoCut], seconds: float, log: logging.Logger) -> List[MonoCut]:
     """Cuts of so many seconds, by the SHA-1 of their ids; those of fewer seconds are among those of more."""
-    drawn = sorted(cuts, key=lambda cut: hashlib.sha1(cut.id.encode()).hexdigest())
+    drawn = sorted(cuts, key=lambda cut: name_digest(cut.id))
     until = accumulate(cut.duration for cut in drawn)
     kept = drawn[: max(1, sum(end <= seconds for end in until))]
     if len(kept) == len(cuts):

@@ -3,7 +3,6 @@
 What a copy gets follows from the utterance's id and the copy's number, not from the order of the work.
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +12,7 @@ import numpy as np
 from lhotse.audio.mixer import AudioMixer, audio_energy
 from lhotse.augmentation import Compress, Narrowband, Volume
 
-from utils.audio.noises import in_room, noise_files, samples_of, simulated_room, stretch
+from utils.audio.noises import chance, in_room, noise_files, samples_of, simulated_room, stretch
 
 MP3 = (0.6, 0.95)  # levels of compression, of 1 at most
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # Hz
@@ -30,11 +29,11 @@ class Augmentation:
 
     def __call__(self, samples: np.ndarray, name: str) -> np.ndarray:
         """A copy of `samples` (1, S) float32, of the same shape; name: of the copy, from which chance follows."""
-        draw = np.random.default_rng(int(hashlib.sha1(name.encode()).hexdigest(), 16))
+        draw = chance(name)
         decibels = draw.uniform(*self.settings.volume)
-        in_room, noisy, coded = draw.uniform(size=3)
+        echoing, noisy, coded = draw.uniform(size=3)
         samples = Volume(10 ** (decibels / 20))(samples, self.rate)
-        if in_room < self.settings.rooms:
+        if echoing < self.settings.rooms:
             samples = self._reverberated(samples, draw)
         if self.noises and noisy < self.settings.noisy:
             samples = mixed(
