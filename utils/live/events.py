@@ -64,7 +64,7 @@ class Command:
 class Ended:
     """The last event of a stream: all that was heard is recognised."""
 
-    heard: float  # seconds
+    heard: float  # seconds, to a microsecond: no sample is that short
 
 
 Event = Union[Partial, Final, Failed, Keyword, Command, Ended]

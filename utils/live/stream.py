@@ -190,7 +190,7 @@ class Stream:
         with self._lock:
             watched = self.watch is None or self._owed or self.watch.finish()
             if self.finished and not self._owed and not self.over and watched:
-                self.emit(Ended(round(self._given / self.rate, 3)))
+                self.emit(Ended(round(self._given / self.rate, 6)))
                 self.over = True
 
     def watched(self) -> None:

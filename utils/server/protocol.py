@@ -176,7 +176,7 @@ class Messages:
             return {"type": "keyword", **_keyword(event)}
         if isinstance(event, Command):
             return _command(event)
-        return {"type": "ended", "heard": _rounded(event.heard)}
+        return {"type": "ended", "heard": event.heard}
 
     def _partial(self, event: Partial) -> Dict[str, Any]:
         if event.segment != self._segment:
