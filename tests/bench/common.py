@@ -96,6 +96,7 @@ def configuration(record: Mapping[str, Any]) -> Tuple[str, ...]:
         record.get("speech", ""),
         record.get("graph", ""),
         record.get("trial", ""),
+        str(record.get("minutes", "")),
     )
     return (*parts, str(record.get("seed", "")), *more)
 

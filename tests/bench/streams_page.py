@@ -28,12 +28,13 @@ def draw(corpus: Path) -> Table:
             late = [" / ".join(f"{1000 * v:.0f}" for v in row[kind]) for kind in ("partials", "finals")]
             rates = [number(row["wer_of_files"], 2), number(row["wer"], 2), signed(row["wer"] - row["wer_of_files"], 2)]
             costs = [number(row["real_time_factor"], 3), number(row["mb"], 0), signed(row["growth"], 1)]
-            rows.append([name, str(row["clients"]), *late, *rates, *costs, "; ".join(row["errors"]) or "none"])
+            played = [number(record["minutes"], 1), str(row["clients"])]
+            rows.append([name, *played, *late, *rates, *costs, "; ".join(row["errors"]) or "none"])
             if "added" in row:
                 latest = f"{1000 * row['partials_meanwhile']:.0f}"
                 counts = [str(row[key]) for key in ("clients", "added")]
                 added.append([what(record), *counts, number(row["added_seconds"], 2), latest, number(row["lost"], 3)])
-    header = ["corpus and recipe", "clients", "partials ms", "finals ms", "WER of files", "WER live", "difference"]
+    header = ["corpus and recipe", "minutes", "clients", "partials ms", "finals ms", "WER of files", "WER live", "difference"]
     header += ["real-time factor", "MB", "growth %", "errors"]
     caption = (
         "Recordings of test played over WebSocket at their own speed, with the clients on the same machine. Delays, at 50, 95 "
