@@ -187,8 +187,9 @@ def _load(
         watch.join()
     played = [n for one in found for n in one.played]
     reference = [[word for n in one.played for word in texts[n]] for one in found]
-    minute = [
-        np.mean([mb for at, mb in memory if 60 * m <= at < 60 * (m + 1)] or [memory[-1][1]]) for m in (1, seconds // 60 - 1)
+    by_minute = [
+        float(np.mean([mb for at, mb in memory if 60 * m <= at < 60 * (m + 1)] or [memory[-1][1]]))
+        for m in range(max(2, int(seconds // 60)))
     ]
     partials = [late for one in found for at, late in one.partials if at > WARM]
     row = {
@@ -196,8 +197,9 @@ def _load(
         "partials": _shares(partials),
         "finals": _shares([late for one in found for late in one.finals]),
         "real_time_factor": cpu / sum(one.seconds for one in found),
-        "mb": float(minute[0]),
-        "growth": float(100 * (minute[1] / minute[0] - 1)),
+        "mb": by_minute[1],
+        "mb_by_minute": [round(mb, 1) for mb in by_minute],
+        "growth": 100 * (by_minute[-1] / by_minute[1] - 1),
         "wer": _wer(reference, [one.words for one in found]),
         "wer_of_files": _wer([texts[n] for n in played], [alone[n] for n in played]),
         "errors": [message for message, _ in Counter(one.error for one in found if one.error).most_common(3)],

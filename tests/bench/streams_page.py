@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from tests.bench.common import records_of, what, write_page
-from utils.core.tables import Table, grouped, number, signed
+from utils.core.tables import ABSENT, Table, grouped, number, signed
 
 IDLE = "added words that nobody says"  # the trial of --idle-words
 UNSEEN = "unseen words added to running sessions"  # that of --unseen
@@ -27,7 +27,8 @@ def draw(corpus: Path) -> Table:
         for row in record["rows"]:
             late = [" / ".join(f"{1000 * v:.0f}" for v in row[kind]) for kind in ("partials", "finals")]
             rates = [number(row["wer_of_files"], 2), number(row["wer"], 2), signed(row["wer"] - row["wer_of_files"], 2)]
-            costs = [number(row["real_time_factor"], 3), number(row["mb"], 0), signed(row["growth"], 1)]
+            costs = [number(row["real_time_factor"], 3), number(row["mb"], 0)]
+            costs.append(signed(row["growth"], 1) if record["minutes"] >= 3 else ABSENT)
             played = [number(record["minutes"], 1), str(row["clients"])]
             rows.append([name, *played, *late, *rates, *costs, "; ".join(row["errors"]) or "none"])
             if "added" in row:
