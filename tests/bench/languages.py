@@ -102,7 +102,7 @@ def run(language: str, work: Path, recipe: str = "wordvec_hybrid", utterances: i
     """Run every stage on a corpus of a language, below `work`; a row of the benchmark.
 
     Raises:
-      SystemExit: a stage fails.
+      RuntimeError: a stage fails; with the end of what it printed.
     """
     corpus, source = work / language / "corpus", work / language / "source"
     corpus.mkdir(parents=True)
@@ -115,7 +115,7 @@ def run(language: str, work: Path, recipe: str = "wordvec_hybrid", utterances: i
     environment = {**os.environ, "NUPTSE_EXP": str(work / "exp" / language)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     if done.returncode:
-        raise SystemExit(f"{language}: {done.stderr[-2000:]}")
+        raise RuntimeError(f"{language}: {done.stderr[-2000:]}")
     (record,) = [one for one in read_all([corpus]) if (one["split"], one["decoding"]) == ("test", FINAL)]
     return {
         "language": language,
@@ -142,8 +142,8 @@ def write_page() -> None:
     write_text(FOLDER / "languages.md", as_markdown(table))
 
 
-def main() -> None:
-    """See the head of this file."""
+def main() -> int:
+    """See the head of this file; returns the exit status: 1 where a language fails, after the others have run."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--languages", nargs="+", default=LANGUAGES)
     parser.add_argument("--recipe", default="wordvec_hybrid")
@@ -151,14 +151,24 @@ def main() -> None:
     options = parser.parse_args()
     path = FOLDER / "languages.jsonl"
     rows = {row["language"]: row for row in (read_jsonl(path) if path.is_file() else [])}
+    failed = []
     for language in options.languages:
-        rows[language] = {**run(language, options.work, options.recipe), **git_state(ROOT)}
+        for folder in (options.work / language, options.work / "exp" / language):
+            shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped
+        try:
+            rows[language] = {**run(language, options.work, options.recipe), **git_state(ROOT)}
+        except RuntimeError as error:  # its folders stay
+            failed.append(language)
+            print(error, flush=True)
+            continue
         print(rows[language], flush=True)
         write_jsonl(path, [rows[name] for name in sorted(rows)])
         shutil.rmtree(options.work / language)
         shutil.rmtree(options.work / "exp" / language)
     write_page()
+    print(f"{len(options.languages) - len(failed)} languages ran to an error rate; failed: {' '.join(failed) or 'none'}")
+    return bool(failed)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,41 +1,46 @@
-"""Error rates beside noise: the bundle of a run hears the test set with noises that no training used, at several ratios.
+"""Error rates in noise, rooms, over lines: the bundle of a run recognises the test set as others would have recorded it.
 
     python -m tests.bench.noise --corpus asterisk --recipe wordvec_hybrid [--set K=V] --noises FOLDER
 
-Missing stages run first. An utterance gets the same stretch of noise in every configuration, and at every ratio. Of the folder's
-recordings those are used that `augment.noise` leaves for tests. Writes egs/<corpus>/noise.jsonl and noise.md.
+Missing stages run first. An utterance gets the same stretch of noise, at every ratio, and the same room in every configuration.
+Of the folder's recordings those are used that `augment.noise` leaves for tests. Rooms are simulated, or from `--rooms FOLDER`.
+Writes egs/<corpus>/noise.jsonl and noise.md; with `--split dev`, for choosing settings, only prints.
 """
 
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 import numpy as np
 from lhotse import MonoCut
 from tqdm import tqdm
 
 from tests.bench.common import configuration, corpus_folder, described, records_of, stages_until, what, write_page, write_record
-from utils.audio.noises import chance, noise_files, samples_of, stretch
+from utils.audio.noises import Recordings, chance, noise_files, simulated_room, stretch
 from utils.bundle.recogniser import Recogniser
 from utils.core.languages import in_characters
 from utils.core.tables import Table, as_text, number, signed, span
 from utils.corpus.audio import load
 from utils.corpus.cuts import read_cuts
 from utils.corpus.manifests import name_digest
-from utils.features.augmentation import mixed
+from utils.features.augmentation import as_mp3, by_telephone, mixed, reverberated
 from utils.pipeline import driver
 from utils.pipeline.config import made_with
 from utils.pipeline.stages import Plan
 from utils.text.scoring import characters, difference, edits, error_rate, interval
 
 BATCH = 32  # recordings
+RATIOS = ("20 dB", "10 dB", "5 dB", "0 dB")  # of the energy of speech to that of noise
+OTHERS = ("room", "telephone", "MP3", "quiet", "loud")
+Condition = Callable[[np.ndarray, str], np.ndarray]  # speech (1, S) and its utterance -> the same recorded otherwise
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run the command line; returns the exit status."""
     p = driver.parser(stages=False)
     p.add_argument("--noises", required=True, type=Path, metavar="FOLDER", help="recordings of noise")
-    p.add_argument("--ratios", default="20,10,5,0", metavar="DB,DB", help="of speech to noise (default 20,10,5,0)")
+    p.add_argument("--rooms", type=Path, metavar="FOLDER", help="impulse responses of rooms (default: simulated rooms)")
+    p.add_argument("--split", choices=("dev", "test"), default="test", help="dev: to choose settings by; only prints")
     p.add_argument("--most", type=int, default=400, metavar="N", help="utterances, drawn at random (default 400)")
     return driver.with_plans(p, arguments, _run)
 
@@ -43,63 +48,94 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's namespace
     stages_until("export", options)
     rate = made_with(plans["data"].out).data.sampling_rate
-    cuts = sorted(read_cuts(plans["data"].out, "test"), key=lambda cut: name_digest(cut.id))[: options.most]
-    speech = [load(cut)[0] for cut in cuts]
-    noises = [samples_of(path, rate) for path in noise_files(options.noises, "test")]
-    beside = [_noise(cut, len(samples), noises) for cut, samples in zip(cuts, speech)]
+    cuts = sorted(read_cuts(plans["data"].out, options.split), key=lambda cut: name_digest(cut.id))[: options.most]
+    noises = Recordings(noise_files(options.noises, "test"), rate)
+    rooms = Recordings(noise_files(options.rooms), rate, first=True) if options.rooms else []
     recogniser, rows = Recogniser.open(plans["export"].out / "bundle"), []
-    for ratio in (None, *map(float, options.ratios.split(","))):
-        heard = speech if ratio is None else [_beside(one, other, ratio, rate) for one, other in zip(speech, beside)]
+    for name, condition in conditions(noises, rooms, rate).items():
         errors = []
-        for first in tqdm(range(0, len(cuts), BATCH), desc=_named(ratio), unit="batch"):
-            found = recogniser.transcribe_many([(samples, rate) for samples in heard[first : first + BATCH]])
-            for cut, transcript in zip(cuts[first:], found):
-                errors.append(edits(_words(cut), [word.text for word in transcript.words]))
-        rows.append({"ratio": ratio, "errors": errors})
+        for first in tqdm(range(0, len(cuts), BATCH), desc=name, unit="batch"):
+            batch = cuts[first : first + BATCH]
+            found = recogniser.transcribe_many([(_full_scale(condition(load(cut), cut.id)), rate) for cut in batch])
+            errors += [edits(_words(cut), [word.text for word in one.words]) for cut, one in zip(batch, found)]
+        rows.append({"condition": name, "errors": errors})
     said = [len(characters(_words(cut))) for cut in cuts]
     corpus, seed = corpus_folder(plans), made_with(plans["train"].out).seed
     about = dict(seed=seed, recordings=len(noises), language=cuts[0].supervisions[0].language, said=said)
-    write_record(corpus, "noise", described(options, plans, rows, **about))
-    print(as_text(draw(corpus)))
+    record = described(options, plans, rows, **about, rooms=len(rooms))
+    if options.split == "dev":
+        for table in tables([{**record, "split": "dev"}]):
+            print(as_text(table))
+        return
+    write_record(corpus, "noise", record)
+    for table in draw(corpus):
+        print(as_text(table))
+
+
+def conditions(noises: Sequence[np.ndarray], rooms: Sequence[np.ndarray], rate: int) -> Dict[str, Condition]:
+    """How the utterances are recorded; chance follows from their ids. noises, rooms: (T,) each; no rooms: simulated ones."""
+
+    def beside(ratio: float) -> Condition:
+        return lambda speech, name: mixed(speech, stretch(noises, speech.shape[1], chance(name))[None], ratio, rate)
+
+    def room(speech: np.ndarray, name: str) -> np.ndarray:
+        draw = chance(f"{name} in a room")
+        return reverberated(speech, rooms[draw.integers(len(rooms))] if rooms else simulated_room(rate, draw))
+
+    return {
+        "clean": lambda speech, name: speech,
+        **{name: beside(float(name.split()[0])) for name in RATIOS},
+        "room": room,
+        "telephone": lambda speech, name: by_telephone(speech, rate),
+        "MP3": lambda speech, name: as_mp3(speech, rate, 0.95),
+        "quiet": lambda speech, name: speech * 0.1,
+        "loud": lambda speech, name: np.clip(speech * 4, -1, 1),  # 12 dB: peaks are cut off
+    }
 
 
 def _words(cut: MonoCut) -> List[str]:
     return cut.supervisions[0].text.split()
 
 
-def _noise(cut: MonoCut, length: int, noises: List[np.ndarray]) -> np.ndarray:
-    """Noise for an utterance, which follows from its id."""
-    return stretch(noises, length, chance(cut.id))
+def _full_scale(samples: np.ndarray) -> np.ndarray:
+    """(T,) of (1, T) samples, no louder than full scale."""
+    return (samples[0] / max(1.0, float(np.abs(samples).max()))).astype(np.float32)
 
 
-def _beside(speech: np.ndarray, noise: np.ndarray, ratio: float, rate: int) -> np.ndarray:
-    """Speech (T,) beside noise, no louder than full scale."""
-    both = mixed(speech[None], noise[None], ratio, rate)[0]
-    return (both / max(1.0, float(np.abs(both).max()))).astype(np.float32)
+def draw(corpus: Path) -> List[Table]:
+    """Write noise.md from noise.jsonl; returns its tables."""
+    made = tables(records_of(corpus, "noise"))
+    write_page(corpus, "noise", made)
+    return made
 
 
-def draw(corpus: Path) -> Table:
-    """Write noise.md from noise.jsonl; returns its table."""
-    records = records_of(corpus, "noise")
-    ratios = list(dict.fromkeys(row["ratio"] for record in records for row in record["rows"]))
-    rows = [
-        [what(record), str(record["seed"]), *(_cell(record, ratio, _plain(record, records)) for ratio in ratios)]
+def tables(records: Sequence[Mapping[str, Any]]) -> List[Table]:
+    """Error rates in noise, and those in rooms, over lines and at other levels."""
+    unit, first = ("characters" if in_characters(records[0]["language"]) else "words"), records[0]
+    rooms = (
+        f"{first['rooms']} impulse responses" if first["rooms"] else "simulated, by noise that dies away by 60 dB in 0.1 to 0.5 s"
+    )
+    told = (
+        f"Error rate of {unit} (%) with its 95% interval over utterances; in round brackets the difference from the same recipe "
+        "without augmentation and denoising (paired bootstrap). "
+    )
+    used = f"{len(first['said'])} utterances of {first.get('split', 'test')}, beside {first['recordings']} noises"
+    captions = {
+        "Noise": f"{told}By the ratio of speech to noise; {used} that no training used.",
+        "Rooms, lines, levels": f"{told}Rooms: {rooms}. Telephone: 8 kHz, mu-law. MP3: at nearly the strongest compression. "
+        "Quiet: 20 dB less. Loud: 12 dB more, with peaks cut off.",
+    }
+    return [
+        Table(title, caption, ["configuration", "seed", *names], _rows(records, names), 2)
+        for (title, caption), names in zip(captions.items(), (("clean", *RATIOS), OTHERS))
+    ]
+
+
+def _rows(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> List[List[str]]:
+    return [
+        [what(record), str(record["seed"]), *(_cell(record, name, _plain(record, records)) for name in names)]
         for record in records
     ]
-    header = ["configuration", "seed", *map(_named, ratios)]
-    unit = "characters" if in_characters(records[0]["language"]) else "words"
-    caption = (
-        f"Error rate of {unit} (%) with its 95% interval over utterances, by the ratio of speech to noise; in round brackets the "
-        "difference from the same recipe without augmentation (paired bootstrap). "
-        f"{len(records[0]['said'])} utterances of test, beside {records[0]['recordings']} noises that no training used."
-    )
-    table = Table("Noise", caption, header, rows, 2)
-    write_page(corpus, "noise", [table])
-    return table
-
-
-def _named(ratio: Optional[float]) -> str:
-    return "clean" if ratio is None else f"{ratio:g} dB"
 
 
 def _plain(record: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> Optional[Mapping[str, Any]]:
@@ -110,9 +146,9 @@ def _plain(record: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> O
     return same[0] if same and same[0]["said"] == record["said"] else None
 
 
-def _cell(record: Mapping[str, Any], ratio: Optional[float], plain: Optional[Mapping[str, Any]]) -> str:
+def _cell(record: Mapping[str, Any], condition: str, plain: Optional[Mapping[str, Any]]) -> str:
     def errors_of(one: Mapping[str, Any]) -> Optional[np.ndarray]:
-        return next((np.array(row["errors"]) for row in one["rows"] if row["ratio"] == ratio), None)
+        return next((np.array(row["errors"]) for row in one["rows"] if row["condition"] == condition), None)
 
     errors, words = errors_of(record), np.array(record["said"])
     if errors is None:

@@ -338,6 +338,38 @@ def wenetspeech(folder: Path, speech: Speech) -> Path:
     return _json_corpus(folder, "WenetSpeech", speech, audio, MANDARIN)
 
 
+def musan(folder: Path, speech: Speech) -> Path:
+    """musan/ with noise, music and speech, two sources each, at 16 kHz."""
+    home = folder / "musan"
+    for part, sources in {"noise": ("free-sound", "sound-bible"), "music": ("fma", "jamendo"), "speech": ("librivox",)}.items():
+        for source in sources:
+            names = [f"{part}-{source}-{i:04d}" for i in range(3)]
+            for name, (_, samples) in zip(names, speech.take(3)):
+                write(home / part / source / f"{name}.wav", samples[::-1])
+            lines = [f"{name} classical,baroque N Composer" for name in names]
+            text(home / part / source / "ANNOTATIONS", lines if part == "music" else [f"{name} dogs" for name in names])
+            text(home / part / source / "LICENSE", ["public domain"])
+    return folder
+
+
+def rirs_noises(folder: Path, speech: Speech) -> Path:
+    """RIRS_NOISES/ with simulated rooms, whose names repeat, measured ones of one to eight channels, and noises."""
+    home, draw = folder / "RIRS_NOISES", np.random.default_rng(0)
+    for name, (_, samples) in zip(("noise-free-sound-0000", "noise-sound-bible-0001"), speech.take(2)):
+        write(home / "pointsource_noises" / f"{name}.wav", samples[::-1])
+    real = {"RVB2014_type1_rir_smallroom1_near_angla": 8, "RWCP_type4_rir_p30r": 1, "air_type1_air_binaural_office_0_1": 2}
+    rooms = {home / "real_rirs_isotropic_noises" / f"{name}.wav": channels for name, channels in real.items()}
+    for size in ("small", "medium", "large"):
+        rooms.update({home / "simulated_rirs" / f"{size}room" / "Room001" / f"Room001-0000{i}.wav": 1 for i in (1, 2)})
+    for path, channels in rooms.items():
+        fading = draw.normal(size=(4000, channels)) * 10 ** (-3 * np.arange(4000) / 4000)[:, None] * 0.05
+        fading[0] = 0.9
+        write(path, fading)
+    write(home / "real_rirs_isotropic_noises" / "RVB2014_type1_noise_smallroom1_1.wav", 0.1 * draw.normal(size=(16000, 8)))
+    text(home / "real_rirs_isotropic_noises" / "rir_list", [f"--rir-id 1 --room-id {name}" for name in real])
+    return folder
+
+
 TREES: Dict[str, Callable[[Path, Speech], Path]] = {
     "librispeech": lambda folder, speech: librispeech(folder, speech, {"train-clean-100": 4, "dev-clean": 1, "test-clean": 1}),
     "mini_librispeech": lambda folder, speech: librispeech(folder, speech, {"train-clean-5": 12, "dev-clean-2": 2}),

@@ -42,7 +42,7 @@ class Speakers:
     """Voices of a language, and noises to hear them by."""
 
     language: str
-    noises: List[np.ndarray] = field(default_factory=list)  # (T,), at RATE
+    noises: Sequence[np.ndarray] = field(default_factory=list)  # (T,), at RATE
     seed: int = 0
 
     def say(self, sentences: Sequence[Sequence[str]]) -> List[np.ndarray]:

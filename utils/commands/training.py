@@ -12,7 +12,7 @@ from typing import Iterator, List, Mapping, Optional, Sequence, Tuple
 import numpy as np
 
 from utils.audio.given import MEDIA
-from utils.audio.noises import noise_files, samples_of
+from utils.audio.noises import Recordings, noise_files, samples_of
 from utils.audio.resampling import resample
 from utils.bundle.files import FolderFiles
 from utils.bundle.manifest import write_manifest
@@ -71,7 +71,7 @@ def train(
     commands = Commands.open(path, Recogniser.open(bundle), slots, ambiguous, DEFAULT)
     commands = commands.weighed(replace(commands.weights, read=READ))
     real = list(labelled(recordings)) if recordings else []
-    noises = [samples_of(path, RATE) for path in noise_files(noise)] if noise else []
+    noises = Recordings(noise_files(noise), RATE) if noise else []
     speakers = Speakers(commands.recogniser.language, noises, seed)
     began = time.perf_counter()
     examples = list(_synthesised(commands, speakers, sentences, others, seed))

@@ -6,13 +6,13 @@ What a copy gets follows from the utterance's id and the copy's number, not from
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import List
+from typing import Sequence
 
 import numpy as np
 from lhotse.audio.mixer import AudioMixer, audio_energy
 from lhotse.augmentation import Compress, Narrowband, Volume
 
-from utils.audio.noises import chance, in_room, noise_files, samples_of, simulated_room, stretch
+from utils.audio.noises import Recordings, chance, in_room, noise_files, simulated_room, stretch
 
 MP3 = (0.6, 0.95)  # levels of compression, of 1 at most
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # Hz
@@ -24,8 +24,8 @@ class Augmentation:
 
     settings: SimpleNamespace
     rate: int  # Hz
-    noises: List[np.ndarray]  # (T,) float32 each
-    rooms: List[np.ndarray]  # (T,) float32 each, impulse responses; none: they are simulated
+    noises: Sequence[np.ndarray]  # (T,) float32 each
+    rooms: Sequence[np.ndarray]  # (T,) float32 each, impulse responses; none: they are simulated
 
     def __call__(self, samples: np.ndarray, name: str) -> np.ndarray:
         """A copy of `samples` (1, S) float32, of the same shape; name: of the copy, from which chance follows."""
@@ -44,30 +44,43 @@ class Augmentation:
         return np.clip(samples, -1, 1).astype(np.float32)
 
     def _reverberated(self, samples: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-        """In one of the rooms, as loud as before."""
         room = self.rooms[draw.integers(len(self.rooms))] if self.rooms else simulated_room(self.rate, draw)
-        heard = in_room(samples[0], room)[None]
-        return heard * np.sqrt((samples**2).mean() / max(float((heard**2).mean()), 1e-12))
+        return reverberated(samples, room)
 
     def _coded(self, samples: np.ndarray, draw: np.random.Generator) -> np.ndarray:
         telephone, level = draw.random() < 0.5, draw.uniform(*MP3)
         if telephone and self.rate > 8000 or self.rate not in MP3_RATES:
-            return Narrowband("mulaw", self.rate, True)(samples, self.rate)
-        coded = Compress("mp3", level)(samples, self.rate)
-        return np.pad(coded, [(0, 0), (0, max(0, samples.shape[1] - coded.shape[1]))])[:, : samples.shape[1]]
+            return by_telephone(samples, self.rate)
+        return as_mp3(samples, self.rate, level)
 
 
 def open_augmentation(settings: SimpleNamespace, rate: int) -> Augmentation:
-    """Read what the group `augment` names.
+    """Find what the group `augment` names.
 
     Raises:
-      UserError: a folder without audio, or a file that can't be read.
+      UserError: a folder without audio, or a file that can't be decoded or is cut short.
     """
-    noises = [samples_of(path, rate) for path in noise_files(Path(settings.noise), "train")] if settings.noise else []
-    rooms = (
-        [samples_of(path, rate) for path in noise_files(Path(settings.impulse_responses))] if settings.impulse_responses else []
-    )
+    noises = Recordings(noise_files(Path(settings.noise), "train"), rate) if settings.noise else []
+    folder = settings.impulse_responses  # of several microphones in a file the first: their mean is no room
+    rooms = Recordings(noise_files(Path(folder)), rate, first=True) if folder else []
     return Augmentation(settings, rate, noises, rooms)
+
+
+def reverberated(samples: np.ndarray, room: np.ndarray) -> np.ndarray:
+    """Speech (1, S) in a room with the impulse response (T,), as loud as before."""
+    heard = in_room(samples[0], room)[None]
+    return heard * np.sqrt((samples**2).mean() / max(float((heard**2).mean()), 1e-12))
+
+
+def by_telephone(samples: np.ndarray, rate: int) -> np.ndarray:
+    """Speech (1, S) over a line of 8 kHz with mu-law coding (ITU-T G.711)."""
+    return Narrowband("mulaw", rate, True)(samples, rate)
+
+
+def as_mp3(samples: np.ndarray, rate: int, level: float) -> np.ndarray:
+    """Speech (1, S) coded as MP3 and back, as long as before; rate: one of `MP3_RATES`; level: of compression, 1 at most."""
+    coded = Compress("mp3", level)(samples, rate)
+    return np.pad(coded, [(0, 0), (0, max(0, samples.shape[1] - coded.shape[1]))])[:, : samples.shape[1]]
 
 
 def mixed(speech: np.ndarray, noise: np.ndarray, ratio: float, rate: int) -> np.ndarray:
