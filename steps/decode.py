@@ -5,7 +5,6 @@ from typing import Any, Dict
 import torch
 
 from utils.core.parallel import in_fork, run_all
-from utils.core.splits import EVALUATION
 from utils.corpus.cuts import read_cuts
 from utils.decode.dev_search import search_weights
 from utils.decode.first_pass import FirstPassDecoder
@@ -25,11 +24,11 @@ def run(job: Job) -> None:
     torch.set_num_threads(1)  # real-time factors are for one core; parallel processes decode different batches
     decoder = make_decoder(job)
     nj = 1 if job.device.startswith("cuda") else job.nj
-    batches = {split: ordered_batches(read_cuts(job.inputs["features"], split), decoder.batch_seconds()) for split in EVALUATION}
+    batches = {split: ordered_batches(read_cuts(job.inputs["features"], split), decoder.batch_seconds()) for split in job.splits}
     decoder.weigh(search_weights(decoder, job.config.decode, batches["dev"], job.out, nj, job.log))
-    work = [each for split in EVALUATION for each in unfinished(batches[split], job.out / split)]
+    work = [each for split in job.splits for each in unfinished(batches[split], job.out / split)]
     run_all(decoder.decode, work, nj, "decode")
-    write_hypotheses(job.out, EVALUATION)
+    write_hypotheses(job.out, job.splits)
 
 
 def make_decoder(job: Job) -> FirstPassDecoder:

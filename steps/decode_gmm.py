@@ -6,7 +6,6 @@ from utils.baselines.gmm_decoding import GmmDecoder, errors
 from utils.baselines.gmm_training import GmmModel
 from utils.core.files import read_json, write_json
 from utils.core.parallel import run_all
-from utils.core.splits import EVALUATION
 from utils.corpus.cuts import read_cuts
 from utils.decode.pieces import small_batches, unfinished, write_hypotheses
 from utils.lang.lexicon import read_lexicon
@@ -28,9 +27,9 @@ def run(job: Job) -> None:
             job.log.info("LM weight %g: %d errors on dev", weight, wrong[weight])
         write_json(path, {"lattice": {"lm": min(wrong, key=lambda weight: wrong[weight])}, "dev_errors": wrong})
     weight = read_json(path)["lattice"]["lm"]
-    for split in EVALUATION:
+    for split in job.splits:
         decode(job, recogniser, split, weight, job.out / split)
-    write_hypotheses(job.out, EVALUATION)
+    write_hypotheses(job.out, job.splits)
 
 
 def decode(job: Job, recogniser: GmmDecoder, split: str, weight: float, folder: Path) -> None:

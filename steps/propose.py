@@ -5,7 +5,6 @@ from typing import Sequence
 
 from utils.core.files import read_json, read_jsonl, write_json, write_jsonl
 from utils.core.parallel import run_all
-from utils.core.splits import EVALUATION
 from utils.core.timing import sum_timing, timed
 from utils.decode.attention import AttentionDecoder
 from utils.pipeline.contract import Job
@@ -16,7 +15,7 @@ CHUNK = 64  # utterances of similar length that are written together
 def run(job: Job) -> None:
     """Write timing.json and proposals.jsonl: a row per utterance of dev and test, with `id` and `hyps` (words, best first)."""
     settings = job.config.rescore.attention
-    decoder = AttentionDecoder.of_stages(job.inputs["data"], job.inputs["features"], EVALUATION, job.device, settings.context)
+    decoder = AttentionDecoder.of_stages(job.inputs["data"], job.inputs["features"], job.splits, job.device, settings.context)
     cuts = sorted(decoder.cuts.values(), key=lambda cut: (-cut.duration, cut.id))
     work = [(cuts[n : n + CHUNK], job.out / "parts" / f"{n:06d}") for n in range(0, len(cuts), CHUNK)]
 

@@ -7,7 +7,6 @@ import torch
 
 from utils.core.files import read_json, write_json
 from utils.core.parallel import run_all
-from utils.core.splits import EVALUATION
 from utils.core.timing import sum_timing
 from utils.decode.pieces import pieces
 from utils.pipeline.contract import Job
@@ -25,12 +24,12 @@ def run(job: Job) -> None:
     torch.set_num_threads(1)
     rescorer, parts = Rescorer.of_stages(job.inputs, job.config.rescore, job.log), job.out / "parts"
     available, kinds = rescorer.available(), rescorer.vocabulary.kinds
-    models = lm_rescorers.made(job, available, rescorer.vocabulary, EVALUATION)
-    decoded = [(piece, Path(split) / piece.path.name) for split in EVALUATION for piece in pieces(job.inputs["decode"], split)]
+    models = lm_rescorers.made(job, available, rescorer.vocabulary, job.splits)
+    decoded = [(piece, Path(split) / piece.path.name) for split in job.splits for piece in pieces(job.inputs["decode"], split)]
     work: List[Work] = [(piece, parts / "nbest" / name) for piece, name in decoded]
     run_all(rescorer.piece, missing(work), job.nj, "rescore")
-    lists = pieces_of(parts, "nbest", read_lists)
-    for split in EVALUATION:
+    lists = pieces_of(parts, "nbest", read_lists, job.splits)
+    for split in job.splits:
         write_lists(job.out / f"nbest-{split}.jsonl", lists[split])
 
     weights: Dict[str, Any] = {"graph": "+".join(rescorer.graphs)}
@@ -46,7 +45,7 @@ def run(job: Job) -> None:
         work = lm_rescorers.apply(job, name, model, work, kinds, weights[last], parts)
         measured += work
         model_bytes += model.bytes()
-        found = tune_and_write(job, name, pieces_of(parts, name, read_lists), kinds, chain[name])
+        found = tune_and_write(job, name, pieces_of(parts, name, read_lists, job.splits), kinds, chain[name])
         weights[name] = {**found, **model.about(), "model_bytes": model_bytes}
         last = name
     write_json(job.out / "weights.json", weights)

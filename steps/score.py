@@ -15,7 +15,7 @@ from lhotse import CutSet
 from steps.data import told_apart
 from utils.core.errors import UserError
 from utils.core.files import ROOT, read_json, read_jsonl, write_lines, write_text
-from utils.core.splits import EVALUATION, cuts_path, untranscribed
+from utils.core.splits import cuts_path, untranscribed
 from utils.core.tables import as_text
 from utils.core.versions import git_state
 from utils.decode.search_weights import FILE, read_weights
@@ -38,11 +38,14 @@ from utils.text.scoring import Scores, by_speaker, characters, score, spelled
 
 def run(job: Job) -> None:
     """Write hypotheses-, errors- (both .txt), reliability- (.svg, where words have confidences) and the record (.json) of each
-    <split>-<decoding>, and wer.svg; publish the records. A split without a word in any transcript has none.
+    <split>-<decoding>, and wer.svg; publish the records. A split without a word in any transcript has none. Records of dev alone
+    are not published.
     """
     stages, here = stages_behind(job.inputs), git_state(ROOT)
     shared = {**identity(job), **describe(stages, here, job.plan.fingerprint)}
-    records = [record for split in EVALUATION for record in judged(job, split, shared)]
+    records = [record for split in job.splits for record in judged(job, split, shared)]
+    if "test" not in job.splits:
+        return
     published = results_folder(job.corpus_dir, job.plan.out.parent)
     paths = publish_all(records, published)
     show(job, [r for r in records if r["split"] == "test"], shared["corpus"])

@@ -35,7 +35,9 @@ def run(job: Job) -> None:
     if config.loss.grounding.weight:
         need_k2("alignments (loss.grounding.weight)", "set it to 0 to train without them")
     workers = min(job.nj, WORKERS) if job.device.startswith("cuda") else 0
-    make_trainer(config, job.inputs, job.out, job.device, job.log, workers).run()
+    trainer = make_trainer(config, job.inputs, job.out, job.device, job.log, workers)
+    trainer.watch = job.watch or trainer.watch
+    trainer.run()
     torch.set_flush_denormal(False)  # numpy, which drawing imports, warns of it
     write_text(job.out / "curves.svg", training_curves(read_jsonl(job.out / "curves.jsonl")))
 

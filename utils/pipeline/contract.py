@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Dict, Iterator, Sequence
+from typing import Any, Callable, Dict, Iterator, Optional, Sequence, Tuple
 
 import yaml
 from filelock import FileLock, Timeout
@@ -46,6 +46,12 @@ class Job:
     threads: int  # threads per process
     device: str  # cpu, cuda, cuda:1 ...
     plan: Plan  # fingerprints; `job.plan.out` is the name that `out` gets
+    watch: Optional[Callable[[int, float], None]] = None  # told the epoch and its error on dev (%); may raise to stop training
+
+    @property
+    def splits(self) -> Tuple[str, ...]:
+        """What a stage that evaluates recognises: dev and test, or dev alone."""
+        return self.plan.splits
 
     @property
     def log(self) -> logging.Logger:
@@ -74,7 +80,7 @@ def make(plan: Plan, **run: Any) -> bool:
 
     Args:
       plan: from `utils.pipeline.stages.plan`.
-      run: the fields of `Job` that are not in the plan: corpus, corpus_dir, recipe, overrides, nj, threads, device.
+      run: the fields of `Job` that are not in the plan: corpus, corpus_dir, recipe, overrides, nj, threads, device, watch.
     """
     with locked(plan) as complete:
         if complete:

@@ -11,6 +11,7 @@ from typing import Any, Dict, Iterable, List, Tuple
 
 from utils.core.inputs import fingerprint
 from utils.core.languages import family, pronounced_by
+from utils.core.splits import EVALUATION
 from utils.core.versions import tool_version
 from utils.pipeline import config as configuration
 from utils.pipeline import outside
@@ -33,9 +34,18 @@ class Stage:
     outside: Outside = outside.nothing  # files that it reads besides
     unread: Tuple[str, ...] = ()  # files of its inputs that don't change it; if set, an output made of the same others is taken
 
+    @property
+    def evaluates(self) -> bool:
+        """Whether it works on what is recognised, dev and test: then it can be made of dev alone."""
+        return self.number >= 6
+
+    def load(self) -> Any:
+        """Its module in steps/, imported here, so that planning stages needs no heavy import."""
+        return import_module(f"steps.{self.module or self.name}")
+
     def run(self, job: Any) -> None:
-        """Run `steps.<module>.run(job)`; imported here, so that planning stages needs no heavy import."""
-        import_module(f"steps.{self.module or self.name}").run(job)
+        """Run `steps.<module>.run(job)`."""
+        self.load().run(job)
 
 
 ENCODING = ("lhotse", "lilcom", "torch", "torchaudio", "noisereduce", "ctranslate2")
@@ -161,6 +171,7 @@ class Plan:
     fingerprint: str
     out: Path  # exp/<corpus>/<stage>-<fingerprint>; complete where it exists
     inputs: Dict[str, Path]  # stage name -> its finished folder
+    splits: Tuple[str, ...] = EVALUATION  # what a stage that evaluates is made of
 
     @property
     def complete(self) -> bool:
@@ -173,12 +184,16 @@ class Plan:
         return self.out.with_name(self.out.name + ".partial")
 
 
-def plan(config: Dict[str, Any], exp: Path) -> Dict[str, Plan]:
+def plan(config: Dict[str, Any], exp: Path, splits: Tuple[str, ...] = EVALUATION) -> Dict[str, Plan]:
     """Fingerprint every stage of a resolved configuration.
 
     A fingerprint hashes the stage's version, its declared keys (without YOUNGER), the fingerprints of the stages that it reads,
     the versions of its tools, and the content of the files outside that it depends on; it is another where files that a finished
     output was made of changed since. Stages that the configured system does not have are not planned.
+
+    Args:
+      splits: what the stages that evaluate are made of. Of dev alone, the folders are `<stage>-<fingerprint>-dev`; a finished
+        output of dev and test is taken instead, except hypotheses of the front end's own decoder, whose words are those of both.
     """
     plans: Dict[str, Plan] = {}
     for stage in stages_of(config).values():
@@ -193,5 +208,10 @@ def plan(config: Dict[str, Any], exp: Path) -> Dict[str, Plan]:
         }
         found = fingerprint(identity, exp)
         out = exp / f"{stage.name}-{found}"
-        plans[stage.name] = Plan(stage, declared, found, out, {name: plans[name].out for name in stage.reads})
+        of: Tuple[str, ...] = EVALUATION
+        if stage.evaluates and splits != EVALUATION:
+            part = out.with_name("-".join((out.name, *splits)))
+            whole = out.is_dir() and all(plans[name].splits == EVALUATION for name in stage.reads) and stage.name != PROPOSE.name
+            out, of = (out, EVALUATION) if whole and not part.is_dir() else (part, splits)
+        plans[stage.name] = Plan(stage, declared, found, out, {name: plans[name].out for name in stage.reads}, of)
     return plans

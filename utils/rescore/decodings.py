@@ -7,7 +7,6 @@ from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
 from utils.core.files import write_jsonl
 from utils.core.languages import in_characters
 from utils.core.parallel import run_all
-from utils.core.splits import EVALUATION
 from utils.pipeline.config import made_with
 from utils.pipeline.contract import Job
 from utils.rescore.confidence import Calibration, Confidences
@@ -22,14 +21,14 @@ from utils.text.scoring import characters
 TURNS = 6  # most turns of tuning the weights on whole lattices
 
 
-def pieces_of(parts: Path, name: str, read: Callable[[Path], List[Any]]) -> Dict[str, List[Any]]:
+def pieces_of(parts: Path, name: str, read: Callable[[Path], List[Any]], splits: Sequence[str]) -> Dict[str, List[Any]]:
     """What one decoding made of all pieces of each split, in order.
 
     Args:
       parts: the folder of all decodings' pieces, parts/<name>/<split>/<piece>.jsonl.
       read: reads one piece.
     """
-    found = {split: sorted((parts / name / split).glob("*.jsonl")) for split in EVALUATION}
+    found = {split: sorted((parts / name / split).glob("*.jsonl")) for split in splits}
     return {split: [row for path in paths for row in read(path)] for split, paths in found.items()}
 
 
@@ -49,11 +48,11 @@ def tune_and_write(
     Returns:
       what weights.json has of the decoding.
     """
-    flat = {split: flatten(lists[split], kinds) for split in EVALUATION}
+    flat = {split: flatten(lists[split], kinds) for split in job.splits}
     found, wrong = tune(flat["dev"], free)
-    sure = {split: Confidences(lists[split], flat[split], found) for split in EVALUATION}
+    sure = {split: Confidences(lists[split], flat[split], found) for split in job.splits}
     calibration = sure["dev"].calibrate()
-    for split in EVALUATION:
+    for split in job.splits:
         rows = zip(lists[split], sure[split].words, sure[split].of_words(calibration))
         write_jsonl(
             job.out / f"hyps-{name}-{split}.jsonl",
@@ -85,23 +84,23 @@ def rescore_whole_lattices(
         return work
 
     run(rescorer.of_lattices, "lattice_lists", dev)
-    lists = pieces_of(parts, "lattice_lists", read_lists)["dev"]
+    lists = pieces_of(parts, "lattice_lists", read_lists, ("dev",))["dev"]
     found: Dict[str, float] = {}
     for turn in range(TURNS):
         found, _ = tune(flatten(lists, rescorer.vocabulary.kinds), free)
         run(partial(rescorer.whole, weights=found, scales=()), f"lattice_best-{turn}", dev)
-        best: List[RescoredLattice] = pieces_of(parts, f"lattice_best-{turn}", read_lattices)["dev"]
+        best: List[RescoredLattice] = pieces_of(parts, f"lattice_best-{turn}", read_lattices, ("dev",))["dev"]
         new = [(one.path, nbest) for one, nbest in zip(best, lists) if one.path not in nbest.paths]
         if not new:
             break
         for path, nbest in new:
             nbest.paths.append(path)
     run(partial(rescorer.whole, weights=found, scales=SCALES), "lattice_scales", dev)
-    calibration = calibrated(pieces_of(parts, "lattice_scales", read_lattices)["dev"], SCALES)
+    calibration = calibrated(pieces_of(parts, "lattice_scales", read_lattices, ("dev",))["dev"], SCALES)
     name = WHOLE_LATTICE.name
     work = run(partial(rescorer.whole, weights=found, scales=[calibration.scale], oracle=True), name, pieces)
-    lattices: Dict[str, List[RescoredLattice]] = pieces_of(parts, name, read_lattices)
-    for split in EVALUATION:
+    lattices: Dict[str, List[RescoredLattice]] = pieces_of(parts, name, read_lattices, job.splits)
+    for split in job.splits:
         write_whole_lattices(job.out, split, lattices[split], calibration)
     about = _about(job, name, found, errors(lattices["dev"]), lattices["dev"], calibration)
     return {**about, "graph": "lattice"}, work

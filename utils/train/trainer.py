@@ -6,7 +6,7 @@ import math
 from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 import torch
 from lhotse import CutSet
@@ -67,6 +67,7 @@ class Trainer:
         self.progress = 0.0  # share of the training that is done
         self.best: List[Tuple[float, str]] = []  # (error on dev, file), best first
         self.curve: List[Dict[str, float]] = []
+        self.watch: Callable[[int, float], None] = lambda epoch, error: None  # told of each validation; may raise to stop
 
     def run(self) -> None:
         """Train to the last epoch and write the average of the best checkpoints."""
@@ -220,6 +221,7 @@ class Trainer:
         save(self.model, self.out / "checkpoints" / name)
         ranked = sorted(self.best + [(error, name)], key=lambda item: (item[0], -int(item[1][6:10])))
         self.best = ranked[: self.config.train.average]
+        self.watch(self.epoch + 1, error)
 
     def _save(self, epoch: int) -> None:
         checkpoints.save(
