@@ -39,7 +39,7 @@ def test_a_wrong_option_is_refused_with_those_that_exist(arguments, said, capsys
         driver.main(["--corpus", "yesno", *arguments])
     printed = capsys.readouterr().err
     assert stop.value.code == 2 and said in printed
-    assert "options: --corpus --device --help --nj --recipe --set --stage --stop-stage --threads" in printed
+    assert "options: --config --corpus --device --help --nj --recipe --set --stage --stop-stage --threads" in printed
 
 
 @pytest.mark.parametrize(

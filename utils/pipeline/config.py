@@ -1,4 +1,4 @@
-"""Configuration: base <- recipe <- corpus <- settings of the corpus for this recipe <- --set.
+"""Configuration: base <- recipe <- corpus <- settings of the corpus for this recipe <- --config <- --set.
 
 Types and allowed values of keys are in utils/settings/schema.py, combinations that are refused in utils/settings/rules.py, old
 keys in utils/settings/old_keys.py.
@@ -6,6 +6,7 @@ keys in utils/settings/old_keys.py.
 
 import copy
 import json
+import re
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ RECIPES = "recipes"  # in corpus.yaml: recipe -> settings of the corpus for this
 # Keys that may name files outside the repository.
 PATHS = ["data.source", "lang.text", "features.model", "ready.model", "vectors.meaning.path"]
 PATHS += ["rescore.llm.path", "rescore.word_lm.path", "train.init", "export.sign", "augment.noise", "augment.impulse_responses"]
+YAML_WORDS = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}  # which YAML reads as something else than text
 OPEN = "data.options"  # the one mapping whose keys are defined by corpus.yaml
 
 
@@ -73,6 +75,37 @@ def split_override(item: str) -> List[str]:
     return [key.strip(), value]
 
 
+def override(key: str, value: Any) -> str:
+    """`KEY=VALUE` for a value of a key, as --set takes it."""
+    if isinstance(value, str):
+        odd = value != value.strip() or value[:1] in ("'", '"')
+        return f"{key}={json.dumps(value, ensure_ascii=False) if odd else value}"
+    flow = json.dumps(value) if not isinstance(value, list) else f"[{', '.join(map(_item, value))}]"
+    return f"{key}={flow}"
+
+
+def settings_of(path: Path) -> List[str]:
+    """The settings of a YAML file, keys in groups or dotted, as `KEY=VALUE`.
+
+    Raises:
+      UserError: no readable file, an unknown key (names the nearest one), a value that is not allowed.
+    """
+    from utils.core.yaml_files import read_mapping
+
+    found: Dict[str, Any] = {}
+    for key, value in leaves(read_mapping(path)).items():
+        key = RENAMED.get(key, key)
+        if key in found:
+            raise UserError(f"{path}: {key} occurs twice")
+        if not (key in DROPPED or key in SPLIT or key.startswith(f"{OPEN}.")):
+            check_known(key, SCHEMA, str(path))
+            value = accepted(key, SCHEMA[key], current_value(key, value), str(path))
+        if value is None or isinstance(value, dict):
+            raise UserError(f"{path}: {key} has no value")
+        found[key] = value
+    return [override(key, value) for key, value in found.items()]
+
+
 def check_overrides(items: Sequence[str]) -> None:
     """Raise UserError for an unknown key, or a number out of its range, in `KEY=VALUE` items; reads no file.
 
@@ -83,7 +116,7 @@ def check_overrides(items: Sequence[str]) -> None:
         key = RENAMED.get(key, key)
         if key in DROPPED or key in SPLIT or key.startswith(f"{OPEN}."):
             continue
-        _check_known(key, SCHEMA, "--set")
+        check_known(key, SCHEMA, "--set")
         with suppress(ValueError):
             value = json.loads(text)
             if SCHEMA[key].kind in (int, float) and type(value) in (int, float):
@@ -157,6 +190,12 @@ def leaves(config: Dict[str, Any], prefix: str = "") -> Dict[str, Any]:
     return out
 
 
+def _item(value: Any) -> str:
+    """An item of a list in YAML, without quotes where none are needed."""
+    plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w./+-]*", value) and value.lower() not in YAML_WORDS
+    return str(value) if plain else json.dumps(value, ensure_ascii=False)
+
+
 def _view(value: Any, key: str) -> Any:
     if not isinstance(value, dict) or key == OPEN:
         return value
@@ -182,7 +221,7 @@ def _set(config: Dict[str, Any], key: str, value: Any, where: str) -> None:
         if current is None:
             return
         key = current
-    _check_known(key, known, where)
+    check_known(key, known, where)
     *parents, last = key.split(".")
     target = config
     for name in parents:
@@ -192,7 +231,8 @@ def _set(config: Dict[str, Any], key: str, value: Any, where: str) -> None:
     target[last] = str(Path(value).expanduser()) if key in PATHS and value[:2] == "~/" else value  # a shell leaves it after =
 
 
-def _check_known(key: str, known: Iterable[str], where: str) -> None:
+def check_known(key: str, known: Iterable[str], where: str) -> None:
+    """Raise UserError where a key is not known, with the nearest one, or where it is a group of keys."""
     known = list(known)
     if key in known:
         return

@@ -48,6 +48,9 @@ def parser(stages: bool, of_corpus: bool = True) -> Parser:
         p.add_argument("--stage", metavar="N", help="number or name of the first stage (default 0)")
         p.add_argument("--stop-stage", metavar="N", help="number or name of the last stage (default 9)")
     p.add_argument(
+        "--config", metavar="FILE", help="a YAML file of settings, such as best.yaml of steps.sweep; --set overrides it"
+    )
+    p.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a key of recipes/base.yaml; may be repeated"
     )
     p.add_argument(
@@ -122,11 +125,13 @@ def with_plans(p: Parser, arguments: Optional[Sequence[str]], work: Callable[[ar
     Without a corpus among the options, there are no stages.
 
     `options.here` is the folder that the command was started in: relative paths in its own options start there.
+    `options.corpus_dir` is the corpus's folder.
     """
     options = p.parse_args(arguments)
     options.here = _settle(options)
     try:
-        work(options, planned_stages(options, options.here)[1] if options.corpus else {})
+        options.corpus_dir, plans = planned_stages(options, options.here) if options.corpus else (None, {})
+        work(options, plans)
     except UserError as error:
         log.error("error: %s", error)
         return 2
@@ -166,9 +171,15 @@ def _exp() -> Path:
 
 
 def _check_names(options: argparse.Namespace, here: Path) -> Path:
-    """The corpus's folder; raises UserError for an unknown corpus, recipe or key, without reading a configuration."""
+    """The corpus's folder; raises UserError for an unknown corpus, recipe or key, without reading a configuration.
+
+    The settings of --config come before those of --set, as if they had been given with it.
+    """
     corpus_dir = _corpus_dir(options.corpus, here)
     configuration.recipe_file(options.recipe)
+    if options.config and not os.environ.get("NUPTSE_CHECK_OPTIONS"):  # which may be without a reader of YAML
+        options.set[:0] = [_from(here, item) for item in configuration.settings_of(here / options.config)]
+        options.config = None
     configuration.check_overrides(options.set)
     return corpus_dir
 
@@ -180,7 +191,7 @@ def _run_stage(planned: Plan, options: argparse.Namespace, corpus_dir: Path) -> 
         return 0
     log.info("%s: %s", title, planned.stage.makes)
     try:
-        _preload()
+        preload()
     except ImportError as error:
         log.error("error: %s; run utils/setup.sh, and python -m steps.doctor tells what is wrong", error)
         return 1
@@ -239,7 +250,7 @@ def _title(planned: Plan) -> str:
     return f"stage {planned.stage.number} {planned.stage.name}"
 
 
-def _preload() -> None:
+def preload() -> None:
     """Import what most stages need, before the first fork."""
     import lhotse  # noqa: F401
     import torch  # noqa: F401
@@ -274,9 +285,7 @@ def _need_earlier(plans: Dict[str, Plan], first: int, last: int, command: Callab
 
 def _command(options: argparse.Namespace, corpus_dir: Path, here: Path, first: int, last: int) -> str:
     """What to type in `here` to run the stages `first` to `last` with these options."""
-    words = [f"{name}={os.environ[name]}" for name in ("NUPTSE_EXP", "NUPTSE_DOWNLOAD") if os.environ.get(name)]
-    script = min(os.path.relpath(corpus_dir / "run.sh", here), str(corpus_dir / "run.sh"), key=len)
-    words += [script if "/" in script else f"./{script}", "--recipe", options.recipe, "--stage", str(first)]
+    words = ["--stage", str(first)]
     if last != STAGES[-1].number:
         words += ["--stop-stage", str(last)]
     for item in options.set:
@@ -284,6 +293,14 @@ def _command(options: argparse.Namespace, corpus_dir: Path, here: Path, first: i
     for name, value in (("nj", options.nj), ("threads", options.threads), ("device", options.device)):
         if value != parser(stages=True).get_default(name):
             words += [f"--{name}", str(value)]
+    return run_command(options.recipe, corpus_dir, here, *words)
+
+
+def run_command(recipe: str, corpus_dir: Path, here: Path, *options: str) -> str:
+    """What to type in `here` to run a recipe on a corpus with these options, in this environment."""
+    words = [f"{name}={os.environ[name]}" for name in ("NUPTSE_EXP", "NUPTSE_DOWNLOAD") if os.environ.get(name)]
+    script = min(os.path.relpath(corpus_dir / "run.sh", here), str(corpus_dir / "run.sh"), key=len)
+    words += [script if "/" in script else f"./{script}", "--recipe", recipe, *options]
     return " ".join(_quoted(word) for word in words)
 
 
