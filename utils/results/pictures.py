@@ -54,7 +54,7 @@ def training_curves(rows: Sequence[Mapping[str, float]]) -> str:
     Args:
       rows: of curves.jsonl: `step`, and keys that end in `_loss` or `_error`; those of dev start with `dev_`.
     """
-    with _figure(9, 3.2) as (figure, out):
+    with drawn(9, 3.2) as (figure, out):
         left, right = figure.subplots(1, 2)
         for axes, ending, title in ((left, "_loss", "loss per token (nats)"), (right, "_error", "greedy error on dev (%)")):
             for key in sorted({k for row in rows for k in row if k.endswith(ending)}):
@@ -70,7 +70,7 @@ def training_curves(rows: Sequence[Mapping[str, float]]) -> str:
 
 def wer_bars(title: str, bars: Sequence[Bar], measure: str = "WER") -> str:
     """Horizontal bars of error rates from 0, with their intervals; measure: WER or CER."""
-    with _figure(6, 0.9 + 0.28 * len(bars)) as (figure, out):
+    with drawn(6, 0.9 + 0.28 * len(bars)) as (figure, out):
         axes = figure.subplots()
         for n, bar in enumerate(bars):
             axes.barh(n, bar.value, color=COLOURS[0], height=0.65)
@@ -90,7 +90,7 @@ def reliability(title: str, points: Sequence[Tuple[float, float, float]]) -> str
     Args:
       points: (mean confidence, share correct, share of all words) of each bin; a dot's area is the share of all words.
     """
-    with _figure(3.4, 3.4) as (figure, out):
+    with drawn(3.4, 3.4) as (figure, out):
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], color="#64707f", linewidth=0.8)
         if points:
@@ -106,7 +106,7 @@ def reliability(title: str, points: Sequence[Tuple[float, float, float]]) -> str
 def wer_against_rtf(panels: Mapping[str, Sequence[Point]]) -> str:
     """Error rate against real-time factor (logarithmic), one panel per corpus; colours and numbers name systems."""
     labels = list(dict.fromkeys(point.label for points in panels.values() for point in points))
-    with _figure(9, 4.2) as (figure, out):
+    with drawn(9, 4.2) as (figure, out):
         for axes, (corpus, points) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items()):
             for point in points:
                 n = labels.index(point.label)
@@ -145,7 +145,7 @@ def _curve(key: str, ending: str) -> str:
 
 
 @contextmanager
-def _figure(width: float, height: float) -> Iterator[Tuple[Any, List[str]]]:
+def drawn(width: float, height: float) -> Iterator[Tuple[Any, List[str]]]:
     """A figure of inches; when the block has ended, the list has its SVG."""
     import matplotlib
     from matplotlib.figure import Figure
