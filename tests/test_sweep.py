@@ -103,7 +103,7 @@ def test_processes_share_trials_and_one_that_died_is_continued(tmp_path):
 
 
 def test_training_above_the_median_of_others_is_pruned_after_its_warm_up(tmp_path):
-    study = Study(tmp_path / "study", space_of(tmp_path, RESCORING), warmup=1)
+    study = Study(tmp_path / "study", space_of(tmp_path, RESCORING), warmup=2)
     pruned = []
     for number, errors in enumerate([(90, 30), (90, 40), (90, 20), (90, 35), (99, 36), (80, 30)]):
         claim = study.next(9, None, "random", lambda params: None)

@@ -20,7 +20,7 @@ from utils.core.errors import UserError
 from utils.sweep.space import Space
 
 NAME, JOURNAL = "sweep", "journal.log"
-TRIES = 200  # draws for settings that are new and that the rules accept
+TRIES = 100  # draws for settings that are new and that the rules accept
 LISTED = 10_000  # most settings of a space that are listed to find one that is new
 STARTUP = 4  # complete trials before one is pruned
 
