@@ -1,14 +1,25 @@
 """Stage 2: word list, sub-word units, lexicon, n-gram LM, and the decoding graphs."""
 
+import shutil
 from collections import Counter
 from typing import List
 
 from utils.core.errors import UserError
 from utils.core.files import read_json, write_bytes, write_json, write_lines
-from utils.lang import graphs, lexicon, ngram, units
-from utils.lang.mixture import Mixture
+from utils.lang import graphs, lexicon, units
+from utils.ngrams import estimating, ngram
+from utils.ngrams.counting import FIRST_ID, Counts
+from utils.ngrams.large_text import GB, count_ngrams
+from utils.ngrams.mixture import Mixture
+from utils.ngrams.ngram import UNKNOWN
+from utils.pipeline.config import made_with
 from utils.pipeline.contract import Job
+from utils.text.conventions import USUAL
+from utils.text.normalise import leaves_letters
 from utils.text.sentences import Text, transcripts, transcripts_normaliser
+from utils.text.text_files import TextFiles
+
+COUNTS = "counts"  # folder of the n-grams of lang.text, which is deleted at the end
 
 
 def run(job: Job) -> None:
@@ -19,31 +30,48 @@ def run(job: Job) -> None:
     lex = lexicon.read_lexicon(job.out)
     orders = {"lm.arpa": job.config.lang.lm_order, "g.arpa": job.config.lang.g_order}
     left = {name: order for name, order in orders.items() if not (job.out / name).exists()}
-    more = _more_text(job, lex.words) if left and job.config.lang.text else []
+    more = _more_text(job, lex.words, max(left.values())) if left and job.config.lang.text else None
     for name, order in left.items():
-        model = ngram.estimate(text, order)
-        ngram.write_arpa(_mixed(job, model, more) if more else model, job.out / name)
+        model = estimating.estimate(text, order)
+        ngram.write_arpa(_mixed(job, model, more, lex.words) if more else model, job.out / name)
+    shutil.rmtree(job.out / COUNTS, ignore_errors=True)
     _write_graphs(job, lex)
     _write_summary(job, lex)
 
 
-def _more_text(job: Job, words: List[str]) -> List[List[str]]:
-    """The sentences of `lang.text`, with <unk> for words that are not in `words`."""
-    path = job.config.lang.text
-    more = Text([], path, transcripts_normaliser(job.inputs["data"]), "lang.text")
-    sentences = list(ngram.of_words(more, words))
-    if all(word == lexicon.UNKNOWN for sentence in sentences for word in sentence):
+def _more_text(job: Job, words: List[str], order: int) -> Counts:
+    """The n-grams of `lang.text`, with <unk> for words that are not in `words`."""
+    path, data = job.config.lang.text, job.inputs["data"]
+    normalise, made = transcripts_normaliser(data), made_with(data).data
+    letters = leaves_letters(made.language, getattr(made, "conventions", (USUAL,)))
+    files = TextFiles(Text([], path, normalise, "lang.text").files, normalise, letters)
+    counts = count_ngrams(files, words, order, _memory(job), job.out / COUNTS, job.log)
+    if not _known(counts, len(words)):
         raise UserError(f"lang.text={path} has none of the training text's {len(words)} words; is it of another language?")
-    return sentences
+    return counts
 
 
-def _mixed(job: Job, model: ngram.NGram, sentences: List[List[str]]) -> ngram.NGram:
-    """The model mixed with one of these sentences, with the weight that is best on dev; writes text-<n>gram.json."""
+def _memory(job: Job) -> int:
+    return int(job.config.lang.ngram_memory * GB)
+
+
+def _known(counts: Counts, words: int) -> int:
+    """How many of the text's words are in the vocabulary."""
+    keys, columns = counts.levels[1].read(0, counts.levels[1].rows)
+    ids = counts.packing.at(keys, 0)
+    return int(columns["raw"][(ids >= FIRST_ID) & (ids < FIRST_ID + words)].sum())
+
+
+def _mixed(job: Job, model: ngram.NGram, counts: Counts, words: List[str]) -> ngram.NGram:
+    """The model mixed with one of more text, with the weight that is best on dev; writes text-<n>gram.json."""
     dev = transcripts(job.inputs["data"], "dev")
-    mixture = Mixture(model, ngram.estimate(sentences, model.order)).tuned(dev)
-    mixed = mixture.static(ngram.occurring(sentences, model.order, job.config.lang.min_count))
-    before, after, total = model.perplexity(dev), mixed.perplexity(dev), sum(map(len, sentences))
-    known = total - sum(sentence.count(lexicon.UNKNOWN) for sentence in sentences)
+    needed = [*model.logp, *estimating.all_of(dev, model.order)]
+    least, symbols = job.config.lang.min_count, [*words, UNKNOWN]
+    other, often = estimating.part(counts, symbols, model.order, least, needed, _memory(job), job.out / COUNTS)
+    mixture = Mixture(model, other).tuned(dev)
+    mixed = mixture.static(often)
+    before, after, total = model.perplexity(dev), mixed.perplexity(dev), counts.tokens - counts.sentences
+    known = _known(counts, len(words))
     job.log.info(
         "%d-gram: weight %.3f of %s (%d words, %.1f%% of them in the training text); perplexity of dev %.1f, without %.1f",
         model.order,
@@ -55,7 +83,7 @@ def _mixed(job: Job, model: ngram.NGram, sentences: List[List[str]]) -> ngram.NG
         before,
     )
     about = {
-        "sentences": len(sentences),
+        "sentences": counts.sentences,
         "words": total,
         "known": known,
         "weight": mixture.weight,
@@ -71,7 +99,7 @@ def _write_lexicon(job: Job, text: List[List[str]]) -> None:
     options = job.config.lang
     counts = Counter(word for words in text for word in words)
     words = sorted(counts)
-    reserved = {lexicon.EPS, lexicon.UNKNOWN, ngram.BOS, ngram.EOS}.intersection(words) or [w for w in words if w.startswith("#")]
+    reserved = {lexicon.EPS, UNKNOWN, ngram.BOS, ngram.EOS}.intersection(words) or [w for w in words if w.startswith("#")]
     if reserved:
         raise UserError(
             f"the training text has '{min(reserved)}', which is a symbol of the graphs; "

@@ -17,8 +17,8 @@ from utils.core.files import ROOT, digest, read_jsonl
 from utils.lang import confusable, packs
 from utils.lang.frequent_words import RAREST
 from utils.lang.lexicon import Lexicon, read_lexicon
-from utils.lang.ngram import read_arpa
 from utils.lang.spelling import as_in_transcripts, parse
+from utils.ngrams.ngram import read_arpa
 from utils.pipeline.config import load
 from utils.pipeline.stages import plan
 from utils.text.normalise import normaliser

@@ -17,7 +17,8 @@ from utils.core.files import ROOT, read_json, write_json
 from utils.decode import first_pass, nbest
 from utils.decode.pieces import write_network_output
 from utils.decode.search_weights import SearchWeights
-from utils.lang import graphs, lexicon, ngram, units, vocabulary
+from utils.lang import graphs, lexicon, units, vocabulary
+from utils.ngrams import estimating, ngram
 from utils.nn.model import Output
 from utils.pipeline import config as configuration
 from utils.pipeline import contract, stages
@@ -49,7 +50,7 @@ def lang(request, tmp_path_factory):
     lexicon.write_entries(folder / "lexicon.txt", entries)
     lms = {}
     for order, name in ((2, "g.arpa"), (3, "lm.arpa")):
-        lms[order] = ngram.estimate(SENTENCES, order)
+        lms[order] = estimating.estimate(SENTENCES, order)
         ngram.write_arpa(lms[order], folder / name)
     write_json(folder / "word_counts.json", {word: 1 + n % 2 for n, word in enumerate(words)})
     g3, g2 = (graphs.grammar(folder / name, folder / "words.txt") for name in ("lm.arpa", "g.arpa"))

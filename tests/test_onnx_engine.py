@@ -18,8 +18,9 @@ from utils.decode.first_pass import best_paths, scaled
 from utils.decode.graph_search import best_path, read_graph
 from utils.features.fbank import FbankFrontEnd
 from utils.features.native import NativeFeatures
-from utils.lang import graphs, ngram
+from utils.lang import graphs
 from utils.lang.lexicon import Lexicon, write_symbols
+from utils.ngrams import estimating, ngram
 
 FBANK = dict(
     front_end="fbank",
@@ -103,7 +104,7 @@ def compiled():
         write_symbols(symbols, ["<eps>", *words, "#0"])
         grammars = []
         for order in (3, 2):
-            ngram.write_arpa(ngram.estimate(SENTENCES, order), arpa)
+            ngram.write_arpa(estimating.estimate(SENTENCES, order), arpa)
             grammars.append(graphs.grammar(arpa, symbols))
     return lexicon, {
         "lattice": graphs.compile_hlg(lexicon, grammars[0]),

@@ -10,9 +10,10 @@ import torch
 from utils.decode.candidates import Candidates
 from utils.decode.first_pass import best_paths, lattices
 from utils.decode.nbest import nbest
-from utils.lang import graphs, lexicon, ngram
+from utils.lang import graphs, lexicon
 from utils.lang.fsa import some
 from utils.lang.hypothesis import Hypothesis
+from utils.ngrams import estimating
 from utils.rescore.nbest_lists import NBestList, ScoredPath, read_lists, write_lists
 from utils.rescore.rescoring import FEATURES, choose, flatten, pruned
 from utils.rescore.scores import Kinds
@@ -157,7 +158,7 @@ def joined(tmp_path_factory):
     words, units = ["a", "an", "bee"], ["A", "B", "E", "I", "N"]
     lex = lexicon.Lexicon(words, units, entries, folder)
     graphs.save_fsa(graphs.lexicon_fst(lex, disambiguation=False), folder / "L.pt")
-    return Candidates(ngram.estimate([["a", "bee"], ["an", "a"], ["bee"]], 2), lex), lex
+    return Candidates(estimating.estimate([["a", "bee"], ["an", "a"], ["bee"]], 2), lex), lex
 
 
 def test_totals_sum_over_alignments_and_pronunciations(joined):

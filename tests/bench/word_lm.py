@@ -18,8 +18,8 @@ from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.core.tables import Table, as_text, grouped
 from utils.lang.lexicon import read_lexicon
-from utils.lang.ngram import read_arpa
 from utils.lang.vocabulary import unseen
+from utils.ngrams.ngram import read_arpa
 from utils.nn.model import parameters
 from utils.nn.word_lm import LEARNED, VectorLM, word_vectors
 from utils.pipeline import driver

@@ -14,7 +14,7 @@ import numpy as np
 
 from utils.core.errors import UserError
 from utils.lang.lexicon import Lexicon, disambiguate
-from utils.lang.ngram import BOS, EOS, NGram, read_arpa
+from utils.ngrams.ngram import BOS, EOS, NGram, read_arpa
 
 STATES = 3
 SILENCE_COST = math.log(2)  # silence and no silence between two words have a probability of one half each

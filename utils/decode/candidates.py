@@ -17,7 +17,7 @@ from torch import Tensor
 
 from utils.lang.hypothesis import Hypothesis
 from utils.lang.lexicon import Lexicon
-from utils.lang.ngram import NGram
+from utils.ngrams.ngram import NGram
 
 SCALED_EVERY = 8  # frames; together with the two bounds below this avoids denormal numbers, which are slow
 FLOOR = -40.0  # log-probabilities are clamped to it

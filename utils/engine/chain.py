@@ -29,12 +29,13 @@ from utils.features.front_end import FrontEnd
 from utils.features.whisper import Placement
 from utils.features.whisper_front_end import WhisperFrontEnd
 from utils.lang.graphs import need_k2
-from utils.lang.lexicon import UNKNOWN, Lexicon, read_lexicon
-from utils.lang.mixture import Mixture
-from utils.lang.ngram import NGram, estimate, occurring, of_words, read_arpa
+from utils.lang.lexicon import Lexicon, read_lexicon
 from utils.lang.packs import Pack, pack_of
 from utils.lang.packs import joined as joined_packs
 from utils.lang.vocabulary import extended, extended_lm, unseen
+from utils.ngrams.estimating import estimate, of_words
+from utils.ngrams.mixture import Mixture
+from utils.ngrams.ngram import UNKNOWN, NGram, read_arpa
 from utils.nn.sentence_scorer import SentenceScorer
 from utils.nn.word_lm import LEARNED, VectorLM, word_vectors
 from utils.pipeline.config import made_with
@@ -221,8 +222,8 @@ class Trained:
         sentences = list(of_words([words for words in sentences if words], lexicon.words))
         if all(word == UNKNOWN for words in sentences for word in words):
             raise UserError("the context has none of the model's words; add its words too (words=, or --words)")
-        mixture = Mixture(model, estimate(sentences, model.order), CONTEXT_WEIGHT)
-        return mixture.static(occurring(sentences, model.order, 1))
+        other = estimate(sentences, model.order)
+        return Mixture(model, other, CONTEXT_WEIGHT).static(other.logp)
 
     def _proposing(self, lm: Callable[[], NGram]) -> Callable[[Rescorer, Dict[str, List[List[str]]]], Rescorer]:
         """Proposed words that the vocabulary lacks are as likely as in stage 7, whatever their number here."""

@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, Optional, Tuple
 
 from utils.lang import graphs
 from utils.lang.lexicon import DISAMBIG, EPS, Lexicon
-from utils.lang.ngram import NGram, arpa, of_arpa
+from utils.ngrams.ngram import NGram, arpa, of_arpa
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, 
 from utils.core.errors import UserError
 from utils.core.files import write_lines
 
-EPS, BLANK, DISAMBIG, UNKNOWN = "<eps>", "<blk>", "#0", "<unk>"
+EPS, BLANK, DISAMBIG = "<eps>", "<blk>", "#0"
 SYMBOL = re.compile(r"<.*>|#\d+|!\w+|\[.*\]|\{.*\}")  # what names a symbol, or a mark of transcribers, and never a word
 Entry = Tuple[str, Tuple[str, ...]]  # a word, and one of its unit sequences
 

@@ -12,7 +12,7 @@ from typing import Mapping, Sequence, Tuple
 from utils.core.files import atomic_path, read_json
 from utils.lang import graphs
 from utils.lang.lexicon import DISAMBIG, EPS, Entry, Lexicon, read_lexicon, write_entries, write_symbols
-from utils.lang.ngram import NGram, read_arpa, write_arpa
+from utils.ngrams.ngram import NGram, read_arpa, write_arpa
 
 KEPT = ("word_counts.json", "sp.model")  # files of a lang folder that are copied
 

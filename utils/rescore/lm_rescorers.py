@@ -16,8 +16,8 @@ from utils.core.parallel import run_all
 from utils.core.timing import timed
 from utils.decode.attention import AttentionDecoder
 from utils.lang.lexicon import read_lexicon
-from utils.lang.ngram import read_arpa
 from utils.lang.vocabulary import unseen
+from utils.ngrams.ngram import read_arpa
 from utils.nn.sentence_scorer import SentenceScorer, model_bytes
 from utils.nn.word_lm import VectorLM, word_vectors
 from utils.pipeline.contract import Job

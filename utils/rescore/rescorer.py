@@ -20,8 +20,8 @@ from utils.decode.search_weights import HEADS, SearchWeights, read_weights
 from utils.lang.fsa import some
 from utils.lang.hypothesis import Hypothesis
 from utils.lang.lexicon import read_lexicon
-from utils.lang.ngram import NGram, read_arpa
 from utils.lang.vocabulary import unseen, used_lang
+from utils.ngrams.ngram import NGram, read_arpa
 from utils.pipeline.config import made_with
 from utils.rescore.adding import Adding
 from utils.rescore.nbest_lists import NBestList, ScoredPath, write_lists

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import AbstractSet, Callable, Dict, FrozenSet, List, Optional, Tuple
 
-from utils.lang.lexicon import UNKNOWN
+from utils.ngrams.ngram import UNKNOWN
 
 
 @dataclass(frozen=True)

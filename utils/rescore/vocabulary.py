@@ -7,8 +7,9 @@ from typing import Callable, Dict, FrozenSet, List, Optional, Tuple
 
 from torch import Tensor
 
-from utils.lang.lexicon import UNKNOWN, Lexicon
+from utils.lang.lexicon import Lexicon
 from utils.lang.spelling import spellings
+from utils.ngrams.ngram import UNKNOWN
 from utils.rescore.adding import Adding
 from utils.rescore.scores import Kinds
 from utils.text.letters import UNSPACED

@@ -49,6 +49,12 @@ def normaliser(name: str, language: str, conventions: Sequence[str] = (USUAL,)) 
     return normalise
 
 
+def leaves_letters(language: str, conventions: Sequence[str]) -> bool:
+    """Whether a text of ASCII letters and blanks alone is normalised to the same in small letters, whatever its words."""
+    known = rules(language)
+    return tuple(conventions) == (USUAL,) and not (known.letters or known.dotless or known.spelling or known.twins)
+
+
 def normaliser_id(
     name: str, texts: Mapping[str, Iterable[str]], first: Mapping[str, int] = {}, conventions: Sequence[str] = (USUAL,)
 ) -> str:

@@ -1,6 +1,5 @@
 """Sentences: of a corpus's transcripts, and of text files of any size."""
 
-import gzip
 import random
 from pathlib import Path
 from typing import Callable, Iterator, List, Sequence, Set
@@ -12,20 +11,11 @@ from utils.core.files import files_in, read_json
 from utils.core.splits import EVALUATION, cuts_path
 from utils.pipeline.config import made_with
 from utils.text.conventions import USUAL
-from utils.text.encoding import SAMPLE, refusal, wide
 from utils.text.normalise import normaliser
 from utils.text.segmentation import GIVEN, segmenter
+from utils.text.text_files import lines
 
-NOT_TEXT = {  # by the first bytes
-    b"BZh": "compressed by bzip2",
-    b"\xfd7zXZ\0": "compressed by xz",
-    b"\x28\xb5\x2f\xfd": "compressed by zstd",
-    b"PK\3\4": "a ZIP archive, as documents of Word are too",
-    b"7z\xbc\xaf": "a 7-Zip archive",
-    b"%PDF-": "a PDF document",
-}
 SENTENCES = "sentences.txt"  # of a bundle
-SEEN = 1 << 26  # bytes of a file that isn't UTF-8 in which the broken lines are counted
 
 
 def transcripts(data: Path, split: str) -> List[List[str]]:
@@ -69,7 +59,7 @@ class Text:
     """Sentences of the training text, and of files of text of any size, read again on each pass.
 
     Args:
-      path: a text file, plain or `.gz`, or a folder of them; a line is a sentence. Empty: none.
+      path: a text file, plain or compressed, or a folder of them; a line is a sentence. Empty: none.
       normalise: what makes a line like the transcripts.
       key: of the configuration that names the path.
     Raises:
@@ -90,26 +80,3 @@ class Text:
                 words = self.normalise(line).split()
                 if words:
                     yield words
-
-
-def lines(path: Path) -> Iterator[str]:
-    """Lines of a UTF-8 file, plain or compressed by gzip, with their line ends. Raises UserError for another file."""
-    try:
-        with open(path, "rb") as raw:
-            packed = raw.read(8)
-        opened = gzip.open if packed.startswith(b"\x1f\x8b") else open
-        form = next((name for magic, name in NOT_TEXT.items() if packed.startswith(magic)), "")
-        if form:
-            raise UserError(f"{path} is {form}, not text: unpack or convert it; of compressed files, only gzip's are read")
-        with opened(path, "rb") as stream:
-            head = stream.read(SAMPLE)
-        if wide(head):
-            raise UserError(refusal(path, head))
-        with opened(path, "rt", encoding="utf-8-sig", newline="\n") as text:
-            yield from text
-    except UnicodeDecodeError:
-        with opened(path, "rb") as stream:
-            why = refusal(path, stream.read(SEEN))
-        raise UserError(f"{why}. Binary word2vec and fastText files end in .bin") from None
-    except (OSError, EOFError) as error:
-        raise UserError(f"{path} can't be read: {error}") from None

@@ -8,7 +8,7 @@ import numpy as np
 
 from utils.core.errors import UserError
 from utils.text.normalise import folded
-from utils.text.sentences import lines
+from utils.text.text_files import lines
 
 SEPARATOR = re.compile("[ \t]+")
 FASTTEXT_MAGIC = (793712314).to_bytes(4, "little")  # what fastText's own binary files begin with

@@ -1,23 +1,15 @@
-"""Interpolated modified Kneser-Ney n-gram models (Chen and Goodman 1998, section 3), read and written as ARPA files.
-
-Why not a library: KenLM on the package registry must be compiled and lacks `lmplz`; in arpabo, the probabilities of a context
-sum to as much as 1.9. This estimator is exact: the probabilities of every context sum to 1. The vocabulary is closed (the words
-of the text and </s>), like the lexicon and the decoding graphs.
-"""
+"""Back-off n-gram models in memory, read and written as ARPA files."""
 
 import math
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Collection, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from typing import Dict, Iterable, List, Mapping, Sequence, Set, Tuple
 
 from utils.core.errors import UserError
 from utils.core.files import write_lines
-from utils.lang.lexicon import UNKNOWN
 
-BOS, EOS = "<s>", "</s>"
+BOS, EOS, UNKNOWN = "<s>", "</s>", "<unk>"
 Gram = Tuple[str, ...]
-Discounts = Tuple[float, float, float]  # subtracted from counts of 1, of 2, and of 3 or more
 UNPREDICTED = -99.0  # ARPA's log10 probability of <s>
 
 
@@ -145,91 +137,6 @@ class NGram:
                 predicted += 1
                 context += (word,)
         return 10 ** (-total / predicted) if predicted else math.nan
-
-
-def estimate(sentences: Iterable[Sequence[str]], order: int, discounts: Optional[Sequence[Discounts]] = None) -> NGram:
-    """Estimate a model of `order` from sentences of words.
-
-    Args:
-      discounts: of order 1, 2, ...; by default estimated from the counts of counts.
-    Raises:
-      UserError: there is no text, or the order is below 1.
-    """
-    if order < 1:
-        raise UserError(f"an n-gram LM has an order of at least 1, not {order}: change lang.lm_order or lang.g_order")
-    counts = _counts(sentences, order)
-    if not counts[0]:
-        raise UserError("there is no text to estimate an n-gram LM from")
-    vocabulary = len(counts[0])
-    logp: Dict[Gram, float] = {}
-    backoff: Dict[Gram, float] = {}
-    lower: Dict[Gram, float] = {(): 1.0 / vocabulary}  # the unigrams back off to a uniform distribution
-    for n, table in enumerate(counts, 1):
-        discount = discounts[n - 1] if discounts else _discounts(table.values())
-        totals: Counter = Counter()
-        freed: Dict[Gram, float] = {}  # context -> probability mass freed by discounting
-        for gram, count in table.items():
-            totals[gram[:-1]] += count
-            freed[gram[:-1]] = freed.get(gram[:-1], 0.0) + min(count, discount[min(count, 3) - 1])
-        gamma = {context: mass / totals[context] for context, mass in freed.items()}
-        probability: Dict[Gram, float] = {}
-        for gram, count in table.items():
-            context = gram[:-1]
-            own = max(count - discount[min(count, 3) - 1], 0.0) / totals[context]
-            probability[gram] = own + gamma[context] * lower[gram[1:] if n > 1 else ()]
-        logp.update((gram, math.log10(p)) for gram, p in probability.items())
-        if n > 1:  # unigrams have no context that backs off; log10(0) is ARPA's -99
-            backoff.update((context, math.log10(g) if g > 0 else UNPREDICTED) for context, g in gamma.items())
-        lower = probability
-    logp[(BOS,)] = UNPREDICTED
-    return NGram(order, logp, backoff)
-
-
-def of_words(sentences: Iterable[Sequence[str]], words: Collection[str]) -> Iterator[List[str]]:
-    """Sentences in which <unk> replaces all words except `words`."""
-    known = set(words)
-    return ([word if word in known else UNKNOWN for word in sentence] for sentence in sentences)
-
-
-def occurring(sentences: Iterable[Sequence[str]], order: int, least: int) -> Set[Gram]:
-    """The n-grams up to an order that occur at least `least` times, and all unigrams."""
-    return {gram for table in _raw_counts(sentences, order) for gram, count in table.items() if count >= least or len(gram) == 1}
-
-
-def _raw_counts(sentences: Iterable[Sequence[str]], order: int) -> List[Counter]:
-    """n-gram -> how often it occurs, for each n = 1 .. order."""
-    raw: List[Counter] = [Counter() for _ in range(order)]
-    for words in sentences:
-        tokens = (BOS, *words, EOS)
-        for n in range(1, order + 1):
-            raw[n - 1].update(tokens[i : i + n] for i in range(len(tokens) - n + 1))
-    return raw
-
-
-def _counts(sentences: Iterable[Sequence[str]], order: int) -> List[Dict[Gram, int]]:
-    """n-gram -> count for n = 1 .. order: raw in the highest order and after <s>, else how many different words precede it."""
-    raw = _raw_counts(sentences, order)
-    del raw[0][(BOS,)]
-    counts: List[Dict[Gram, int]] = [dict(raw[-1])]
-    for n in range(order - 1, 0, -1):
-        continued: Counter = Counter(gram[1:] for gram in raw[n])
-        counts.insert(0, {gram: count if gram[0] == BOS else continued[gram] for gram, count in raw[n - 1].items()})
-    return counts
-
-
-def _discounts(counts: Iterable[int]) -> Discounts:
-    """D1, D2, D3+ of Chen and Goodman, estimated from the counts of counts.
-
-    In a small text, counts of counts can be 0, or so uneven that a discount is not in (0, k); then it is half of the count k,
-    as in KenLM.
-    """
-    n = Counter(counts)
-    y = n[1] / (n[1] + 2 * n[2]) if n[1] else 0.0
-    values = []
-    for k in (1, 2, 3):
-        d = k - (k + 1) * y * n[k + 1] / n[k] if y and n[k] and n[k + 1] else 0.0
-        values.append(d if 0.0 < d < k else k / 2)
-    return values[0], values[1], values[2]
 
 
 def write_arpa(model: NGram, path: Path) -> None:

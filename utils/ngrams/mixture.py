@@ -4,8 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Collection, Dict, Iterable, List, Sequence, Set, Tuple
 
-from utils.lang.lexicon import UNKNOWN
-from utils.lang.ngram import BOS, EOS, UNPREDICTED, Gram, NGram
+from utils.ngrams.ngram import BOS, EOS, UNKNOWN, UNPREDICTED, Gram, NGram
 
 
 @dataclass(frozen=True)
