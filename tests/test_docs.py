@@ -11,14 +11,17 @@ from typing import Dict, Iterator, List, NamedTuple, Set
 
 import pytest
 
-from steps import document_settings
+from steps import document_settings, translations
+from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.pipeline import config as configuration
 from utils.pipeline.driver import DEFAULT_RECIPE, parser
 from utils.pipeline.stages import BY_NAME
 from utils.settings.old_keys import DROPPED
 
-PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *sorted((ROOT / "docs").glob("*.md"))]
+TWINS = sorted((ROOT / "docs").glob("*.zh.md"))  # page.zh.md is page.md in Chinese
+ENGLISH = sorted(set((ROOT / "docs").glob("*.md")) - set(TWINS))
+PAGES = [ROOT / "README.md", ROOT / "README.zh-CN.md", *ENGLISH, *TWINS]
 TOP = ("egs", "recipes", "local", "steps", "utils", "tests", "docs")
 MADE = re.compile(r"mycorpus|/(exp|download)\b|RESULTS\.(md|html)$")  # what a user or a run makes
 FILES = (".yaml", ".json", ".jsonl", ".md", ".txt", ".pt", ".onnx", ".safetensors")  # what looks like a key and is none
@@ -100,7 +103,8 @@ def test_readme_is_short_and_its_chinese_twin_has_the_same_structure():
     assert re.search(r"[\u4e00-\u9fff]", chinese) and len(re.findall("^## ", chinese, re.M)) > 4
 
     def targets(text: str) -> Set[str]:
-        return set(re.findall(r"\]\(([^)]+)\)", text)) - {"README.md", "README.zh-CN.md"}
+        found = set(re.findall(r"\]\(([^)#]+)", text)) - {"README.md", "README.zh-CN.md"}
+        return {target.replace(".zh.md", ".md") for target in found}
 
     def typed(page: Path) -> List[List[str]]:
         return [command.words for command in commands() if command.page == page]
@@ -119,7 +123,7 @@ def test_chosen_tests_are_there():
 
 def test_readme_names_every_page():
     named = set(re.findall(r"\]\(docs/([\w-]+\.md)\)", PAGES[0].read_text(encoding="utf-8")))
-    assert named == {page.name for page in PAGES[2:]} - {"index.md"}
+    assert named == {page.name for page in ENGLISH} - {"index.md"}
     assert set(re.findall(r"\]\(([\w-]+\.md)\)", (ROOT / "docs" / "index.md").read_text(encoding="utf-8"))) == named
 
 
@@ -132,8 +136,7 @@ def test_links_lead_somewhere(page):
         file = page.parent / path if path else page
         assert file.exists(), target
         if anchor:
-            titles = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.M)
-            assert anchor in {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}, target
+            assert anchor in translations.anchors(file), target
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -272,9 +275,74 @@ def test_pages_link_to_known_hosts_only():
 
 
 def test_every_page_begins_with_its_reader():
-    for page in PAGES[2:]:
+    for page in ENGLISH:
         first = page.read_text(encoding="utf-8").split("\n\n")[1]
         assert re.match(r"You (want|have)|Something went wrong and you want", first), page.name
+    for page in TWINS:
+        assert page.read_text(encoding="utf-8").split("\n\n")[1].startswith("本页帮助您"), page.name
+
+
+def test_no_chinese_page_is_older_than_its_english_twin():
+    old = [twin.name for twin in translations.stale(ROOT / "docs")]
+    assert not old, f"carry the changes over, then python -m steps.translations --done PAGE: {', '.join(old)}"
+
+
+@pytest.mark.parametrize("twin", TWINS, ids=lambda page: page.name)
+def test_a_chinese_page_has_the_structure_and_the_commands_of_its_twin(twin):
+    def shape(page: Path) -> List[str]:
+        text = re.sub(r"^```.*?^```$", "```", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+        return [m.group() for m in re.finditer(r"^#+ |^```|^\| *`[^|]*\||^\||^ *- |^ *\d\. |^!\[", text, re.M)]
+
+    def code(page: Path) -> List[str]:
+        """Fenced blocks without comments and blanks."""
+        blocks = re.findall(r"^```\w+\n.*?^```$", page.read_text(encoding="utf-8"), re.M | re.S)
+        return [re.sub(r"(^|[\s)])(#|//) .*|\s", "", block, flags=re.M) for block in blocks]
+
+    page = twin.with_name(twin.name.replace(".zh.md", ".md"))
+    assert re.search(r"[\u4e00-\u9fff]", prose(twin))
+    if page.name != "glossary.md":  # its first column is the other language
+        assert shape(twin) == shape(page)
+    assert code(twin) == code(page)
+
+
+def test_a_changed_page_makes_its_twin_stale_until_it_is_carried_over(tmp_path, capsys):
+    page, other, twin = tmp_path / "live.md", tmp_path / "serving.md", tmp_path / "live.zh.md"
+    page.write_text("# Live\n\n## On a phone\n\n[a](serving.md#words), [b](#on-a-phone)\n", "utf-8")
+    other.write_text("# Serving\n\n## Words\n", "utf-8")
+    twin.write_text("# 实时识别\n\n## 在手机上\n\n[a](serving.md#words), [b](#on-a-phone)\n", "utf-8")
+    assert translations.main([], tmp_path) == 1 and "live.zh.md is older" in capsys.readouterr().out
+    assert translations.main(["--done", "live"], tmp_path) == 0
+    assert "[a](serving.md#words), [b](#在手机上)" in twin.read_text("utf-8")
+    assert "not translated: serving.md" in capsys.readouterr().out
+    (tmp_path / "serving.zh.md").write_text("# 服务\n\n## 词语\n", "utf-8")
+    assert translations.main(["--done", "docs/serving.zh.md"], tmp_path) == 0
+    assert "[a](serving.zh.md#词语)" in twin.read_text("utf-8")
+    page.write_text(page.read_text("utf-8") + "More.\n", "utf-8")
+    assert translations.stale(tmp_path) == [twin]
+    other.unlink()
+    with pytest.raises(UserError, match="serving.zh.md translates a page that is not there"):
+        translations.stale(tmp_path)
+
+
+def test_chinese_pages_use_the_terms_of_the_glossary():
+    rows = re.findall(r"^\|([^|]*)\|[^|]*\|[^|]*\|([^|]*)\|$", (ROOT / "docs" / "glossary.zh.md").read_text("utf-8"), re.M)
+    banned = {word.strip(): term.strip() for term, words in rows[2:] for word in words.split(",") if word.strip()}
+    assert len(rows) > 50 and len(banned) > 10
+    for page in [ROOT / "README.zh-CN.md", *TWINS]:
+        if page.name != "glossary.zh.md":
+            text = page.read_text("utf-8")
+            assert [f"{word}: write {term}" for word, term in banned.items() if word in text] == [], page.name
+
+
+def test_every_page_is_in_the_navigation_of_the_site():
+    text = (ROOT / "docs" / "site" / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    assert sorted(re.findall(r"([\w-]+\.md)$", text, re.M)) == [page.name for page in ENGLISH]
+
+
+@pytest.mark.parametrize("page", [*ENGLISH, *TWINS], ids=lambda page: page.name)
+def test_pages_are_short(page):
+    if page.name != "settings.md":  # a table that is looked up
+        assert len(page.read_text(encoding="utf-8").splitlines()) <= 250
 
 
 @pytest.mark.slow

@@ -109,6 +109,13 @@ def test_all_that_is_needed_is_listed_and_nothing_else(installed):
     assert not idle, f"nothing needs these: {idle}"
 
 
+def test_the_environment_of_the_site_is_pinned():
+    lines = [line.partition("#")[0].strip() for line in (ROOT / "docs" / "site" / "requirements.txt").read_text().splitlines()]
+    wanted = {canonicalize_name(r.name): str(r.specifier) for r in map(Requirement, filter(None, lines))}
+    assert {"mkdocs-material", "mkdocs-static-i18n", "jieba", "textstat"} <= set(wanted)
+    assert [name for name, version in wanted.items() if not re.fullmatch(r"==[\w.]+", version)] == []
+
+
 def requirement_name(text):
     return canonicalize_name(Requirement(text).name)
 

@@ -482,7 +482,8 @@ def test_prometheus_reads_the_counters(server, speech):
 
 @pytest.mark.slow
 def test_the_examples_of_the_documentation_run(server, yesno, speech, tmp_path):
-    page = (ROOT / "docs" / "serving.md").read_text("utf-8").replace("127.0.0.1:8080", server.http.partition("//")[2])
+    page = "".join((ROOT / "docs" / name).read_text("utf-8") for name in ("serving.md", "protocol.md"))
+    page = page.replace("127.0.0.1:8080", server.http.partition("//")[2])
     page = page.replace("zermatt", "noyes").replace(',"nuptse N AH P T S IY"', "")
     shutil.copy(yesno.source / f"{NAMES[0]}.wav", tmp_path / "prompt.wav")
     soundfile.write(str(tmp_path / "recording.wav"), speech[NAMES[0]][4000:14_000], 8000)

@@ -10,7 +10,7 @@ from typing import List, Set
 from utils.core.files import ROOT
 
 BIN = Path(sys.executable).parent  # where the environment keeps the tools; ROOT/.venv may be another one
-PYTHON_FOLDERS = ["utils", "steps", "local", "tests"]
+PYTHON_FOLDERS = ["utils", "steps", "local", "tests", "docs/site"]
 
 
 def run(tool: str, *arguments: str) -> "subprocess.CompletedProcess[str]":

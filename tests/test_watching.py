@@ -115,11 +115,11 @@ def test_commands_that_need_a_wake_word_follow_it_within_a_few_seconds(server, s
 
 @pytest.mark.slow
 def test_the_example_of_the_documentation_runs(server, speech, tmp_path):
-    page = (ROOT / "docs" / "serving.md").read_text("utf-8").replace("127.0.0.1:8080", server.http.partition("//")[2])
+    page = (ROOT / "docs" / "protocol.md").read_text("utf-8").replace("127.0.0.1:8080", server.http.partition("//")[2])
     for name, other in (("jarvis", "no"), ("smart mirror", "yes"), ("coffee", "votes"), ('"wake": "no"', '"wake": None')):
         page = page.replace(name, other)
     soundfile.write(str(tmp_path / "prompt.wav"), np.concatenate((speech, np.zeros(24_000, np.float32))), 8000)
-    code = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)[2]
+    code = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)[1]
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
