@@ -28,7 +28,7 @@ from utils.corpus.manifests import Corpus, LeftOut, Utterance, options
 from utils.corpus.naming import named
 from utils.text.encoding import utf8_lines
 
-OPTIONS = {"locale": "", "held_out": 0.0}
+OPTIONS = {"locale": "", "held_out": 0.0}  # locale: of several languages as one, joined by +
 LONG_ENOUGH = 0.9  # share of the published length that a clip must have: programs count the padding of an MP3 differently
 COLUMNS = ("client_id", "path", "sentence")
 
@@ -45,13 +45,23 @@ def tables(source: Path) -> List[Path]:
 
 
 def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: logging.Logger) -> Corpus:
-    """The utterances of one language."""
+    """The utterances of a language, or of the several that data.options.locale names."""
     if not config.source:
         raise UserError(
             "common_voice is downloaded by hand, since Mozilla asks for consent: unpack it, and name the folder with the folder "
             "of the language in it by --set data.source=FOLDER"
         )
-    folder = _folder(Path(config.source), options(config, OPTIONS)["locale"], config.language)
+    locales = options(config, OPTIONS)["locale"].split("+")
+    several = len(locales) > 1
+    parts = [
+        _of_locale(config, locale, locale if several else config.language, f"{locale}-" * several, nj, log) for locale in locales
+    ]
+    return Corpus([u for part in parts for u in part.utterances], [one for part in parts for one in part.left_out])
+
+
+def _of_locale(config: SimpleNamespace, locale: str, language: str, prefix: str, nj: int, log: logging.Logger) -> Corpus:
+    """The utterances of one language; prefix: before the names of its speakers."""
+    folder = _folder(Path(config.source), locale, language)
     most = options(config, OPTIONS)["held_out"]
     official = [folder / f"{split}.tsv" for split in SPLITS]
     utterances: List[Utterance] = []
@@ -70,8 +80,8 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
         elif clip in short:
             left_out.append(LeftOut(identity, own, short[clip]))
         else:
-            speaker = row["client_id"][:32]  # of 128 hexadecimal digits
-            utterances.append(Utterance(identity, own, row["sentence"], speaker, config.language, clip))
+            speaker = prefix + row["client_id"][:32]  # of 128 hexadecimal digits
+            utterances.append(Utterance(identity, own, row["sentence"], speaker, language, clip))
     if most and not parts[0][0]:
         utterances = hold_out(utterances, ("test", "dev"), most, log)
     return Corpus(utterances, left_out)

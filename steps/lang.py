@@ -16,7 +16,7 @@ from utils.pipeline.config import made_with
 from utils.pipeline.contract import Job
 from utils.text.conventions import USUAL
 from utils.text.normalise import leaves_letters
-from utils.text.sentences import Text, transcripts, transcripts_normaliser
+from utils.text.sentences import Text, transcripts, transcripts_normaliser, words_by_language
 from utils.text.text_files import TextFiles
 
 COUNTS = "counts"  # folder of the n-grams of lang.text, which is deleted at the end
@@ -105,8 +105,8 @@ def _write_lexicon(job: Job, text: List[List[str]]) -> None:
             f"the training text has '{min(reserved)}', which is a symbol of the graphs; "
             "change the text, or choose a data.normaliser that drops it"
         )
-    if options.units == "phone":
-        entries = _pronounced(job, words)
+    if options.units in ("phone", "ipa"):
+        entries = _pronounced(job)
         tokens = sorted({unit for _, sequence in entries for unit in sequence})
     else:
         import sentencepiece
@@ -126,17 +126,18 @@ def _write_lexicon(job: Job, text: List[List[str]]) -> None:
     lexicon.write_entries(job.out / "lexicon.txt", entries)
 
 
-def _pronounced(job: Job, words: List[str]) -> List[lexicon.Entry]:
-    table, guessed = units.pronounce_all(words, job.config.data.language)
+def _pronounced(job: Job) -> List[lexicon.Entry]:
+    said = words_by_language(job.inputs["data"], job.config.data.language)
+    table, guessed = units.pronounce_text(said, job.config.lang.units)
     if guessed:
         write_lines(job.out / "guessed.txt", (f"{word} {' '.join(table[word][0])}" for word in guessed))
         job.log.warning(
             "%d of %d words are in no pronunciation dictionary and got a pronunciation from their letters (guessed.txt): %s",
             len(guessed),
-            len(words),
+            len(table),
             " ".join(guessed[:10]) + (" ..." if len(guessed) > 10 else ""),
         )
-    return [(word, sequence) for word in words for sequence in table[word]]
+    return [(word, sequence) for word in sorted(table) for sequence in table[word]]
 
 
 def _write_graphs(job: Job, lex: lexicon.Lexicon) -> None:

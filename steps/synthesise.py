@@ -15,6 +15,7 @@ from utils.features.front_ends import make
 from utils.lang.frequent_words import common_words
 from utils.lang.lexicon import Lexicon, read_lexicon, write_entries
 from utils.lang.spelling import spellings
+from utils.lang.units import language_of
 from utils.pipeline.contract import Job
 from utils.text.sentences import held_out_words, transcripts_normaliser
 from utils.train import synthesis
@@ -38,7 +39,7 @@ def _make(job: Job) -> None:
     lexicon = read_lexicon(job.inputs["lang"])
     work = list(synthesis.sentences(config.utterances, _new_words(job, lexicon), lexicon.words, config.new, config.seed))
     new = sorted({word for utterance in work for word in utterance[1]} - set(lexicon.words))
-    units = spellings(new, lexicon, "en")
+    units = spellings(new, lexicon, language_of(job.inputs["lang"]))
     write_entries(job.out / "lexicon.txt", ((word, variant) for word in new for variant in units[word]))
     groups = [work[start : start + extraction.CHUNK] for start in range(0, len(work), extraction.CHUNK)]
     chunks = [extraction.Chunk(f"train-{n:05d}", "train", 1.0, []) for n in range(len(groups))]

@@ -10,10 +10,11 @@ from torch import Tensor
 from utils.core.files import atomic_path, write_json, write_lines
 from utils.core.versions import tool_version
 from utils.lang.lexicon import training_lexicon
-from utils.lang.units import in_ipa, pronunciations
+from utils.lang.units import in_ipa, pronunciations, spoken_as
 from utils.languages.phone_features import of_alphabet
+from utils.pipeline.config import made_with
 from utils.pipeline.contract import Job
-from utils.text.sentences import transcripts
+from utils.text.sentences import transcripts, words_by_language
 from utils.vectors.meaning import meaning, source_config
 from utils.vectors.table import pronunciation, spelling
 
@@ -40,10 +41,12 @@ def run(job: Job) -> None:
         table["letters"], alphabet = spelling(words)
         write_lines(job.out / "letters.txt", alphabet)
     if config.pronunciation:
-        spoken = pronunciations(words, lexicon, job.config.data.language)
-        table["phones"], alphabet = pronunciation(words, spoken)
+        language, units = job.config.data.language, made_with(job.inputs["lang"]).lang.units
+        said = words_by_language(job.inputs["data"], language)
+        said[language] = [*said.get(language, ()), *synthesised]
+        table["phones"], alphabet = pronunciation(words, pronunciations(said, lexicon))
         write_lines(job.out / "phones.txt", alphabet)
-        if in_ipa(job.config.data.language):
+        if any(in_ipa(spoken_as(one, units)) for one in said):
             table["phone_features"] = torch.from_numpy(of_alphabet(alphabet))
     if config.meaning.source != "none":
         source = source_config(job.config, job.inputs["data"], job.out / "contexts.safetensors")

@@ -89,7 +89,10 @@ def test_an_unknown_key_is_refused_with_the_nearest(key, near):
             r"features.speed_perturb must be a list, each item a number.* not \[0.9, 'fast'\]",
         ),
         ("features.speed_perturb=0.9", "features.speed_perturb must be a list"),
-        ("lang.units=unigrams", "it must be one of unigram, bpe, char, phone; the nearest allowed value is lang.units=unigram"),
+        (
+            "lang.units=unigrams",
+            "it must be one of unigram, bpe, char, phone, ipa; the nearest allowed value is lang.units=unigram",
+        ),
         ("data.language=nx", r"data.language=nx: there is no language nx \(did you mean "),
         ("train=5", "'train' is a group of keys: train.epochs"),
         ("train.epochs", "write KEY=VALUE"),
@@ -363,7 +366,7 @@ def test_every_numeric_key_has_a_lower_end_or_a_reason():
 @pytest.mark.parametrize(
     "setting, near",
     [
-        ("train.epochs=0", "1"),
+        ("train.epochs=-1", "0"),
         ("train.average=0", "1"),
         ("model.kernel=4", "5"),
         ("model.dropout=7.5", "0.99"),

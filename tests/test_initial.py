@@ -7,10 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from support.training import trainer
 from utils.core.errors import UserError
-from utils.core.files import write_lines
-from utils.lang.lexicon import read_lexicon, read_symbols, write_symbols
+from utils.core.files import ROOT, write_lines
+from utils.lang.lexicon import Lexicon, read_lexicon, read_symbols, write_symbols
 from utils.nn import model as networks
+from utils.pipeline.config import load
 from utils.train import distillation
 from utils.train.initial import begin_from
 from utils.train.models import make_model
@@ -54,6 +56,34 @@ def test_all_that_fits_is_taken_by_symbol_and_the_rest_stays_fresh(prepared, bun
             assert torch.equal(value, stored[name]), name
     units, letters = len(after["subword.bias"]) - 1, len(after["word.words.spelling.letter.weight"]) - 1
     assert said == f"the encoder, {units - 2} of {units} sub-word units, {letters - 2} of {letters} letters, the word head"
+
+
+def test_phones_that_the_other_model_lacks_begin_as_their_neighbours(prepared, bundle):
+    lang, tokens = prepared.inputs["lang"], read_symbols(bundle / "tokens.txt")
+    count = len(read_lexicon(lang).tokens)
+    theirs = [*"tsaeiuɡ", *(f"x{n}" for n in range(7, count))]
+    write_symbols(bundle / "tokens.txt", [tokens[0], *theirs])
+    ours = ["tʲ", "s", "ø", "5", *theirs[4:]]  # "5" is no phone
+    model, folder = fresh(prepared), bundle.parent / "lang"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("data: {language: fr}\nlang: {units: ipa}\n")
+    before = model.subword.weight.clone()
+    said = begin_from(model, bundle, Lexicon([], ours, [], folder), prepared.inputs["vectors"])
+    stored = load_file(str(bundle / "model.safetensors"))["subword.weight"]
+    rows = [0, 1 + theirs.index("t"), 1 + theirs.index("s"), 1 + theirs.index("e"), None, *range(5, count + 1)]
+    for row, source in enumerate(rows):
+        assert torch.equal(model.subword.weight[row], before[row] if source is None else stored[source])
+    assert f"{count - 3} of {count} sub-word units, 2 as their neighbours (tʲ as t, ø as e)" in said
+
+
+def test_without_epochs_the_weights_stay_as_they_begin(prepared, tmp_path):
+    untrained = trainer(prepared, tmp_path / "train", epochs=0)
+    before = {name: value.clone() for name, value in untrained.model.state_dict().items()}
+    untrained.run()
+    after = load_file(str(tmp_path / "train" / "model.safetensors"))
+    assert after.keys() == before.keys() and all(torch.equal(after[name], value) for name, value in before.items())
+    with pytest.raises(UserError, match="train.epochs=0 leaves the weights .* set train.init=BUNDLE"):
+        load("bpe_ctc", ROOT / "egs" / "yesno", ["train.epochs=0"])
 
 
 def test_a_student_gives_its_encoder_alone(prepared, tmp_path):

@@ -10,6 +10,10 @@ from local import combine, common_voice
 from support.corpora import data_config
 from utils.core.errors import UserError
 from utils.core.files import read_json
+from utils.corpus.cuts import read_cuts
+from utils.lang.lexicon import read_lexicon
+from utils.lang.units import pronounce
+from utils.text.sentences import words_by_language
 
 LOG = logging.getLogger("test")
 PARTS = "data.options.parts=[common_voice locale=de, kaldi_dir name=mine]"
@@ -88,6 +92,22 @@ def test_the_folder_of_common_voice_is_found_by_every_form_of_a_tag(tree, langua
         shutil.copytree(tree / "de", tree / locale)
     found = read(common_voice, data_config("common_voice", source=str(tree), language=language))
     assert {u.audio.parent.parent.name for u in found.utterances} == {folder}
+
+
+def test_words_of_several_languages_are_said_as_in_each(tree, run_stages, exp):
+    changes = [f"data.source={tree}", "data.options.locale=en+de", "data.options.held_out=0.2", "data.max_left_out=0.5"]
+    changes = [part for change in (*changes, "lang.units=ipa", "features.speed_perturb=[]") for part in ("--set", change)]
+    assert run_stages("--corpus", "common_voice", "--stop-stage", "lang", *changes) == 0
+    folders = {name: next(exp.glob(f"common_voice/{name}-????????")) for name in ("data", "lang")}
+    assert read_json(folders["data"] / "summary.json")["name"] == "common_voice-en+de"
+    said = words_by_language(folders["data"], "en")
+    both = set(said["en"]) & set(said["de"])
+    assert both and {cut.supervisions[0].speaker[:3] for cut in read_cuts(folders["data"], "train")} == {"en-", "de-"}
+    lexicon = read_lexicon(folders["lang"])
+    entries = {word: {units for own, units in lexicon.entries if own == word} for word in both}
+    each = [pronounce(sorted(both), language)[0] for language in ("en-fonipa", "de-fonipa")]
+    assert entries == {word: {units for spoken in each for units in spoken[word]} for word in both}
+    assert max(map(len, entries.values())) == 2
 
 
 def test_corpora_are_joined_with_their_own_splits(tree, kaldi_source, run_stages, exp):

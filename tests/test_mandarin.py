@@ -5,11 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from lhotse import MonoCut, SupervisionSegment
 
 from steps.lang import _write_lexicon
 from tests.bench.homophones import measured
 from utils.core.errors import UserError
 from utils.core.files import ROOT
+from utils.core.splits import cuts_path
+from utils.corpus.manifests import write_manifest
 from utils.decode.pieces import HeadOutputs
 from utils.lang.frequent_words import RAREST, common_words, frequencies
 from utils.lang.hypothesis import Hypothesis
@@ -91,7 +94,10 @@ def test_regions_share_a_language_and_others_have_their_own_phones():
 
 
 def _lexicon(folder, words):
+    said = SupervisionSegment("u", "u", 0.0, 1.0, text=" ".join(words), language="zh-CN")
+    write_manifest(cuts_path(folder, "train"), [MonoCut("u", 0.0, 1.0, 0, [said])])
     job = SimpleNamespace(
+        inputs={"data": folder},
         config=SimpleNamespace(lang=SimpleNamespace(units="phone"), data=SimpleNamespace(language="zh")),
         out=folder,
         log=logging.getLogger("test"),
@@ -139,7 +145,7 @@ def test_proposals_with_new_characters_are_kept_where_pinyin_spells_them(tmp_pat
 def test_word_vectors_take_pinyin_where_units_are_letters(tmp_path):
     (tmp_path / "sp.model").touch()
     lexicon = Lexicon(["银行"], ["银", "行"], [("银行", ("银", "行"))], tmp_path)
-    assert pronunciations(lexicon.words, lexicon, "zh") == {"银行": [("in2", "h", "ang2")]}
+    assert pronunciations({"zh": lexicon.words}, lexicon) == {"银行": [("in2", "h", "ang2")]}
 
 
 def test_only_mandarin_depends_on_pypinyin(tmp_path):

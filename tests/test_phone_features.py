@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from utils.languages.phone_features import WIDTH, features, of_alphabet
+from utils.languages.ipa import in_segments
+from utils.languages.phone_features import WIDTH, features, nearest, of_alphabet
 from utils.vectors.composer import Composer
 from utils.vectors.table import pronunciation
 from utils.vectors.wordvec import WordVectors
@@ -22,6 +23,13 @@ def test_phones_that_sound_alike_have_features_that_are_alike():
     assert distance("tʃ", "dʒ") < distance("tʃ", "ɪ") and distance("aɪ", "ɪa") > 0
     assert distance("iː", "i") < distance("iː", "k") and not features("5").any() and features("iɛ5").any()
     assert of_alphabet(["p", "5"]).shape == (3, WIDTH)
+
+
+def test_segments_are_those_that_languages_share():
+    assert in_segments(("tʃː", "aɪ", "ss", "ɜː"), "it") == ("t", "ʃ", "a", "ɪ", "s", "ɜ")
+    assert in_segments(("ɭʲ", "y", "4"), "ru-fonipa") == ("lʲ", "ɨ", "4") and in_segments(("y",), "fr") == ("y",)
+    assert nearest("ɡʲ", {"k", "ɡ", "a", "5"}) == "ɡ" and nearest("ø", {"ɡ", "e", "s"}) == "e"
+    assert nearest("5", {"a"}) == nearest("a", {"5"}) == nearest("a", ()) == ""
 
 
 def composer(folder, with_features):

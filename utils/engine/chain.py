@@ -32,6 +32,7 @@ from utils.lang.graphs import need_k2
 from utils.lang.lexicon import Lexicon, read_lexicon
 from utils.lang.packs import Pack, pack_of
 from utils.lang.packs import joined as joined_packs
+from utils.lang.units import spoken_as
 from utils.lang.vocabulary import extended, extended_lm, unseen
 from utils.ngrams.estimating import estimate, of_words
 from utils.ngrams.mixture import Mixture
@@ -235,7 +236,7 @@ class Trained:
             return lm().with_words([f"<{n}>" for n in range(count)], share), math.log10(share / max(count, 1))
 
         def propose(rescorer: Rescorer, proposals: Dict[str, List[List[str]]]) -> Rescorer:
-            language = self.settings["lang"].data.language
+            language = spoken_as(self.settings["lang"].data.language, self.settings["lang"].lang.units)
             vocabulary, numbered = with_proposals(rescorer.vocabulary, proposals, language, lambda: self.adding)
             base, logp = reserved()
             new: Dict[Any, float] = {(word,): logp for word in vocabulary.proposed}

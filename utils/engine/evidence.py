@@ -77,7 +77,7 @@ def table_rows(chain: Chain, adding: Adding, words: Optional[Sequence[str]]) -> 
         if one.units:
             given.setdefault(one.word, []).append(one.units)
     names = list(dict.fromkeys(one.word for one in new))
-    spoken, unfit = spell(names, given, adding.lexicon, adding.data.language)
+    spoken, unfit = spell(names, given, adding.lexicon, adding.spoken_as)
     made = dict(zip(names, adding.vectors(names, spoken).numpy())) if names else {}
     if adding.composer is not None:
         unfit.update((word, NO_VECTOR) for word, vector in made.items() if not vector.any())

@@ -5,7 +5,7 @@ from typing import Callable, Container, Dict, Iterable, List, NamedTuple, Option
 from utils.core.errors import UserError
 from utils.core.languages import family
 from utils.lang.lexicon import SYMBOL, Lexicon
-from utils.lang.units import pronounce
+from utils.lang.units import in_ipa, pronounce
 from utils.languages.pinyin import written_units
 
 _NO_PINYIN = "with a pronunciation that is not pinyin, one syllable with its tone for each character (yin2 hang2, or yín háng)"
@@ -102,7 +102,7 @@ def spell(words: Sequence[str], given: Spoken, lexicon: Lexicon, language: str) 
       the units, and the words without any, with the reason.
     """
     units, unfit = set(lexicon.tokens), {}
-    if lexicon.of_phones and family(language) == "zh":
+    if lexicon.of_phones and family(language) == "zh" and not in_ipa(language):
         given = {word: [v if units.issuperset(v) else written_units(word, v, units) for v in vs] for word, vs in given.items()}
     for word, variants in given.items():
         wrong = sorted({unit for variant in variants for unit in variant} - units)

@@ -1,10 +1,14 @@
-"""Sub-word units: SentencePiece pieces learned from the training text, or phones: of cmudict, of pinyin, or of espeak-ng."""
+"""Sub-word units: SentencePiece pieces learned from the training text, or phones: of cmudict, of pinyin, or of espeak-ng.
+
+A language tag with BCP 47's variant `fonipa`, such as en-fonipa, asks for segments of IPA, which all languages share.
+"""
 
 import io
 import re
 from functools import lru_cache
 from itertools import islice, product
-from typing import Callable, Dict, List, Sequence, Tuple
+from pathlib import Path
+from typing import Callable, Dict, List, Mapping, Sequence, Tuple
 
 import regex
 
@@ -14,8 +18,11 @@ from utils.lang import mandarin
 from utils.lang.letter_to_sound import letter_to_sound
 from utils.lang.lexicon import Lexicon
 from utils.languages import ipa
+from utils.pipeline.config import made_with
 
 Pronunciation = Tuple[str, ...]
+
+_SHARED = "-fonipa"
 
 _S = {**dict.fromkeys("P T K F TH".split(), ("S",)), **dict.fromkeys("S Z SH ZH CH JH".split(), ("IH", "Z"))}  # 's after a phone
 
@@ -89,13 +96,27 @@ def pronounce(words: Sequence[str], language: str) -> Tuple[Dict[str, List[Pronu
       word -> its pronunciations, and the words among these whose pronunciation is a guess from their letters. Words that can't be
       pronounced are missing.
     """
+    if language.endswith(_SHARED):
+        table, guessed = _by_espeak(words, language[: -len(_SHARED)])
+        return {word: [ipa.in_segments(phones, language) for phones in variants] for word, variants in table.items()}, guessed
     code = family(language)
     return _PRONOUNCERS[code](words) if code in _PRONOUNCERS else _by_espeak(words, language)
 
 
+def spoken_as(language: str, units: str) -> str:
+    """The tag by which `pronounce` gives the phones that lang.units asks for: en, or en-fonipa."""
+    return language + _SHARED * (units == "ipa")
+
+
+def language_of(lang: Path) -> str:
+    """`spoken_as` of a finished stage 2."""
+    made = made_with(lang)
+    return spoken_as(made.data.language, made.lang.units)
+
+
 def in_ipa(language: str) -> bool:
     """Whether the phones of a language are IPA, not those of a dictionary."""
-    return family(language) not in _PRONOUNCERS
+    return language.endswith(_SHARED) or family(language) not in _PRONOUNCERS
 
 
 def pronounce_all(words: Sequence[str], language: str) -> Tuple[Dict[str, List[Pronunciation]], List[str]]:
@@ -112,8 +133,20 @@ def pronounce_all(words: Sequence[str], language: str) -> Tuple[Dict[str, List[P
     return table, guessed
 
 
-def pronunciations(words: Sequence[str], lexicon: Lexicon, language: str) -> Dict[str, List[Pronunciation]]:
-    """Pronunciations of words: the lexicon's if its units are phones, else by `pronounce`.
+def pronounce_text(text: Mapping[str, Sequence[str]], units: str) -> Tuple[Dict[str, List[Pronunciation]], List[str]]:
+    """As `pronounce_all`, of words by language; a word of several languages has the pronunciations of all."""
+    table: Dict[str, List[Pronunciation]] = {}
+    guesses: List[str] = []
+    for language, words in text.items():
+        found, guessed = pronounce_all(words, spoken_as(language, units))
+        guesses += guessed
+        for word, variants in found.items():
+            table[word] = list(dict.fromkeys([*table.get(word, ()), *variants]))
+    return table, guesses
+
+
+def pronunciations(text: Mapping[str, Sequence[str]], lexicon: Lexicon) -> Dict[str, List[Pronunciation]]:
+    """Pronunciations of words by language: the lexicon's if its units are phones, else by `pronounce`.
 
     Raises:
       UserError: `pronounce` is needed, and does not know a word.
@@ -124,8 +157,8 @@ def pronunciations(words: Sequence[str], lexicon: Lexicon, language: str) -> Dic
             listed.setdefault(word, []).append(units)
     else:
         listed = {}
-    rest = [word for word in words if word not in listed]
-    return {**listed, **pronounce_all(rest, language)[0]} if rest else listed
+    rest = {language: [word for word in words if word not in listed] for language, words in text.items()}
+    return {**listed, **pronounce_text({language: words for language, words in rest.items() if words}, "phone")[0]}
 
 
 def _english(words: Sequence[str]) -> Tuple[Dict[str, List[Pronunciation]], List[str]]:

@@ -15,12 +15,15 @@ from typing import Dict, Iterable, Iterator, List, Sequence, Tuple
 from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.core.languages import canonical, family
+from utils.languages.phone_features import segments
 
 _IPA = 0x02 | ord("_") << 8  # espeak-ng's mode: IPA, with _ between phones
 _NO_PHONES = str.maketrans("_", " ", "ˈˌ\u200d")  # between phones, and stress
 _VOICES = {"en": "en-us", "fr": "fr-fr", "nn": "nb", "no": "nb", "zh": "cmn"}  # that it calls otherwise
 _NO_DICTIONARY = ("fo", "kaa", "xex")  # voices that the wheel of 1.52 has without their dictionaries
 _LIST = "voices"
+_WRITTEN = {"ru": str.maketrans({"y": "ɨ", "ɭ": "l"})}  # voices that use a letter for another sound than IPA does
+_LENGTH = str.maketrans("", "", "ːˑ")
 
 
 def phones(words: Sequence[str], language: str) -> Dict[str, Tuple[str, ...]]:
@@ -36,6 +39,13 @@ def phones(words: Sequence[str], language: str) -> Dict[str, Tuple[str, ...]]:
     named = voice(language)
     spoken = dict(zip(words, transcribed(words, named))) if named and words else {}
     return {word: found for word, found in ((word, _phones(word, ipa)) for word, ipa in spoken.items()) if found}
+
+
+def in_segments(phones: Sequence[str], language: str) -> Tuple[str, ...]:
+    """Phones of a language's voice as segments that languages share: `aɪ` is `a ɪ`, `tʃː` is `t ʃ`, without length and tone."""
+    plain = (phone.translate(_LENGTH).translate(_WRITTEN.get(family(language), {})) for phone in phones)
+    parts = [segment for phone in plain for segment in segments(phone) or [phone]]
+    return tuple(part for part, before in zip(parts, ["", *parts]) if part != before) or tuple(phones)
 
 
 def _phones(word: str, ipa: str) -> Tuple[str, ...]:

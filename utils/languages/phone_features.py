@@ -8,7 +8,7 @@ stands here as a file, because PanPhon itself needs pandas.
 import unicodedata
 from functools import lru_cache
 from pathlib import Path
-from typing import Dict, Sequence
+from typing import Collection, Dict, List, Sequence
 
 import numpy as np
 
@@ -19,16 +19,29 @@ _VALUES = {"+": 1.0, "-": -1.0, "0": 0.0}
 _OTHERS = str.maketrans({"g": "ɡ", "ɚ": "ə", "ɝ": "ɜ", "ᵻ": "ɨ", "ʦ": "ts", "ʧ": "tʃ", "ʤ": "dʒ"})  # segments that it lacks
 
 
-def features(phone: str) -> np.ndarray:
-    """Features of a phone, (WIDTH,): 1, -1 or 0; all 0 for one without a known segment."""
+def segments(phone: str) -> List[str]:
+    """The segments of a phone that have features: two of a diphthong or an affricate; none of what is no IPA."""
     table, found = _segments(), []
     text = unicodedata.normalize("NFD", phone.translate(_OTHERS))
     while text:
         size = next((n for n in range(min(len(text), 5), 0, -1) if text[:n] in table), 0)
         if size:
-            found.append(table[text[:size]])
+            found.append(text[:size])
         text = text[size or 1 :]  # tones and other marks have no features
-    return np.concatenate((found[0], found[-1])) if found else np.zeros(WIDTH, np.float32)
+    return found
+
+
+def features(phone: str) -> np.ndarray:
+    """Features of a phone, (WIDTH,): 1, -1 or 0; all 0 for one without a known segment."""
+    table, found = _segments(), segments(phone)
+    return np.concatenate((table[found[0]], table[found[-1]])) if found else np.zeros(WIDTH, np.float32)
+
+
+def nearest(phone: str, others: Collection[str]) -> str:
+    """Of other phones the one whose features differ least from a phone's; "" where it or all others have no features."""
+    own = features(phone)
+    distances = [(float(np.abs(features(other) - own).sum()), other) for other in others if own.any() and segments(other)]
+    return min(distances, default=(0.0, ""))[1]
 
 
 def of_alphabet(phones: Sequence[str]) -> np.ndarray:

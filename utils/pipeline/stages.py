@@ -136,7 +136,7 @@ def stages_of(config: Dict[str, Any]) -> Dict[str, Stage]:
     chinese = ("opencc", "rjieba") * (language == "zh")  # what other recognisers write in Chinese becomes words by them
     tools = {
         "data": ("rjieba",) * (config["data"]["segmentation"] == "jieba"),
-        "lang": spoken * (config["lang"]["units"] == "phone"),
+        "lang": spoken * (config["lang"]["units"] in ("phone", "ipa")),
         "vectors": spoken * config["vectors"]["pronunciation"],
         "decode": chinese * (not trained),
         "propose": chinese,

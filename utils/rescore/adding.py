@@ -14,7 +14,7 @@ from utils.lang.frequent_words import common_words, frequencies
 from utils.lang.lexicon import SYMBOL, Lexicon, read_lexicon
 from utils.lang.packs import Pack
 from utils.lang.spelling import Spoken, refusal, spell
-from utils.lang.units import pronounce
+from utils.lang.units import language_of, pronounce
 from utils.nn.model import AcousticModel
 from utils.pipeline.config import made_with
 from utils.rescore.recordings import of_recordings
@@ -54,12 +54,12 @@ class Adding:
             source = source_config(made_with(folders["vectors"]), folders["data"])
             self.composer = Composer(self.model.word.words, folders["vectors"], source, self._sentences)
             self.known, _ = composed_table(self.model, len(self.lexicon.words), "cpu")
-        self.data = made_with(folders["lang"]).data
+        self.data, self.spoken_as = made_with(folders["lang"]).data, language_of(folders["lang"])
         self.normalise = transcripts_normaliser(folders["data"])
         self.normalise_word = transcripts_normaliser(folders["data"], whole=True)
         if self.lexicon.of_phones or (self.composer is not None and "phones" in self.composer.alphabets):
             # Dictionaries are read now, so that the time of adding words doesn't include it.
-            pronounce(self.lexicon.words[:1], self.data.language)
+            pronounce(self.lexicon.words[:1], self.spoken_as)
 
     def single_word(self, written: str) -> str:
         """The word in transcripts that `written` is. Raises UserError where it is none, or several."""
@@ -105,7 +105,7 @@ class Adding:
             for word, files in recordings.items()
         }
         words = list(dict.fromkeys([word for word, _ in asked] + list(recordings)))
-        frequency = common_words(common, self.lexicon, self.data.language, self.normalise_word) if common else {}
+        frequency = common_words(common, self.lexicon, self.spoken_as, self.normalise_word) if common else {}
         if by_frequency:
             frequency = {**frequencies(words, self.data.language), **frequency}
         origin = dict.fromkeys(words, "text")
@@ -117,7 +117,7 @@ class Adding:
                 given[word] = found
         origin.update({**dict.fromkeys(given, "pronunciation"), **dict.fromkeys(recorded, "recording")})
 
-        spoken, unspelled = spell(words, given, self.lexicon, self.data.language)
+        spoken, unspelled = spell(words, given, self.lexicon, self.spoken_as)
         unfit = dict(unspelled)
         unfit.update((word, "in the model's vocabulary already") for word in words if word in self.lexicon.word_id)
         words = _others(words, unfit, left_out)

@@ -20,6 +20,7 @@ from utils.decode.search_weights import HEADS, SearchWeights, read_weights
 from utils.lang.fsa import some
 from utils.lang.hypothesis import Hypothesis
 from utils.lang.lexicon import read_lexicon
+from utils.lang.units import language_of
 from utils.lang.vocabulary import unseen, used_lang
 from utils.ngrams.ngram import NGram, read_arpa
 from utils.pipeline.config import made_with
@@ -64,7 +65,7 @@ class Rescorer:
         proposals: Dict[str, List[Tuple[int, ...]]] = {}
         if "propose" in inputs:
             rows = read_jsonl(inputs["propose"] / "proposals.jsonl")
-            language = made_with(inputs["lang"]).data.language
+            language = language_of(inputs["lang"])
             hypotheses = {r["id"]: r["hyps"] for r in rows}
             vocabulary, proposals = with_proposals(vocabulary, hypotheses, language, lambda: Adding(inputs))
             log.info("%d words that the attention decoder proposed join the vocabulary", len(vocabulary.proposed))

@@ -300,6 +300,13 @@ def rescoring(c: SimpleNamespace) -> Optional[str]:
     return None
 
 
+def untrained(c: SimpleNamespace) -> Optional[str]:
+    """A model that is not trained comes from somewhere."""
+    if c.train.epochs or c.train.init:
+        return None
+    return "train.epochs=0 leaves the weights as train.init has them, and it is empty; set train.init=BUNDLE, or train.epochs=30"
+
+
 def integers(c: SimpleNamespace) -> Optional[str]:
     """There is a network in ONNX to make smaller."""
     return "export.int8=true is for model.onnx; set export.onnx=true" if c.export.int8 and not c.export.onnx else None
@@ -313,7 +320,7 @@ def sealing(c: SimpleNamespace) -> Optional[str]:
 EVERY_SYSTEM: List[Rule] = [local_module, durations, language, ready_model]
 FEATURES: List[Rule] = [filter_bank, encoder, speeds, copies]
 NETWORK: List[Rule] = [some_head, attention_heads, subsampling, causal, masks, grounding, vectors, finetuning, synthesis]
-NETWORK += [first_pass, attention, rescoring, integers, sealing]
+NETWORK += [first_pass, attention, rescoring, untrained, integers, sealing]
 
 
 def _model(group: str, model: str, kinds: str) -> Optional[str]:

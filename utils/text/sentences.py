@@ -2,12 +2,13 @@
 
 import random
 from pathlib import Path
-from typing import Callable, Iterator, List, Sequence, Set
+from typing import Callable, Dict, Iterator, List, Sequence, Set
 
 from lhotse import CutSet
 
 from utils.core.errors import UserError
 from utils.core.files import files_in, read_json
+from utils.core.languages import family
 from utils.core.splits import EVALUATION, cuts_path
 from utils.pipeline.config import made_with
 from utils.text.conventions import USUAL
@@ -21,6 +22,21 @@ SENTENCES = "sentences.txt"  # of a bundle
 def transcripts(data: Path, split: str) -> List[List[str]]:
     """The words of every utterance of a split, in order; data: folder of stage 0."""
     return [cut.supervisions[0].text.split() for cut in CutSet.from_file(cuts_path(data, split))]
+
+
+def words_by_language(data: Path, language: str) -> Dict[str, List[str]]:
+    """Language -> the different words of its training text, sorted.
+
+    Args:
+      data: folder of stage 0.
+      language: the tag for utterances of this language, which may say more than theirs (data.language).
+    """
+    found: Dict[str, Set[str]] = {}
+    for cut in CutSet.from_file(cuts_path(data, "train")):
+        said = cut.supervisions[0]
+        own = language if family(said.language) == family(language) else said.language
+        found.setdefault(own, set()).update(said.text.split())
+    return {own: sorted(words) for own, words in sorted(found.items())}
 
 
 def some_transcripts(data: Path, count: int, language: str = "") -> List[List[str]]:

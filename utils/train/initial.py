@@ -1,7 +1,8 @@
 """Weights that training begins with (`train.init`): a student's encoder, or what fits of a trained model.
 
 Of a bundle everything is taken that means the same in the new model: the encoder, the word head, the rows of units, letters and
-phones that both know. The rest begins fresh.
+phones that both know. A unit in IPA that the bundle's model lacks has the row of the nearest phone that it has, by articulatory
+features; in word vectors, phones are known by these features anyway. The rest begins fresh.
 """
 
 from pathlib import Path
@@ -12,7 +13,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from utils.core.errors import UserError
-from utils.lang.lexicon import BLANK, Lexicon, read_symbols
+from utils.lang.lexicon import BLANK, SYMBOL, Lexicon, read_symbols
+from utils.lang.units import in_ipa, language_of
+from utils.languages.phone_features import nearest
 from utils.nn.model import AcousticModel
 
 ENCODER, UNITS = "encoder.", "subword."  # beginnings of the names of weights
@@ -39,16 +42,24 @@ def begin_from(model: AcousticModel, path: Path, lexicon: Lexicon, vectors: Path
     if bundle and all(UNITS + part in stored and UNITS + part in own for part in ("weight", "bias")):
         theirs = {token: row for row, token in enumerate(read_symbols(path / "tokens.txt")) if row < len(stored[UNITS + "bias"])}
         ours = {BLANK: 0, **lexicon.token_id}
+        like = {} if (path / "sp.model").is_file() else _neighbours(lexicon, theirs)
         for part in ("weight", "bias"):
-            taken[UNITS + part], n = _rows(own[UNITS + part], stored[UNITS + part], ours, theirs)
-        said.append(f"{n - 1} of {len(lexicon.tokens)} sub-word units")
+            taken[UNITS + part], n = _rows(own[UNITS + part], stored[UNITS + part], ours, {**theirs, **like})
+        said.append(f"{n - 1 - len(like)} of {len(lexicon.tokens)} sub-word units")
+        if like:
+            named = {row: token for token, row in theirs.items()}
+            said.append(
+                f"{len(like)} as their neighbours ({', '.join(f'{token} as {named[row]}' for token, row in like.items())})"
+            )
     if bundle and model.word is not None:
         fitting = {name: stored[name] for name, value in own.items() if _fits(name, value, stored)}
         for prefix, alphabet in ALPHABETS.items():
             rows = prefix + "letter.weight"
             if rows in own and rows in stored and own[rows].shape[1] == stored[rows].shape[1]:
                 ours, theirs = (_alphabet(folder / alphabet) for folder in (vectors, path))
-                fitting[rows], n = _rows(own[rows], stored[rows], ours, theirs)
+                by_features = prefix + "of_features.weight" in fitting
+                fresh = own[rows] * (not by_features)  # a new phone has features alone, as in utils/vectors/composer.py
+                fitting[rows], n = _rows(fresh, stored[rows], ours, theirs)
                 said.append(f"{n} of {len(ours)} {alphabet.partition('.')[0]}")
         if any(name.startswith("word.output") for name in fitting):
             said.append("the word head")
@@ -80,6 +91,15 @@ def _encoder(model: AcousticModel, stored: Mapping[str, Tensor], path: Path) -> 
             "settings of the groups model and features that this model is trained with"
         )
     return inside
+
+
+def _neighbours(lexicon: Lexicon, theirs: Mapping[str, int]) -> Dict[str, int]:
+    """Units in IPA that another model of phones lacks -> rows of their nearest phones there."""
+    if not (lexicon.of_phones and in_ipa(language_of(lexicon.folder))):
+        return {}
+    phones = [token for token in theirs if not SYMBOL.fullmatch(token)]
+    found = {token: nearest(token, phones) for token in lexicon.tokens if token not in theirs}
+    return {token: theirs[other] for token, other in found.items() if other}
 
 
 def _rows(own: Tensor, stored: Tensor, ours: Mapping[str, int], theirs: Mapping[str, int]) -> Tuple[Tensor, int]:

@@ -85,6 +85,8 @@ class Trainer:
             if (self.epoch + 1) % self.config.train.valid_every == 0 or self.epoch + 1 == self.config.train.epochs:
                 self._validate(board)
             self._save(self.epoch + 1)
+        if not self.config.train.epochs:  # train.init as it is
+            self._validate(board)
         board.close()
         averaged = average([self.out / "checkpoints" / name for _, name in self.best])
         self.model.load_state_dict(averaged)
