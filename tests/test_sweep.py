@@ -97,6 +97,10 @@ def test_processes_share_trials_and_one_that_died_is_continued(tmp_path):
     third = Study(tmp_path / "study", space, {"space": space.about()})
     third.note(1, reason="none")
     assert third.best().number == 0 and third.trials()[1].user_attrs["reason"] == "none"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / JOURNAL).write_text('{"op_code": 4}\nnotes\n')
+    with pytest.raises(UserError, match="journal.log is damaged or no study"):
+        Study(tmp_path / "other", space)
     other = space_of(tmp_path, {**RESCORING, "rescore.paths": [1, 2]})
     with pytest.raises(UserError, match=r"rescore.paths is low 2, high 60 there, \[1, 2\] here"):
         Study(tmp_path / "study", other, {"space": other.about()})

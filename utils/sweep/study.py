@@ -56,12 +56,14 @@ class Study:
         self.lock = FileLock(folder / ".locks" / "study")
         with self.lock:
             backend = optuna.storages.journal.JournalFileBackend(str(folder / JOURNAL), JournalLock(self.lock, folder / JOURNAL))
-            self.storage = optuna.storages.JournalStorage(backend)
             pruner = optuna.pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=warmup)
             sampler = optuna.samplers.RandomSampler()  # not used: `draw` has its own
-            self.study = optuna.create_study(
-                storage=self.storage, sampler=sampler, pruner=pruner, study_name=NAME, load_if_exists=True
-            )
+            named = {"study_name": NAME, "load_if_exists": True}
+            try:
+                self.storage = optuna.storages.JournalStorage(backend)
+                self.study = optuna.create_study(storage=self.storage, sampler=sampler, pruner=pruner, **named)
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(f"{folder / JOURNAL} is damaged or no study ({error}); delete it to begin anew") from None
             if about is not None:
                 self._agree(about)
 
