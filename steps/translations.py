@@ -17,7 +17,7 @@ from utils.core.files import ROOT, write_text
 from utils.core.options import Parser
 
 FOLDER = ROOT / "docs"
-LINK = re.compile(r"(?<=\]\()([\w-]*?)(?:\.zh)?(\.md)?(?:#([^)\s]+))?(?=\))")
+LINK = re.compile(r"(?<=\]\()(docs/)?([\w-]*?)(?:\.zh)?(\.md)?(?:#([^)\s]+))?(?=\))")
 FENCE = re.compile(r"^ *```.*?^ *```$", re.M | re.S)
 SOURCE = re.compile(r"\A---\nsource: (\w+)\n---\n")
 
@@ -66,27 +66,28 @@ def anchors(page: Path) -> List[str]:
 
 
 def relink(folder: Path) -> None:
-    """Make the links of every twin lead to twins, where there are any, and to the headings in their language."""
+    """Make the links of every twin, and of the Chinese README, lead to twins where there are any, and to their headings."""
     pairs = twins(folder)
-    for own, twin in pairs.items():
+    readme = folder.parent / "README.zh-CN.md"
+    for own, twin in [*pairs.items(), *([(folder / "", readme)] if readme.exists() else [])]:
         text = twin.read_text(encoding="utf-8")
-        new = LINK.sub(partial(_linked, own=own, pairs=pairs), text)
+        new = LINK.sub(partial(_linked, own=own, folder=folder, pairs=pairs), text)
         if new != text:
             write_text(twin, new)
 
 
-def _linked(match: "re.Match[str]", own: Path, pairs: Dict[Path, Path]) -> str:
+def _linked(match: "re.Match[str]", own: Path, folder: Path, pairs: Dict[Path, Path]) -> str:
     """The target of a link of the twin of `own`; another target than a page of the folder stays."""
-    name, suffix, anchor = match.groups()
-    page = own.with_name(f"{name}.md") if suffix else own
-    if bool(name) != bool(suffix) or not page.exists():
+    before, name, suffix, anchor = match.groups()
+    page = folder / f"{name}.md" if suffix else own
+    if bool(name) != bool(suffix) or not page.is_file():
         return match[0]
     target = pairs.get(page, page)
     for known in (anchors(page), anchors(target)):
         if anchor in known:
             anchor = anchors(target)[known.index(anchor)]
             break
-    return (target.name if suffix else "") + (f"#{anchor}" if anchor else "")
+    return (before or "") + (target.name if suffix else "") + (f"#{anchor}" if anchor else "")
 
 
 def main(arguments: Optional[Sequence[str]] = None, folder: Path = FOLDER) -> int:

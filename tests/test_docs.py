@@ -291,7 +291,7 @@ def test_no_chinese_page_is_older_than_its_english_twin():
 def test_a_chinese_page_has_the_structure_and_the_commands_of_its_twin(twin):
     def shape(page: Path) -> List[str]:
         text = re.sub(r"^```.*?^```$", "```", page.read_text(encoding="utf-8"), flags=re.M | re.S)
-        return [m.group() for m in re.finditer(r"^#+ |^```|^\| *`[^|]*\||^\||^ *- |^ *\d\. |^!\[", text, re.M)]
+        return [m.group() for m in re.finditer(r"^#+ |^```|^\| *`[^`]*`|^\||^ *- |^ *\d\. |^!\[", text, re.M)]
 
     def code(page: Path) -> List[str]:
         """Fenced blocks without comments and blanks."""
@@ -303,6 +303,12 @@ def test_a_chinese_page_has_the_structure_and_the_commands_of_its_twin(twin):
     if page.name != "glossary.md":  # its first column is the other language
         assert shape(twin) == shape(page)
     assert code(twin) == code(page)
+
+
+def test_links_of_chinese_pages_lead_to_chinese_pages():
+    for page in [ROOT / "README.zh-CN.md", *TWINS]:
+        linked = re.findall(r"\]\((?:docs/)?([\w-]+)\.md\b", prose(page))
+        assert not {f"{name}.zh.md" for name in linked} & {twin.name for twin in TWINS}, page.name
 
 
 def test_a_changed_page_makes_its_twin_stale_until_it_is_carried_over(tmp_path, capsys):
