@@ -31,6 +31,7 @@ from utils.live.events import Ended, Final, Partial
 from utils.live.live import Live
 from utils.server.access import read_tokens
 from utils.server.limits import Limits
+from utils.server.metrics import KEPT, Arrivals
 from utils.server.outbox import Full, Outbox
 from utils.server.protocol import Messages, Samples
 
@@ -108,6 +109,17 @@ def errors(messages):
 
 
 @pytest.mark.slow
+def test_arrivals_of_the_last_minutes_are_known_in_memory_that_does_not_grow():
+    arrivals, sizes = Arrivals(), []
+    for n in range(1, 50_000):  # over an hour, in messages of 80 ms, each of which takes 10 ms to come
+        arrivals.add(0.08 * n, 100 + 0.08 * n + 0.01)
+        sizes.append(len(arrivals._seconds))
+    until = 0.08 * 49_999
+    for back in (0.0, 0.04, 30.0, KEPT - 1):
+        assert 0 <= arrivals.at(until - back) - (100 + until - back) - 0.01 < 0.08
+    assert max(sizes) < 2.1 * KEPT / 0.08 and max(sizes[25_000:]) == max(sizes[:25_000])
+
+
 def test_a_session_says_partials_as_differences_then_finals_then_its_end(server, speech):
     name = NAMES[0]
     messages = asyncio.run(said(server.ws, pcm(speech[name]), speed=4.0))

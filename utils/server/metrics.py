@@ -2,13 +2,14 @@
 
 import bisect
 import time
-from typing import Callable, List
+from array import array
+from typing import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 DELAYS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)  # seconds
-STEP, KEPT = 0.02, 12_000  # seconds of audio for each of which its arrival is kept, and the most of them: four minutes
+STEP, KEPT = 0.02, 120.0  # seconds of audio for each of which its arrival is kept, and for how many at least
 
 
 class Metrics:
@@ -56,11 +57,11 @@ class Metrics:
 
 
 class Arrivals:
-    """When the audio of a session came, for the delay of what is said of it. Of long sessions the last minutes are kept."""
+    """When the audio of a session came, for the delay of what is said of it. Only the last minutes are kept."""
 
     def __init__(self) -> None:
-        self._seconds: List[float] = []  # of audio until here
-        self._times: List[float] = []  # when the last of them came
+        self._seconds = array("d")  # of audio until here
+        self._times = array("d")  # when the last of them came
 
     def add(self, seconds: float, now: float) -> None:
         """Audio came; `seconds` are those of the session until now."""
@@ -69,8 +70,9 @@ class Arrivals:
             return
         self._seconds.append(seconds)
         self._times.append(now)
-        if len(self._seconds) > KEPT:
-            del self._seconds[: KEPT // 2], self._times[: KEPT // 2]
+        if seconds - self._seconds[0] > 2 * KEPT:
+            old = bisect.bisect_left(self._seconds, seconds - KEPT)
+            del self._seconds[:old], self._times[:old]
 
     def at(self, seconds: float) -> float:
         """When the audio until `seconds` was there."""
