@@ -1,5 +1,6 @@
 """Stage 4: what would fail in training, and what cannot be recognised afterwards."""
 
+from functools import partial
 from typing import Any, Dict, List, Tuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from utils.core.files import read_json, write_json, write_lines, write_text
 from utils.core.splits import EVALUATION, SPLITS
 from utils.corpus import ranking
 from utils.corpus.cuts import read_cuts
+from utils.features.loading import features_of
 from utils.lang import audit
 from utils.lang.feasibility import INFEASIBLE, Head, Need, needs
 from utils.lang.lexicon import Lexicon, read_lexicon, training_lexicon
@@ -25,7 +27,8 @@ def run(job: Job) -> None:
     heads = [Head("subword", model.subword_subsampling)] * model.subword_head
     heads += [Head("word", model.word_subsampling)] * (model.word_head != "none")
     lex = read_lexicon(job.inputs["lang"])
-    cuts = {split: list(read_cuts(job.inputs["features"], split)) for split in SPLITS}
+    features, shards = job.inputs["features"], job.config.features.shards
+    cuts = {split: list(read_cuts(features, split, shards=shards)) for split in SPLITS}
     rows = {split: needs(cuts[split], lex, heads) for split in SPLITS}
     if "synthesise" in job.inputs:
         cuts["synthesised"] = list(read_cuts(job.inputs["synthesise"], "train"))
@@ -38,7 +41,7 @@ def run(job: Job) -> None:
         "frames_per_symbol": {h.name: audit.frames_a_symbol([r for r in rows["train"] if r.head == h.name]) for h in heads},
         "frame_seconds": {head.name: head.subsampling * job.config.features.frame_shift for head in heads},
         "homophones": audit.homophones(lex),
-        "dev": ranking.fitness(audit.unperturbed(cuts["train"]), cuts["dev"]),
+        "dev": ranking.fitness(audit.unperturbed(cuts["train"]), cuts["dev"], partial(features_of, folder=features)),
     }
     report["close"], report["close_pairs"] = _close(job, lex)
     # Validation needs finite losses too; for the test set they are only reported.

@@ -22,11 +22,12 @@ def run(job: Job) -> None:
         config, copies = job.config.features, job.config.augment.copies
         front_end = make(config, job.config.data.sampling_rate, job.device)  # refuses bad settings before the work starts
         splits = {split: list(read_cuts(job.inputs["data"], split)) for split in SPLITS}
-        chunks = extraction.chunks(splits, config.speed_perturb, copies)
+        chunks = extraction.chunks(splits, config.speed_perturb, copies, config.shard_size)
         augment = open_augmentation(job.config.augment, job.config.data.sampling_rate) if copies else None
 
         def compute(n: int) -> None:
-            extraction.compute(chunks[n], config, front_end, job.out, job.plan.out, augment)
+            storage = config.storage if chunks[n].split == "train" else "files"  # dev and test are small, and not read in order
+            extraction.compute(chunks[n], config, front_end, job.out, job.plan.out, augment, storage)
 
         extraction.make_missing(compute, chunks, front_end, job, "features")
         if front_end.description:

@@ -11,6 +11,7 @@ from lhotse.utils import fix_random_seed
 
 from utils.core.files import read_jsonl, write_text
 from utils.corpus.cuts import read_cuts
+from utils.features.loading import encodes
 from utils.lang.feasibility import infeasible
 from utils.lang.graphs import need_k2
 from utils.lang.lexicon import training_lexicon
@@ -34,8 +35,8 @@ def run(job: Job) -> None:
         need_k2("k2 losses (loss.backend=k2)", "set loss.backend=torch to train without it")
     if config.loss.grounding.weight:
         need_k2("alignments (loss.grounding.weight)", "set it to 0 to train without them")
-    workers = min(job.nj, WORKERS) if job.device.startswith("cuda") else 0
-    trainer = make_trainer(config, job.inputs, job.out, job.device, job.log, workers)
+    forks = job.device.startswith("cuda") and not encodes(job.inputs["features"])  # a loaded encoder does not survive a fork
+    trainer = make_trainer(config, job.inputs, job.out, job.device, job.log, min(job.nj, WORKERS) if forks else 0)
     trainer.watch = job.watch or trainer.watch
     trainer.run()
     torch.set_flush_denormal(False)  # numpy, which drawing imports, warns of it
@@ -53,7 +54,7 @@ def make_trainer(
       workers: processes that make batches.
     """
     left_out = infeasible(inputs["audit"])
-    train_cuts, dev_cuts = (read_cuts(inputs["features"], split, left_out) for split in ("train", "dev"))
+    train_cuts, dev_cuts = (read_cuts(inputs["features"], split, left_out, config.features.shards) for split in ("train", "dev"))
     lexicon, synthesised = training_lexicon(inputs), inputs.get("synthesise")
     if synthesised:
         train_cuts = CutSet.from_cuts([*train_cuts, *read_cuts(synthesised, "train", left_out)])

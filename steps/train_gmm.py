@@ -10,5 +10,5 @@ from utils.train.dataset import Features
 def run(job: Job) -> None:
     """Write model.safetensors, summary.json, curves.jsonl, unaligned.tsv."""
     lexicon, features = read_lexicon(job.inputs["lang"]), Features(job.inputs["features"], job.config.train.cache_gb)
-    cuts = list(read_cuts(job.inputs["features"], "train"))
+    cuts = list(read_cuts(job.inputs["features"], "train", shards=job.config.features.shards))
     GmmTrainer(lexicon, features, cuts, job.config, job.out, job.nj, job.log).run()

@@ -52,6 +52,7 @@ IN_PROCESS = {
         "test_page",
         "test_rescoring",
         "test_server",
+        "test_shards",
         "test_ssl",
         "test_synthesis",
         "test_training",

@@ -27,13 +27,7 @@ from utils.features import extraction, front_ends
 from utils.pipeline import config as configuration
 from utils.pipeline import contract, stages
 
-SMALL = """
-import sys
-from utils.features import extraction
-from utils.pipeline.driver import main
-extraction.CHUNK = 5
-sys.exit(main(sys.argv[1:]))
-"""
+SMALL = "features.shard_size=5"
 
 
 @pytest.fixture(scope="module")
@@ -251,9 +245,9 @@ print(sorted({{"ctranslate2", "faster_whisper", "torchaudio"}} & set(sys.modules
 
 def start(corpus, setting, command=()):
     """Stage 1 on two processes, in chunks of 5 cuts, in a process group of its own."""
-    arguments = [*corpus.arguments, "--set", setting, "--stage", "1", "--stop-stage", "1", "--nj", "2"]
+    arguments = [*corpus.arguments, "--set", setting, "--set", SMALL, "--stage", "1", "--stop-stage", "1", "--nj", "2"]
     return subprocess.Popen(
-        [*command, sys.executable, "-c", SMALL, *arguments],
+        [*command, sys.executable, "-m", "utils.pipeline.driver", *arguments],
         cwd=ROOT,
         start_new_session=True,
         text=True,
@@ -287,12 +281,11 @@ def wait_for_workers(process):
 
 
 @pytest.mark.slow
-def test_killed_at_any_point_it_goes_on_and_ends_with_the_same_bytes(corpus, monkeypatch):
-    monkeypatch.setattr(extraction, "CHUNK", 5)
+def test_killed_at_any_point_it_goes_on_and_ends_with_the_same_bytes(corpus):
     setting = "features.low_freq=30.0"
-    folder = plan(corpus, setting)["features"].out
+    folder = plan(corpus, setting, SMALL)["features"].out
     partial = folder.with_name(folder.name + ".partial")
-    whole = contents(make(corpus, setting))
+    whole = contents(make(corpus, setting, SMALL))
     assert len([p for p in whole if p.endswith(".lca")]) == 3 * 8 + 2 + 2
     shutil.rmtree(folder)
 
@@ -321,7 +314,7 @@ def test_killed_at_any_point_it_goes_on_and_ends_with_the_same_bytes(corpus, mon
     assert partial.exists() and not folder.exists()
     standing = {p.stem: (partial / "feats" / f"{p.stem}.lca").stat().st_mtime_ns for p in (partial / "parts").glob("[!.]*.json")}
     assert 15 <= len(standing) < 28
-    make(corpus, setting, nj=3)
+    make(corpus, setting, SMALL, nj=3)
     assert contents(folder) == whole
     assert all((folder / "feats" / f"{name}.lca").stat().st_mtime_ns == made for name, made in standing.items())  # not made again
 
@@ -329,7 +322,7 @@ def test_killed_at_any_point_it_goes_on_and_ends_with_the_same_bytes(corpus, mon
 @pytest.mark.slow
 def test_a_full_disk_is_named_and_the_run_goes_on_afterwards(corpus):
     setting = "features.low_freq=60.0"
-    folder = plan(corpus, setting)["features"].out
+    folder = plan(corpus, setting, SMALL)["features"].out
     partial = folder.with_name(folder.name + ".partial")
     partial.mkdir(parents=True)
     small = ["unshare", "-rm", "sh", "-c", f'mount -t tmpfs -o size=600k none "{partial}" && exec "$@"', "sh"]
@@ -338,4 +331,4 @@ def test_a_full_disk_is_named_and_the_run_goes_on_afterwards(corpus):
     process = start(corpus, setting, small)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1 and "the disk is full" in said and "Traceback" not in said, said
-    assert len(cuts(make(corpus, setting), "train")) == 120
+    assert len(cuts(make(corpus, setting, SMALL), "train")) == 120

@@ -73,7 +73,7 @@ def planned(source: Path, exp: Path, *more: str) -> SimpleNamespace:
     return SimpleNamespace(config=view(config), inputs={name: p.out for name, p in plan(config, exp / "kaldi_dir").items()})
 
 
-def trainer(prepared, out: Path, device: str = "cpu", workers: int = 0, **train) -> Trainer:
+def trainer(prepared, out: Path, device: str = "cpu", workers: int = 0, shards: str = "", **train) -> Trainer:
     from utils.train.models import make_model
 
     torch.set_num_threads(1)
@@ -84,7 +84,7 @@ def trainer(prepared, out: Path, device: str = "cpu", workers: int = 0, **train)
         make_model(config.model, lexicon, prepared.inputs, 80),
         lexicon,
         Features(prepared.inputs["features"], 1.0),
-        read_cuts(prepared.inputs["features"], "train"),
+        read_cuts(prepared.inputs["features"], "train", shards=shards),
         read_cuts(prepared.inputs["features"], "dev"),
         config,
         out,

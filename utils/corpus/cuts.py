@@ -11,25 +11,34 @@ from utils.core.errors import UserError
 from utils.core.splits import cuts_path
 
 STAGE = re.compile(r"[a-z]+-[0-9a-f]{8}")  # the folder of a stage's output
+# What manifests say of features that are in no file of Lhotse's: in a shard, made of a waveform in a shard, or made of audio.
+SHAR_FEATURES, SHAR_WAVEFORMS, ON_THE_FLY = "shar_features", "shar_waveforms", "on_the_fly"
+SHARDS = "shards"  # folder of stage 1
 
 
-def read_cuts(folder: Path, split: str, leave_out: Sequence[str] = ()) -> CutSet:
+def read_cuts(folder: Path, split: str, leave_out: Sequence[str] = (), shards: str = "") -> CutSet:
     """The cuts of one split of stage `data` or `features`, in memory, without those named in `leave_out`.
 
     Manifests hold the paths that files had when they were made. Files of this exp/ are found where it is now.
 
+    Args:
+      shards: the folder or address of the shards, if they are not in the stage's folder.
     Raises:
       UserError: a file of features is missing.
     """
     out, seen = set(leave_out), set()
     kept = []
     for cut in moved_cuts(CutSet.from_file(cuts_path(folder, split)), folder.parent):
-        if cut.has_features and cut.features.storage_path not in seen:
+        in_shards = cut.has_features and cut.features.storage_type in (SHAR_FEATURES, SHAR_WAVEFORMS)
+        if in_shards and shards:
+            cut.features.storage_path = f"{shards.rstrip('/')}/{Path(cut.features.storage_path).name}"
+        if cut.has_features and cut.features.storage_type != ON_THE_FLY and cut.features.storage_path not in seen:
             seen.add(cut.features.storage_path)
-            if not Path(cut.features.storage_path).is_file():
+            if "://" not in cut.features.storage_path and not Path(cut.features.storage_path).is_file():
+                instead = "; or, if it is elsewhere, set features.shards to that folder or address" * in_shards
                 raise UserError(
                     f"{cut.features.storage_path} is missing, which stage {folder.name} made; delete the folder {folder} and run "
-                    "the same command from stage 0 on: it is made again"
+                    f"the same command from stage 0 on: it is made again{instead}"
                 )
         if cut.id not in out:
             kept.append(cut)

@@ -1,7 +1,8 @@
 """Whether a dev set can rank models: large enough, of several speakers, and like the training set in sound and speech rate."""
 
 from collections import Counter
-from typing import Any, Dict, Iterator, List, Sequence
+from operator import methodcaller
+from typing import Any, Callable, Dict, Iterator, List, Sequence
 
 import numpy as np
 
@@ -18,11 +19,12 @@ REMEDY = (
 )
 
 
-def fitness(train: Sequence[Any], dev: Sequence[Any]) -> Dict[str, float]:
+def fitness(train: Sequence[Any], dev: Sequence[Any], load: Callable = methodcaller("load_features")) -> Dict[str, float]:
     """Measures of a dev set beside train.
 
     Args:
       train, dev: cuts with features, those of train at their own speed.
+      load: gives the features (T, F) of a cut.
     Returns:
       `utterances` and `seconds` of dev; `speaker`, the largest share of one in dev, and `speakers` of train; ratios dev : train
       of `rate` (words a second) and `duration`; `far`: the distance of the mean features of their utterances, in standard
@@ -33,7 +35,7 @@ def fitness(train: Sequence[Any], dev: Sequence[Any]) -> Dict[str, float]:
         words = sum(len(cut.supervisions[0].text.split()) for cut in cuts)
         seconds = sum(cut.duration for cut in cuts)
         rates.append((words / seconds, seconds / len(cuts)))
-        means.append(np.stack(list(_means(cuts))))  # (U, F)
+        means.append(np.stack(list(_means(cuts, load))))  # (U, F)
     said: Counter = Counter()
     for cut in dev:
         said[cut.supervisions[0].speaker] += cut.duration
@@ -65,7 +67,7 @@ def faults(found: Dict[str, float]) -> List[str]:
     return [f"dev: {'; '.join(out)}. {REMEDY}"] if out else []
 
 
-def _means(cuts: Sequence[Any]) -> Iterator[np.ndarray]:
+def _means(cuts: Sequence[Any], load: Callable) -> Iterator[np.ndarray]:
     """The mean features of some utterances, the same on every run: (F,) each."""
     for cut in cuts[:: max(1, len(cuts) // SAMPLE)]:
-        yield cut.load_features().mean(0)
+        yield load(cut).mean(0)

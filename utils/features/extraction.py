@@ -7,27 +7,28 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, Union
 
-import lilcom
 import numpy as np
 import soundfile
 import torch
-from lhotse import Features, FeaturesWriter, LilcomChunkyWriter
+from lhotse import LilcomChunkyWriter
 from lhotse.cut import MonoCut
-from lhotse.features.compression import lilcom_compress_chunked
 from lhotse.features.io import MemoryRawWriter
-from lhotse.utils import compute_num_frames, fastcopy
+from lhotse.utils import compute_num_frames
 
 from utils.core.errors import UserError
 from utils.core.files import atomic_path, read_json, relative, write_json, write_lines
 from utils.core.parallel import run_all
 from utils.core.timing import timed
 from utils.corpus.audio import load
+from utils.corpus.cuts import ON_THE_FLY
 from utils.corpus.manifests import write_manifest
+from utils.features import shards
 from utils.features.augmentation import Augmentation
 from utils.features.cmvn import Sums, add
 from utils.features.front_end import FrontEnd
+from utils.features.stored import described, rounded
 from utils.pipeline.contract import Job
 
 CHUNK = 200  # cuts
@@ -43,6 +44,7 @@ class Chunk:
     speed: float
     cuts: List[MonoCut]
     copy: int = 0  # which of the augmented copies, from 1; 0: the recordings as they are
+    number: int = 0  # among the chunks of its split
 
 
 @dataclass
@@ -76,18 +78,21 @@ def audio(cut: MonoCut, rate: int, denoise: str) -> np.ndarray:
     return samples
 
 
-def chunks(splits: Mapping[str, Sequence[MonoCut]], speeds: Sequence[float], copies: int = 0) -> List[Chunk]:
+def chunks(splits: Mapping[str, Sequence[MonoCut]], speeds: Sequence[float], copies: int = 0, size: int = CHUNK) -> List[Chunk]:
     """All chunks: of every split as it is, and of the training set at each of `speeds` and as augmented copies.
 
+    Args:
+      size: cuts of a chunk.
     Raises UserError where an utterance has the id of another one's copy.
     """
     out: List[Chunk] = []
     ways = [(1.0, 0), *((speed, 0) for speed in speeds), *((1.0, copy) for copy in range(1, copies + 1))]
     for split, cuts in splits.items():
+        before = len(out)
         for speed, copy in ways if split == "train" else ways[:1]:
-            for start in range(0, len(cuts), CHUNK):
-                name = f"{split}{_ending(speed, copy).replace('_', '-')}-{start // CHUNK:05d}"
-                out.append(Chunk(name, split, speed, list(cuts[start : start + CHUNK]), copy))
+            for start in range(0, len(cuts), size):
+                name = f"{split}{_ending(speed, copy).replace('_', '-')}-{start // size:05d}"
+                out.append(Chunk(name, split, speed, list(cuts[start : start + size]), copy, len(out) - before))
     twice = [name for name, n in Counter(_name(cut, chunk) for chunk in out for cut in chunk.cuts).items() if n > 1]
     if twice:
         raise UserError(
@@ -104,8 +109,9 @@ def compute(
     out: Path,
     final: Path,
     augment: Optional[Augmentation] = None,
+    storage: str = "files",
 ) -> None:
-    """Make one chunk: `feats/NAME.lca`, `parts/NAME.jsonl.gz` (its cuts), and last `parts/NAME.json` (its ChunkRecord).
+    """Make one chunk: `feats/NAME.lca` or shards, `parts/NAME.jsonl.gz` (its cuts), and last `parts/NAME.json` (its ChunkRecord).
 
     Features are stored by lilcom, which rounds them (by 1/64 at most for filter banks, in natural log; less for front ends with
     finer ticks): a third of the size of float32, and read 4000 times faster than real time. A file for each utterance would be
@@ -116,17 +122,26 @@ def compute(
       out: folder to write to.
       final: the name that `out` gets when the stage is finished; the cuts refer to it.
       augment: what augmented copies are made with.
+      storage: as the key features.storage.
     """
     torch.set_num_threads(1)  # the number of threads could change the last bit
-    record, kept = ChunkRecord(), []
-    path = out / "feats" / f"{chunk.name}.lca"
-    with atomic_path(path) as temporary, LilcomChunkyWriter(temporary, tick_power=front_end.tick_power) as storage:
+    record = ChunkRecord()
+
+    def rows() -> Iterator[shards.Row]:
         for prepared, features in _features(chunk, front_end, config.denoise, record.seconds, augment):
             if isinstance(features, str):
                 record.left_out.append((_name(prepared.original, chunk), features))
                 continue
             add(record.sums, prepared.cut.supervisions[0].speaker, features)
-            kept.append(stored(prepared.cut, features, front_end, storage, relative(final / "feats" / path.name)))
+            yield prepared.cut, features, prepared.samples
+
+    if storage == "files":
+        kept = _in_a_file(rows(), chunk, front_end, out, final)
+    elif storage == "shar":
+        kept = shards.write(rows(), chunk.number, config.shar, front_end, out, final)
+    else:
+        place = (ON_THE_FLY, relative(final / chunk.name), str(chunk.copy))
+        kept = [described(cut, features.shape, front_end, *place) for cut, features, _ in rows()]
     record.kept, record.audio_seconds = len(kept), sum(cut.duration for cut in kept)
     record.sums = {speaker: [n, first.tolist(), second.tolist()] for speaker, (n, first, second) in record.sums.items()}
     write_manifest(out / "parts" / f"{chunk.name}.jsonl.gz", kept)
@@ -135,40 +150,20 @@ def compute(
 
 def in_memory(cuts: Sequence[MonoCut], front_end: FrontEnd, denoise: str) -> Iterator[Union[MonoCut, str]]:
     """Every cut with its features in memory, which are those that `compute` stores; or the reason why it has none."""
-    storage = _Memory(front_end.tick_power)
+    memory = MemoryRawWriter()
     for prepared, features in _features(Chunk("", "test", 1.0, list(cuts)), front_end, denoise, {}):
-        yield features if isinstance(features, str) else stored(prepared.cut, features, front_end, storage, "")
+        if isinstance(features, str):
+            yield features
+        else:
+            key = memory.write("", rounded(features, front_end.tick_power))
+            yield described(prepared.cut, features.shape, front_end, memory.name, "", key)
 
 
-class _Memory(MemoryRawWriter):
-    """Keeps features as they come back from the file that `compute` writes: rounded, and that depends on the file's chunks."""
-
-    def __init__(self, tick_power: int) -> None:
-        self.tick_power = tick_power
-
-    def write(self, key: str, value: np.ndarray) -> bytes:
-        parts = lilcom_compress_chunked(value, tick_power=self.tick_power, chunk_size=LilcomChunkyWriter.CHUNK_SIZE)
-        return super().write(key, np.concatenate([lilcom.decompress(part) for part in parts]))
-
-
-def stored(cut: MonoCut, features: np.ndarray, front_end: FrontEnd, storage: FeaturesWriter, path: str) -> MonoCut:
-    """The cut with its features (T, C), which go to `storage`; path: where this will be."""
-    return fastcopy(
-        cut,
-        features=Features(
-            type=front_end.name,
-            num_frames=features.shape[0],
-            num_features=features.shape[1],
-            frame_shift=front_end.frame_shift,
-            sampling_rate=front_end.sampling_rate,
-            start=cut.start,
-            duration=cut.duration,
-            channels=cut.channel,
-            storage_type=storage.name,
-            storage_path=path,
-            storage_key=storage.write(cut.id, features),
-        ),
-    )
+def _in_a_file(rows: Iterable[shards.Row], chunk: Chunk, front_end: FrontEnd, out: Path, final: Path) -> List[MonoCut]:
+    path = out / "feats" / f"{chunk.name}.lca"
+    place = LilcomChunkyWriter.name, relative(final / "feats" / path.name)
+    with atomic_path(path) as temporary, LilcomChunkyWriter(temporary, tick_power=front_end.tick_power) as storage:
+        return [described(cut, x.shape, front_end, *place, storage.write(cut.id, x)) for cut, x, _ in rows]
 
 
 def make_missing(work: Callable[[int], None], chunks: Sequence[Chunk], front_end: FrontEnd, job: Job, what: str) -> None:

@@ -27,7 +27,7 @@ from utils.core.twins import take, twin
 from utils.core.versions import git_state, machine, tool_version
 from utils.core.yaml_files import read_mapping
 from utils.pipeline import config as configuration
-from utils.pipeline.stages import YOUNGER, Plan
+from utils.pipeline.stages import Plan, hashed
 from utils.settings.old_keys import current_names
 
 
@@ -148,8 +148,8 @@ def _same(plan: Plan) -> Dict[str, Any]:
 
 
 def settings(folder: Path) -> Dict[str, Any]:
-    """What a folder's config.yaml says, without keys that are younger than some folders and change nothing."""
-    return configuration.without(current_names(read_mapping(folder / "config.yaml")), YOUNGER)
+    """What a folder's config.yaml says, without keys that change nothing."""
+    return hashed(current_names(read_mapping(folder / "config.yaml")))
 
 
 def _names(plan: Plan) -> Dict[str, str]:

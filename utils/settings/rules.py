@@ -122,6 +122,21 @@ def copies(c: SimpleNamespace) -> Optional[str]:
     return None
 
 
+def storage(c: SimpleNamespace) -> Optional[str]:
+    """Shards are asked for where something is said of them."""
+    f = c.features
+    if f.storage == "shar":
+        if "?" in f.shards:
+            return f"features.shards={f.shards}: give an address without ?, to which the name of a shard can be added"
+        return None
+    for key, usual in (("shards", ""), ("shar", "features")):
+        if getattr(f, key) != usual:
+            return (
+                f"features.{key}={getattr(f, key)} is for shards, and features.storage is {f.storage}; set features.storage=shar"
+            )
+    return None
+
+
 # Rules of the network
 
 
@@ -318,7 +333,7 @@ def sealing(c: SimpleNamespace) -> Optional[str]:
 
 
 EVERY_SYSTEM: List[Rule] = [local_module, durations, language, ready_model]
-FEATURES: List[Rule] = [filter_bank, encoder, speeds, copies]
+FEATURES: List[Rule] = [filter_bank, encoder, speeds, copies, storage]
 NETWORK: List[Rule] = [some_head, attention_heads, subsampling, causal, masks, grounding, vectors, finetuning, synthesis]
 NETWORK += [first_pass, attention, rescoring, untrained, integers, sealing]
 

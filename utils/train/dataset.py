@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 from utils.core.batches import by_length
 from utils.core.errors import UserError
 from utils.features.cmvn import STATISTICS
+from utils.features.loading import features_of
 from utils.lang.lexicon import Lexicon
 
 Step = Tuple[int, CutSet]  # the seed of its random numbers, and its utterances
@@ -69,6 +70,7 @@ class Features:
         self.stats: Dict[str, Tensor] = of_bytes((folder / STATISTICS).read_bytes())
         if more is not None and (more / STATISTICS).exists():
             self.stats.update(of_bytes((more / STATISTICS).read_bytes()))
+        self.folder = folder
         self.cache: Dict[str, Tensor] = {}
         self.room = cache_gb * 2**30
 
@@ -76,7 +78,7 @@ class Features:
         """(T, feature_dim), float32; the same numbers from the disk and from the cache."""
         kept = self.cache.get(cut.id)
         if kept is None:
-            kept = self.normalise(torch.from_numpy(cut.load_features()), cut.supervisions[0].speaker).half()
+            kept = self.normalise(torch.from_numpy(features_of(cut, self.folder)), cut.supervisions[0].speaker).half()
             size = kept.numel() * 2
             if size <= self.room:
                 self.cache[cut.id] = kept
@@ -93,19 +95,37 @@ class Features:
         return x
 
 
-def epoch_batches(cuts: CutSet, batch_seconds: float, seed: int, epoch: int) -> List[CutSet]:
-    """All batches of one epoch, grouping cuts of similar length; their order depends only on seed and epoch."""
+def epoch_batches(cuts: CutSet, batch_seconds: float, seed: int, epoch: int, buffer: int = 0) -> List[CutSet]:
+    """All batches of one epoch, grouping cuts of similar length; their order depends only on seed and epoch.
+
+    Args:
+      buffer: utterances of which batches are drawn at a time, as they come from the files or shards of stage 1, which are in
+        another order every epoch; 0: as many as Lhotse takes, in the order of the manifest.
+    """
+    room = {}
+    if buffer:
+        cuts, room = in_shuffled_files(cuts, seed, epoch), {"buffer_size": buffer}
     # Lhotse warns of cuts in memory, which is intended, and of a cut longer than a batch, which becomes a batch of its own
     warnings.filterwarnings("ignore", category=UserWarning, module=r"lhotse\.dataset\.sampling")
     buckets = min(10, len(cuts) // 40)
     if buckets > 1:
         sampler = DynamicBucketingSampler(
-            cuts, max_duration=batch_seconds, num_buckets=buckets, shuffle=True, seed=seed, world_size=1, rank=0
+            cuts, max_duration=batch_seconds, num_buckets=buckets, shuffle=True, seed=seed, world_size=1, rank=0, **room
         )
     else:
         sampler = SimpleCutSampler(cuts, max_duration=batch_seconds, shuffle=True, seed=seed, world_size=1, rank=0)
     sampler.set_epoch(epoch)
     return list(sampler)
+
+
+def in_shuffled_files(cuts: CutSet, seed: int, epoch: int) -> CutSet:
+    """The cuts file by file, or shard by shard, as stage 1 stored them; the order of the files follows from seed and epoch."""
+    files: Dict[str, List] = {}
+    for cut in cuts:
+        files.setdefault(cut.features.storage_path, []).append(cut)
+    order = list(files.values())
+    random.Random(f"{seed} {epoch}").shuffle(order)
+    return CutSet.from_cuts([cut for one in order for cut in one])
 
 
 def ordered_batches(cuts: CutSet, batch_seconds: float) -> List[List]:

@@ -24,6 +24,7 @@ from utils.train.alignment import write_ctm
 from utils.train.dataset import Augment, Batch, Features, Step, collate, epoch_batches, ordered_batches, training_batches
 from utils.train.objective import NotFinite, Objective
 from utils.train.optimiser import grad_scaler, learning_rate, parameter_groups
+from utils.train.streaming import streamed
 from utils.train.validation import aligned_words, validate
 
 
@@ -63,7 +64,8 @@ class Trainer:
         self.objective = Objective(self.model, lexicon, config, self.device, autocast)
         self.scaler = grad_scaler(precision == "fp16")
         self.epoch, self.batch, self.step = 0, 0, 0  # the next batch of the epoch, and steps done
-        self.epoch_batches = lru_cache(2)(lambda epoch: epoch_batches(train_cuts, config.train.batch_seconds, config.seed, epoch))
+        order = (config.train.batch_seconds, config.seed)
+        self.epoch_batches = lru_cache(2)(lambda epoch: epoch_batches(train_cuts, *order, epoch, config.train.buffer))
         self.progress = 0.0  # share of the training that is done
         self.best: List[Tuple[float, str]] = []  # (error on dev, file), best first
         self.curve: List[Dict[str, float]] = []
@@ -114,9 +116,8 @@ class Trainer:
     def _steps(self, first_epoch: int, batch: int) -> Iterator[Step]:
         for epoch in range(first_epoch, self.config.train.epochs):
             seed = self.config.seed * 1009 + epoch * 10_007
-            for n, cuts in enumerate(self.epoch_batches(epoch)):
-                if n >= batch:
-                    yield (seed * 100_003 + n) % 2**31, cuts
+            steps = [((seed * 100_003 + n) % 2**31, cuts) for n, cuts in enumerate(self.epoch_batches(epoch))]
+            yield from streamed(steps[batch:], self.features.cache)
             batch = 0
 
     def dry_run(self) -> None:
