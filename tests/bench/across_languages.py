@@ -9,7 +9,8 @@ For each language a model learns from the four others, with phones in IPA that a
   of --languages (for this one: the second), recognised in the same way. The features are normalised by speaker, which needs
   recordings, not transcripts.
 - little speech: the language of --curve learns from 2, 5, 10 minutes and all of its speech, from nothing and from that model
-  (train.init), with as many updates of the weights. The n-gram and the lexicon have the text of these minutes alone.
+  (train.init), with as many updates of the weights. Text is easier to come by than speech: n-gram and lexicon have the text of
+  all its training set.
 
 Stages that are complete are not run again, so that an interrupted run goes on. Errors are those of the first pass: words by the
 sub-word lattice, phones by the greedy path. Writes egs/<corpus>/across_languages.jsonl and across_languages.md.
@@ -73,15 +74,16 @@ def _run(options: Namespace, plans: Dict[str, Plan]) -> None:
             weights = _weights(options, plans, found_on, [language for language in every if language != found_on])
             made = _as_it_is(options, target, model, *weights)
             about = {"target": target, "weights": list(weights), "found_on": found_on, "dev_error_of_others": _dev_error(others)}
-            rows.append({"part": "without speech", **about, "new_phones": _new(made, others), **_measured(made, target)})
+            rows.append({"part": "without speech", **about, "new_phones": _new(made, others), **errors_of(made, target, None)})
         for m in minutes if target in curve else ():
             for seed in seeds.split(",") if m == several else "0":
                 for begun in (False, True):
                     settings = [f"seed={seed}", f"data.train_minutes={m}", f"data.language={target}"]
                     settings += [f"train.init={model}"] * begun
-                    made = trained(also(options, *COMMON, *settings), options.updates, "decode")
-                    about = {"minutes": float(m), "seed": int(seed), "begun": begun}
-                    rows.append({"part": "curve", "target": target, **about, **_measured(made, target)})
+                    learned = trained(also(options, *COMMON, *settings), options.updates, "train")
+                    about = {"minutes": float(m), "seed": int(seed), "begun": begun, "updates": _updates(learned)}
+                    made = _as_it_is(options, target, _begin_folder(learned))  # with all of the text
+                    rows.append({"part": "curve", "target": target, **about, **errors_of(made, target, None)})
     corpus = corpus_folder(plans)
     write_record(corpus, "across_languages", described(options, plans, rows, updates=options.updates, before=options.before))
     print(as_text(draw(corpus)[0]))
@@ -147,9 +149,9 @@ def _new(made: Mapping[str, Plan], others: Mapping[str, Plan]) -> List[str]:
     return [token for token in read_lexicon(made["lang"].out).tokens if token not in known]
 
 
-def _measured(made: Mapping[str, Plan], language: str) -> Dict[str, Any]:
-    """Errors of the first pass on test."""
-    return {"updates": read_json(made["train"].out / "summary.json")["steps"], **errors_of(made, language, None)}
+def _updates(made: Mapping[str, Plan]) -> int:
+    """Steps of the optimiser in a training."""
+    return int(read_json(made["train"].out / "summary.json")["steps"])
 
 
 def errors_of(made: Mapping[str, Plan], language: str, kept: Optional[set]) -> Dict[str, Any]:
@@ -209,7 +211,7 @@ def _curve(records: Sequence[Mapping[str, Any]]) -> Table:
     caption = (
         "A language learns from some minutes of its speech, from nothing and from a model of the four other languages "
         "(`train.init`): error rates (%) of words and phones in the first pass on test, mean over the seeds with its range; "
-        "recall (%) of words that the lexicon has, which is that of the text of these minutes."
+        "recall (%) of words that the lexicon has, which is that of all its training text."
     )
     return Table("Across languages", caption, header, body, 2)
 
