@@ -9,10 +9,11 @@ from safetensors.torch import load_file, save_file
 
 from support.training import trainer
 from utils.core.errors import UserError
-from utils.core.files import ROOT, write_lines
+from utils.core.files import ROOT, read_jsonl, write_lines
 from utils.lang.lexicon import Lexicon, read_lexicon, read_symbols, write_symbols
 from utils.nn import model as networks
 from utils.pipeline.config import load
+from utils.results.pictures import training_curves
 from utils.train import distillation
 from utils.train.initial import begin_from
 from utils.train.models import make_model
@@ -80,6 +81,7 @@ def test_without_epochs_the_weights_stay_as_they_begin(prepared, tmp_path):
     untrained = trainer(prepared, tmp_path / "train", epochs=0)
     before = {name: value.clone() for name, value in untrained.model.state_dict().items()}
     untrained.run()
+    assert "<svg" in training_curves(read_jsonl(tmp_path / "train" / "curves.jsonl"))  # of stage 5, with a row of dev alone
     after = load_file(str(tmp_path / "train" / "model.safetensors"))
     assert after.keys() == before.keys() and all(torch.equal(after[name], value) for name, value in before.items())
     with pytest.raises(UserError, match="train.epochs=0 leaves the weights .* set train.init=BUNDLE"):

@@ -89,6 +89,7 @@ class Trainer:
             self._save(self.epoch + 1)
         if not self.config.train.epochs:  # train.init as it is
             self._validate(board)
+            self._save(0)
         board.close()
         averaged = average([self.out / "checkpoints" / name for _, name in self.best])
         self.model.load_state_dict(averaged)
