@@ -6,6 +6,7 @@ import shutil
 import sys
 import time
 import traceback
+from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence
@@ -154,7 +155,7 @@ def _make(sweep: Sweep, planned: Plan, params: Dict[str, Any], watch: Optional[C
     overrides = [*sweep.overrides, *(sweep.space.overrides(params) if params else [])]
     sys.stdout.flush()
     sys.stderr.flush()
-    code, stopped = apart(lambda: _work(sweep, planned, overrides, watch, said))
+    code, stopped = apart(lambda: _work(sweep, planned, overrides, watch, said, quiet=bool(params)))
     text = said.read_text(encoding="utf-8") if said.exists() else ""
     said.unlink(missing_ok=True)
     if stopped or code == 130:
@@ -171,7 +172,12 @@ def _make(sweep: Sweep, planned: Plan, params: Dict[str, Any], watch: Optional[C
 
 
 def _work(
-    sweep: Sweep, planned: Plan, overrides: Sequence[str], watch: Optional[Callable[[int, float], None]], said: Path
+    sweep: Sweep,
+    planned: Plan,
+    overrides: Sequence[str],
+    watch: Optional[Callable[[int, float], None]],
+    said: Path,
+    quiet: bool,
 ) -> int:
     """The fork of a stage; returns its exit status, and writes what went wrong to `said`."""
     try:
@@ -181,7 +187,8 @@ def _work(
         corpus = sweep.corpus_dir.name
         names = {"corpus": corpus, "corpus_dir": sweep.corpus_dir, "recipe": sweep.recipe}
         current = tuple(configuration.current_overrides(overrides))
-        contract.make(planned, **names, overrides=current, watch=watch, **sweep.run)
+        with redirect_stderr(open(os.devnull, "w")) if quiet else nullcontext():  # no bars; the log writes where it did
+            contract.make(planned, **names, overrides=current, watch=watch, **sweep.run)
         return 0
     except KeyboardInterrupt:
         return 130
