@@ -121,7 +121,7 @@ def test_training_above_the_median_of_others_is_pruned_after_its_warm_up(tmp_pat
     "content, said",
     [
         ("trian: {epochs: 3}", "unknown key 'trian.epochs' (did you mean 'train.epochs'?)"),
-        ("train.epochs: 0", "train.epochs=0 is not allowed"),
+        ("train.batch_seconds: 0", "train.batch_seconds=0.0 is not allowed"),
         ("train.epochs:", "train.epochs must be a whole number"),
         ("[1]", "must hold a mapping"),
     ],

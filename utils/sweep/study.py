@@ -221,11 +221,11 @@ class JournalLock:
 
 
 def differences(stored: Mapping[str, Any], here: Mapping[str, Any], prefix: str = "") -> List[str]:
-    """What two descriptions of sweeps differ in, in words."""
+    """What two descriptions of sweeps differ in, in words. Of settings that only newer code has, fingerprints tell."""
     out: List[str] = []
     for key in dict.fromkeys([*stored, *here]):
         theirs, ours, name = stored.get(key), here.get(key), f"{prefix}{key}"
-        if theirs == ours:
+        if theirs == ours or (prefix == "settings: " and None in (theirs, ours)):
             continue
         if isinstance(theirs, dict) and isinstance(ours, dict) and key in ("space", "settings", "stages"):
             out += differences(theirs, ours, f"{key}: " if key != "space" else "")
