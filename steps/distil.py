@@ -45,6 +45,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's namespace
     if "train" not in plans or options.recipe == "gmm_hmm":
         raise UserError(f"recipe {options.recipe} trains no network; take stream_wordvec")
+    if plans["train"].config["train"]["accumulate"] > 1:
+        raise UserError("a student takes one batch in a step: leave train.accumulate at 1")
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)
     config, path = view(plans["train"].config), options.here / options.out

@@ -41,6 +41,7 @@ IN_PROCESS = {
         "test_attention",
         "test_bundle",
         "test_commands",
+        "test_distributed",
         "test_graphs",
         "test_live",
         "test_losses",

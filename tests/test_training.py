@@ -38,11 +38,11 @@ def test_stopped_training_resumes_to_the_same_weights(prepared, tmp_path, kill_a
     stopped = trainer(prepared, tmp_path / "stopped", workers=workers)
     losses, seen = stopped.losses, []
 
-    def failing(batch, whole):
+    def failing(batch, tokens):
         seen.append(batch.ids)
         if len(seen) == kill_at + 1:  # the dry run is the first
             raise Killed
-        return losses(batch, whole)
+        return losses(batch, tokens)
 
     stopped.losses = failing
     with pytest.raises(Killed):
@@ -99,7 +99,12 @@ def test_a_loss_that_is_not_finite_names_the_utterance_and_saves_the_batch(prepa
     broken = trainer(prepared, tmp_path / "run")
     name = next(iter(broken.train_cuts)).id
     features = broken.features
-    broken.features = lambda cut: features(cut) * (float("nan") if cut.id == name else 1)
+
+    def poisoned(cut):
+        return features(cut) * (float("nan") if cut.id == name else 1)
+
+    poisoned.cache = features.cache
+    broken.features = poisoned
     with pytest.raises(UserError, match=f"not finite.*{name}"):
         broken.run()
     (saved,) = (tmp_path / "run").glob("failed-step-*.pt")
@@ -211,11 +216,11 @@ def test_a_step_that_overflows_in_fp16_is_skipped_and_the_scale_lowered(on_torch
     batch = collate(list(made.train_cuts)[:4], made.features, made.lexicon)
     made.scaler = type(made.scaler)(init_scale=2.0**40)
     before = {name: p.detach().clone() for name, p in made.model.named_parameters()}
-    loss, _, norm = made.update(batch, "a step")
-    assert loss < 1000 and not torch.isfinite(torch.tensor(norm)) and made.scaler.get_scale() == 2.0**39
+    losses, norm = made.update([batch], "a step")
+    assert losses["loss"] < 1000 and not torch.isfinite(torch.tensor(norm)) and made.scaler.get_scale() == 2.0**39
     assert all(torch.equal(p, before[name]) for name, p in made.model.named_parameters())
     made.scaler.update(1024.0)
-    made.update(batch, "a step")
+    made.update([batch], "a step")
     assert not all(torch.equal(p, before[name]) for name, p in made.model.named_parameters())
 
 

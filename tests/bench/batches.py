@@ -64,7 +64,7 @@ def _epochs(made: Trainer) -> List[Dict[str, float]]:
     """
     made.config.train.epochs = EPOCHS
     batches = made.batches()
-    made.update(next(batches), "the first step")
+    made.update([next(batches)], "the first step")
     counts, out = [len(made.epoch_batches(epoch)) for epoch in range(EPOCHS)], []
     counts[0] -= 1
     for steps in counts:
@@ -73,7 +73,7 @@ def _epochs(made: Trainer) -> List[Dict[str, float]]:
             asked = time.perf_counter()
             batch = next(batches)
             waited += time.perf_counter() - asked
-            made.update(batch, "a step")
+            made.update([batch], "a step")
         if made.device.type == "cuda":
             torch.cuda.synchronize(made.device)
         out.append({"steps": steps, "seconds": time.perf_counter() - started, "waited": waited})

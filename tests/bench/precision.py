@@ -104,7 +104,7 @@ def _steps(options, train: Plan, precisions: Sequence[str]) -> Dict[str, Dict[st
 def _seconds(made: Trainer, batch: Any) -> float:
     """Wall time of one step of the optimiser, until its loss is back from the device."""
     started = time.perf_counter()
-    made.update(batch, "a step")
+    made.update([batch], "a step")
     if made.device.type == "cuda":
         torch.cuda.synchronize(made.device)
     return time.perf_counter() - started

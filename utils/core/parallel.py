@@ -64,7 +64,7 @@ def _forks(work: Callable[..., Any], workers: int, what: str, remedy: str) -> It
     """A pool of forks in which `_call` calls `work`; an error cancels pieces that have not begun."""
     global _work
     _work = work
-    with ProcessPoolExecutor(workers, get_context("fork"), initializer=_end_with, initargs=(os.getpid(),)) as pool:
+    with ProcessPoolExecutor(workers, get_context("fork"), initializer=end_with, initargs=(os.getpid(),)) as pool:
         try:
             yield pool
         except BrokenProcessPool:
@@ -94,7 +94,7 @@ def _call(piece: Tuple) -> Any:
     return _work(*piece)
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """Let a worker end when its parent is killed; otherwise it would wait forever, or write beside the next run."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C: no traceback from each worker
     prctl = getattr(ctypes.CDLL(None), "prctl", None)  # Linux

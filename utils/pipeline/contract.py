@@ -15,18 +15,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable, Dict, Iterator, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, Iterator, Mapping, Optional, Sequence, Tuple
 
 import yaml
 from filelock import FileLock, Timeout
 
 from utils.core.device import gpu_memory
+from utils.core.errors import UserError
 from utils.core.files import ROOT, LogFile, remove_unfinished, sync_folder, write_json, write_text
 from utils.core.timing import add_seconds
 from utils.core.twins import take, twin
 from utils.core.versions import git_state, machine, tool_version
 from utils.core.yaml_files import read_mapping
 from utils.pipeline import config as configuration
+from utils.pipeline.place import Place
 from utils.pipeline.stages import Plan, hashed
 from utils.settings.old_keys import current_names
 
@@ -47,6 +49,7 @@ class Job:
     device: str  # cpu, cuda, cuda:1 ...
     plan: Plan  # fingerprints; `job.plan.out` is the name that `out` gets
     watch: Optional[Callable[[int, float], None]] = None  # told the epoch and its error on dev (%); may raise to stop training
+    place: Place = Place()  # of this process, where several make the stage
 
     @property
     def splits(self) -> Tuple[str, ...]:
@@ -60,13 +63,19 @@ class Job:
 
 
 @contextmanager
-def locked(plan: Plan) -> Iterator[bool]:
-    """Hold the lock of one output; another run on it waits. Yields whether the output is complete by then."""
+def locked(plan: Plan, patient: bool = True) -> Iterator[bool]:
+    """Hold the lock of one output; another run on it waits. Yields whether the output is complete by then.
+
+    Raises:
+      UserError: not `patient`, and another run has the lock.
+    """
     plan.out.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(plan.out.parent / f".{plan.out.name}.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
+        if not patient:
+            raise UserError(f"another run makes {plan.out.name}; start the processes when it has ended") from None
         logging.getLogger("nuptse").info("another run makes %s: waiting for it", plan.out.name)
         lock.acquire()
     try:
@@ -80,14 +89,16 @@ def make(plan: Plan, **run: Any) -> bool:
 
     Args:
       plan: from `utils.pipeline.stages.plan`.
-      run: the fields of `Job` that are not in the plan: corpus, corpus_dir, recipe, overrides, nj, threads, device, watch.
+      run: the fields of `Job` that are not in the plan: corpus, corpus_dir, recipe, overrides, nj, threads, device, watch,
+        place.
     """
-    with locked(plan) as complete:
+    place = run.get("place", Place())
+    with locked(plan, patient=place.rank is None or place.size == 1) as complete:  # other ranks don't wait with this one
         if complete:
             return False
         plan.partial.mkdir(parents=True, exist_ok=True)
         remove_unfinished(plan.partial)  # left by a killed run, and perhaps large
-        job = Job(config=configuration.view(plan.config), out=plan.partial, inputs=plan.inputs, plan=plan, **run)
+        job = _job(plan, run)
         write_text(plan.partial / "config.yaml", yaml.safe_dump(plan.config, sort_keys=False))
         made = twin(plan.partial, plan.inputs, _same(plan), plan.stage.unread, settings) if plan.stage.unread else None
         if made:
@@ -95,27 +106,46 @@ def make(plan: Plan, **run: Any) -> bool:
             take(made, plan.partial, {"fingerprint": plan.fingerprint, "inputs": _names(plan), "taken_from": made.name})
             _rename(plan)
             return False
-        handler = LogFile(plan.partial / "log.txt")
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        job.log.addHandler(handler)
         started = time.perf_counter()
         try:
-            plan.stage.run(job)
-        except BaseException as error:
-            handler.handle(logging.LogRecord(job.log.name, logging.ERROR, __file__, 0, "stopped: %r", (error,), sys.exc_info()))
-            raise
+            with logged(job.log, plan.partial / "log.txt"):
+                plan.stage.run(job)
         finally:
             with suppress(OSError):  # a full disk has raised its own error
                 add_seconds(plan.partial / "seconds.json", time.perf_counter() - started)
-            job.log.removeHandler(handler)
-            handler.close()
         _publish(plan, job)
     return True
+
+
+def take_part(plan: Plan, **run: Any) -> bool:
+    """Run a stage in a process other than the one that has its lock and publishes it; arguments as of `make`."""
+    plan.stage.run(_job(plan, run))
+    return True
+
+
+@contextmanager
+def logged(log: logging.Logger, path: Path) -> Iterator[None]:
+    """Let what is logged, and the error that ends the block, also go to the file `path`."""
+    handler = LogFile(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    log.addHandler(handler)
+    try:
+        yield
+    except BaseException as error:
+        handler.handle(logging.LogRecord(log.name, logging.ERROR, __file__, 0, "stopped: %r", (error,), sys.exc_info()))
+        raise
+    finally:
+        log.removeHandler(handler)
+        handler.close()
 
 
 def stage_record(folder: Path) -> Dict[str, Any]:
     """What `make` wrote of a finished stage: fingerprint, seconds, peak memory in MB, versions, git state."""
     return json.loads((folder / "stage.json").read_text(encoding="utf-8"))
+
+
+def _job(plan: Plan, run: Mapping[str, Any]) -> Job:
+    return Job(config=configuration.view(plan.config), out=plan.partial, inputs=plan.inputs, plan=plan, **run)
 
 
 def _publish(plan: Plan, job: Job) -> None:
@@ -128,7 +158,8 @@ def _publish(plan: Plan, job: Job) -> None:
             "inputs": _names(plan),
             "seconds": round(json.loads((plan.partial / "seconds.json").read_text()), 3),
             "peak_memory_mb": round(max(own, children) / 1024),
-            **gpu_memory(job.device),
+            **(gpu_memory(job.device) if job.place.rank is not None else {}),  # of this process, which may have none
+            **({"processes": job.place.size} if job.place.size > 1 else {}),
             "threads": job.threads,
             "nj": job.nj,
             "device": job.device,

@@ -22,14 +22,19 @@ from utils.core.options import Parser, device, physical_cores, positive
 from utils.core.process import apart
 from utils.pipeline import config as configuration
 from utils.pipeline.machine import check_machine
+from utils.pipeline.place import Place, find_place
 from utils.pipeline.stages import BY_NAME, PROPOSE, STAGES, SYNTHESISE, Plan, plan
 
 DEFAULT_RECIPE = "wordvec_hybrid"
+TRAINS = BY_NAME["train"]
 log = logging.getLogger("nuptse")
 
 
-def parser(stages: bool, of_corpus: bool = True) -> Parser:
-    """The options of run.sh (`stages`), or of a single `python -m steps.<name>`; of_corpus: whether it needs a corpus."""
+def parser(stages: bool, of_corpus: bool = True, trains: bool = False) -> Parser:
+    """The options of run.sh (`stages`), or of a single `python -m steps.<name>`.
+
+    of_corpus: whether it needs a corpus; trains: whether it is stage 5.
+    """
     table = "\n".join(f"  {s.number}  {s.name:<9} {s.makes}" for s in STAGES)
     p = Parser(
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -64,6 +69,13 @@ def parser(stages: bool, of_corpus: bool = True) -> Parser:
         help="threads of training (default: the physical cores; 1 is faster on a busy machine)",
     )
     p.add_argument("--device", type=device, default="cpu", metavar="NAME", help="cpu, cuda, cuda:1 ... (default cpu)")
+    if stages or trains:
+        p.add_argument(
+            "--world-size",
+            type=positive,
+            metavar="N",
+            help="processes that train together, with N times the batches in a step; they share --nj and --threads (default 1)",
+        )
     return p
 
 
@@ -74,8 +86,9 @@ def main(arguments: Optional[Sequence[str]] = None, only: Optional[str] = None) 
       arguments: the command line (default: sys.argv).
       only: the name of the one stage to run, for `python -m steps.<name>`.
     """
-    options = parser(stages=only is None).parse_args(arguments)
+    options = parser(stages=only is None, trains=only == "train").parse_args(arguments)
     here = _settle(options)
+    place = Place()
     try:
         first = _number(only or getattr(options, "stage", None), 0)
         last = first if only else _number(options.stop_stage, STAGES[-1].number)
@@ -84,7 +97,9 @@ def main(arguments: Optional[Sequence[str]] = None, only: Optional[str] = None) 
         if os.environ.get("NUPTSE_CHECK_OPTIONS"):
             _check_names(options, here)
             return 3
-        corpus_dir, plans = planned_stages(options, here)
+        if only in (None, "train"):
+            place = find_place(options.world_size, options.device, only == "train")
+        corpus_dir, plans = planned_stages(options, here, place.size)
 
         def command(begin: int, end: int) -> str:
             return _command(options, ROOT / corpus_dir, here, begin, end)
@@ -104,7 +119,7 @@ def main(arguments: Optional[Sequence[str]] = None, only: Optional[str] = None) 
                 works = "; a bundle needs a trained network, as wordvec_hybrid and bpe_ctc have" * (number == STAGES[-1].number)
                 log.info("stage %d %s: the recipe %s has none%s", number, STAGES[number].name, options.recipe, works)
             for planned in parts:
-                status = status or _run_stage(planned, options, corpus_dir)
+                status = status or _run_stage(planned, options, corpus_dir, place if number == TRAINS.number else Place())
             if status:
                 break
         else:
@@ -115,7 +130,10 @@ def main(arguments: Optional[Sequence[str]] = None, only: Optional[str] = None) 
             return 0
     except KeyboardInterrupt:  # between two stages
         status = 130
-    log.error("to continue: %s", command(number, last))
+    if place.rank is None or place.size == 1:
+        log.error("to continue: %s", command(number, last))
+    elif place.rank == 0:
+        log.error("to continue, start all %d processes again", place.size)
     return status
 
 
@@ -158,10 +176,20 @@ def _settle(options: argparse.Namespace) -> Path:
     return here
 
 
-def planned_stages(options: argparse.Namespace, here: Path) -> Tuple[Path, Dict[str, Plan]]:
-    """The corpus's folder, and its stages as these options configure them. Raises UserError for what is refused."""
+def planned_stages(options: argparse.Namespace, here: Path, processes: int = 1) -> Tuple[Path, Dict[str, Plan]]:
+    """The corpus's folder, and its stages as these options configure them. Raises UserError for what is refused.
+
+    processes: that train together. The model is that of one process with so many times the batches in a step, and so is its plan.
+    """
     corpus_dir = _check_names(options, here)
     config = configuration.load(options.recipe, corpus_dir, options.set)
+    if processes > 1:
+        if config["system"] != "network":
+            raise UserError(
+                f"{processes} processes train a network, and recipe {options.recipe} has none; leave --world-size out"
+            )
+        config["train"]["accumulate"] *= processes
+        options.trained_with = [f"train.accumulate={config['train']['accumulate']}"]
     return corpus_dir, plan(config, _exp() / corpus_dir.name)
 
 
@@ -184,12 +212,13 @@ def _check_names(options: argparse.Namespace, here: Path) -> Path:
     return corpus_dir
 
 
-def _run_stage(planned: Plan, options: argparse.Namespace, corpus_dir: Path) -> int:
+def _run_stage(planned: Plan, options: argparse.Namespace, corpus_dir: Path, place: Place) -> int:
     title = _title(planned)
     if planned.complete:
         log.info("%s: complete (%s)", title, planned.out)
         return 0
-    log.info("%s: %s", title, planned.stage.makes)
+    if not place.rank:
+        log.info("%s: %s", title, planned.stage.makes)
     try:
         preload()
     except ImportError as error:
@@ -198,7 +227,7 @@ def _run_stage(planned: Plan, options: argparse.Namespace, corpus_dir: Path) -> 
     sys.stdout.flush()
     sys.stderr.flush()
     # one process per stage: its peak memory is its own; forked after the imports, which are paid once
-    code, stopped = apart(lambda: _work(planned, options, corpus_dir))
+    code, stopped = apart(lambda: _work(planned, options, corpus_dir, place))
     if code == 0:
         return 128 + stopped if stopped else 0
     if stopped or code == 130:
@@ -210,23 +239,27 @@ def _run_stage(planned: Plan, options: argparse.Namespace, corpus_dir: Path) -> 
     return code
 
 
-def _work(planned: Plan, options: argparse.Namespace, corpus_dir: Path) -> int:
+def _work(planned: Plan, options: argparse.Namespace, corpus_dir: Path, place: Place) -> int:
     """Make the stage, in its own process; logs any error and returns a status other than 0."""
     from utils.pipeline import contract
 
     title, started = _title(planned), time.perf_counter()
     try:
-        check_device(options.device)
-        made = contract.make(
+        if place.size == 1:  # each of several checks its own
+            check_device(options.device)
+        made = (contract.take_part if place.rank else contract.make)(
             planned,
             corpus=corpus_dir.name,
             corpus_dir=corpus_dir,
             recipe=options.recipe,
-            overrides=tuple(configuration.current_overrides(options.set)),
+            overrides=tuple(configuration.current_overrides([*options.set, *getattr(options, "trained_with", [])])),
             nj=options.nj,
             threads=options.threads,
             device=options.device,
+            place=place,
         )
+        if place.rank:
+            return 0
         if made:
             log.info("%s: done in %.1f s (%s)", title, time.perf_counter() - started, planned.out)
         else:
@@ -290,9 +323,10 @@ def _command(options: argparse.Namespace, corpus_dir: Path, here: Path, first: i
         words += ["--stop-stage", str(last)]
     for item in options.set:
         words += ["--set", item]
-    for name, value in (("nj", options.nj), ("threads", options.threads), ("device", options.device)):
+    for name in ("nj", "threads", "device", "world_size"):
+        value = getattr(options, name, None)
         if value != parser(stages=True).get_default(name):
-            words += [f"--{name}", str(value)]
+            words += [f"--{name.replace('_', '-')}", str(value)]
     return run_command(options.recipe, corpus_dir, here, *words)
 
 

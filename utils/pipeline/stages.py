@@ -101,6 +101,7 @@ BY_NAME: Dict[str, Stage] = {stage.name: stage for stage in STAGES}
 # Keys that are younger than their stages, with the values that change nothing: not hashed, so that finished outputs are kept.
 YOUNGER: Dict[str, Any] = {"decode.first_pass_lm_order": 0, "data.conventions": ["usual"], "data.segmentation": "auto"}
 YOUNGER.update({"rescore.attention.context": 0, "decode.chunk": 0.0, "train.init": "", "data.train_minutes": 0.0})
+YOUNGER.update({"train.accumulate": 1})
 YOUNGER.update({"augment.copies": 0, "augment.noise": "", "augment.noisy": 0.8, "augment.snr": [0.0, 20.0], "augment.rooms": 0.4})
 YOUNGER.update({"augment.impulse_responses": "", "augment.coded": 0.1, "augment.volume": [-10.0, 5.0]})
 YOUNGER["lang.ngram_memory"] = 1.0

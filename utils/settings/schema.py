@@ -106,6 +106,7 @@ SCHEMA: Dict[str, Key] = {
     "train.epochs": whole(0),
     "train.init": TEXT,
     "train.batch_seconds": positive(),
+    "train.accumulate": whole(1),
     "train.learning_rate": positive(1),
     "train.layer_decay": positive(1),
     "train.warmup": BELOW_1,

@@ -37,6 +37,11 @@ class Batch:
     lengths: Tensor  # (N,), frames
     subwords: List[List[int]]  # sub-word ids of each transcript; words that the lexicon lacks are left out
     words: List[List[int]]  # word ids, likewise
+    random: bytes = b""  # states of the random number generators, for the model that gets the batch; see `set_random`
+
+    def tokens(self) -> Dict[str, int]:
+        """How many tokens the transcripts have, by head."""
+        return {"subword": sum(map(len, self.subwords)), "word": sum(map(len, self.words))}
 
     def part(self, first: int, last: int) -> "Batch":
         """Utterances `first` to `last`, not included."""
@@ -44,17 +49,31 @@ class Batch:
         lengths = self.lengths[rows]
         return Batch(self.ids[rows], self.x[rows, : int(lengths.max())], lengths, self.subwords[rows], self.words[rows])
 
+    def split(self, count: int) -> List["Batch"]:
+        """At most `count` parts of about the same number of utterances."""
+        edges = [n * len(self.ids) // count for n in range(count + 1)]
+        return [self.part(first, last) for first, last in zip(edges, edges[1:]) if first < last]
+
     def pin_memory(self) -> "Batch":
         """The batch in pinned memory, which a GPU can read; DataLoader calls this."""
         return replace(self, x=self.x.pin_memory(), lengths=self.lengths.pin_memory())
 
     def __reduce__(self) -> Tuple:
         """Pickle by value: torch passes tensors between processes in /dev/shm, which is small in containers."""
-        return _batch, (self.ids, self.x.numpy(), self.lengths.numpy(), self.subwords, self.words)
+        return _batch, (self.ids, self.x.numpy(), self.lengths.numpy(), self.subwords, self.words, self.random)
 
 
-def _batch(ids: List[str], x: numpy.ndarray, lengths: numpy.ndarray, *targets: List[List[int]]) -> Batch:
-    return Batch(ids, torch.from_numpy(x), torch.from_numpy(lengths), *targets)
+def _batch(ids: List[str], x: numpy.ndarray, lengths: numpy.ndarray, *rest: Any) -> Batch:
+    return Batch(ids, torch.from_numpy(x), torch.from_numpy(lengths), *rest)
+
+
+def set_random(states: bytes) -> None:
+    """Set the random number generators to where they were once a batch was made; a GPU's to what the batch's seed gives."""
+    seed, python, numbers, own = pickle.loads(states)
+    fix_random_seed(seed)
+    random.setstate(python)
+    numpy.random.set_state(numbers)
+    torch.set_rng_state(torch.from_numpy(own))
 
 
 class Features:
@@ -115,7 +134,7 @@ def epoch_batches(cuts: CutSet, batch_seconds: float, seed: int, epoch: int, buf
     else:
         sampler = SimpleCutSampler(cuts, max_duration=batch_seconds, shuffle=True, seed=seed, world_size=1, rank=0)
     sampler.set_epoch(epoch)
-    return list(sampler)
+    return list(sampler)  # of all processes: at the end of an epoch, Lhotse's own shares by rank lose cuts or have some twice
 
 
 def in_shuffled_files(cuts: CutSet, seed: int, epoch: int) -> CutSet:
@@ -173,19 +192,20 @@ def collate(cuts: Sequence, features: Features, lexicon: Lexicon, augment: Optio
 
 
 class _Collated(Dataset):
-    """(seed, cuts) -> seed, their batch, and the state of the random number generators after it; or the error."""
+    """(seed, cuts) -> their batch, or the error."""
 
     def __init__(self, features: Features, lexicon: Lexicon, augment: Augment) -> None:
         self.features, self.rest = features, (lexicon, augment)
 
-    def __getitem__(self, step: Step) -> Union[Tuple[int, Batch, bytes], UserError]:
+    def __getitem__(self, step: Step) -> Union[Batch, UserError]:
         seed, cuts = step
         fix_random_seed(seed)
         try:
             batch = collate(cuts, self.features, *self.rest)
         except UserError as e:  # DataLoader would wrap it in a traceback
             return e
-        return seed, batch, pickle.dumps((random.getstate(), numpy.random.get_state(), torch.get_rng_state().numpy()))
+        states = (seed, random.getstate(), numpy.random.get_state(), torch.get_rng_state().numpy())
+        return replace(batch, random=pickle.dumps(states))
 
 
 def training_batches(
@@ -193,8 +213,9 @@ def training_batches(
 ) -> Iterator[Batch]:
     """The batch of each step, in order.
 
-    All random numbers of a step, also those of dropout in the model that gets the batch, follow from the step's seed alone. So a
-    resumed run draws the same numbers as an uninterrupted one, whatever the number of workers.
+    All random numbers of a step follow from its seed alone, also those of dropout in the model that gets the batch (see
+    `Batch.random`). So a resumed run draws the same numbers as an uninterrupted one, whatever the number of workers, and a
+    process of a group the same as one that trains alone.
 
     Args:
       steps: with workers they are read ahead.
@@ -228,13 +249,7 @@ def training_batches(
             ) from None
         if isinstance(got, UserError):
             raise got
-        seed, batch, states = got
-        python, numbers, own = pickle.loads(states)
-        fix_random_seed(seed)
-        random.setstate(python)
-        numpy.random.set_state(numbers)
-        torch.set_rng_state(torch.from_numpy(own))
-        yield batch
+        yield got
 
 
 def _as_it_is(made: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import math
 from types import SimpleNamespace
-from typing import Dict, List, Optional, Sequence, Tuple
+from typing import Dict, List, Mapping, Optional, Sequence, Tuple
 
 import torch
 from torch import Tensor
@@ -42,11 +42,12 @@ class Objective:
     ) -> None:
         self.model, self.lexicon, self.config, self.device, self.autocast = model, lexicon, config, device, autocast
 
-    def __call__(self, batch: Batch, whole: Batch, grounded: bool) -> Tuple[Tensor, Dict[str, Tensor]]:
+    def __call__(self, batch: Batch, tokens: Mapping[str, float], grounded: bool) -> Tuple[Tensor, Dict[str, Tensor]]:
         """The weighted loss a token, and the loss a token of each head and of grounding (natural log).
 
         Args:
-          whole: the batch of which this is a part; the losses of its parts sum to its own.
+          tokens: of each head in all that one step of the optimiser learns from (`Batch.tokens`); this batch may be a part of it.
+            The losses of its parts sum to its own.
           grounded: whether the training has reached the share after which grounding begins.
         Raises:
           NotFinite: a loss of a head is not finite.
@@ -65,7 +66,6 @@ class Objective:
         for name, loss in losses.items():
             if not torch.isfinite(loss).all():
                 raise NotFinite(name, loss.detach().cpu())
-        tokens = {"subword": sum(map(len, whole.subwords)), "word": sum(map(len, whole.words))}
         means = {name: loss.sum() / max(tokens[name], 1) for name, loss in losses.items()}
         total = sum(getattr(weights, name) * mean for name, mean in means.items())
         if weights.grounding.weight and grounded and any(batch.words):
