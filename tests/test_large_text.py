@@ -12,12 +12,14 @@ from collections import Counter
 
 import pytest
 
+from steps import ngrams
 from utils.core.errors import UserError
 from utils.core.files import read_json
-from utils.ngrams import estimating, kneser_ney, large_text, ngram, writing
+from utils.ngrams import estimating, kneser_ney, large_text, ngram, pruning, writing
 from utils.ngrams.keys import Packing
 from utils.ngrams.mixture import Mixture
 from utils.ngrams.tables import Sorter
+from utils.text import normalise
 from utils.text.text_files import BLOCK, TextFiles
 
 LOG = logging.getLogger("nuptse.test")
@@ -182,3 +184,80 @@ def test_the_state_says_how_far_counting_is(tmp_path, small_blocks):
     counts_of([path], tmp_path / "counts")
     assert read_json(tmp_path / "counts" / "state.json")["runs"] > 2
     assert math.isfinite(kneser_ney.discounts([5, 3, 2, 1])[0])
+
+
+def test_pruning_by_entropy_removes_what_changes_the_perplexity_least(tmp_path, small_blocks):
+    text = sentences()
+    counts = counts_of([written(tmp_path / "a.txt", text)], tmp_path / "counts")
+    whole = kneser_ney.estimate(counts, 3, LITTLE, tmp_path / "counts")
+
+    def of(threshold):
+        model = pruning.pruned(whole, threshold, LITTLE, tmp_path / "counts")
+        return estimating.in_memory(model, sorted(WORDS), LITTLE, tmp_path / "counts")[0]
+
+    made = {threshold: of(threshold) for threshold in (1e-12, 3e-4, 1e-3)}
+    sizes = [len(model.logp) for model in made.values()]
+    assert sizes[0] > 1.5 * sizes[1] > 2 * sizes[2] > 2 * len(WORDS)
+    perplexities = [model.perplexity(text) for model in made.values()]
+    assert perplexities[0] < perplexities[1] < perplexities[2]
+    for model in made.values():
+        assert {g[:-1] for g in model.logp if len(g) > 1} == model.backoff.keys() <= model.logp.keys()
+        for context in [(), ("a", "never"), *model.backoff]:
+            assert sum(10 ** model.word(context, w) for w in [*WORDS, "</s>"]) == pytest.approx(1.0, abs=1e-9)
+
+
+def test_the_loss_of_an_ngram_is_the_relative_entropy_that_pruning_it_causes(tmp_path):
+    text = sentences(60)
+    counts = counts_of([written(tmp_path / "a.txt", text)], tmp_path / "counts", 2)
+    whole = kneser_ney.estimate(counts, 2, 1 << 20)
+    model = estimating.in_memory(whole, sorted(WORDS), 1 << 20)[0]
+    often = Counter(word for words in text for word in ("<s>", *words))
+    expected = {}
+    for h, w in (g for g in model.logp if len(g) == 2):
+        q = {v: 10 ** model.word((h,), v) for v in (*WORDS, "</s>") if (v,) in model.logp}
+        lower = {v: 10 ** model.word((), v) for v in q}
+        kept = {v for v in q if (h, v) in model.logp} - {w}
+        weight = (1 - sum(q[v] for v in kept)) / (1 - sum(lower[v] for v in kept))
+        other = {v: q[v] if v in kept else weight * lower[v] for v in q}
+        expected[h, w] = often[h] / sum(often.values()) * sum(q[v] * math.log(q[v] / other[v]) for v in q)
+    for threshold in (1e-4, 1e-3):
+        made = estimating.in_memory(pruning.pruned(whole, threshold, 1 << 20), sorted(WORDS), 1 << 20)[0]
+        assert {g for g in made.logp if len(g) == 2} == {g for g, loss in expected.items() if math.expm1(loss) >= threshold}
+        assert 0 < len(made.logp) < len(model.logp)
+
+
+def test_the_command_writes_the_model_of_the_most_frequent_words(tmp_path, caplog):
+    text = sentences(300)
+    (tmp_path / "more").mkdir()
+    written(tmp_path / "a.txt", [["A", *words] for words in text])  # --language makes it small
+    written(tmp_path / "more" / "b.xz", text, lzma.open)
+    out = tmp_path / "lm.arpa"
+    given = [str(tmp_path / "a.txt"), str(tmp_path / "more"), "--out", str(out), "--words", "12", "--min-count", "1"]
+    assert ngrams.main([*given, "--language", "en"]) == 0
+    both = [*(["a", *words] for words in text), *text]
+    often = Counter(word for words in both for word in words)
+    kept = sorted(sorted(often, key=lambda word: (-often[word], word))[:12])
+    assert (tmp_path / "lm.arpa.words").read_text().split() == kept and not (tmp_path / "lm.arpa.work").exists()
+    assert difference(ngram.read_arpa(out), estimating.estimate(estimating.of_words(both, kept), 3)) < 1e-6
+    assert ngrams.main([*given, "--language", "en", "--prune", "1e-3", "--order", "2"]) == 0
+    assert 13 < len(ngram.read_arpa(out).logp) < len(estimating.estimate(estimating.of_words(both, kept), 2).logp)
+    assert ngrams.main([str(tmp_path / "c.txt"), *given]) == 2 and "c.txt: there is no such file" in caplog.text
+    (tmp_path / "list.txt").write_text("a b\n")
+    for more, error in (
+        (["--word-list", str(tmp_path / "list.txt")], "no list of words: it has several in a line"),
+        (["--word-list", str(tmp_path / "none.txt")], "none.txt can't be read"),
+    ):
+        assert ngrams.main([*given[:4], *more]) == 2
+        assert error in caplog.text
+
+
+def test_lines_of_letters_are_normalised_as_others_are(tmp_path):
+    for language in ("en", "fr", "zh"):
+        assert normalise.leaves_letters(language, ("usual",))
+        slow = normalise.normaliser("basic", language)
+        lines = ["Call THE agent", "  two   blanks ", "", "I am xxx", "call 2 agents at 5pm, won't you?", "ÉTÉ nu"]
+        (tmp_path / "a.txt").write_text("\n".join(lines))
+        for letters in (False, True):
+            found = "".join(text for text, _ in TextFiles([tmp_path / "a.txt"], slow, letters).blocks())
+            assert [line.split() for line in found.splitlines()] == [slow(line).split() for line in lines]
+    assert not normalise.leaves_letters("tr", ("usual",)) and not normalise.leaves_letters("en", ("usual", "chat"))

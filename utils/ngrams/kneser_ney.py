@@ -117,9 +117,7 @@ def _ngrams(
     packing, rows = counts.packing, rows_of(memory, counts.packing)
     runs = folder / f"{model.order}-sorting-{n}" if folder else None
     sorter = Sorter(packing.width, {"count": "<u4", "raw": "<u4", "keep": "?"}, memory, runs)
-    for run in sorter.runs:  # of an interrupted estimation, which did not say how far it was
-        run.remove()
-    sorter.runs.clear()
+    sorter.restart()
     for keys, columns in counts.levels[n].blocks(rows):
         real = packing.at(keys, 0) != PAD
         keys, raw, count = keys[real], columns["raw"][real], columns[column][real]
@@ -191,9 +189,7 @@ def with_backoffs(model: Model, n: int, memory: int, folder: Optional[Path] = No
         return
     runs = folder / f"{model.order}-backoffs-{n}" if folder else None
     sorter = Sorter(model.packing.width, {"backoff": "<f8"}, memory, runs)
-    for run in sorter.runs:
-        run.remove()
-    sorter.runs.clear()
+    sorter.restart()
     for keys, columns in model.contexts[n + 1].blocks(rows):
         sorter.add(model.packing.by_context(keys, n), {"backoff": columns["backoff"]})
     found = Table(model.packing.width, {"backoff": "<f8"}, folder / f"{model.order}-sorted-backoffs-{n}" if folder else None)

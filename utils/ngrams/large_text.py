@@ -70,8 +70,7 @@ def count_ngrams(files: TextFiles, words: Sequence[str], order: int, memory: int
       UserError: a file can't be read, is empty, or has the word <s>; the disk has too little space.
     """
     packing = Packing.of(FIRST_ID + len(words) + 1, order)
-    about = [[[str(path), *_stamp(path)] for path in files.paths], order, list(words)]
-    signature = hashlib.sha256(json.dumps(about).encode()).hexdigest()
+    signature = signed(files, order, list(words))
     state = folder / "state.json"
     if folder.exists() and not (state.exists() and _usable(state, signature, folder / f"level-{order}")):
         shutil.rmtree(folder)
@@ -100,7 +99,7 @@ def count_ngrams(files: TextFiles, words: Sequence[str], order: int, memory: int
             sorter.spill()
         end = Position(len(files.paths)) if sorter.runs else Position()
         write_json(state, {"signature": signature, "runs": len(sorter.runs), "position": asdict(end)})
-        log.info("the text is read, in %d sorted runs: merging them", len(sorter.runs))
+        log.info("the text is read; sorted runs: %d", max(1, len(sorter.runs)))
         return levels(sorter, packing, memory, folder)
 
 
@@ -132,6 +131,12 @@ def most_frequent(counts: Iterable[Tuple[str, int]], size: int) -> List[str]:
     marks = {BOS, EOS, UNKNOWN}
     best = heapq.nsmallest(size, ((-count, word) for word, count in counts if word not in marks))
     return sorted(word for _, word in best)
+
+
+def signed(files: TextFiles, *more: Any) -> str:
+    """What tells text files, as they are now, and `more` from others."""
+    about = [[[str(path), *_stamp(path)] for path in files.paths], *more]
+    return hashlib.sha256(json.dumps(about).encode()).hexdigest()
 
 
 @contextmanager

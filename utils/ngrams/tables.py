@@ -130,6 +130,11 @@ class Sorter:
         self.spill()
         return True
 
+    def restart(self) -> None:
+        """Delete what an interrupted sorting has left."""
+        self.remove()
+        self.runs.clear()
+
     def spill(self) -> None:
         """Write the rows that wait as a sorted run."""
         assert self.folder is not None
