@@ -28,6 +28,7 @@ from utils.pipeline.place import Place
 WAIT = "NUPTSE_GROUP_TIMEOUT"  # environment variable: seconds that a process waits for the others
 DEFAULT_WAIT = 50.0
 START_WAIT = 120.0  # seconds until all must have come
+SETTLE = 3.0  # seconds in which the others read why the group does not begin
 
 
 @dataclass
@@ -125,17 +126,13 @@ def join(place: Place, about: Mapping[str, str], device: str, log: Path) -> Grou
     try:
         socket.getaddrinfo(os.environ["MASTER_ADDR"], None)
         store, _, _ = next(rendezvous("env://", place.rank, place.size, timeout=timedelta(seconds=START_WAIT)))
+        store.set(f"met/{place.rank}", "0")
+        store.set(f"who/{place.rank}", f"process {os.getpid()} on {socket.gethostname()}, {log}")
+        store.set(f"about/{place.rank}", json.dumps(dict(about)))
     except (RuntimeError, OSError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{address} does not answer ({reason}); {remedy}") from None
-    store.set(f"met/{place.rank}", "0")
-    store.set(f"who/{place.rank}", f"process {os.getpid()} on {socket.gethostname()}, {log}")
-    store.set(f"about/{place.rank}", json.dumps(dict(about)))
-    if place.rank == 0:
-        store.set("verdict", _compare(store, place.size))
-    elif not _came(store, "verdict", START_WAIT + 10):
-        raise Lost(f"rank 0 did not answer at {address} within {START_WAIT:.0f} s; see its log")
-    verdict = store.get("verdict").decode()
+    verdict = _verdict(store, place)
     if verdict:
         raise UserError(verdict)
     try:
@@ -175,6 +172,25 @@ def own_log(log: logging.Logger) -> None:
     """Keep a process other than 0 from writing what process 0 writes too, to the terminal and to its log."""
     log.handlers.clear()
     log.propagate = False
+
+
+def _verdict(store: Any, place: Place) -> str:
+    """What process 0 found when it compared all; '' where they agree. It ends last, as it may be the one that has the store."""
+    try:
+        if place.rank == 0:
+            verdict = _compare(store, place.size)
+            store.set("verdict", verdict)
+            for rank in range(1, place.size if verdict else 0):
+                _came(store, f"read/{rank}", SETTLE)
+            return verdict
+        store.wait(["verdict"], timedelta(seconds=START_WAIT + 10))
+        verdict = store.get("verdict").decode()
+        store.set(f"read/{place.rank}", "")
+        return verdict
+    except RuntimeError as error:
+        raise Lost(
+            f"rank 0 has ended, or did not answer within {START_WAIT:.0f} s ({str(error).splitlines()[0]}); see its log"
+        ) from None
 
 
 def _compare(store: Any, size: int) -> str:
