@@ -6,6 +6,7 @@ python -m steps.sweep --corpus asterisk --recipe bpe_ctc --trials 100 --jobs 4 -
 
 import argparse
 import logging
+import math
 import os
 from pathlib import Path
 from typing import Any, Dict, Optional, Sequence
@@ -70,7 +71,7 @@ def _search(options: argparse.Namespace, plans: Dict[str, Plan]) -> None:
         trials=options.trials,
         sampler=options.sampler,
         first=first,
-        warmup=config["train"]["epochs"] // 4 if options.prune else None,
+        warmup=max(2, math.ceil(config["train"]["epochs"] / 4)) if options.prune else None,
         ordinary=driver.run_command(
             options.recipe, ROOT / options.corpus_dir, options.here, "--config", _as_seen(ROOT / folder / BEST, options.here)
         ),

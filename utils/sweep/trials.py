@@ -105,12 +105,7 @@ def run(sweep: Sweep, study: Study, claim: Claim) -> Record:
             made.append(planned.out.name)
             study.note(claim.number, made=made)
         try:
-            _make(
-                sweep,
-                planned,
-                claim.params,
-                _watch(sweep, claim.number) if name == "train" and sweep.warmup is not None else None,
-            )
+            _make(sweep, planned, claim.params, _watch(sweep, claim.number, planned) if name == "train" else None)
         except Failed as error:
             if not behind[name]:
                 raise UserError(f"{error}; all trials share this stage") from None
@@ -205,14 +200,15 @@ def _work(
         sys.stderr.flush()
 
 
-def _watch(sweep: Sweep, number: int) -> Callable[[int, float], None]:
-    """What training calls after each validation, in its fork: stores the error, and raises Pruned."""
+def _watch(sweep: Sweep, number: int, train: Plan) -> Callable[[int, float], None]:
+    """What training calls after each validation, in its fork: stores the error, and raises Pruned before the last epoch."""
     opened: List[Study] = []
+    last = train.config.get("train", {}).get("epochs", 0)
 
     def watch(epoch: int, error: float) -> None:
         if not opened:
             opened.append(sweep.study())
-        if opened[0].report(number, epoch, error):
+        if opened[0].report(number, epoch, error) and sweep.warmup is not None and epoch < last:
             raise Pruned
 
     return watch
