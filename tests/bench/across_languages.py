@@ -102,8 +102,8 @@ def _begin_folder(made: Mapping[str, Plan]) -> Path:
     folder.mkdir(exist_ok=True)
     for stage, names in TAKEN.items():
         for path in (made[stage].out / name for name in names):
-            if path.is_file():
-                shutil.copy(path, folder)
+            if path.is_file() and not (folder / path.name).exists():  # another file, as alike as it is, begins another training
+                shutil.copy2(path, folder)
     return folder
 
 
