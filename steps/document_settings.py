@@ -1,12 +1,13 @@
-"""Draw docs/settings.md, the page of every key, from recipes/base.yaml: `python -m steps.document_settings`.
+"""Draw the pages of every key from recipes/base.yaml: `python -m steps.document_settings`.
 
-With `--check` it writes nothing, and its exit status is 1 where the page is not as it would be drawn.
+They are docs/settings.md and, for what follows training, docs/settings-recognition.md.
+With `--check` it writes nothing, and its exit status is 1 where a page is not as it would be drawn.
 """
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Optional, Sequence, Tuple
 
 import yaml
 
@@ -26,7 +27,15 @@ You want to look up a key: what it does, its default, what it may be. Give it to
 YAML), or write it into a recipe or a `corpus.yaml`; [Stages](stages.md#where-settings-come-from) says which of them wins.
 
 *Stage*: the first stage that is made again when the key changes; finished outputs of other values are kept. This page is
-drawn from `recipes/base.yaml` by `python -m steps.document_settings`; do not edit it.
+drawn from `recipes/base.yaml` by `python -m steps.document_settings`; do not edit it. The keys of `decode`, `gmm`, `ready`,
+`rescore`, `score` and `export` are on [a page of their own](settings-recognition.md).
+"""
+SECOND = "settings-recognition.md"
+FIRST_OF_SECOND = "decode"
+HEAD_OF_SECOND = """# Settings of recognition
+
+You want to look up a key of what follows training: decoding, rescoring, scoring, bundles, ready-made systems.
+[Settings](settings.md) has the other keys, and says what the columns mean.
 """
 
 
@@ -82,6 +91,12 @@ def page(text: str) -> str:
     return "\n".join(parts) + "\n"
 
 
+def split(text: str) -> Tuple[str, str]:
+    """The two pages, from the text of `page`."""
+    first, mark, second = text.partition(f"\n## {FIRST_OF_SECOND}\n")
+    return first, HEAD_OF_SECOND + mark + second
+
+
 def _table(rows: Sequence[Entry], defaults: Dict[str, Any]) -> List[str]:
     lines = ["| key | default | allowed | stage | meaning |", "|---|---|---|---|---|"]
     for entry in rows:
@@ -122,17 +137,20 @@ def _sentence(text: str) -> str:
 
 def main(arguments: Optional[Sequence[str]] = None, target: Path = PAGE) -> int:
     """Run the command line; returns the exit status."""
-    p = Parser(prog="python -m steps.document_settings", description="Draw docs/settings.md from recipes/base.yaml.")
-    p.add_argument("--check", action="store_true", help="write nothing; exit status 1 where the page is out of date")
+    p = Parser(prog="python -m steps.document_settings", description="Draw the pages of settings from recipes/base.yaml.")
+    p.add_argument("--check", action="store_true", help="write nothing; exit status 1 where a page is out of date")
     options = p.parse_args(arguments)
-    text = page((ROOT / "recipes" / "base.yaml").read_text(encoding="utf-8"))
-    if options.check:
-        current = target.exists() and target.read_text(encoding="utf-8") == text
-        print(f"{target.name} is {'up to date' if current else 'out of date: run python -m steps.document_settings'}")
-        return 0 if current else 1
-    write_text(target, text)
-    print(f"written: {target}")
-    return 0
+    drawn = split(page((ROOT / "recipes" / "base.yaml").read_text(encoding="utf-8")))
+    old = 0
+    for path, text in zip((target, target.with_name(SECOND)), drawn):
+        if not options.check:
+            write_text(path, text)
+            print(f"written: {path}")
+            continue
+        current = path.exists() and path.read_text(encoding="utf-8") == text
+        print(f"{path.name} is {'up to date' if current else 'out of date: run python -m steps.document_settings'}")
+        old += not current
+    return 1 if old else 0
 
 
 if __name__ == "__main__":
