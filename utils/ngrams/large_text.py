@@ -88,13 +88,17 @@ def count_ngrams(files: TextFiles, words: Sequence[str], order: int, memory: int
             )
         sorter = Sorter(packing.width, {"raw": "<u4"}, memory, folder, summed=True)
         done = _resumed(state, sorter, log)
-        ids = Ids(words)
-        with tqdm(total=files.size, initial=_read(files, done), unit="B", unit_scale=True, desc="n-grams") as bar:
+        ids, seen = Ids(words), bool(sorter.runs)
+        with tqdm(total=files.size, initial=_read(files, done), unit="B", unit_scale=True, desc="n-grams", leave=False) as bar:
             for text, position in files.blocks(done):
                 _no_marks(text, files, position)
-                if sorter.add(records(ids.of(text), packing), {}):
+                found = records(ids.of(text), packing)
+                seen = seen or len(found) > 0
+                if sorter.add(found, {}):
                     write_json(state, {"signature": signature, "runs": len(sorter.runs), "position": asdict(position)})
                 bar.update(len(text))
+        if not seen:
+            raise UserError(f"there is no text in {', '.join(map(str, files.paths[:3]))}")
         if sorter.runs:
             sorter.spill()
         end = Position(len(files.paths)) if sorter.runs else Position()
@@ -111,7 +115,7 @@ def count_words(files: TextFiles, memory: int, folder: Path) -> Iterator[Tuple[s
       folder: for what does not fit; it is deleted at the end.
     """
     most, counts, runs = max(1000, memory // TYPE), Counter(), 0  # type: int, Counter, int
-    with disk_named(folder), tqdm(total=files.size, unit="B", unit_scale=True, desc="words") as bar:
+    with disk_named(folder), tqdm(total=files.size, unit="B", unit_scale=True, desc="words", leave=False) as bar:
         for text, _ in files.blocks():
             counts.update(text.split())
             bar.update(len(text))
