@@ -89,7 +89,9 @@ def _watch(ranks: List[Rank], log_of: Callable[[int], Path]) -> None:
         if any(order < LOST for order, _ in failed.values()):
             break
     if failed:
-        raise UserError(f"{min(failed.values())[1]}; the others were ended; run again to continue after the last checkpoint")
+        how, said = min(failed.values())
+        again = "; run again to continue after the last checkpoint" if how != FAILED else ""  # which says what to do
+        raise UserError(f"{said}; the others were ended{again}")
 
 
 def _failure(number: int, ranks: List[Rank], log: Path) -> Optional[Tuple[int, str]]:
