@@ -123,7 +123,14 @@ def test_a_tag_names_the_same_language_in_every_form():
         "nb",
         "yue",
     ]
-    assert [script(code) for code in ("sr", "sr-Latn", "zh-TW", "pa-PK", "ja")] == ["Cyrl", "Latn", "Hant", "Arab", "Jpan"]
+    assert [script(code) for code in ("sr", "sr-Latn", "zh-TW", "pa-PK", "ja", "hyw")] == [
+        "Cyrl",
+        "Latn",
+        "Hant",
+        "Arab",
+        "Jpan",
+        "Armn",
+    ]
     assert all(map(in_characters, ("bo", "dz", "ja", "km", "lo", "my", "th", "yue", "zh-CN", "wuu")))
     assert not any(map(in_characters, ("ko", "vi", "zh-Latn", "hi", "en")))
     assert characters(["တစ်", "ok"]) == [*"တစ်", "ok"]

@@ -5,8 +5,9 @@ from typing import Dict, Tuple
 
 # Scripts written without blanks between words, so errors are counted in characters (as in Radford et al. 2022, app. C).
 UNSPACED = frozenset("Bopo Hani Hans Hant Hrkt Jpan Khmr Lana Laoo Mymr Tale Talu Tavt Thai Tibt".split())
-# Language -> the packages that pronounce its words beside espeak-ng; their versions change what stages 2 and 3 write.
+_LIKELY = {"hyw": "hyw-Armn"}  # likely subtags that langcodes lacks
 _OF_WHISPER = {"fil": "tl", "jv": "jw", "nb": "no"}
+# Language -> the packages that pronounce its words beside espeak-ng; their versions change what stages 2 and 3 write.
 _PRONOUNCED: Dict[str, Tuple[str, ...]] = {"zh": ("pypinyin",)}
 
 
@@ -49,6 +50,7 @@ def script(language: str) -> str:
     import langcodes
 
     try:
-        return langcodes.Language.get(canonical(language)).maximize().script or ""
+        tag = canonical(language)
+        return langcodes.Language.get(_LIKELY.get(tag, tag)).maximize().script or ""
     except ValueError:
         return ""
