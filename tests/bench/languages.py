@@ -37,6 +37,7 @@ LANGUAGES = (
 ).split()
 FINAL = "wordvec"  # the decoding that all links of the chain make
 VOICES = ("", "+f2", "+m3", "+f4")
+SHORTEST = 0.2  # seconds of a text of two words
 TINY = (
     "features.speed_perturb=[] lang.units=char lang.lm_order=2 vectors.dim=16 model.dim=16 model.fine_layers=1 "
     "model.coarse_layers=1 model.heads=2 train.epochs=2 train.average=1 train.warmup=0 rescore.paths=8 score.bootstrap=20 "
@@ -73,11 +74,11 @@ def _words(language: str) -> List[str]:
 def write_corpus(folder: Path, language: str, texts: Sequence[str]) -> str:
     """A data directory train/ with speech of the texts; says what speaks."""
     named = voice(language)
-    if named:
-        asked = [Said(text, named + VOICES[n % len(VOICES)], 165 + 10 * (n % 3)) for n, text in enumerate(texts)]
-        audio = speak(asked)
-    else:
-        audio = [_tones(text) for text in texts]
+    asked = [Said(text, named + VOICES[n % len(VOICES)], 165 + 10 * (n % 3)) for n, text in enumerate(texts)]
+    audio = speak(asked) if named else []
+    if any(len(samples) < SHORTEST * RATE for samples in audio):  # the voice does not know the script, as that of Cherokee
+        named, audio = "", []
+    audio = audio or [_tones(text) for text in texts]
     train = folder / "train"
     (train / "wav").mkdir(parents=True)
     rows: Dict[str, List[str]] = {"wav.scp": [], "text": [], "utt2spk": []}
