@@ -22,8 +22,9 @@ if [[ ! -f "$STAMP" || "$(<"$STAMP")" != "$(cksum <"$LIST")" ]]; then
     "$VENV/bin/python" -m pip check --disable-pip-version-check >&2
     cksum <"$LIST" >"$STAMP"
 fi
+cd "$ROOT"
 "$VENV/bin/python" "$ROOT/docs/site/stage.py" "$ROOT/.tools/site/pages"
-NO_MKDOCS_2_WARNING=true "$VENV/bin/python" -m mkdocs build --quiet --strict --clean --config-file "$ROOT/docs/site/mkdocs.yml"
+NO_MKDOCS_2_WARNING=true "$VENV/bin/python" -m mkdocs build --strict --clean --config-file "$ROOT/docs/site/mkdocs.yml"
 echo "written: $ROOT/site/index.html"
 if [[ "${1:-}" == --serve ]]; then
     cd "$ROOT/site" && exec "$VENV/bin/python" -m http.server --bind 127.0.0.1 8000

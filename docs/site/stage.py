@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import List, Set
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+from steps import translations  # noqa: E402
+
 FENCE = re.compile(r"(^ *```.*?^ *```$)", re.M | re.S)
-LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:|#)([^)#\s]+)")
+LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?")
 RENAMED = {"README.md": "repository.md", "README.zh-CN.md": "repository.zh.md"}  # index.md is the home page already
 
 
@@ -23,8 +26,17 @@ def place(path: Path) -> str:
     return RENAMED.get(name, name.removeprefix("docs/"))
 
 
+def twin_of(path: Path) -> Path:
+    """The English page of a Chinese one; another page is its own."""
+    return path.with_name(path.name.replace(".zh-CN.md", ".md").replace(".zh.md", ".md"))
+
+
 def stage(path: Path, folder: Path, done: Set[Path]) -> None:
-    """Copy a file, and what it links to, into `folder`; links of a Markdown page are rewritten."""
+    """Copy a file, and what it links to, into `folder`; links of a Markdown page are rewritten.
+
+    Headings of a Chinese page get the anchors of its English twin: a link from any page leads to both, and stays where the
+    reader changes the language.
+    """
     if path in done:
         return
     done.add(path)
@@ -36,15 +48,26 @@ def stage(path: Path, folder: Path, done: Set[Path]) -> None:
     found: List[Path] = []
 
     def rewritten(match: "re.Match[str]") -> str:
-        linked = Path(os.path.normpath(path.parent / match[1]))
+        name, anchor = match.groups()
+        linked = Path(os.path.normpath(path.parent / name)) if name else path
         if not linked.is_file() or ROOT not in linked.parents:
-            return match[1]
-        found.append(linked)
-        return os.path.relpath(place(linked), Path(place(path)).parent)
+            return match[0]
+        if name:
+            found.append(linked)
+            shown = twin_of(linked) if linked.name.startswith("README.zh") else linked  # the site finds the language itself
+            name = os.path.relpath(place(shown), Path(place(path)).parent)
+        if anchor and twin_of(linked) != linked and anchor in translations.anchors(linked):
+            anchor = translations.anchors(twin_of(linked))[translations.anchors(linked).index(anchor)]
+        return name + (f"#{anchor}" if anchor else "")
 
+    anchors = iter(translations.anchors(twin_of(path)) if twin_of(path) != path else ())
     parts = FENCE.split(path.read_text(encoding="utf-8"))
-    text = "".join(part if number % 2 else LINK.sub(rewritten, part) for number, part in enumerate(parts))
-    target.write_text(text, encoding="utf-8")
+    for number in range(0, len(parts), 2):
+        text = LINK.sub(rewritten, parts[number])
+        if twin_of(path) != path:
+            text = re.sub(r"^(#+ .*)$", lambda match: f"{match[1]} {{#{next(anchors)}}}", text, flags=re.M)
+        parts[number] = text
+    target.write_text("".join(parts), encoding="utf-8")
     for linked in found:
         stage(linked, folder, done)
 
@@ -57,6 +80,10 @@ def main() -> int:
     for path in sorted((ROOT / "docs").rglob("*")):
         if path.is_file() and "site" not in path.relative_to(ROOT / "docs").parts and path.suffix not in (".sh", ".py"):
             stage(path, folder, done)
+    shutil.copyfile(ROOT / "docs" / "site" / "site.css", folder / "site.css")
+    rows = re.findall(r"^\| ([^|]*[^ |]) +\|", (ROOT / "docs" / "glossary.zh.md").read_text(encoding="utf-8"), re.M)
+    terms = sorted({term.strip() for row in rows for term in row.split(",")})
+    (folder.parent / "terms.txt").write_text("\n".join(terms) + "\n", encoding="utf-8")  # that jieba leaves whole, for the search
     return 0
 
 
