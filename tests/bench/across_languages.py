@@ -5,9 +5,8 @@
 For each language a model learns from the four others, with phones in IPA that all share (lang.units=ipa). Then
 
 - without speech: the fifth language is recognised by this model as it is, with the text and lexicon of its own. Phones that the
-  four lack have the rows of their nearest phones. The weights of the first pass are found on dev of another language, the first
-  of --languages (for this one: the second), recognised in the same way. The features are normalised by speaker, which needs
-  recordings, not transcripts.
+  four lack have the rows of their nearest phones. The weights of the first pass are those found on the four languages' dev. The
+  features are normalised by speaker, which needs recordings, not transcripts.
 - little speech: the language of --curve learns from 2, 5, 10 minutes and all of its speech, from nothing and from that model
   (train.init), with as many updates of the weights. Text is easier to come by than speech: n-gram and lexicon have the text of
   all its training set.
@@ -67,13 +66,14 @@ def _run(options: Namespace, plans: Dict[str, Plan]) -> None:
     minutes, (several, _, seeds) = options.minutes.split(","), options.seeds.partition("=")
     rows: List[Dict[str, Any]] = []
     for target in dict.fromkeys([*curve, *targets]):
-        others = _of_others(options, plans, [language for language in every if language != target])
-        model = _begin_folder(others)
+        settings = _of_others(plans, [language for language in every if language != target])
+        learned = trained(also(options, *settings), options.before, "train")
+        model = _begin_folder(learned)
         if target in targets:
-            found_on = every[target == every[0]]
-            weights = _weights(options, plans, found_on, [language for language in every if language != found_on])
-            made = _as_it_is(options, target, model, *weights)
-            about = {"target": target, "weights": list(weights), "found_on": found_on, "dev_error_of_others": _dev_error(others)}
+            others = trained(also(options, *settings), options.before, "decode")
+            weights = read_weights(others["decode"].out)[DECODING]
+            made = _as_it_is(options, target, model, weights.blank_penalty, weights.lm_scale)
+            about = {"target": target, "updates": _updates(others), "dev_error_of_others": _dev_error(others)}
             rows.append({"part": "without speech", **about, "new_phones": _new(made, others), **errors_of(made, target, None)})
         for m in minutes if target in curve else ():
             for seed in seeds.split(",") if m == several else "0":
@@ -89,11 +89,11 @@ def _run(options: Namespace, plans: Dict[str, Plan]) -> None:
     print(as_text(draw(corpus)[0]))
 
 
-def _of_others(options: Namespace, plans: Mapping[str, Plan], languages: Sequence[str]) -> Dict[str, Plan]:
-    """The model of several languages."""
+def _of_others(plans: Mapping[str, Plan], languages: Sequence[str]) -> List[str]:
+    """The settings of the model of several languages."""
     form, languages = OF_SEVERAL[str(plans["data"].config["data"]["module"])], sorted(languages)
     chosen = [form.format(", ".join(languages), "+".join(languages)), f"data.language={languages[0]}"]
-    return trained(also(options, *COMMON, *chosen, "features.speed_perturb=[]"), options.before, "train")
+    return [*COMMON, *chosen, "features.speed_perturb=[]"]
 
 
 def _begin_folder(made: Mapping[str, Plan]) -> Path:
@@ -132,13 +132,6 @@ def _as_it_is(options: Namespace, target: str, model: Path, penalty: Any = "auto
     return _planned(asked)
 
 
-def _weights(options: Namespace, plans: Mapping[str, Plan], language: str, others: Sequence[str]) -> Tuple[float, float]:
-    """Blank penalty and LM scale that are best on dev of a language that the model of others recognises as it is."""
-    made = _as_it_is(options, language, _begin_folder(_of_others(options, plans, others)))
-    weights = read_weights(made["decode"].out)[DECODING]
-    return weights.blank_penalty, weights.lm_scale
-
-
 def _dev_error(made: Mapping[str, Plan]) -> float:
     """Phone error rate (%) of a model on dev, greedy, at its best."""
     return float(min(one["dev_error"] for one in read_json(made["train"].out / "summary.json")["best"]))
@@ -167,13 +160,13 @@ def errors_of(made: Mapping[str, Plan], language: str, kept: Optional[set]) -> D
                 spoken.append((name, words, [lexicon.tokens[i - 1] for i in ids]))
     table, _ = pronounce_all(sorted({word for _, words, _ in said for word in words}), spoken_as(language, "ipa"))
     phones = [_phone_errors([p for word in words for p in table[word][0]], hyp) for _, words, hyp in sorted(spoken)]
-    words = score(said)
+    scores = score(said)
     return {
-        "words": words.words.tolist(),
-        "errors": words.errors.tolist(),
+        "words": scores.words.tolist(),
+        "errors": scores.errors.tolist(),
         "phones": [count for count, _ in phones],
         "phone_errors": [wrong for _, wrong in phones],
-        **recall(words.alignments, set(lexicon.words)),
+        **recall(scores.alignments, set(lexicon.words)),
     }
 
 
