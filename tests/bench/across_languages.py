@@ -85,7 +85,8 @@ def _run(options: Namespace, plans: Dict[str, Plan]) -> None:
                     made = _as_it_is(options, target, _begin_folder(learned))  # with all of the text
                     rows.append({"part": "curve", "target": target, **about, **errors_of(made, target, None)})
     corpus = corpus_folder(plans)
-    write_record(corpus, "across_languages", described(options, plans, rows, updates=options.updates, before=options.before))
+    record = described(options, made, rows, updates=options.updates, before=options.before)
+    write_record(corpus, "across_languages", {**record, "corpus": corpus.name})
     print(as_text(draw(corpus)[0]))
 
 

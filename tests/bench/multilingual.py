@@ -85,7 +85,7 @@ def _run(options: Namespace, plans: Dict[str, Plan]) -> None:
         )
     corpus = corpus_folder(plans)
     about = {"updates": options.updates, "together": options.together, "seed": 0}
-    write_record(corpus, "multilingual", described(options, plans, rows, **about))
+    write_record(corpus, "multilingual", described(options, shared, rows, **about))
     print(as_text(draw(corpus)))
 
 
