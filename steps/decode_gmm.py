@@ -5,7 +5,6 @@ from pathlib import Path
 from utils.baselines.gmm_decoding import GmmDecoder, errors
 from utils.baselines.gmm_training import GmmModel
 from utils.core.files import read_json, write_json
-from utils.core.parallel import run_all
 from utils.corpus.cuts import read_cuts
 from utils.decode.pieces import small_batches, unfinished, write_hypotheses
 from utils.lang.lexicon import read_lexicon
@@ -15,9 +14,7 @@ from utils.train.dataset import Features
 
 def run(job: Job) -> None:
     """Write hyps-lattice-<split>.jsonl, weights.json, timing.json."""
-    features = Features(job.inputs["features"], cache_gb=0.0)
-    lang, model = job.inputs["lang"], GmmModel.load(job.inputs["train"] / "model.safetensors")
-    recogniser = GmmDecoder(model, read_lexicon(lang), lang, features, job.config.decode)
+    recogniser = make_decoder(job)
     path = job.out / "weights.json"
     if not path.exists():
         wrong = {}
@@ -32,7 +29,15 @@ def run(job: Job) -> None:
     write_hypotheses(job.out, job.splits)
 
 
+def make_decoder(job: Job) -> GmmDecoder:
+    """The recogniser of the finished folders."""
+    features = Features(job.inputs["features"], cache_gb=0.0)
+    lang, model = job.inputs["lang"], GmmModel.load(job.inputs["train"] / "model.safetensors")
+    return GmmDecoder(model, read_lexicon(lang), lang, features, job.config.decode).opened_by(make_decoder, job)
+
+
 def decode(job: Job, recogniser: GmmDecoder, split: str, weight: float, folder: Path) -> None:
     """Decode the batches of a split that are not finished, with one LM weight."""
     batches = small_batches(list(read_cuts(job.inputs["features"], split)))
-    run_all(recogniser.decode, [(cuts, weight, out) for cuts, out in unfinished(batches, folder)], job.nj, f"decode {split}")
+    work = [(cuts, weight, out) for cuts, out in unfinished(batches, folder)]
+    job.executor.run_all(recogniser.decode, work, f"decode {split}")

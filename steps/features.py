@@ -1,7 +1,10 @@
 """Stage 1: features of every cut, of copies of the training set (other speeds, noise, rooms), statistics for normalisation."""
 
 import shutil
-from typing import List
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import List, Optional
 
 from utils.core.errors import UserError
 from utils.core.files import atomic_path, write_json
@@ -10,8 +13,8 @@ from utils.core.splits import SPLITS, cuts_path
 from utils.core.timing import sum_timing
 from utils.corpus.cuts import read_cuts
 from utils.features import cmvn, extraction
-from utils.features.augmentation import open_augmentation
-from utils.features.front_end import DESCRIPTION
+from utils.features.augmentation import Augmentation, open_augmentation
+from utils.features.front_end import DESCRIPTION, FrontEnd
 from utils.features.front_ends import make
 from utils.pipeline.contract import Job
 
@@ -24,16 +27,24 @@ def run(job: Job) -> None:
         splits = {split: list(read_cuts(job.inputs["data"], split)) for split in SPLITS}
         chunks = extraction.chunks(splits, config.speed_perturb, copies, config.shard_size)
         augment = open_augmentation(job.config.augment, job.config.data.sampling_rate) if copies else None
-
-        def compute(n: int) -> None:
-            storage = config.storage if chunks[n].split == "train" else "files"  # dev and test are small, and not read in order
-            extraction.compute(chunks[n], config, front_end, job.out, job.plan.out, augment, storage)
-
-        extraction.make_missing(compute, chunks, front_end, job, "features")
+        compute = partial(_compute, config=config, front_end=front_end, out=job.out, final=job.plan.out, augment=augment)
+        extraction.make_missing(compute, [(chunk,) for chunk in chunks], front_end, job, "features")
         if front_end.description:
             write_json(job.out / DESCRIPTION, front_end.description)
         _finish(job, chunks, front_end.smallest_std)
     shutil.rmtree(job.out / "parts", ignore_errors=True)
+
+
+def _compute(
+    chunk: extraction.Chunk,
+    config: SimpleNamespace,
+    front_end: FrontEnd,
+    out: Path,
+    final: Path,
+    augment: Optional[Augmentation],
+) -> None:
+    storage = config.storage if chunk.split == "train" else "files"  # dev and test are small, and not read in order
+    extraction.compute(chunk, config, front_end, out, final, augment, storage)
 
 
 def _finish(job: Job, chunks: List[extraction.Chunk], smallest: float) -> None:

@@ -6,7 +6,6 @@ from typing import Any, Dict, List
 import torch
 
 from utils.core.files import read_json, write_json
-from utils.core.parallel import run_all
 from utils.core.timing import sum_timing
 from utils.decode.pieces import pieces
 from utils.pipeline.contract import Job
@@ -27,7 +26,7 @@ def run(job: Job) -> None:
     models = lm_rescorers.made(job, available, rescorer.vocabulary, job.splits)
     decoded = [(piece, Path(split) / piece.path.name) for split in job.splits for piece in pieces(job.inputs["decode"], split)]
     work: List[Work] = [(piece, parts / "nbest" / name) for piece, name in decoded]
-    run_all(rescorer.piece, missing(work), job.nj, "rescore")
+    job.executor.run_all(rescorer.piece, missing(work), "rescore")
     lists = pieces_of(parts, "nbest", read_lists, job.splits)
     for split in job.splits:
         write_lists(job.out / f"nbest-{split}.jsonl", lists[split])

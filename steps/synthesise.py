@@ -2,7 +2,11 @@
 
 import shutil
 from dataclasses import replace
-from typing import List
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+from typing import List, Sequence
 
 from lhotse import CutSet
 
@@ -11,6 +15,7 @@ from utils.core.errors import UserError
 from utils.core.splits import cuts_path
 from utils.corpus.manifests import write_manifest
 from utils.features import cmvn, extraction
+from utils.features.front_end import FrontEnd
 from utils.features.front_ends import make
 from utils.lang.frequent_words import common_words
 from utils.lang.lexicon import Lexicon, read_lexicon, write_entries
@@ -43,15 +48,8 @@ def _make(job: Job) -> None:
     write_entries(job.out / "lexicon.txt", ((word, variant) for word in new for variant in units[word]))
     groups = [work[start : start + extraction.CHUNK] for start in range(0, len(work), extraction.CHUNK)]
     chunks = [extraction.Chunk(f"train-{n:05d}", "train", 1.0, []) for n in range(len(groups))]
-
-    def speak(n: int) -> None:
-        audio = job.out / "audio" / chunks[n].name
-        audio.mkdir(parents=True, exist_ok=True)
-        said = replace(chunks[n], cuts=[synthesis.spoken(flite, utterance, audio) for utterance in groups[n]])
-        extraction.compute(said, job.config.features, front_end, job.out, job.plan.out)
-        shutil.rmtree(audio)
-
-    extraction.make_missing(speak, chunks, front_end, job, "speech")
+    speak = partial(_speak, flite=flite, front_end=front_end, config=job.config.features, out=job.out, final=job.plan.out)
+    extraction.make_missing(speak, list(zip(chunks, groups)), front_end, job, "speech")
     records = extraction.account(job, chunks, len(work)).values()
     if job.config.features.normalise == "speaker":
         sums = cmvn.total([record.sums for record in records])
@@ -62,6 +60,22 @@ def _make(job: Job) -> None:
     hours = sum(record.audio_seconds for record in records) / 3600
     kept = sum(record.kept for record in records)
     job.log.info("%d utterances, %.3f hours, %d words that the training text lacks", kept, hours, len(new))
+
+
+def _speak(
+    chunk: extraction.Chunk,
+    utterances: Sequence[synthesis.Utterance],
+    flite: synthesis.Flite,
+    front_end: FrontEnd,
+    config: SimpleNamespace,
+    out: Path,
+    final: Path,
+) -> None:
+    """Speak the utterances of a chunk, and compute it as `extraction.compute` does."""
+    (out / "audio").mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=out / "audio") as audio:
+        said = replace(chunk, cuts=[synthesis.spoken(flite, utterance, Path(audio)) for utterance in utterances])
+        extraction.compute(said, config, front_end, out, final)
 
 
 def _new_words(job: Job, lexicon: Lexicon) -> List[str]:

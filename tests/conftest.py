@@ -42,6 +42,7 @@ IN_PROCESS = {
         "test_bundle",
         "test_commands",
         "test_distributed",
+        "test_executors",
         "test_graphs",
         "test_live",
         "test_losses",

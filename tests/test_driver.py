@@ -32,6 +32,8 @@ def quiet():
         (["--threads", "two"], "argument --threads: two is not a whole number, at least 1"),
         (["--device", "gpu"], "argument --device: gpu is not cpu, cuda or cuda:N"),
         (["--stage"], "argument --stage: expected one argument"),
+        (["--executor", "slurm"], "argument --executor: invalid choice: 'slurm'"),
+        (["--scheduler", "node7:8786"], "argument --scheduler: node7:8786 is not the address of a scheduler"),
     ],
 )
 def test_a_wrong_option_is_refused_with_those_that_exist(arguments, said, capsys):
@@ -39,7 +41,8 @@ def test_a_wrong_option_is_refused_with_those_that_exist(arguments, said, capsys
         driver.main(["--corpus", "yesno", *arguments])
     printed = capsys.readouterr().err
     assert stop.value.code == 2 and said in printed
-    assert "options: --config --corpus --device --help --nj --recipe --set --stage --stop-stage --threads" in printed
+    known = "--config --corpus --device --executor --help --nj --recipe --scheduler --set --stage --stop-stage --threads"
+    assert f"options: {known}" in printed
 
 
 @pytest.mark.parametrize(
@@ -54,6 +57,11 @@ def test_a_wrong_option_is_refused_with_those_that_exist(arguments, said, capsys
         (["--corpus", "egs"], "no corpus 'egs'"),
         (["--set", "trian.epochs=1"], "unknown key 'trian.epochs' (did you mean 'train.epochs'?)"),
         (["--set", "data.source=/no/such/folder"], "data.source=/no/such/folder is not a folder"),
+        (["--scheduler", "tcp://127.0.0.1:9"], "--scheduler tcp://127.0.0.1:9 needs --executor dask"),
+        (
+            ["--executor", "dask", "--scheduler", "tcp://127.0.0.1:9"],
+            "--scheduler tcp://127.0.0.1:9: no Dask scheduler answers there (",
+        ),
     ],
 )
 def test_a_wrong_value_is_refused_before_anything_runs(arguments, said, exp, caplog):

@@ -11,11 +11,11 @@ import pytest
 
 from utils.core.errors import UserError
 from utils.core.files import ROOT
-from utils.core.parallel import in_fork, run_all
+from utils.core.parallel import Forks, in_fork
 
 SEARCHES = """
 import k2, torch
-from utils.core.parallel import in_fork, run_all
+from utils.core.parallel import Forks, in_fork
 
 def search(number):
     dense = k2.DenseFsaVec(torch.zeros(1, 20, 4), torch.tensor([[0, 0, 20]], dtype=torch.int32))
@@ -23,8 +23,8 @@ def search(number):
     return found.num_arcs + number
 
 assert in_fork("graphs", search, 1) == in_fork("graphs", search, 0) + 1 > 20
-run_all(search, [(0,)], 2, "search")
-run_all(search, [(0,), (1,), (2,)], 2, "search")
+Forks(2).run_all(search, [(0,)], "search")
+Forks(2).run_all(search, [(0,), (1,), (2,)], "search")
 print("found")
 """
 
@@ -41,7 +41,7 @@ def test_an_error_of_a_fork_comes_back():
         raise UserError(f"no {word()} here")
 
     with pytest.raises(UserError, match="no word here"):
-        run_all(wrong, [(lambda: "word",)], 2, "words")  # what no queue could carry
+        Forks(2).run_all(wrong, [(lambda: "word",)], "words")  # what no queue could carry
     with pytest.raises(UserError, match="no words here"):
         in_fork("words", lambda: wrong(lambda: "words"))
 

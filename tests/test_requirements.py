@@ -16,6 +16,8 @@ LISTS = ROOT / "utils" / "requirements"
 STACK = {"k2", "torch", "torchaudio"}  # in stacks.txt
 BENCHES = {
     "babel",
+    "dask-jobqueue",
+    "dask_jobqueue",
     "eff_word_net",
     "efficientword-net",
     "rake-nltk",

@@ -34,7 +34,7 @@ check_options() {
 usage() {
     cat <<'END'
 usage: ./run.sh [--recipe NAME] [--stage N] [--stop-stage N] [--config FILE] [--set KEY=VALUE] [--nj N] [--threads N] [--device NAME]
-                [--world-size N]
+                [--world-size N] [--executor forks|dask] [--scheduler tcp://HOST:PORT]
 
 Runs the stages of a recipe on this corpus, and sets up .venv first. Recipes are the files of recipes/, stages the rows of
 docs/stages.md, keys those of docs/settings.md. No Python 3 was found, which the full help needs.

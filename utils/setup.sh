@@ -114,7 +114,7 @@ pip_steps() {
         row "k2 $K2" --no-deps --requirement "$LISTS/k2-tested.txt"
     elif [[ "$INDEX" == - ]]; then
         row "torch $TORCH" --constraint "$LISTS/common.txt" "torch==$TORCH" "torchaudio==$TORCHAUDIO"
-    elif [[ "$INDEX" == */cpu ]]; then # these wheels need no other but the two of torch-modern.txt and some of common.txt
+    elif [[ "$INDEX" == */cpu ]]; then # these wheels need no other but that of torch-modern.txt and some of common.txt
         row "torch $TORCH" --no-deps --index-url "$INDEX" "torch==$TORCH" "torchaudio==$TORCHAUDIO"
         row "what torch needs" --no-deps --requirement "$LISTS/torch-modern.txt"
     else

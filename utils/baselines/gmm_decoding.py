@@ -9,12 +9,13 @@ from utils.baselines.hmm import Hmm, libraries
 from utils.core.process import quiet
 from utils.core.timing import timed
 from utils.decode.pieces import pieces, write_piece
+from utils.executors.reopened import Reopened
 from utils.lang.lexicon import Lexicon
 from utils.text.scoring import edits
 from utils.train.dataset import Features
 
 
-class GmmDecoder:
+class GmmDecoder(Reopened):
     """Decodes with a trained model and its graph.
 
     Args:

@@ -17,7 +17,7 @@ from utils.baselines.gmm import Mixtures, Statistics, estimate, grow, statistics
 from utils.baselines.hmm import STATES, Hmm, libraries
 from utils.core.errors import UserError
 from utils.core.files import write_bytes, write_json, write_jsonl, write_lines
-from utils.core.parallel import run_all
+from utils.core.parallel import Forks
 from utils.core.process import quiet
 from utils.lang.lexicon import Lexicon
 from utils.train.dataset import Features
@@ -127,7 +127,7 @@ class GmmTrainer:
         hmm = Hmm(self.lexicon, model.tree, model.counts)
         align = self._flat if phase == "flat" else Aligner(hmm, model.mixtures, self.settings.align_beam)
         work = [(n, phase, align, model.mixtures, folder) for n in range(len(self.pieces))]
-        run_all(self._piece, work, self.nj, f"pass {number + 1} of {len(self.phases)}")
+        Forks(self.nj).run_all(self._piece, work, f"pass {number + 1} of {len(self.phases)}")
         parts = [load_file(folder / f"{n:05d}.safetensors") for n in range(len(self.pieces))]
         counts = sum(part.pop("counts") for part in parts)
         lost = [line for n in range(len(self.pieces)) for line in (folder / f"{n:05d}.tsv").read_text().splitlines()]

@@ -8,9 +8,11 @@ import numpy as np
 
 from utils.core.errors import UserError
 from utils.core.languages import of_whisper
+from utils.core.memory import keep_freed
 from utils.core.timing import timed
 from utils.decode.pieces import write_piece
 from utils.decode.recognised import recognised_normaliser
+from utils.executors.reopened import Reopened
 from utils.features.extraction import audio
 from utils.features.whisper import RATE, WINDOW, Placement
 from utils.features.whisper_model import whisper_folder
@@ -18,7 +20,17 @@ from utils.features.whisper_model import whisper_folder
 MORE_TOKENS = 8  # of a window, in addition to those for its seconds
 
 
-class Whisper:
+class Ready(Reopened):
+    """A recogniser that is not trained here."""
+
+    bytes: int  # of its files
+
+    def words(self, samples: np.ndarray, language: str, seconds: Dict[str, float]) -> str:
+        """Recognise samples (S,), float32 at 16 kHz; adds the seconds of each link to `seconds`."""
+        raise NotImplementedError
+
+
+class Whisper(Ready):
     """A Whisper model of any size with faster-whisper: beam search at temperature 0, without the fallback to sampling.
 
     That fallback would also stop endless repetitions; here the number of tokens of a window is bounded by the length of its
@@ -79,7 +91,7 @@ class Whisper:
             raise UserError(f"ready.model={self.folder} is not a Whisper model that CTranslate2 can read: {error}") from None
 
 
-class PocketSphinx:
+class PocketSphinx(Ready):
     """PocketSphinx with the English acoustic model, dictionary and trigram of its package; decodes whole utterances."""
 
     def __init__(self, config: SimpleNamespace, device: str, languages: Set[str]) -> None:
@@ -109,10 +121,16 @@ class PocketSphinx:
         return found.hypstr if found else ""
 
 
-SYSTEMS: Dict[str, Callable[[SimpleNamespace, str, Set[str]], Any]] = {"whisper": Whisper, "pocketsphinx": PocketSphinx}
+SYSTEMS: Dict[str, Callable[[SimpleNamespace, str, Set[str]], Ready]] = {"whisper": Whisper, "pocketsphinx": PocketSphinx}
 
 
-def recognise(recogniser: Any, cuts: Sequence[Any], data: Path, out: Path) -> None:
+def open_ready(system: str, config: SimpleNamespace, device: str, languages: Set[str]) -> Ready:
+    """The recogniser that the key `system` names; config: the group `ready`."""
+    keep_freed()
+    return SYSTEMS[system](config, device, languages).opened_by(open_ready, system, config, device, languages)
+
+
+def recognise(cuts: Sequence[Any], out: Path, recogniser: Ready, data: Path) -> None:
     """Recognise some cuts and write them as a piece (utils/decode/pieces.py).
 
     Args:

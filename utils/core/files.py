@@ -25,11 +25,12 @@ def files_in(folder: Path) -> List[Path]:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` and rename it to `path` once the block has ended well.
 
-    The temporary name keeps the suffixes of `path`, because libraries choose a format by them.
+    The temporary name keeps the suffixes of `path`, because libraries choose a format by them. It has the machine's name, since
+    processes of several machines may write the same file.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{os.getpid()}-{path.name}")
+    temporary = path.with_name(f".tmp-{os.uname().nodename}-{os.getpid()}-{path.name}")
     try:
         yield temporary
         with open(temporary, "rb") as stream:

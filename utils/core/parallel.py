@@ -6,8 +6,9 @@ import signal
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, ThreadPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing import get_context
-from typing import Any, Callable, Collection, Iterator, Optional, Sequence, Tuple
+from typing import Any, Callable, Collection, Iterator, Optional, Protocol, Sequence, Tuple
 
 from utils.core.errors import UserError
 from utils.core.progress import tqdm
@@ -15,25 +16,46 @@ from utils.core.progress import tqdm
 _work: Optional[Callable[..., Any]] = None  # inherited by forks, so that it needs no pickling
 
 
-def run_all(work: Callable[..., Any], pieces: Sequence[Tuple], nj: int, what: str) -> None:
-    """Call `work(*piece)` for every piece, `nj` at a time; the first error stops the rest and is raised here.
+class Executor(Protocol):
+    """Makes pieces of work somewhere: in forks, or in workers of Dask (utils/executors)."""
 
-    With `nj` above 1 the workers are forks, even for one piece, so that later calls can fork too: the caller must not have used
-    several threads of OpenMP before, nor CUDA, nor have made larger graphs with k2 (`in_fork`). Pieces need no pickling.
+    def run_all(self, work: Callable[..., Any], pieces: Sequence[Tuple], what: str) -> None:
+        """Call `work(*piece)` for every piece; the first error stops the rest and is raised here.
+
+        A piece leaves files, whole or not at all, with the same bytes whoever makes it, and however often. Work and pieces can be
+        pickled; an object that is too large for that, or can't be, is `Reopened` (utils/executors/reopened.py).
+
+        Args:
+          what: is made, for the progress bar and for errors.
+        """
+
+
+@dataclass(frozen=True)
+class Forks:
+    """Makes pieces in forks of this process, `nj` at a time. They inherit what it has, so nothing is pickled.
+
+    With `nj` above 1 even one piece has a fork, so that later calls can fork too: the caller must not have used several threads
+    of OpenMP before, nor CUDA, nor have made larger graphs with k2 (`in_fork`). With 1, this process makes the pieces.
     """
-    bar = dict(desc=what, total=len(pieces), unit="piece", leave=False, mininterval=1)
-    if nj <= 1 or not pieces:
-        for piece in tqdm(pieces, **bar):
-            work(*piece)
-        return
 
-    def numbered(n: int) -> None:
-        work(*pieces[n])
+    nj: int
 
-    with _forks(numbered, min(nj, len(pieces)), what, "finished work is kept; run again with a smaller --nj") as pool:
-        running = [pool.submit(_call, (n,)) for n in range(len(pieces))]
-        for done in tqdm(as_completed(running), **bar):
-            done.result()
+    def run_all(self, work: Callable[..., Any], pieces: Sequence[Tuple], what: str) -> None:
+        """As `Executor.run_all`."""
+        bar = dict(desc=what, total=len(pieces), unit="piece", leave=False, mininterval=1)
+        if self.nj <= 1 or not pieces:
+            for piece in tqdm(pieces, **bar):
+                work(*piece)
+            return
+
+        def numbered(n: int) -> None:
+            work(*pieces[n])
+
+        remedy = "finished work is kept; run again with a smaller --nj"
+        with _forks(numbered, min(self.nj, len(pieces)), what, remedy) as pool:
+            running = [pool.submit(_call, (n,)) for n in range(len(pieces))]
+            for done in tqdm(as_completed(running), **bar):
+                done.result()
 
 
 def results(work: Callable[..., Any], pieces: Sequence[Tuple], nj: int, what: str) -> Iterator[Any]:

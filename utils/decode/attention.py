@@ -13,6 +13,7 @@ from utils.core.errors import UserError
 from utils.core.languages import family, of_whisper
 from utils.corpus.cuts import read_cuts
 from utils.decode.recognised import recognised_normaliser
+from utils.executors.reopened import Reopened
 from utils.features.whisper import RATE, WINDOW, Placement, load_whisper, mel_extractor, mel_windows
 from utils.features.whisper_model import whisper_folder
 from utils.pipeline.config import made_with
@@ -29,7 +30,7 @@ TOGETHER = 8  # most utterances in a batch
 REPETITION_PENALTY = 1.1  # of CTranslate2, for tokens that the hypothesis already has
 
 
-class AttentionDecoder:
+class AttentionDecoder(Reopened):
     """The decoder, through CTranslate2. It is loaded at the first use, so in the worker process, after the fork."""
 
     def __init__(self, model: Union[str, Path], place: Placement, data: Path, cuts: Iterable[Any], context: int = 0) -> None:
@@ -65,7 +66,8 @@ class AttentionDecoder:
         """
         made = made_with(features).features
         cuts = (cut for split in splits for cut in read_cuts(features, split))
-        return cls(made.model, Placement(made.compute_type, device, "features"), data, cuts, context)
+        opened = cls(made.model, Placement(made.compute_type, device, "features"), data, cuts, context)
+        return opened.opened_by(cls.of_stages, data, features, splits, device, context)
 
     def score(self, utterance: str, hypotheses: Sequence[Sequence[str]]) -> List[float]:
         """Natural log of p(words | speech) of some hypotheses of an utterance.

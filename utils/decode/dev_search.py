@@ -3,15 +3,17 @@
 import logging
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Dict, List, Sequence
 
 from utils.core.files import read_json, write_json
-from utils.core.parallel import run_all
+from utils.core.parallel import Executor
 from utils.decode.first_pass import FirstPassDecoder
 from utils.decode.search_weights import AUTO, FILE, SearchWeights, find, given, read_weights, write_weights
 
+log = logging.getLogger("nuptse.decode")
 SECONDS = 1200.0  # of dev audio that are searched for each candidate
 
 
@@ -23,14 +25,14 @@ def sample(batches: Sequence[Sequence[Any]]) -> List[int]:
 
 
 def search_weights(
-    decoder: FirstPassDecoder, config: SimpleNamespace, dev: Sequence[Sequence[Any]], out: Path, nj: int, log: logging.Logger
+    decoder: FirstPassDecoder, config: SimpleNamespace, dev: Sequence[Sequence[Any]], out: Path, executor: Executor
 ) -> Dict[str, SearchWeights]:
     """The weights of each graph, given or found on batches of dev; written as first_pass.json, which a resumed run reads.
 
     Args:
       config: the group `decode`.
       dev: batches of cuts; the pieces `<out>/dev/<number>` keep the output of the network for `decoder.decode`.
-      nj: processes; the result does not depend on them.
+      executor: searches the batches; the result does not depend on it.
     """
     if (out / FILE).exists():
         return read_weights(out)
@@ -45,13 +47,10 @@ def search_weights(
 
         def errors(candidates: Sequence[SearchWeights], graph: str = graph) -> List[int]:
             names = [f"{graph}-{w.blank_penalty:g}-{w.lm_scale:g}" for w in candidates]
-            pieces = [(n, folder / f"{'_'.join(names)}-{n:05d}.json") for n in batches]
-
-            def work(n: int, path: Path) -> None:
-                write_json(path, decoder.errors(dev[n], out / "dev" / f"{n:05d}", graph, candidates))
-
-            run_all(work, [piece for piece in pieces if not piece[1].exists()], nj, f"weights of the {graph}")
-            return [sum(row) for row in zip(*(read_json(path) for _, path in pieces))]
+            paths = [folder / f"{'_'.join(names)}-{n:05d}.json" for n in batches]
+            pieces = [(dev[n], out / "dev" / f"{n:05d}", path) for n, path in zip(batches, paths) if not path.exists()]
+            executor.run_all(partial(_errors, decoder, graph, candidates), pieces, f"weights of the {graph}")
+            return [sum(row) for row in zip(*map(read_json, paths))]
 
         started = time.perf_counter()
         tried[graph] = find(graph, config, errors)
@@ -63,3 +62,9 @@ def search_weights(
     write_weights(out, found, tried)
     shutil.rmtree(folder, ignore_errors=True)
     return found
+
+
+def _errors(
+    decoder: FirstPassDecoder, graph: str, candidates: Sequence[SearchWeights], cuts: Sequence[Any], piece: Path, path: Path
+) -> None:
+    write_json(path, decoder.errors(cuts, piece, graph, candidates))

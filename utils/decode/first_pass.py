@@ -26,6 +26,7 @@ from utils.decode.pieces import (
     write_piece,
 )
 from utils.decode.search_weights import SearchWeights
+from utils.executors.reopened import Reopened
 from utils.lang.fsa import arc_edges, arc_labels
 from utils.lang.graphs import need_k2, rescored
 from utils.lang.lexicon import Lexicon
@@ -41,7 +42,7 @@ KEPT = 1e8  # scores of the word head that are kept while weights are searched f
 
 
 @dataclass
-class FirstPassDecoder:
+class FirstPassDecoder(Reopened):
     """Decodes batches. `graphs` maps the name of a decoding (lattice, word_lattice) to its k2 graph."""
 
     model: AcousticModel

@@ -13,13 +13,14 @@ from lhotse.audio.mixer import AudioMixer, audio_energy
 from lhotse.augmentation import Compress, Narrowband, Volume
 
 from utils.audio.noises import Recordings, chance, in_room, noise_files, simulated_room, stretch
+from utils.executors.reopened import Reopened
 
 MP3 = (0.6, 0.95)  # levels of compression, of 1 at most
 MP3_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # Hz
 
 
 @dataclass
-class Augmentation:
+class Augmentation(Reopened):
     """The settings of the group `augment`, with what its folders hold."""
 
     settings: SimpleNamespace
@@ -63,7 +64,7 @@ def open_augmentation(settings: SimpleNamespace, rate: int) -> Augmentation:
     noises = Recordings(noise_files(Path(settings.noise), "train"), rate) if settings.noise else []
     folder = settings.impulse_responses  # of several microphones in a file the first: their mean is no room
     rooms = Recordings(noise_files(Path(folder)), rate, first=True) if folder else []
-    return Augmentation(settings, rate, noises, rooms)
+    return Augmentation(settings, rate, noises, rooms).opened_by(open_augmentation, settings, rate)
 
 
 def reverberated(samples: np.ndarray, room: np.ndarray) -> np.ndarray:

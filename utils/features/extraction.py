@@ -19,7 +19,6 @@ from lhotse.utils import compute_num_frames
 
 from utils.core.errors import UserError
 from utils.core.files import atomic_path, read_json, relative, write_json, write_lines
-from utils.core.parallel import run_all
 from utils.core.timing import timed
 from utils.corpus.audio import load
 from utils.corpus.cuts import ON_THE_FLY
@@ -166,18 +165,19 @@ def _in_a_file(rows: Iterable[shards.Row], chunk: Chunk, front_end: FrontEnd, ou
         return [described(cut, x.shape, front_end, *place, storage.write(cut.id, x)) for cut, x, _ in rows]
 
 
-def make_missing(work: Callable[[int], None], chunks: Sequence[Chunk], front_end: FrontEnd, job: Job, what: str) -> None:
-    """Call `work(n)`, which computes chunk n, for all chunks that an interrupted run has not finished.
+def make_missing(work: Callable[..., None], pieces: Sequence[Tuple], front_end: FrontEnd, job: Job, what: str) -> None:
+    """Call `work(chunk, ...)`, which computes a chunk, for all that an interrupted run has not finished.
 
-    Several processes share the work; a front end on a GPU gets one.
+    The job's executor shares them out; with a front end on a GPU, this process makes them all.
 
     Args:
+      pieces: chunks, each with what else `work` needs.
       what: is made, for the progress bar.
     """
-    missing = [(n,) for n, chunk in enumerate(chunks) if done(chunk, job.out) is None]
-    if len(missing) < len(chunks):
-        job.log.info("resuming: %d of %d chunks are finished", len(chunks) - len(missing), len(chunks))
-    run_all(work, missing, 1 if job.device.startswith("cuda") and front_end.encoder else job.nj, what)
+    missing = [piece for piece in pieces if done(piece[0], job.out) is None]
+    if len(missing) < len(pieces):
+        job.log.info("resuming: %d of %d chunks are finished", len(pieces) - len(missing), len(pieces))
+    (job.network_executor if front_end.encoder else job.executor).run_all(work, missing, what)
 
 
 def done(chunk: Chunk, out: Path) -> Optional[ChunkRecord]:

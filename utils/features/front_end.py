@@ -5,11 +5,13 @@ from typing import Any, Dict, List, Sequence, Union
 import numpy as np
 from lhotse.utils import compute_num_frames
 
+from utils.executors.reopened import Reopened
+
 DESCRIPTION = "front_end.json"  # file of stage 1: layers, architecture and size of the model that made hidden states
 Extracted = List[Union[np.ndarray, Exception]]  # of each utterance: features (T, C) float32, or why it has none
 
 
-class FrontEnd:
+class FrontEnd(Reopened):
     """Samples -> features."""
 
     name: str

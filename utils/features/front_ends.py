@@ -14,6 +14,10 @@ def make(config: SimpleNamespace, rate: int, device: str = "cpu") -> FrontEnd:
     Raises:
       UserError: settings that the front end can't work with.
     """
+    return _made(config, rate, device).opened_by(make, config, rate, device)
+
+
+def _made(config: SimpleNamespace, rate: int, device: str) -> FrontEnd:
     if config.front_end == "ssl":
         from utils.features.ssl_front_end import SslFrontEnd
 

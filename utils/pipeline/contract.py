@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from utils.core.device import gpu_memory
 from utils.core.errors import UserError
 from utils.core.files import ROOT, LogFile, remove_unfinished, sync_folder, write_json, write_text
+from utils.core.parallel import Executor, Forks
 from utils.core.timing import add_seconds
 from utils.core.twins import take, twin
 from utils.core.versions import git_state, machine, tool_version
@@ -50,11 +51,26 @@ class Job:
     plan: Plan  # fingerprints; `job.plan.out` is the name that `out` gets
     watch: Optional[Callable[[int, float], None]] = None  # told the epoch and its error on dev (%); may raise to stop training
     place: Place = Place()  # of this process, where several make the stage
+    elsewhere: Optional[Executor] = None  # what makes pieces of work, if not `nj` forks
+
+    def __getstate__(self) -> Dict[str, Any]:
+        """What other processes get of it, which make pieces of its work."""
+        return {**vars(self), "watch": None, "elsewhere": None}
 
     @property
     def splits(self) -> Tuple[str, ...]:
         """What a stage that evaluates recognises: dev and test, or dev alone."""
         return self.plan.splits
+
+    @property
+    def executor(self) -> Executor:
+        """What makes the stage's pieces of work."""
+        return self.elsewhere or Forks(self.nj)
+
+    @property
+    def network_executor(self) -> Executor:
+        """As `executor`, for pieces that use a network: on a GPU, this process makes them."""
+        return Forks(1) if self.device.startswith("cuda") else self.executor
 
     @property
     def log(self) -> logging.Logger:
@@ -90,7 +106,7 @@ def make(plan: Plan, **run: Any) -> bool:
     Args:
       plan: from `utils.pipeline.stages.plan`.
       run: the fields of `Job` that are not in the plan: corpus, corpus_dir, recipe, overrides, nj, threads, device, watch,
-        place.
+        place, elsewhere.
     """
     place = run.get("place", Place())
     with locked(plan, patient=place.rank is None or place.size == 1) as complete:  # other ranks don't wait with this one

@@ -20,6 +20,7 @@ from utils.core.errors import UserError
 from utils.core.files import ROOT, relative, unwritable
 from utils.core.options import Parser, device, physical_cores, positive
 from utils.core.process import apart
+from utils.executors import choice
 from utils.pipeline import config as configuration
 from utils.pipeline.machine import check_machine
 from utils.pipeline.place import Place, find_place
@@ -76,6 +77,8 @@ def parser(stages: bool, of_corpus: bool = True, trains: bool = False) -> Parser
             metavar="N",
             help="processes that train together, with N times the batches in a step; they share --nj and --threads (default 1)",
         )
+    if stages:
+        choice.add_options(p)
     return p
 
 
@@ -86,7 +89,10 @@ def main(arguments: Optional[Sequence[str]] = None, only: Optional[str] = None) 
       arguments: the command line (default: sys.argv).
       only: the name of the one stage to run, for `python -m steps.<name>`.
     """
-    options = parser(stages=only is None, trains=only == "train").parse_args(arguments)
+    p = parser(stages=only is None, trains=only == "train")
+    if only:
+        choice.add_options(p)
+    options = p.parse_args(arguments)
     here = _settle(options)
     place = Place()
     try:
@@ -108,6 +114,7 @@ def main(arguments: Optional[Sequence[str]] = None, only: Optional[str] = None) 
         for planned in plans.values():
             if first <= planned.stage.number <= last and not planned.complete:
                 check_machine(planned, options.device)
+        choice.check(options)
     except UserError as error:
         log.error("error: %s", error)
         return 2
@@ -247,17 +254,19 @@ def _work(planned: Plan, options: argparse.Namespace, corpus_dir: Path, place: P
     try:
         if place.size == 1:  # each of several checks its own
             check_device(options.device)
-        made = (contract.take_part if place.rank else contract.make)(
-            planned,
-            corpus=corpus_dir.name,
-            corpus_dir=corpus_dir,
-            recipe=options.recipe,
-            overrides=tuple(configuration.current_overrides([*options.set, *getattr(options, "trained_with", [])])),
-            nj=options.nj,
-            threads=options.threads,
-            device=options.device,
-            place=place,
-        )
+        with choice.chosen(options, planned.partial, log) as executor:
+            made = (contract.take_part if place.rank else contract.make)(
+                planned,
+                corpus=corpus_dir.name,
+                corpus_dir=corpus_dir,
+                recipe=options.recipe,
+                overrides=tuple(configuration.current_overrides([*options.set, *getattr(options, "trained_with", [])])),
+                nj=options.nj,
+                threads=options.threads,
+                device=options.device,
+                place=place,
+                elsewhere=executor,
+            )
         if place.rank:
             return 0
         if made:
@@ -323,7 +332,7 @@ def _command(options: argparse.Namespace, corpus_dir: Path, here: Path, first: i
         words += ["--stop-stage", str(last)]
     for item in options.set:
         words += ["--set", item]
-    for name in ("nj", "threads", "device", "world_size"):
+    for name in ("nj", "threads", "device", "world_size", "executor", "scheduler"):
         value = getattr(options, name, None)
         if value != parser(stages=True).get_default(name):
             words += [f"--{name.replace('_', '-')}", str(value)]

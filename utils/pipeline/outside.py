@@ -4,11 +4,11 @@ Each function takes the resolved configuration, the corpus's folder in exp/ and 
 description of each file's content by the file's name. A row of the table of stages names the function of its stage.
 """
 
-from functools import reduce
+from functools import partial, reduce
 from importlib import import_module
 from operator import getitem
 from pathlib import Path
-from typing import Any, Callable, Dict, Mapping
+from typing import Any, Callable, Dict, Mapping, Sequence
 
 from utils.core.errors import UserError
 from utils.core.files import digest
@@ -55,14 +55,14 @@ def ready_model(config: Config, exp: Path, fingerprints: Mapping[str, str]) -> D
 
 def files_of(*keys: str) -> Outside:
     """Files, or folders of files, that keys name. The function raises UserError for one that does not exist."""
+    return partial(_files_of, keys)
 
-    def outside(config: Config, exp: Path, fingerprints: Mapping[str, str]) -> Dict[str, str]:
-        out: Dict[str, str] = {}
-        for key in keys:
-            out.update(_named(key, reduce(getitem, key.split("."), config)))
-        return out
 
-    return outside
+def _files_of(keys: Sequence[str], config: Config, exp: Path, fingerprints: Mapping[str, str]) -> Dict[str, str]:
+    out: Dict[str, str] = {}
+    for key in keys:
+        out.update(_named(key, reduce(getitem, key.split("."), config)))
+    return out
 
 
 def packs(config: Config, exp: Path, fingerprints: Mapping[str, str]) -> Dict[str, str]:

@@ -6,7 +6,6 @@ from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
 
 from utils.core.files import write_jsonl
 from utils.core.languages import in_characters
-from utils.core.parallel import run_all
 from utils.pipeline.config import made_with
 from utils.pipeline.contract import Job
 from utils.rescore.confidence import Calibration, Confidences
@@ -80,7 +79,7 @@ def rescore_whole_lattices(
 
     def run(function: Callable[..., None], name: str, chosen: Sequence[Work]) -> List[Work]:
         work = [(piece, parts / name / own) for piece, own in chosen]
-        run_all(function, missing(work), job.nj, name)
+        job.executor.run_all(function, missing(work), name)
         return work
 
     run(rescorer.of_lattices, "lattice_lists", dev)

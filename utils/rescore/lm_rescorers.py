@@ -3,6 +3,8 @@
 Here is what makes each of them, by the functions that utils/rescore/scores.py names, and what is recorded of it.
 """
 
+from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,9 +14,9 @@ from torch import Tensor
 
 from utils.core.files import read_json, write_json
 from utils.core.memory import keep_freed
-from utils.core.parallel import run_all
 from utils.core.timing import timed
 from utils.decode.attention import AttentionDecoder
+from utils.executors.reopened import Reopened
 from utils.lang.lexicon import read_lexicon
 from utils.lang.vocabulary import unseen
 from utils.ngrams.ngram import read_arpa
@@ -22,9 +24,9 @@ from utils.nn.sentence_scorer import SentenceScorer, model_bytes
 from utils.nn.word_lm import VectorLM, word_vectors
 from utils.pipeline.contract import Job
 from utils.rescore.nbest_lists import NBestList, read_lists, write_lists
-from utils.rescore.rescorer import Work
+from utils.rescore.rescorer import Rescorer, Work
 from utils.rescore.rescoring import flatten, pruned
-from utils.rescore.scores import SCORES, Available, Kinds
+from utils.rescore.scores import SCORES, Available, Kinds, Score
 from utils.rescore.vocabulary import Vocabulary
 from utils.text.sentences import some_transcripts, transcripts
 
@@ -46,12 +48,39 @@ class LMRescorer(Protocol):
 
 def made(job: Job, available: Available, vocabulary: Vocabulary, splits: Sequence[str]) -> Dict[str, LMRescorer]:
     """The rescorers of a run by the name of their score, along the chain. What they lack is raised here, before any work."""
-    found: Dict[str, LMRescorer] = {}
-    for score in SCORES:
-        if score.rescorer and score.there(available):
-            module, _, function = score.rescorer.partition(":")
-            found[score.name] = getattr(import_module(module), function)(job, vocabulary, splits)
-    return found
+    there = [score for score in SCORES if score.rescorer and score.there(available)]
+    return {score.name: _made(job, score, vocabulary, splits) for score in there}
+
+
+def _made(job: Job, score: Score, vocabulary: Vocabulary, splits: Sequence[str]) -> LMRescorer:
+    module, _, function = score.rescorer.partition(":")
+    return getattr(import_module(module), function)(job, vocabulary, splits)
+
+
+@dataclass
+class Applied(Reopened):
+    """A loaded model that scores the lists of pieces."""
+
+    name: str  # of its score
+    config: SimpleNamespace  # its group in the configuration
+    score: Scorer
+    kinds: Kinds
+
+    def piece(self, source: Path, out: Path, weights: Mapping[str, float]) -> None:
+        """Write `<out>.jsonl`, the best paths of `<source>.jsonl` with the score, and before it `<out>.seconds.json`."""
+        seconds: Dict[str, float] = {}
+        lists = read_lists(source.with_suffix(".jsonl"))
+        lists = rescored(self.name, self.config, self.score, lists, self.kinds, weights, seconds)
+        write_json(out.with_suffix(".seconds.json"), seconds)
+        write_lists(out.with_suffix(".jsonl"), lists)
+
+
+def open_applied(job: Job, name: str) -> Applied:
+    """The model of the score `name` in another process, after the stage's own has trained it, if it is trained."""
+    vocabulary = Rescorer.of_stages(job.inputs, job.config.rescore, job.log).vocabulary
+    (score,) = (score for score in SCORES if score.name == name)
+    scorer = _made(job, score, vocabulary, job.splits).scorer()
+    return Applied(name, getattr(job.config.rescore, name), scorer, vocabulary.kinds)
 
 
 def apply(
@@ -67,20 +96,13 @@ def apply(
     Returns:
       the pieces with where the results are.
     """
-    config = getattr(job.config.rescore, name)
     outs = [parts / name / lists.parent.name / lists.name for _, lists in work]
     left = [(lists, out) for (_, lists), out in zip(work, outs) if not out.with_suffix(".jsonl").exists()]
     if not left:
         return [(piece, out) for (piece, _), out in zip(work, outs)]
-    score = rescorer.scorer()
-
-    def piece(source: Path, out: Path) -> None:
-        seconds: Dict[str, float] = {}
-        lists = rescored(name, config, score, read_lists(source.with_suffix(".jsonl")), kinds, weights, seconds)
-        write_json(out.with_suffix(".seconds.json"), seconds)
-        write_lists(out.with_suffix(".jsonl"), lists)
-
-    run_all(piece, left, job.nj, name)
+    applied = Applied(name, getattr(job.config.rescore, name), rescorer.scorer(), kinds)
+    applied.opened_by(open_applied, job, name)
+    job.executor.run_all(partial(applied.piece, weights=weights), left, name)
     return [(piece, out) for (piece, _), out in zip(work, outs)]
 
 

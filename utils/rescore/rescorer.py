@@ -17,6 +17,7 @@ from utils.decode.candidates import Candidates
 from utils.decode.nbest import nbest
 from utils.decode.pieces import HeadOutputs, Piece, read_word_table
 from utils.decode.search_weights import HEADS, SearchWeights, read_weights
+from utils.executors.reopened import Reopened
 from utils.lang.fsa import some
 from utils.lang.hypothesis import Hypothesis
 from utils.lang.lexicon import read_lexicon
@@ -35,7 +36,7 @@ Work = Tuple[Piece, Path]  # a decoded piece, and the path without ending of wha
 
 
 @dataclass
-class Rescorer:
+class Rescorer(Reopened):
     """Rescores decoded batches. Of what the attention decoder proposed, all that can be spelled joins the lists."""
 
     config: SimpleNamespace  # the group `rescore`
@@ -78,7 +79,7 @@ class Rescorer:
         frame = model.subword_subsampling * made_with(inputs["features"]).features.frame_shift
         settings = (weights[graphs[0]].lm_scale, made_with(decoded).decode.output_beam)
         made.lattices = WholeLattices(lexicon, trained, made.frame_ratio, frame, settings)
-        return made
+        return made.opened_by(Rescorer.of_stages, inputs, config, log)
 
     def available(self) -> Available:
         """What hypotheses are scored with."""

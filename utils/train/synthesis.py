@@ -16,6 +16,7 @@ from lhotse import MonoCut, Recording, SupervisionSegment
 
 from utils.core import download
 from utils.core.errors import UserError
+from utils.executors.reopened import Reopened
 
 VOICES = ("awb", "kal16", "rms", "slt")  # three men from Scotland and the USA (kal16 by diphones), and a woman
 LENGTHS = (3, 9)  # words an utterance
@@ -25,7 +26,7 @@ PACKAGES = ("flite", "libflite1")
 Utterance = Tuple[str, List[str], str, float, float]  # id, words, voice, stretch of the durations, speed
 
 
-class Flite:
+class Flite(Reopened):
     """The program flite and its libraries."""
 
     def __init__(self, downloads: Path) -> None:
@@ -47,6 +48,7 @@ class Flite:
                 f"{self.program} has no voice {', '.join(lacking)} (it has {', '.join(voices)}): "
                 "install Debian's flite, or take this one from the PATH"
             )
+        self.opened_by(Flite, downloads)
 
     def speak(self, words: Sequence[str], voice: str, stretch: float, path: Path) -> None:
         """Write an utterance, 16 kHz, 16 bit. Raises UserError, which names the words, if flite fails."""
