@@ -66,8 +66,8 @@ def _mixed(job: Job, model: ngram.NGram, counts: Counts, words: List[str]) -> ng
     """The model mixed with one of more text, with the weight that is best on dev; writes text-<n>gram.json."""
     dev = transcripts(job.inputs["data"], "dev")
     needed = [*model.logp, *estimating.all_of(dev, model.order)]
-    least, symbols = job.config.lang.min_count, [*words, UNKNOWN]
-    other, often = estimating.part(counts, symbols, model.order, least, needed, _memory(job), job.out / COUNTS)
+    limits, symbols = estimating.Limits(job.config.lang.min_count, job.config.lang.prune), [*words, UNKNOWN]
+    other, often = estimating.part(counts, symbols, model.order, limits, needed, _memory(job), job.out / COUNTS)
     mixture = Mixture(model, other).tuned(dev)
     mixed = mixture.static(often)
     before, after, total = model.perplexity(dev), mixed.perplexity(dev), counts.tokens - counts.sentences

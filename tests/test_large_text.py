@@ -95,7 +95,8 @@ def test_a_part_of_the_model_of_a_text_mixes_like_the_whole(tmp_path, small_bloc
     unknown = list(estimating.of_words(text, known))
     whole = Mixture(own, estimating.estimate(unknown, 3)).tuned(dev)
     needed = [*own.logp, *estimating.all_of(dev, 3)]
-    part, often = estimating.part(counts, [*known, "<unk>"], 3, 3, needed, LITTLE, tmp_path / "counts")
+    limits, folder = estimating.Limits(3), tmp_path / "counts"
+    part, often = estimating.part(counts, [*known, "<unk>"], 3, limits, needed, LITTLE, folder)
     assert len(part.logp) < len(whole.other.logp)
     mixed = Mixture(own, part).tuned(dev)
     assert 0.05 < mixed.weight < 0.95 and mixed.weight == pytest.approx(whole.weight, abs=1e-9)
@@ -103,6 +104,11 @@ def test_a_part_of_the_model_of_a_text_mixes_like_the_whole(tmp_path, small_bloc
         tuple(t[i : i + n]) for t in (["<s>", *s, "</s>"] for s in unknown) for n in (2, 3) for i in range(len(t) - n + 1)
     )
     assert difference(mixed.static(often), whole.static({g for g in whole.other.logp if len(g) == 1 or raw[g] >= 3})) < 1e-9
+    shutil.rmtree(folder)
+    counts, limits = counts_of([tmp_path / "a.txt"], folder, words=known), estimating.Limits(2, 1e-3)
+    part, kept = estimating.part(counts, [*known, "<unk>"], 3, limits, needed, LITTLE, folder)
+    assert {g for g in kept if len(g) > 1} < {g for g, count in raw.items() if count >= 2} and 20 < len(kept) < len(often)
+    assert difference(Mixture(own, part, mixed.weight).static(kept), whole.static(kept)) < 1e-9
 
 
 def test_interrupted_counting_goes_on_with_what_it_has(tmp_path, small_blocks, monkeypatch):

@@ -6,6 +6,7 @@ of a context sum to as much as 1.9. This estimator is exact: the probabilities o
 files of any size (large_text.py).
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Collection, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
 
@@ -14,9 +15,10 @@ import numpy as np
 from utils.core.errors import UserError
 from utils.ngrams import kneser_ney
 from utils.ngrams.counting import EOS_ID, FIRST_ID, PAD, Counts, batches_of_ids, counted
-from utils.ngrams.keys import Keys, Packing, sorting
+from utils.ngrams.keys import Keys, Packing, first_of_each, sorting
 from utils.ngrams.kneser_ney import Model, Selection, with_backoffs
 from utils.ngrams.ngram import BOS, EOS, UNKNOWN, UNPREDICTED, Gram, NGram
+from utils.ngrams.pruning import pruned
 
 IN_MEMORY = 1 << 50  # bytes: no bound
 
@@ -43,10 +45,21 @@ def of_words(sentences: Iterable[Sequence[str]], words: Collection[str]) -> Iter
     return ([word if word in known else UNKNOWN for word in sentence] for sentence in sentences)
 
 
+@dataclass(frozen=True)
+class Limits:
+    """Which n-grams of several words a text lists: those that occur `least` times, and that entropy pruning keeps.
+
+    `prune`: n-grams go whose loss raises the perplexity by less than this share; 0: none.
+    """
+
+    least: int = 1
+    prune: float = 0.0
+
+
 def part(
-    counts: Counts, words: Sequence[str], order: int, least: int, also: Iterable[Gram], memory: int, folder: Optional[Path]
+    counts: Counts, words: Sequence[str], order: int, limits: Limits, also: Iterable[Gram], memory: int, folder: Optional[Path]
 ) -> Tuple[NGram, Set[Gram]]:
-    """What of a text's whole model is needed to mix it with another one, and its n-grams that occur `least` times.
+    """What of a text's whole model is needed to mix it with another one, and the n-grams that the text lists.
 
     It gives all words in the contexts of these n-grams, and <unk>, the probability that the whole model does.
 
@@ -57,11 +70,23 @@ def part(
     """
     ids = {BOS: 1, EOS: EOS_ID, **{word: n for n, word in enumerate(words, FIRST_ID)}}
     needed = {n: keys_of(grams, ids, counts.packing) for n, grams in _by_order(also, order).items()}
-    model = kneser_ney.estimate(
-        counts, order, memory, folder, Selection(least, needed, ids.get(UNKNOWN, PAD), renormalised=False)
-    )
-    made, often = in_memory(model, words, memory, folder, least)
-    return made, often
+    least, listed = limits.least, None
+    if limits.prune and order > 1:
+        listed = _pruned(counts, order, limits, memory, folder)
+        for n in needed:
+            keys = counts.packing.by_suffix(listed.grams[n].read(0, listed.grams[n].rows)[0], n)
+            both = np.concatenate([needed[n], keys])
+            both = both[sorting(both)]
+            needed[n] = both[first_of_each(both)]
+        least = counts.tokens + 1  # n-grams are listed by pruning alone
+    selection = Selection(least, needed, ids.get(UNKNOWN, PAD), renormalised=False)
+    made, often = in_memory(kneser_ney.estimate(counts, order, memory, folder, selection), words, memory, folder, least)
+    return made, often if listed is None else set(in_memory(listed, words, memory, folder)[0].logp)
+
+
+def _pruned(counts: Counts, order: int, limits: Limits, memory: int, folder: Optional[Path]) -> Model:
+    whole = kneser_ney.estimate(counts, order, memory, folder / "whole" if folder else None, Selection(limits.least))
+    return pruned(whole, limits.prune, memory, folder / "whole" if folder else None)
 
 
 def keys_of(grams: Collection[Gram], ids: Dict[str, int], packing: Packing) -> Keys:

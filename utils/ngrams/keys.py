@@ -73,6 +73,12 @@ class Packing:
         out[:, -1] |= self.at(keys, n - 1).astype(np.uint64)
         return out
 
+    def by_suffix(self, keys: Keys, n: int) -> Keys:
+        """n-grams in suffix order, of those in context order."""
+        last = np.zeros_like(keys)
+        last[:, -1] = self.at(keys, 0).astype(np.uint64)
+        return self.shorter(keys) | _left(last, (n - 1) * self.bits)
+
     def words(self, keys: Keys, n: int) -> List[np.ndarray]:
         """Columns of word ids w1 .. wn, of n-grams in context order."""
         return [self.at(keys, place) for place in (*range(1, n), 0)]

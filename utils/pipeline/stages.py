@@ -104,7 +104,7 @@ YOUNGER.update({"rescore.attention.context": 0, "decode.chunk": 0.0, "train.init
 YOUNGER.update({"train.accumulate": 1})
 YOUNGER.update({"augment.copies": 0, "augment.noise": "", "augment.noisy": 0.8, "augment.snr": [0.0, 20.0], "augment.rooms": 0.4})
 YOUNGER.update({"augment.impulse_responses": "", "augment.coded": 0.1, "augment.volume": [-10.0, 5.0]})
-YOUNGER["lang.ngram_memory"] = 1.0
+YOUNGER.update({"lang.ngram_memory": 1.0, "lang.prune": 0.0})
 YOUNGER.update({"features.storage": "files", "features.shar": "features", "features.shard_size": 200, "train.buffer": 0})
 YOUNGER.update({"model.causal": False, "model.chunks": [0.32, 0.16, 0.64, 0], "model.left_context": 2.56})
 

@@ -59,6 +59,7 @@ SCHEMA: Dict[str, Key] = {
     "lang.g_order": whole(1, 10),
     "lang.text": TEXT,
     "lang.min_count": whole(1),
+    "lang.prune": BELOW_1,
     "lang.ngram_memory": positive(),
     "synthesis.utterances": whole(0),
     "synthesis.words": whole(1),
