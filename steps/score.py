@@ -39,7 +39,7 @@ from utils.text.scoring import Scores, by_speaker, characters, score, spelled
 def run(job: Job) -> None:
     """Write hypotheses-, errors- (both .txt), reliability- (.svg, where words have confidences) and the record (.json) of each
     <split>-<decoding>, and wer.svg; publish the records. A split without a word in any transcript has none. Records of dev alone
-    are not published.
+    are not published, and have no pictures.
     """
     stages, here = stages_behind(job.inputs), git_state(ROOT)
     shared = {**identity(job), **describe(stages, here, job.plan.fingerprint)}
@@ -161,8 +161,9 @@ def confidence(job: Job, split: str, decoding: str, rows: List[Row]) -> Optional
     if not said:
         return None
     sure, right = (np.array(part, dtype=float) for part in zip(*said))
-    picture = pictures.reliability(f"{decoding} on {split}", reliability(sure, right))
-    write_text(job.out / f"reliability-{split}-{decoding}.svg", picture)
+    if "test" in job.splits:  # a search over settings looks at numbers alone
+        picture = pictures.reliability(f"{decoding} on {split}", reliability(sure, right))
+        write_text(job.out / f"reliability-{split}-{decoding}.svg", picture)
     return quality(sure, right)
 
 

@@ -119,9 +119,6 @@ def prepare(sweep: Sweep, plans: Dict[str, Plan]) -> None:
     Args:
       plans: of any trial.
     """
-    import matplotlib.backends.backend_svg  # noqa: F401 - each fork of stage 8 draws
-    import matplotlib.figure  # noqa: F401
-
     for name, keys in sweep.space.behind(plans).items():
         if keys:
             plans[name].stage.load()
