@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Optional, Sequence, Set, Tuple
 
 from utils.core.errors import UserError
-from utils.core.files import write_text
+from utils.core.files import remove_unfinished, write_text
 from utils.core.progress import tqdm
 from utils.executors import versions, worker
 from utils.executors.local_workers import LocalWorkers
@@ -66,6 +66,7 @@ class Dask:
                 self.client.run(worker.release, self.run.token, on_error="ignore")
         if self.workers is not None:
             self.workers.close()
+            remove_unfinished(self.run.seal.parent)  # nobody else writes there
         for each in (self.client, self.cluster):
             with suppress(Exception):
                 if each is not None:
