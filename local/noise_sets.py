@@ -11,12 +11,12 @@ from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Sequence
+from typing import Callable, Dict, Iterable, Mapping, Sequence
 
 import lhotse
 from lhotse import Recording, RecordingSet
 from lhotse.audio.backend import audio_backend
-from lhotse.recipes.musan import prepare_musan
+from lhotse.recipes.musan import scan_recordings
 from lhotse.recipes.rir_noise import prepare_rir_noise
 
 from local.lhotse_corpora import archives
@@ -48,9 +48,20 @@ class NoiseSet:
     licence: str
     home: str  # the folder that its archive holds
     archive: str  # below OpenSLR's address
-    prepare: Callable[..., Mapping[str, Mapping[str, Any]]]  # Lhotse's
+    read: Callable[[Path, str, str], Iterable[Recording]]  # its folder, a part, the part's folder -> what Lhotse finds
     parts: Mapping[str, Part]
     usual: Sequence[str]  # parts that are taken unless others are asked for
+
+
+def _musan(home: Path, part: str, place: str) -> Iterable[Recording]:
+    """Not by `prepare_musan`, which stops at a piece of music that is annotated and not there."""
+    return scan_recordings(home / place)
+
+
+def _rirs_noises(home: Path, part: str, place: str) -> Iterable[Recording]:
+    yield from prepare_rir_noise(home, parts=[part])[part]["recordings"]
+    if part == "real_rir":  # Lhotse takes the names with "rir" in them, which those of the Aachen rooms (air_...) lack
+        yield from (Recording.from_file(path) for path in files(home / place, "air_*.wav") if "rir" not in path.stem)
 
 
 SETS: Dict[str, NoiseSet] = {
@@ -60,7 +71,7 @@ SETS: Dict[str, NoiseSet] = {
         licence="CC BY 4.0",
         home="musan",
         archive="17/musan.tar.gz",
-        prepare=prepare_musan,
+        read=_musan,
         parts={"noise": Part(NOISES, "noise", 930), "music": Part(NOISES, "music", 660), "speech": Part(NOISES, "speech", 426)},
         usual=("noise", "music"),
     ),
@@ -70,7 +81,7 @@ SETS: Dict[str, NoiseSet] = {
         licence="Apache 2.0",
         home="RIRS_NOISES",
         archive="28/rirs_noises.zip",
-        prepare=prepare_rir_noise,
+        read=_rirs_noises,
         parts={
             "point_noise": Part(NOISES, "pointsource_noises", 843),
             "iso_noise": Part(NOISES, "real_rirs_isotropic_noises"),
@@ -132,9 +143,8 @@ def _recordings(chosen: NoiseSet, part: str, home: Path) -> RecordingSet:
         raise UserError(f"{place} has no WAV file; unpack {chosen.archive.rpartition('/')[2]} again, see {chosen.page}")
     try:
         with audio_backend(Headers()), redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            found: List[Recording] = list(chosen.prepare(home, parts=[part])[part]["recordings"])
-            if part == "real_rir":  # Lhotse takes the names with "rir" in them, which those of the Aachen rooms (air_...) lack
-                found += [Recording.from_file(path) for path in files(place, "air_*.wav") if "rir" not in path.stem]
+            every = chosen.read(home, part, place.name)
+            found = [one for one in every if not Path(one.sources[0].source).name.startswith(".")]  # such as macOS leaves there
     except Exception as error:  # Lhotse's recipes assert, look up and parse
         said = printable(" ".join(f"{type(error).__name__}: {error}".split()))
         raise UserError(

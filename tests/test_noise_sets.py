@@ -57,6 +57,14 @@ def test_a_part_is_chosen(trees, tmp_path):
     assert sorted(path.name for path in (tmp_path / "musan").iterdir()) == ["noises", "speech.jsonl.gz"]
 
 
+def test_a_part_of_a_copy_will_do(trees, tmp_path, caplog):
+    (trees / "musan" / "music" / "fma" / "music-fma-0001.wav").unlink()  # which ANNOTATIONS names
+    (trees / "musan" / "music" / "fma" / "._music-fma-0002.wav").write_bytes(b"of macOS")
+    assert prepared("musan", tmp_path, "--parts", "music") == 0
+    assert "MUSAN: music has 5 files in this copy, 660 as published" in caplog.text
+    assert len(noise_files(tmp_path / "musan" / "noises")) == 5
+
+
 def cut(path):
     path.write_bytes(path.read_bytes()[:-2000])
 
