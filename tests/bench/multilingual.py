@@ -112,14 +112,15 @@ def _trigram(text: Sequence[Sequence[str]], language: str, phones: Sequence[str]
     return estimate([*said, *([phone] for phone in phones)], 3)
 
 
-class _WithLanguage:
+class _WithLanguage(Features):
     """Features with a column for each language, which says which one it is: that of the cut, or `chosen` if set."""
 
-    def __init__(self, features: Features, languages: Sequence[str]) -> None:
-        self.features, self.languages, self.chosen = features, list(languages), ""
+    def __init__(self, folder: Path, cache_gb: float, languages: Sequence[str]) -> None:
+        super().__init__(folder, cache_gb)
+        self.languages, self.chosen = list(languages), ""
 
     def __call__(self, cut: Any) -> Tensor:
-        x = self.features(cut)
+        x = super().__call__(cut)
         columns = x.new_zeros(len(x), len(self.languages))
         columns[:, self.languages.index(self.chosen or cut.supervisions[0].language)] = 1.0
         return torch.cat((x, columns), 1)
@@ -134,7 +135,7 @@ class _WithVectors:
         self.folder.mkdir(exist_ok=True)
         self.lexicon = read_lexicon(made["lang"].out)
         self.config, self.settings = made_with(made["train"].out), view(made["decode"].config).decode
-        self.features = _WithLanguage(Features(made["features"].out, self.config.train.cache_gb), languages)
+        self.features = _WithLanguage(made["features"].out, self.config.train.cache_gb, languages)
         fix_random_seed(self.config.seed)
         width = next(iter(read_cuts(made["features"].out, "dev"))).num_features + len(languages)
         self.model = make_model(self.config.model, self.lexicon, self.inputs, width)
@@ -153,8 +154,7 @@ class _WithVectors:
     def decode(self) -> None:
         """First pass of test as stage 6 does it, with weights found on dev; its pieces are in `decode`."""
         graphs = {"lattice": load_fsa(self.inputs["lang"] / "HLG.pt")}
-        features: Any = self.features
-        decoder = FirstPassDecoder(self.model, features, self.lexicon, graphs, None, self.settings, "cpu")
+        decoder = FirstPassDecoder(self.model, self.features, self.lexicon, graphs, None, self.settings, "cpu")
         out, batches = self.folder / "decode", {split: self._batches(split) for split in ("dev", "test")}
         decoder.weigh(search_weights(decoder, self.settings, batches["dev"], out, 1, log))
         for cuts, path in unfinished(batches["test"], out / "test"):
