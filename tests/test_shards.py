@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from lhotse import CutSet
 from safetensors.torch import load_file
@@ -267,7 +268,7 @@ def test_a_shard_that_is_no_good_is_named(made, tmp_path, monkeypatch):
             list(streamed([(0, read_cuts(folder, "train", shards=address))]))
         bad.unlink()
         assert "404" in said(address)
-    with pytest.raises(UserError, match="features.000004.tar is missing.*set features.shards"):
+    with pytest.raises(UserError, match=f"features.shards={copy} has no features.000004.tar, which stage 1 wrote"):
         read_cuts(folder, "train", shards=str(copy))
     bad.write_bytes(before)
     with serving(copy, lambda path: path.endswith("000004.tar")) as (address, asked):
@@ -275,6 +276,20 @@ def test_a_shard_that_is_no_good_is_named(made, tmp_path, monkeypatch):
     assert asked.count("/base/features.000004.tar") == 6  # a server is asked three times
     with pytest.raises(UserError, match=r"features.00000\d.tar can't be read \(.*Connection refused.*see that features.shards"):
         list(streamed([(0, read_cuts(folder, "train", shards=address))]))
+
+
+def test_audio_that_is_gone_or_another_is_named(made):
+    folder = made.folders["none"]
+    gone, other = list(read_cuts(folder, "train"))[:2]
+    gone.recording.sources[0].source = str(made.exp / "nowhere.wav")
+    with pytest.raises(
+        UserError, match=f"features of utterance {gone.id} can't be made of its audio: .*nowhere.wav.*put the file back"
+    ):
+        features_of(gone, folder)
+    other.recording.sources[0].source = str(made.exp / "other.wav")
+    soundfile.write(other.recording.sources[0].source, np.zeros(100), 16000)
+    with pytest.raises(UserError, match=f"utterance {other.id} .*its audio has changed|of utterance {other.id} can't be made"):
+        features_of(other, folder)
 
 
 def test_s3_without_its_package_says_what_to_install(made):

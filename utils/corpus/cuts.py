@@ -34,11 +34,14 @@ def read_cuts(folder: Path, split: str, leave_out: Sequence[str] = (), shards: s
             cut.features.storage_path = f"{shards.rstrip('/')}/{Path(cut.features.storage_path).name}"
         if cut.has_features and cut.features.storage_type != ON_THE_FLY and cut.features.storage_path not in seen:
             seen.add(cut.features.storage_path)
-            if "://" not in cut.features.storage_path and not Path(cut.features.storage_path).is_file():
-                instead = "; or, if it is elsewhere, set features.shards to that folder or address" * in_shards
+            path = Path(cut.features.storage_path)
+            if "://" not in cut.features.storage_path and not path.is_file():
+                if in_shards and shards:
+                    raise UserError(f"features.shards={shards} has no {path.name}, which stage 1 wrote ({folder}): copy it there")
+                elsewhere = "; or, if it is elsewhere, set features.shards to that folder or address" * in_shards
                 raise UserError(
-                    f"{cut.features.storage_path} is missing, which stage {folder.name} made; delete the folder {folder} and run "
-                    f"the same command from stage 0 on: it is made again{instead}"
+                    f"{path} is missing, which stage {folder.name} made; delete the folder {folder} and run the same command "
+                    f"from stage 0 on: it is made again{elsewhere}"
                 )
         if cut.id not in out:
             kept.append(cut)

@@ -58,7 +58,9 @@ def features_of(cut: MonoCut, folder: Path) -> np.ndarray:
         except (MemoryError, UserError):
             raise
         except Exception as error:  # decoders raise errors of many types
-            raise UserError(f"the audio of utterance {cut.id} can't be read: {str(error).splitlines()[0]}") from None
+            why = str(error).splitlines()[0]
+            remedy = "put the file back, or store features (features.storage=files)"
+            raise UserError(f"features of utterance {cut.id} can't be made of its audio: {why}; {remedy}") from None
         return maker.features(maker.augment(samples, cut.id) if maker.augment and int(key) else samples, cut)
     if kind not in (SHAR_FEATURES, SHAR_WAVEFORMS):
         return cut.load_features()
