@@ -57,10 +57,10 @@ def stage_1(source, exp, *more):
     return plan.out
 
 
-def ready(made, name, out, shards=""):
+def ready(made, name, out, shards="", workers=0):
     """A trainer, whose steps note their utterances in `seen`; nothing of the features stays in memory."""
     prepared = SimpleNamespace(config=made.config, inputs={**made.inputs, "features": made.folders[name]})
-    built = trainer(prepared, out, shards=shards, buffer=40, checkpoint_every=2, batch_seconds=45)
+    built = trainer(prepared, out, workers=workers, shards=shards, buffer=40, checkpoint_every=2, batch_seconds=45)
     built.features.room, built.seen, batches = 0, [], built.batches
 
     def noted():
@@ -168,7 +168,7 @@ def failing(chunk):
 
 @pytest.mark.slow
 def test_training_from_shards_gives_the_weights_of_training_from_files(made, tmp_path, monkeypatch):
-    """Bit for bit: from shards over HTTP with an interruption in mid-epoch, and with features made on the fly."""
+    """Bit for bit: from shards over HTTP with an interruption in mid-epoch, then in another process; with features on the fly."""
     long = [cut.id for cut in read_cuts(made.folders["files"], "train") if cut.duration > 4]
     monkeypatch.setattr("support.training.read_cuts", partial(read_cuts, leave_out=long))
     whole = ready(made, "files", tmp_path / "files")
@@ -182,7 +182,7 @@ def test_training_from_shards_gives_the_weights_of_training_from_files(made, tmp
         stopped.seen = Stopping(batches + batches // 2)
         with pytest.raises(KeyboardInterrupt):
             stopped.run()
-        resumed = ready(made, "shar", tmp_path / "shar", address)
+        resumed = ready(made, "shar", tmp_path / "shar", address, workers=1)
         del asked[:]
         resumed.run()
     for name in ("none", "shar"):
