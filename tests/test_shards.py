@@ -283,7 +283,7 @@ def test_audio_that_is_gone_or_another_is_named(made):
     gone, other = list(read_cuts(folder, "train"))[:2]
     gone.recording.sources[0].source = str(made.exp / "nowhere.wav")
     with pytest.raises(
-        UserError, match=f"features of utterance {gone.id} can't be made of its audio: .*nowhere.wav.*put the file back"
+        UserError, match=f"features of utterance {gone.id} can't be made of its audio: .*nowhere.wav.*put the audio back"
     ):
         features_of(gone, folder)
     other.recording.sources[0].source = str(made.exp / "other.wav")

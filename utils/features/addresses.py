@@ -57,8 +57,9 @@ def _read_http(address: str, first: int, size: Optional[int]) -> bytes:
     if size is not None:
         headers["Range"] = f"bytes={first}-{first + size - 1}"
     with urllib.request.urlopen(urllib.request.Request(address, headers=headers), timeout=TIMEOUT) as response:
-        if size is None:
+        if size is None or response.status == http.client.PARTIAL_CONTENT:
             return response.read()
-        if response.status != http.client.PARTIAL_CONTENT:  # a server that only sends whole files
-            response.read(first)
-        return response.read(size)
+        content = response.read(first + size)  # of a server that only sends whole files
+        if len(content) < min(first + size, int(response.headers.get("Content-Length") or 0)):
+            raise http.client.IncompleteRead(content)
+        return content[first:]

@@ -58,7 +58,7 @@ class ChunkRecord:
 
 
 @dataclass(frozen=True)
-class _Prepared:
+class Prepared:
     """A cut on its way through the front end."""
 
     original: MonoCut
@@ -223,14 +223,14 @@ def account(job: Job, chunks: Sequence[Chunk], asked: int) -> Dict[str, ChunkRec
 
 def _features(
     chunk: Chunk, front_end: FrontEnd, denoise: str, seconds: Dict[str, float], augment: Optional[Augmentation] = None
-) -> Iterator[Tuple[_Prepared, Union[np.ndarray, str]]]:
+) -> Iterator[Tuple[Prepared, Union[np.ndarray, str]]]:
     """Every cut of a chunk with its features (T, C) float32, or with the reason why it has none.
 
     The front end's time is added to `seconds`.
     """
-    group: List[_Prepared] = []
+    group: List[Prepared] = []
     for n, original in enumerate(chunk.cuts, 1):
-        one = _prepare(original, chunk.speed, front_end.sampling_rate, denoise)
+        one = prepare(original, chunk.speed, front_end.sampling_rate, denoise)
         if chunk.copy and augment and not one.problem:
             name = _name(original, chunk)
             one = replace(one, cut=one.cut.with_id(name), samples=augment(one.samples, name))
@@ -243,14 +243,14 @@ def _features(
             group = []
 
 
-def _prepare(original: MonoCut, speed: float, rate: int, denoise: str) -> _Prepared:
-    """Load a cut's audio at `speed`."""
+def prepare(original: MonoCut, speed: float, rate: int, denoise: str) -> Prepared:
+    """Load a cut's audio at `speed`; where that can't be done, the result says why."""
     none = np.zeros((1, 0), np.float32)
     missing = [s.source for s in original.recording.sources if s.type == "file" and not Path(s.source).is_file()]
     if missing:
-        return _Prepared(original, original, none, f"no audio file {missing[0]}")
+        return Prepared(original, original, none, f"no audio file {missing[0]}")
     if original.duration <= 0:
-        return _Prepared(original, original, none, f"zero length ({original.duration:g} s)")
+        return Prepared(original, original, none, f"zero length ({original.duration:g} s)")
     try:
         cut = original if speed == 1.0 else original.perturb_speed(speed)
         samples = audio(cut, rate, denoise)
@@ -259,15 +259,17 @@ def _prepare(original: MonoCut, speed: float, rate: int, denoise: str) -> _Prepa
     except Exception as error:  # decoders raise errors of many types at bad audio: the cut is left out
         if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
             raise
-        return _Prepared(original, original, none, _replaced(original) or _one_line(error))
+        return Prepared(original, original, none, _replaced(original) or _one_line(error))
     if not np.isfinite(samples).all():
-        return _Prepared(original, cut, none, "samples that are not numbers (NaN or infinite)")
-    return _Prepared(original, cut, samples, "")
+        return Prepared(original, cut, none, "samples that are not numbers (NaN or infinite)")
+    return Prepared(original, cut, samples, "")
 
 
 def _replaced(cut: MonoCut) -> str:
     """What is to be done about an audio file that is as long no more as when stage 0 checked it; '' where it is."""
     path = cut.recording.sources[0].source
+    if cut.recording.transforms:  # another speed: other seconds
+        return ""
     with suppress(soundfile.LibsndfileError):
         seconds = soundfile.info(path).duration
         if abs(seconds - cut.recording.duration) > 0.01:

@@ -14,7 +14,7 @@ from utils.core.errors import UserError
 from utils.corpus.cuts import ON_THE_FLY, SHAR_FEATURES, SHAR_WAVEFORMS
 from utils.features import shards
 from utils.features.augmentation import Augmentation, open_augmentation
-from utils.features.extraction import audio
+from utils.features.extraction import prepare
 from utils.features.front_end import FrontEnd
 from utils.features.front_ends import make
 from utils.features.stored import restored, rounded
@@ -53,15 +53,11 @@ def features_of(cut: MonoCut, folder: Path) -> np.ndarray:
     kind, key = cut.features.storage_type, cut.features.storage_key
     if kind == ON_THE_FLY:
         maker = _maker(folder)
-        try:
-            samples = audio(cut, maker.front_end.sampling_rate, maker.config.denoise)
-        except (MemoryError, UserError):
-            raise
-        except Exception as error:  # decoders raise errors of many types
-            why = str(error).splitlines()[0]
-            remedy = "put the file back, or store features (features.storage=files)"
-            raise UserError(f"features of utterance {cut.id} can't be made of its audio: {why}; {remedy}") from None
-        return maker.features(maker.augment(samples, cut.id) if maker.augment and int(key) else samples, cut)
+        found = prepare(cut, 1.0, maker.front_end.sampling_rate, maker.config.denoise)
+        if found.problem:
+            remedy = "put the audio back, or store features (features.storage=files)"
+            raise UserError(f"features of utterance {cut.id} can't be made of its audio: {found.problem}; {remedy}")
+        return maker.features(maker.augment(found.samples, cut.id) if maker.augment and int(key) else found.samples, cut)
     if kind not in (SHAR_FEATURES, SHAR_WAVEFORMS):
         return cut.load_features()
     content = key if isinstance(key, bytes) else shards.read(cut)
