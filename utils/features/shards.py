@@ -21,6 +21,7 @@ from lhotse.audio import AudioSource
 from lhotse.cut import MonoCut
 from lhotse.shar.utils import to_shar_placeholder
 from lhotse.utils import fastcopy
+from scipy.io import wavfile
 
 from utils.core.errors import UserError
 from utils.core.files import atomic_path, relative
@@ -66,7 +67,7 @@ def write(rows: Iterable[Row], number: int, content: str, front_end: FrontEnd, o
     """Write a shard, each of its files whole or not at all.
 
     Args:
-      content: features, waveforms (FLAC, 16 or 24 bits, at the front end's sampling rate, as they go into it), or both.
+      content: features, waveforms (as they go into the front end: FLAC if they have 16 bits, else WAV of float32), or both.
       out: folder of stage 1.
       final: the name that it gets.
     Returns:
@@ -148,12 +149,14 @@ def _features(cut: MonoCut, features: np.ndarray, samples: np.ndarray, front_end
 
 def _waveform(cut: MonoCut, features: np.ndarray, samples: np.ndarray, front_end: FrontEnd) -> _Data:
     audio, length, rate = io.BytesIO(), samples.shape[1], front_end.sampling_rate
-    bits = 16 if np.array_equal(samples * 2.0**15, np.round(samples * 2.0**15)) else 24  # near silence, 16 would change features
-    most = 2 ** (bits - 1)
-    whole = np.clip(np.round(samples[0].astype(np.float64) * most), -most, most - 1).astype(np.int32)
-    soundfile.write(audio, whole << 32 - bits, rate, format="FLAC", subtype=f"PCM_{bits}")
+    whole = np.round(samples[0] * 2.0**15)
+    exact = np.array_equal(whole, samples[0] * 2.0**15) and -(2**15) <= whole.min() and whole.max() < 2**15
+    if exact:
+        soundfile.write(audio, whole.astype(np.int16), rate, format="FLAC", subtype="PCM_16")
+    else:  # of a copy; with fewer bits, features near silence would be others. libsndfile would write the time of day
+        wavfile.write(audio, rate, samples[0].astype(np.float32))
     manifest = Recording(cut.id, [AudioSource("memory", [0], b"")], rate, length, length / rate, channel_ids=[0])
-    return _Data("flac", audio.getvalue(), to_shar_placeholder(manifest))
+    return _Data("flac" if exact else "wav", audio.getvalue(), to_shar_placeholder(manifest))
 
 
 MADE = {"features": _features, "recording": _waveform}
