@@ -29,6 +29,7 @@ from utils.pipeline import contract, stages
 from utils.train.dataset import epoch_batches
 from utils.train.streaming import streamed
 
+pytestmark = pytest.mark.slow  # for what they are made of
 SETTINGS = ["features.shard_size=7", "features.speed_perturb=[0.9]", "augment.copies=1"]
 STORED = {
     "files": [],
@@ -162,7 +163,6 @@ def failing(chunk):
     raise OSError(28, "No space left on device")
 
 
-@pytest.mark.slow
 def test_training_from_shards_gives_the_weights_of_training_from_files(made, tmp_path, monkeypatch):
     """Bit for bit: from shards over HTTP with an interruption in mid-epoch, then in another process; with features on the fly."""
     long = [cut.id for cut in read_cuts(made.folders["files"], "train") if cut.duration > 4]
