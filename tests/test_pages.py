@@ -1,0 +1,223 @@
+"""The commands and programs of docs/: each runs here in the order of its page, on a model of yesno, or has a reason why not."""
+
+import http.server
+import importlib
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Dict, List, Tuple
+
+import numpy as np
+import pytest
+import soundfile
+import wordfreq
+
+from utils.core.files import ROOT
+
+ENGLISH = [path for path in sorted((ROOT / "docs").glob("*.md")) if not path.name.endswith(".zh.md")]
+HERE = ("recognising", "searching", "keywords", "spotting", "commands", "sealing")  # pages whose commands run here
+# Programs of pages: the test that runs all of them, or why none does.
+PROGRAMS = {
+    "recognising": "tests/test_bundle.py",
+    "sealing": "tests/test_bundle.py",
+    "serving": "tests/test_server.py",
+    "protocol": "tests/test_server.py",
+    "streams": "tests/test_live.py",
+    "searching": "tests/test_pages.py",
+    "spotting": "tests/test_pages.py",
+    "commands": "tests/test_pages.py",
+    "home-assistant": "tests/test_pages.py",
+    "live": "a fragment: the text before it says what it is given; tests/test_streaming.py has its calls",
+}
+# What other commands begin with, and why they do not run here. tests/test_docs.py reads their options and settings.
+REASONS = {
+    r"(\./)?egs/\w+/run\.sh": "minutes to hours; tests/test_end_to_end.py runs recipes to their end",
+    r"\./tests/run\.sh": "these are the tests",
+    r"NUPTSE_\w+=.* (\./egs/yesno/run\.sh|utils/setup\.sh)": "as without the variables",
+    r"utils/setup\.sh": "makes environments, from the network; tests/test_setup.py",
+    r"(\.venv/bin/)?python -m pip": "installs, from the network",
+    r"\.venv/bin/python (-m tests\.bench\.|tests/bench/)": "minutes to hours of measuring, on whole corpora",
+    r"\.venv/bin/python -m steps\.serve": "runs until Ctrl-C; tests/test_server.py and others talk to it",
+    r"curl |openssl ": "need that server; tests/test_server.py runs those of Serving",
+    r"\.venv/bin/python -m steps\.listen": "microphones and hours; tests/test_listen.py",
+    r"\.venv/bin/python -m steps\.(doctor|compare|document_settings|translations)": "tests/test_docs.py runs them",
+    r"\.venv/bin/python -m steps\.add_words --corpus": "needs a trained corpus; tests/test_add_words.py",
+    r"\.venv/bin/python -m steps\.distil": "half an hour; tests/test_distillation.py",
+    r"\.venv/bin/python -m steps\.noises": "downloads gigabytes; tests/test_noise_sets.py",
+    r"\.venv/bin/python -m steps\.sweep": "hours; tests/test_sweep.py",
+    r"\.venv/bin/python -m steps\.ngrams": "large text; tests/test_large_text.py",
+    r"(srun .*)?(\.venv/bin/)?torchrun |#SBATCH|#!/bin/bash|host=": "several GPUs or machines; tests/test_distributed.py",
+    r"PYTHONPATH=\. \.venv/bin/dask ": "several machines; tests/test_executors.py",
+    r"\.venv/bin/python -m steps\.commands train": "minutes, and flite; tests/test_tuning.py",
+    r"\.venv/bin/python -m steps\.find .*--meaning": "needs a bundle with meanings; tests/test_search.py",
+    r"ffmpeg ": "a program of the system, which need not be there",
+    r"(cp|sed|rsync|ssh|scp) |BUNDLE=": "tools of the system",
+}
+# Names of the pages -> those of the folder in which they run here; yesno knows two words.
+NAMES = {
+    "exp/asterisk/export-0123abcd/bundle": "bundle",
+    "BUNDLE": "bundle",
+    "talk.mp4:12.3-12.9": "talk.mp4:0.5-3.5",
+    "zermatt": "noyes",
+    " 'nuptse N AH P T S IY'": "",
+    "heating": "yes",
+    "ice cream": "no yes",
+    "smart mirror": "no",
+    "jarvis": "yes",
+    "--language fr": "--language en",
+    "folder/of/recordings": "examples",
+}
+
+
+def fences(page: Path, language: str) -> List[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
+
+
+def commands(page: Path) -> List[str]:
+    """The commands of a page in order, without comments; one that continues on the next line is one."""
+    lines = "".join(fences(page, "bash")).replace("\\\n", " ").splitlines()
+    return [line for line in (re.sub(r"\s+# .*", "", line).strip() for line in lines) if line]
+
+
+def reason(command: str) -> str:
+    """Why a command does not run here; "" where nothing is known."""
+    return next((why for start, why in REASONS.items() if re.match(start, command)), "")
+
+
+@pytest.mark.parametrize("page", ENGLISH, ids=lambda page: page.name)
+def test_every_command_and_program_runs_or_has_a_reason(page):
+    unknown = [c for c in commands(page) if not reason(c) and not (page.stem in HERE and " -m steps." in c)]
+    assert unknown == [], "let it run in tests/test_pages.py, or say there why not"
+    if fences(page, "python"):
+        where = PROGRAMS[page.stem]
+        assert ":" in where or page.name.partition(".")[0] in (ROOT / where).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def folder(yesno: Any, votes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the pages name: a bundle, recordings, texts, keys."""
+    made = tmp_path_factory.mktemp("pages")
+    shutil.copytree(yesno.bundle, made / "bundle")
+    files = sorted(yesno.source.glob("*.wav"))[-3:]
+    speech = [soundfile.read(str(path), dtype="float32")[0] for path in files]
+    rate = soundfile.info(str(files[0])).samplerate
+    for name in ("recordings", "calls", "examples", "speech", "noise", "words", "home/keys"):
+        (made / name).mkdir(parents=True)
+    noise = np.random.default_rng(0).standard_normal(8 * rate).astype(np.float32) / 100
+    sounds: Dict[str, np.ndarray] = {
+        "recordings/first.wav": speech[0],
+        "order.wav": speech[0],
+        "calls/call.wav": np.stack([speech[0][: 3 * rate], speech[1][: 3 * rate]], 1),
+        "talk.mp4": np.concatenate(speech),  # a format is known by the content
+        "one.wav": speech[0][rate // 2 : 7 * rate // 4],
+        "speech/other.wav": speech[1],
+        "noise/fan.wav": noise,
+        **{f"examples/{n}.wav": one[rate // 2 : 7 * rate // 4] for n, one in enumerate(speech)},
+    }
+    for name, samples in sounds.items():
+        soundfile.write(str(made / name), samples, rate, format="WAV")
+    (made / "notes.txt").write_text("The tidal bore meets the river. A tidal bore is a wave, and the wave is a bore.\n")
+    (made / "article.txt").write_text((made / "notes.txt").read_text())
+    rows = [f"{word} {n % 3} {n % 5} 1\n" for n, word in enumerate(["yes", "no", *wordfreq.top_n_list("he", 50)])]
+    (made / "glove.txt").write_text("".join(rows), encoding="utf-8")
+    (made / "coffee.yaml").write_text(fences(ROOT / "docs" / "commands.md", "yaml")[0])
+    (made / "votes.yaml").write_bytes(votes.read_bytes())
+    return made
+
+
+def arguments(command: str, home: Path) -> Tuple[str, List[str]]:
+    """The module of a command and its arguments, with names of `folder` and the home folder in place."""
+    command = command.replace('"$BUNDLE', '"BUNDLE').replace("~/", f"{home}/")
+    for name, here in NAMES.items():
+        command = command.replace(name, here)
+    words = shlex.split(command)
+    assert words[:2] == [".venv/bin/python", "-m"]
+    return words[2], words[3:]
+
+
+def run(module: str, words: List[str], folder: Path) -> int:
+    """Run a command: here, where it starts no process of its own (a fork of this one, with threads, may wait forever)."""
+    if module == "steps.recognise":
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.run([sys.executable, "-m", module, "--nj", "1", *words], cwd=folder, env=environment).returncode
+    if module in ("steps.index", "steps.keywords"):
+        words = ["--nj", "1", *words]
+    status: int = importlib.import_module(module).main(words)
+    return status
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HERE)
+def test_commands_of_a_page_run_in_order(folder, monkeypatch, capfd, caplog, name):
+    for command in commands(ROOT / "docs" / f"{name}.md"):
+        monkeypatch.chdir(folder)  # some commands leave it
+        if name == "sealing" and command.startswith("cp "):
+            subprocess.run(command.replace("~", str(folder / "home")), shell=True, check=True)
+            shutil.copy(folder / "home" / "keys" / "mine.key.pub", folder / "home" / "keys" / "team.pub")
+        if reason(command):
+            continue
+        if name == "keywords" and "words/talk.json" in command:
+            words = ["--bundle", "bundle", "--format", "json", "--output", "words", "talk.mp4"]
+            assert run("steps.recognise", words, folder) == 0
+        module, words = arguments(command, folder / "home")
+        if module == "steps.commands" and words[0] == "recognise":
+            words[1] = "votes.yaml"  # of yesno's language and words
+        caplog.clear()
+        status = run(module, words, folder)
+        said = capfd.readouterr()
+        assert status == 0, f"{command}\n{said.out}\n{said.err}"
+        assert said.out + said.err + caplog.text or module == "steps.index", command  # what it made, the next commands read
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["searching", "spotting", "commands"])
+def test_programs_of_a_page_run(folder, monkeypatch, capsys, name):
+    (code,) = fences(ROOT / "docs" / f"{name}.md", "python")
+    monkeypatch.chdir(folder)
+    for old, new in {**NAMES, "coffee.yaml": "votes.yaml"}.items():
+        code = code.replace(old, new)
+    if name == "searching":
+        call = ["--bundle", "bundle", "--index", "calls.index", "--nj", "1", "recordings"]
+        assert importlib.import_module("steps.index").main(call) == 0
+    samples, rate = soundfile.read("order.wav", dtype="float32")
+    names: Dict[str, Any] = {"bundle": "bundle", "samples": samples, "rate": rate}
+    exec(compile(code, f"docs/{name}.md", "exec"), names)
+    if name == "spotting":
+        assert names["stream"].finish() is not None
+    else:
+        assert ("hit" in names) if name == "searching" else names["answer"] and "vote" in capsys.readouterr().out
+
+
+def test_the_program_of_home_assistant_hands_commands_on(monkeypatch):
+    (code,) = fences(ROOT / "docs" / "home-assistant.md", "python")
+    got = []
+
+    class Webhook(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Webhook)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    lines = [
+        {"type": "final", "text": "turn on the light"},
+        {"type": "command", "intent": None, "slots": {}},
+        {"type": "command", "intent": "HassTurnOn", "slots": {"area": "attic"}},
+    ]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("".join(json.dumps(line) + "\n" for line in lines)))
+    monkeypatch.setattr(sys, "argv", ["forward.py", f"http://127.0.0.1:{server.server_port}/api/webhook/jarvis"])
+    exec(compile(code, "docs/home-assistant.md", "exec"), {})
+    server.shutdown()
+    server.server_close()
+    assert got == [{"intent": "HassTurnOn", "slots": {"area": "attic"}}]
