@@ -219,7 +219,7 @@ def test_the_configuration_for_slurm_gives_a_job_of_workers_with_a_thread_each()
     assert settings["cores"] == settings["processes"]
     dask_jobqueue = pytest.importorskip("dask_jobqueue", reason="needs dask-jobqueue of utils/requirements/benches.txt")
     script = dask_jobqueue.SLURMCluster(**{name.replace("-", "_"): value for name, value in settings.items()}).job_script()
-    assert "#SBATCH" in script and "--nthreads 1 --nworkers 16" in script
+    assert "#SBATCH --cpus-per-task=16" in script and re.search("dask_worker .* --nthreads 1 .*--nworkers 16 ", script)
 
 
 def test_the_configuration_for_kubernetes_is_a_cluster_of_workers_with_a_thread_each():
