@@ -24,7 +24,7 @@ def write_arpa(model: Model, words: Sequence[str], path: Path, memory: int, fold
         for n in range(1, model.order + 1):
             stream.write(f"\n\\{n}-grams:\n")
             line = "%.7f\t" + " ".join(["%s"] * n) + "%s\n"
-            for keys, columns in with_backoffs(model, n, memory, folder):
+            for keys, columns in with_backoffs(model, n, memory // 4, folder):  # Python's numbers and strings take more room
                 said = [map(names.__getitem__, column.tolist()) for column in model.packing.words(keys, n)]
                 rows = zip(logs(columns["p"]).tolist(), *said, _backoffs(columns["backoff"]))
                 stream.writelines(map(line.__mod__, rows))
