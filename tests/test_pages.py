@@ -143,12 +143,10 @@ def arguments(command: str, home: Path) -> Tuple[str, List[str]]:
 
 
 def run(module: str, words: List[str], folder: Path) -> int:
-    """Run a command: here, where it starts no process of its own (a fork of this one, with threads, may wait forever)."""
-    if module == "steps.recognise":
+    """Run a command: here, where it forks nothing (a fork of this process, which has k2's threads, may wait forever)."""
+    if module in ("steps.index", "steps.keywords", "steps.recognise"):
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         return subprocess.run([sys.executable, "-m", module, "--nj", "1", *words], cwd=folder, env=environment).returncode
-    if module in ("steps.index", "steps.keywords"):
-        words = ["--nj", "1", *words]
     status: int = importlib.import_module(module).main(words)
     return status
 
@@ -185,7 +183,7 @@ def test_programs_of_a_page_run(folder, monkeypatch, capsys, name):
         code = code.replace(old, new)
     if name == "searching":
         call = ["--bundle", "bundle", "--index", "calls.index", "--nj", "1", "recordings"]
-        assert importlib.import_module("steps.index").main(call) == 0
+        assert run("steps.index", call, folder) == 0
     samples, rate = soundfile.read("order.wav", dtype="float32")
     names: Dict[str, Any] = {"bundle": "bundle", "samples": samples, "rate": rate}
     exec(compile(code, f"docs/{name}.md", "exec"), names)
