@@ -87,7 +87,7 @@ def test_help_names_every_stage_and_recipe(capsys):
         (["--corpus", "yesno", "--recipe", "hybrid"], 2, "no recipe 'hybrid'"),
         (["--corpus", "yesno", "--stage", "trian"], 2, "(did you mean 'train'?)"),
         (["--corpus", "yesno", "--set", "trian.epochs=1"], 2, "(did you mean 'train.epochs'?)"),
-        (["--corpus", "yesno", "--set", "train.epochs=0"], 2, "the nearest allowed value is train.epochs=1"),
+        (["--corpus", "yesno", "--set", "train.accumulate=0"], 2, "the nearest allowed value is train.accumulate=1"),
         (["--corpus", "yesno", "--set", "model.word_stride=16", "--set", "data.options.dev=5", "--stage", "train"], 3, ""),
     ],
 )
