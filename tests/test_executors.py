@@ -109,8 +109,8 @@ def test_stages_by_dask_interrupted_and_with_workers_killed_have_the_bytes_of_fo
 
     process = start("--scheduler", cluster.address)
     until_there_is("decode-*.partial/dev/*-network.safetensors", process)
-    for worker in workers(cluster.nannies):  # all, since some may be idle; others take their places
-        os.kill(worker, signal.SIGKILL)
+    for number in workers(cluster.nannies):  # all, since some may be idle; others take their places
+        os.kill(number, signal.SIGKILL)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 0 and "resuming: " in said, said
     assert "is gone: others make its pieces again" in said and f"Dask {cluster.address}, dashboard http" in said
