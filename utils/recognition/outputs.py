@@ -157,5 +157,5 @@ def lock(stream: IO[str], folder: Path) -> None:
 def remove_strays(folder: Path, suffix: str) -> None:
     """Remove what killed runs had begun to write."""
     for stray in folder.rglob(f".tmp-*{suffix}"):
-        if re.match(r"\.tmp-\d+-", stray.name):
+        if re.match(r"\.tmp-([\w.-]+-)?\d+-", stray.name):  # as `atomic_path` names them
             stray.unlink()
