@@ -5,6 +5,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Iterable, Iterator, List, Optional, Union
 from utils.core.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]  # the repository; every relative path in a manifest starts here
+TEMPORARY = re.compile(r"\.tmp-([\w.-]+-)?\d+-")  # names of `unfinished` begin so; older ones lack the machine
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)  # errors of a file or folder that may not be written
 
 
@@ -21,16 +23,21 @@ def files_in(folder: Path) -> List[Path]:
     return sorted(p for p in folder.rglob("*") if p.is_file() and not any(n.startswith(".") for n in p.relative_to(folder).parts))
 
 
+def unfinished(path: Path) -> Path:
+    """A path beside `path` for what this process has not finished; TEMPORARY fits its name.
+
+    It keeps the suffixes of `path`, because libraries choose a format by them. It has the machine's name, since processes of
+    several machines may write the same file.
+    """
+    return path.with_name(f".tmp-{os.uname().nodename}-{os.getpid()}-{path.name}")
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` and rename it to `path` once the block has ended well.
-
-    The temporary name keeps the suffixes of `path`, because libraries choose a format by them. It has the machine's name, since
-    processes of several machines may write the same file.
-    """
+    """Yield a temporary path beside `path` and rename it to `path` once the block has ended well."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".tmp-{os.uname().nodename}-{os.getpid()}-{path.name}")
+    temporary = unfinished(path)
     try:
         yield temporary
         with open(temporary, "rb") as stream:

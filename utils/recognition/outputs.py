@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import unicodedata
 from collections import Counter
 from contextlib import suppress
@@ -20,7 +19,7 @@ from typing import IO, Any, Dict, List, Sequence, Set
 
 from utils.audio.given import Given
 from utils.core.errors import UserError
-from utils.core.files import digest, write_text
+from utils.core.files import TEMPORARY, digest, write_text
 from utils.core.inputs import unchanged
 
 JOURNAL = ".recognised.jsonl"
@@ -157,5 +156,5 @@ def lock(stream: IO[str], folder: Path) -> None:
 def remove_strays(folder: Path, suffix: str) -> None:
     """Remove what killed runs had begun to write."""
     for stray in folder.rglob(f".tmp-*{suffix}"):
-        if re.match(r"\.tmp-([\w.-]+-)?\d+-", stray.name):  # as `atomic_path` names them
+        if TEMPORARY.match(stray.name):
             stray.unlink()

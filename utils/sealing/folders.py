@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from utils.core.errors import UserError
-from utils.core.files import content_of, digest, sync_folder, write_bytes, write_json
+from utils.core.files import content_of, digest, sync_folder, unfinished, write_bytes, write_json
 from utils.sealing.encryption import decrypted, encrypted, mac
 from utils.sealing.key_files import need_pyrage, public_of, recipients, signer_text
 from utils.sealing.keys import KEY_VARIABLE, PASSPHRASE_VARIABLE, Keys, ask
@@ -102,14 +102,14 @@ def new_folder(target: Path) -> Iterator[Path]:
     """A folder to fill. It becomes `target` where the block ends well, else it is removed. UserError where `target` exists."""
     if target.exists():
         raise UserError(f"{target} is there already; remove it, or give another name")
-    unfinished = target.with_name(f".tmp-{os.getpid()}-{target.name}")
+    temporary = unfinished(target)
     try:
-        unfinished.mkdir(parents=True)
-        yield unfinished
-        sync_folder(unfinished)
-        unfinished.rename(target)
+        temporary.mkdir(parents=True)
+        yield temporary
+        sync_folder(temporary)
+        temporary.rename(target)
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def check_sealed(path: Path, trusted: Optional[Sequence[bytes]] = None, keep: Optional[Dict[int, bytes]] = None) -> Outer:
