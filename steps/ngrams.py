@@ -13,7 +13,7 @@ from typing import Any, List, Optional, Sequence
 from steps import command
 from utils.bundle.opening import run
 from utils.core.errors import UserError
-from utils.core.options import Parser, positive
+from utils.core.options import Parser, above_zero, positive
 
 log = logging.getLogger("nuptse")
 
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
         help="n-grams go whose loss raises the perplexity by less than this share",
     )
     p.add_argument(
-        "--memory", type=_gigabytes, default=1.0, metavar="GB", help="for sorting (default 1); more is sorted on the disk"
+        "--memory", type=above_zero, default=1.0, metavar="GB", help="for sorting (default 1); more is sorted on the disk"
     )
     p.add_argument(
         "--language", metavar="CODE", help="normalise the text as transcripts of this language are (default: take it as it is)"
@@ -116,16 +116,6 @@ def _share(text: str) -> float:
         value = -1.0
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a share, from 0 to below 1")
-    return value
-
-
-def _gigabytes(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
     return value
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import math
 import os
 import re
 from pathlib import Path
@@ -36,6 +37,17 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number, at least 1")
     return int(text)
+
+
+def above_zero(text: str) -> float:
+    """An option's finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
 
 
 def device(text: str) -> str:

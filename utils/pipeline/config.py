@@ -23,8 +23,8 @@ RECIPES = "recipes"  # in corpus.yaml: recipe -> settings of the corpus for this
 # Keys that may name files outside the repository.
 PATHS = ["data.source", "lang.text", "features.model", "ready.model", "vectors.meaning.path"]
 PATHS += ["rescore.llm.path", "rescore.word_lm.path", "train.init", "export.sign", "augment.noise", "augment.impulse_responses"]
-YAML_WORDS = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}  # which YAML reads as something else than text
 PATHS += ["features.shards"]
+YAML_WORDS = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}  # which YAML reads as something else than text
 OPEN = "data.options"  # the one mapping whose keys are defined by corpus.yaml
 
 

@@ -1,13 +1,13 @@
 """The keywords of a command line, and their thresholds. Until they are read, this needs the standard library alone."""
 
 import argparse
-import math
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Dict, List
 
 from utils.bundle.opening import lines_of
 from utils.core.errors import UserError
+from utils.core.options import above_zero
 
 RATE = 0.5  # false alarms an hour
 
@@ -30,7 +30,7 @@ def add_options(p: argparse.ArgumentParser) -> None:
         help="recordings of a keyword alone, three or so; NAME: the folder's, or the only --keyword; may be given again",
     )
     p.add_argument("--calibrated", metavar="FILE", help="what steps.spot --calibrate wrote: thresholds for --rate")
-    p.add_argument("--rate", type=_above_zero, metavar="N", help=f"false alarms an hour for each keyword (default {RATE:g})")
+    p.add_argument("--rate", type=above_zero, metavar="N", help=f"false alarms an hour for each keyword (default {RATE:g})")
     p.add_argument("--threshold", type=float, metavar="S", help="lowest score of a hit, where there is no calibration")
 
 
@@ -63,13 +63,3 @@ def keywords_of(given: argparse.Namespace, recogniser: Any) -> List[Any]:
             paths = [one.path for one in files_of([folder], stack)[0]]
             found[name] = from_recordings(recogniser, name, [whole(path) for path in paths], recogniser.rows(), found.get(name))
     return list(found.values())
-
-
-def _above_zero(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return value
