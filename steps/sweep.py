@@ -17,8 +17,10 @@ from utils.core.files import ROOT
 from utils.core.options import Parser, positive
 from utils.core.parallel import results
 from utils.core.versions import tool_version
+from utils.executors import choice
 from utils.pipeline import config as configuration
 from utils.pipeline import driver
+from utils.pipeline.place import find_place
 from utils.pipeline.stages import Plan
 from utils.sweep.report import BEST
 from utils.sweep.search import conclude, make_trials
@@ -30,7 +32,8 @@ log = logging.getLogger("nuptse")
 
 def parser() -> Parser:
     """The options."""
-    p = driver.parser(stages=False)
+    p = driver.parser(stages=False, trains=True)
+    choice.add_options(p)
     p.description = "Search over settings by the error rate on dev. See docs/tuning.md."
     p.add_argument("space", metavar="SPACE.yaml", help="keys, each with a range {low: 1, high: 9} or a list of choices")
     p.add_argument("--trials", type=positive, default=40, metavar="N", help="trials of the study, all runs together (default 40)")
@@ -53,7 +56,10 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 
 def _search(options: argparse.Namespace, plans: Dict[str, Plan]) -> None:
-    config = configuration.load(options.recipe, options.corpus_dir, options.set)
+    place = find_place(options.world_size, options.device, False)
+    choice.check(options)
+    overrides = [*options.set, *getattr(options, "trained_with", [])]
+    config = configuration.load(options.recipe, options.corpus_dir, overrides)
     path = options.here / options.space
     space = read_space(path, config)
     exp = plans["data"].out.parent
@@ -65,9 +71,11 @@ def _search(options: argparse.Namespace, plans: Dict[str, Plan]) -> None:
         about=_about(options, space, config, plans),
         recipe=options.recipe,
         corpus_dir=options.corpus_dir,
-        overrides=options.set,
+        overrides=overrides,
         exp=exp,
         run={**{key: max(1, getattr(options, key) // options.jobs) for key in ("nj", "threads")}, "device": options.device},
+        place=place,
+        options=options,
         trials=options.trials,
         sampler=options.sampler,
         first=first,

@@ -20,22 +20,23 @@ from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.distributed import group as distributed
 from utils.distributed.group import Group, join
-from utils.pipeline.place import Place, find_place
+from utils.pipeline.place import Place, check_shared, find_place
 
+SHARDS = ["features.storage=shar", "features.shard_size=5"]
 TORCHRUN = {"RANK": "1", "WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "a", "MASTER_PORT": "1"}
 
 
 def start(source: Path, *more: str) -> subprocess.Popen:
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    words = [sys.executable, "-m", "utils.pipeline.driver", *options(source), "--stage", "5", "--stop-stage", "5", *more]
+    words = [sys.executable, "-m", "utils.pipeline.driver", *options(source, *SHARDS), "--stop-stage", "5", *more]
     environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(words, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.mark.slow
 def test_two_processes_train_the_model_of_one_also_where_one_is_killed(prepared, exp, tmp_path, caplog):
-    """Training goes on to the same weights in two processes again, and in one alone that takes over."""
-    trained = planned(prepared.source, exp, "train.accumulate=2").inputs["train"]
+    """From shards; to the same weights it goes on in two processes again, and in one alone that takes over and reads files."""
+    trained = planned(prepared.source, exp, "train.accumulate=2", *SHARDS).inputs["train"]
     partial, deadline = trained.with_name(trained.name + ".partial"), time.monotonic() + 120
     killed = start(prepared.source, "--world-size", "2")
     while not list(partial.glob("checkpoints/checkpoint-*.pt")) and time.monotonic() < deadline:
@@ -87,6 +88,13 @@ def test_every_utterance_is_trained_once_an_epoch_by_any_number_of_processes(pre
             assert sorted({n for n, _ in place}) == list(range(count))
 
 
+def test_batches_that_processes_can_not_share_evenly_are_refused():
+    config = {"system": "network", "train": {"accumulate": 6}}
+    check_shared(config, "wordvec_hybrid", 3)
+    with pytest.raises(UserError, match="4 processes can't share 6 batches in a step evenly"):
+        check_shared(config, "wordvec_hybrid", 4)
+
+
 def test_more_processes_than_batches_are_refused(prepared, tmp_path):
     made = trainer(prepared, tmp_path, batch_seconds=1000.0, accumulate=2)
     made.group = Group(Place(2, 0))
@@ -104,11 +112,12 @@ def test_a_process_that_fails_ends_the_others_and_is_named(tmp_path):
     assert ended["well"]["said"] == ""
     for case, expected in {
         "settings": r"on rank 1 \(.*\) setting train.epochs is 4, not 3; fingerprint",
-        "full": r"^rank 1 of 2: the disk is full",
-        "bug": r"^rank 0 of 2: KeyError.*log-0",
-        "killed": r"^rank 1 of 2 was killed by signal 9.*log-1",
+        "full": r"^UserError: rank 1 of 2: the disk is full",
+        "bug": r"^UserError: rank 0 of 2: KeyError.*log-0",
+        "pruned": r"^Stopped: after two epochs$",
+        "killed": r"^UserError: rank 1 of 2 was killed by signal 9.*log-1",
         "stopped": r"rank 1 \(process \d+ on .*log-1\) did not come to exchange \d+ \(no answer for 2 s",
-        "interrupted": r"^rank 1 of 2 was interrupted.*log-1",
+        "interrupted": r"^UserError: rank 1 of 2 was interrupted.*log-1",
     }.items():
         assert re.search(expected, ended[case]["said"]), ended[case]
         assert ended[case]["seconds"] < 15

@@ -20,12 +20,14 @@ from support.training import SMALL, planned, trainer
 from utils.core.errors import UserError
 from utils.core.files import ROOT, digest
 from utils.corpus.cuts import read_cuts
+from utils.distributed.group import Group
 from utils.features import addresses, extraction, shards, stored
 from utils.features.augmentation import open_augmentation
 from utils.features.front_ends import make
 from utils.features.loading import features_of
 from utils.pipeline import config as configuration
 from utils.pipeline import contract, stages
+from utils.pipeline.place import Place
 from utils.train.dataset import epoch_batches
 from utils.train.streaming import streamed
 
@@ -188,6 +190,28 @@ def test_training_from_shards_gives_the_weights_of_training_from_files(made, tmp
     assert on_the_fly.seen == whole.seen == stopped.seen[:done] + resumed.seen
     names = {f"/base/{Path(cut.features.storage_path).name}": 1 for cut in resumed.train_cuts}
     assert Counter(asked[-len(names) :]) == names and len(asked) <= 2 * len(names)  # an epoch reads each shard once
+
+
+def test_two_processes_that_read_shards_train_every_utterance_once_an_epoch(made, tmp_path):
+    """Also where they begin in mid-epoch, as after a checkpoint."""
+    begun, seen = 4, []
+    for rank in range(2):
+        built = ready(made, "shar", tmp_path)
+        built.group, built.config.train.accumulate = Group(Place(2, rank)), 2
+        seen += [(epoch, cut.id) for epoch in range(3) for cut in of_epoch(built, epoch, begun if epoch == 2 else 0)]
+    batches = built.epoch_batches(2)
+    expected = Counter((epoch, cut.id) for epoch in range(2) for cut in built.train_cuts)
+    expected.update((2, cut.id) for cuts in batches[begun:] for cut in cuts)
+    assert Counter(seen) == expected and len(batches) > 2 * begun
+
+
+def of_epoch(built, epoch, begun):
+    """The utterances that a trainer's process reads in an epoch, with features that are those of the shard."""
+    built.config.train.epochs = epoch + 1
+    for _, cuts in built._steps(epoch, begun):
+        for cut in cuts:
+            assert features_of(cut, built.features.folder).shape == (cut.num_frames, 80)
+            yield cut
 
 
 class Stopping(list):

@@ -184,10 +184,12 @@ def test_trials_over_rescoring_read_no_test_set_and_leave_the_best(yesno, tmp_pa
 
 @pytest.mark.slow
 def test_a_killed_sweep_over_training_goes_on_and_makes_no_trial_twice(yesno, tmp_path):
+    """Two processes train each trial; Dask's workers decode and rescore."""
     exp = tmp_path / "exp"
     shutil.copytree(yesno.exp, exp)
     before = {path.name for path in (exp / "yesno").iterdir()}
-    space, few = {"train.learning_rate": {"low": 0.001, "high": 0.01, "log": True}}, ("--set", "train.batch_seconds=100")
+    space = {"train.learning_rate": {"low": 0.001, "high": 0.01, "log": True}}
+    few = ("--set", "train.batch_seconds=100", "--world-size", "2", "--executor", "dask")
     running = sweep(yesno.source, exp, space, *few, "--trials", "2", wait=False)
     ends = time.monotonic() + 120
     while time.monotonic() < ends and running.poll() is None:
@@ -204,6 +206,9 @@ def test_a_killed_sweep_over_training_goes_on_and_makes_no_trial_twice(yesno, tm
     made = {path.name.partition("-")[0] for path in (exp / "yesno").iterdir() if path.name not in before and path.name[0] != "."}
     assert made == {"train", "decode", "rescore", "score", "sweep"}  # of one trial, and the study
     (log,) = (path for path in exp.glob("yesno/train-*/log.txt") if path.parent.name not in before)
+    assert json.loads((log.parent / "stage.json").read_text())["processes"] == 2
+    assert all("Dask on this machine" in path.read_text() for path in exp.glob("yesno/rescore-*-dev/log.txt"))
+    assert yaml.safe_load((exp / "yesno" / "sweep-space" / "best.yaml").read_text())["train"]["accumulate"] == 2
     assert ("resuming after step" in log.read_text()) == (min(rows, key=lambda row: row["error_rate"])["trial"] == 1)
 
 

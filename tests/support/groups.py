@@ -16,6 +16,7 @@ import torch
 from utils.core.errors import UserError
 from utils.distributed.group import WAIT, Group, join, named_errors
 from utils.distributed.launch import launch
+from utils.pipeline.contract import Stopped
 from utils.pipeline.place import Place
 
 SIGNALS = {"killed": signal.SIGKILL, "stopped": signal.SIGSTOP, "interrupted": signal.SIGINT}
@@ -48,18 +49,20 @@ def _ended(case: str, folder: Path) -> Dict[str, Any]:
                     stream.write("no room for this")
             if place.rank == 0 and case == "bug":
                 raise KeyError("a fault of the code")
+            if place.rank == 0 and case == "pruned":
+                raise Stopped("after two epochs")
             for _ in range(3):
                 group.gather(place.rank)
 
     started, said = time.perf_counter(), ""
     try:
         launch(work, 2, lambda rank: folder / f"log-{rank}")
-    except UserError as error:
-        said = str(error)
+    except (UserError, Stopped) as error:
+        said = f"{type(error).__name__}: {error}"
     return {"said": said, "seconds": time.perf_counter() - started}
 
 
 if __name__ == "__main__":
     os.environ[WAIT] = "2"
-    cases = ["well", "settings", "full", "bug", *SIGNALS]
+    cases = ["well", "settings", "full", "bug", "pruned", *SIGNALS]
     print(json.dumps({case: _ended(case, Path(sys.argv[1])) for case in cases}))

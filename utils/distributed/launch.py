@@ -14,6 +14,7 @@ from torch import distributed
 
 from utils.core.errors import UserError
 from utils.core.parallel import end_with
+from utils.pipeline.contract import Stopped
 from utils.pipeline.place import Place
 
 KILLED, FAILED, LOST = 0, 1, 2  # how a process ended, the likeliest cause first
@@ -40,6 +41,7 @@ def launch(work: Callable[[Place], None], size: int, log_of: Callable[[int], Pat
       log_of: the log of a rank, which errors name.
     Raises:
       UserError: one of them failed; names it and its log. The others are ended.
+      Stopped: one of them raised it. The others are ended.
     """
     context = get_context("fork")
     store = distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
@@ -69,6 +71,8 @@ def _run(work: Callable[[Place], None], place: Place, port: int, tell: Any, pare
         return
     except UserError as error:
         tell.send((isinstance(error, Lost), str(error)))
+    except Stopped as error:
+        tell.send(error)
     except BaseException as error:
         traceback.print_exc()
         tell.send((False, f"rank {place.rank} of {place.size}: {error!r}"))
@@ -95,13 +99,17 @@ def _watch(ranks: List[Rank], log_of: Callable[[int], Path]) -> None:
 
 
 def _failure(number: int, ranks: List[Rank], log: Path) -> Optional[Tuple[int, str]]:
+    """How a process failed, and what to tell; None where it did not. Raises Stopped where it was stopped."""
     process, pipe = ranks[number]
     process.join()
     where = f"its log is {log}"
     if process.exitcode == 0:
         return None
     with suppress(EOFError):  # it was killed, and said nothing
-        lost, said = pipe.recv()
+        told = pipe.recv()
+        if isinstance(told, Stopped):
+            raise told
+        lost, said = told
         return (LOST if lost else FAILED), f"{said} ({where})"
     name = f"rank {number} of {len(ranks)}"
     if process.exitcode == -signal.SIGINT:

@@ -35,10 +35,11 @@ def check(options: argparse.Namespace) -> None:
 
 
 @contextmanager
-def chosen(options: argparse.Namespace, folder: Path, log: logging.Logger) -> Iterator[Optional[Executor]]:
+def chosen(options: argparse.Namespace, nj: int, folder: Path, log: logging.Logger) -> Iterator[Optional[Executor]]:
     """The executor that the options name; None for forks.
 
     Args:
+      nj: workers, where the options name no scheduler.
       folder: of the stage, which all workers must see.
     """
     if options.executor != "dask":
@@ -46,7 +47,7 @@ def chosen(options: argparse.Namespace, folder: Path, log: logging.Logger) -> It
         return
     from utils.executors.dask_cluster import Dask
 
-    with Dask(options.scheduler or "", options.nj, folder, log) as made:
+    with Dask(options.scheduler or "", nj, folder, log) as made:
         yield made
 
 

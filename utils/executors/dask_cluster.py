@@ -19,7 +19,7 @@ from utils.core.files import remove_unfinished, write_text
 from utils.core.progress import tqdm
 from utils.executors import versions, worker
 from utils.executors.local_workers import LocalWorkers
-from utils.executors.scheduler import ANSWER, absent, reach
+from utils.executors.scheduler import ANSWER, Unusable, absent, reach
 
 AHEAD = 2  # pieces that are sent, a worker: the scheduler's memory does not grow with the corpus
 LOSSES = 10  # workers that a piece may lose, on this machine; elsewhere as the scheduler is configured (allowed-failures)
@@ -98,7 +98,7 @@ class Dask:
             except Exception as error:
                 if isinstance(error, UserError) or not (isinstance(error, CancelledError) or self._lost()):
                     raise
-                raise UserError(
+                raise Unusable(
                     f"{what}: lost the Dask scheduler {self.client.scheduler.addr}; finished pieces are kept: run again"
                 ) from None
             finally:
@@ -115,7 +115,7 @@ class Dask:
         try:
             from distributed import Client, LocalCluster
         except ImportError as error:
-            raise UserError(f"--executor dask needs the packages dask and distributed ({error}); run utils/setup.sh") from None
+            raise Unusable(f"--executor dask needs the packages dask and distributed ({error}); run utils/setup.sh") from None
         logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters is said here
         write_text(self.run.seal, self.run.token)
         if not self.address:
@@ -129,7 +129,7 @@ class Dask:
         try:
             self.client = Client(self.cluster or self.address, timeout=ANSWER)
         except (OSError, ValueError) as error:
-            raise UserError(absent(self.address, error)) from None
+            raise Unusable(absent(self.address, error)) from None
         self.seen = time.monotonic()
         where = self.address or f"on this machine, {self.nj} workers"
         self.log.info("Dask %s, dashboard %s", where, self.client.dashboard_link)
@@ -152,13 +152,13 @@ class Dask:
         if threads:
             self.seen = now
         elif now - self.seen > PATIENCE:
-            raise UserError(f"Dask {self.address}: no worker for {PATIENCE / 60:.0f} minutes; start some, and run again")
+            raise Unusable(f"Dask {self.address}: no worker for {PATIENCE / 60:.0f} minutes; start some, and run again")
 
     def _check(self, new: Dict[str, int]) -> None:
         """Raise UserError where one of some workers (address -> threads) can't take part."""
         for address, count in new.items():
             if count != 1:
-                raise UserError(
+                raise Unusable(
                     f"the worker {address} has {count} threads, and pieces need a process each: start it with --nthreads 1, and "
                     "--nworkers as many as it has cores"
                 )
@@ -168,14 +168,14 @@ class Dask:
         for address, clock in clocks.items():
             off = max(before - clock, clock - after) if isinstance(clock, float) else 0.0
             if off > CLOCK:
-                raise UserError(
+                raise Unusable(
                     f"the clock of the worker {address} is off by {off:.0f} s, and times of files say what changed: set it (NTP)"
                 )
         for address, refused in self._ask(worker.refusal, new, self.run).items():
             if isinstance(refused, BaseException):
                 refused = f"it can't load the code of this run ({refused}): start it in the same folder, with PYTHONPATH=."
             if refused:
-                raise UserError(f"the worker {address} can't take part: {refused}")
+                raise Unusable(f"the worker {address} can't take part: {refused}")
 
     def _ask(self, function: Callable[..., Any], new: Iterable[str], *arguments: Any) -> Dict[str, Any]:
         """What a function returns in each of some workers, or the error; nothing of those that are gone meanwhile."""
@@ -221,7 +221,7 @@ class Dask:
         for record in made.warnings:
             logging.getLogger(record.name).handle(record)
         if made.refused:
-            raise UserError(f"the worker {made.where} can't take part: {made.refused}")
+            raise Unusable(f"the worker {made.where} can't take part: {made.refused}")
         if made.said:
             raise UserError(f"{made.said} ({name}, worker {made.where})")
         if made.error is not None:

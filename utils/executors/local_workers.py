@@ -7,8 +7,8 @@ import sys
 from tempfile import TemporaryDirectory
 from typing import List
 
-from utils.core.errors import UserError
 from utils.core.files import ROOT
+from utils.executors.scheduler import Unusable
 
 OPTIONS = (
     "--nthreads",
@@ -46,11 +46,11 @@ class LocalWorkers:
         self.tend()
 
     def tend(self) -> None:
-        """Start those that are missing. Raises UserError where one ended by itself: it could not start."""
+        """Start those that are missing. Raises Unusable where one ended by itself: it could not start."""
         ended = [process.returncode for process in self.processes if process.poll() is not None]
         failed = [status for status in ended if status > 0]
         if failed:
-            raise UserError(f"a worker of Dask ended with status {failed[0]}; its message is above")
+            raise Unusable(f"a worker of Dask ended with status {failed[0]}; its message is above")
         self.processes = [process for process in self.processes if process.returncode is None]
         # Ctrl-C goes to every process of the terminal; they leave it to this one, which ends them
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])

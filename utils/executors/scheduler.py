@@ -3,8 +3,14 @@
 import re
 import socket
 
+from utils.core.errors import UserError
+
 ANSWER = 10.0  # seconds that it has
 _ADDRESS = re.compile(r"(tcp|tls)://(\[[0-9a-fA-F:]+\]|[^\s:/\[\]]+):(\d{1,5})")
+
+
+class Unusable(UserError):
+    """The cluster can't make pieces, whatever they are: it is gone, has no worker, or one that can't take part."""
 
 
 def is_address(text: str) -> bool:

@@ -34,6 +34,10 @@ from utils.pipeline.stages import Plan, hashed
 from utils.settings.old_keys import current_names
 
 
+class Stopped(Exception):
+    """Raised by `Job.watch` to end training before its last epoch."""
+
+
 @dataclass(frozen=True)
 class Job:
     """What a stage's `run(job)` gets."""
@@ -49,7 +53,7 @@ class Job:
     threads: int  # threads per process
     device: str  # cpu, cuda, cuda:1 ...
     plan: Plan  # fingerprints; `job.plan.out` is the name that `out` gets
-    watch: Optional[Callable[[int, float], None]] = None  # told the epoch and its error on dev (%); may raise to stop training
+    watch: Optional[Callable[[int, float], None]] = None  # told the epoch and its error on dev (%); may raise Stopped
     place: Place = Place()  # of this process, where several make the stage
     elsewhere: Optional[Executor] = None  # what makes pieces of work, if not `nj` forks
 

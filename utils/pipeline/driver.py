@@ -23,7 +23,7 @@ from utils.core.process import apart
 from utils.executors import choice
 from utils.pipeline import config as configuration
 from utils.pipeline.machine import check_machine
-from utils.pipeline.place import Place, find_place
+from utils.pipeline.place import Place, check_shared, find_place
 from utils.pipeline.stages import BY_NAME, PROPOSE, STAGES, SYNTHESISE, Plan, plan
 
 DEFAULT_RECIPE = "wordvec_hybrid"
@@ -155,7 +155,8 @@ def with_plans(p: Parser, arguments: Optional[Sequence[str]], work: Callable[[ar
     options = p.parse_args(arguments)
     options.here = _settle(options)
     try:
-        options.corpus_dir, plans = planned_stages(options, options.here) if options.corpus else (None, {})
+        processes = getattr(options, "world_size", None) or 1
+        options.corpus_dir, plans = planned_stages(options, options.here, processes) if options.corpus else (None, {})
         work(options, plans)
     except UserError as error:
         log.error("error: %s", error)
@@ -191,11 +192,8 @@ def planned_stages(options: argparse.Namespace, here: Path, processes: int = 1) 
     corpus_dir = _check_names(options, here)
     config = configuration.load(options.recipe, corpus_dir, options.set)
     if processes > 1:
-        if config["system"] != "network":
-            raise UserError(
-                f"{processes} processes train a network, and recipe {options.recipe} has none; leave --world-size out"
-            )
         config["train"]["accumulate"] *= processes
+        check_shared(config, options.recipe, processes)
         options.trained_with = [f"train.accumulate={config['train']['accumulate']}"]
     return corpus_dir, plan(config, _exp() / corpus_dir.name)
 
@@ -254,7 +252,7 @@ def _work(planned: Plan, options: argparse.Namespace, corpus_dir: Path, place: P
     try:
         if place.size == 1:  # each of several checks its own
             check_device(options.device)
-        with choice.chosen(options, planned.partial, log) as executor:
+        with choice.chosen(options, options.nj, planned.partial, log) as executor:
             made = (contract.take_part if place.rank else contract.make)(
                 planned,
                 corpus=corpus_dir.name,

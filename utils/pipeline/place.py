@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import dataclass
-from typing import Mapping, Optional
+from typing import Any, Mapping, Optional
 
 from utils.core.errors import UserError
 
@@ -61,6 +61,23 @@ def find_place(asked: Optional[int], device: str, trains: bool, environment: Map
     if place.size > 1 and device.startswith("cuda:"):
         raise UserError(f"--device {device} is one GPU for {place.size} processes: give --device cuda, and each takes one")
     return place
+
+
+def check_shared(config: Mapping[str, Any], recipe: str, processes: int) -> None:
+    """Raise UserError where several processes can't train what a configuration says.
+
+    Args:
+      config: of the whole run; its train.accumulate counts the batches of all processes.
+    """
+    if processes == 1:
+        return
+    if config["system"] != "network":
+        raise UserError(f"{processes} processes train a network, and recipe {recipe} has none; leave --world-size out")
+    batches = config["train"]["accumulate"]
+    if batches % processes:
+        raise UserError(
+            f"{processes} processes can't share {batches} batches in a step evenly: let train.accumulate be a multiple"
+        )
 
 
 def _number(environment: Mapping[str, str], name: str, default: int) -> int:

@@ -1,12 +1,13 @@
 """One trial: the stages of its configuration that nobody made yet, each in a fork, up to the error on dev."""
 
+import argparse
 import logging
 import os
 import shutil
 import sys
 import time
 import traceback
-from contextlib import nullcontext, redirect_stderr
+from contextlib import ExitStack, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Optional, Sequence
@@ -17,21 +18,24 @@ from utils.core.device import check_device
 from utils.core.errors import UserError
 from utils.core.files import read_json, unwritable, write_text
 from utils.core.process import apart
+from utils.executors import choice
+from utils.executors.scheduler import Unusable
 from utils.pipeline import config as configuration
 from utils.pipeline import contract
 from utils.pipeline.machine import check_machine
+from utils.pipeline.place import Place, check_shared
 from utils.pipeline.stages import Plan, plan
 from utils.results.records import Record, result_decoding
 from utils.sweep.space import Space
 from utils.sweep.study import Claim, Study
 
 DEV = ("dev",)
-FAILED, PRUNED, NO_ROOM = 1, 4, 5  # exit statuses of a fork
+FAILED, PRUNED, AT_AN_END = 1, 4, 5  # exit statuses of a fork; the last where no trial can go on
 DELETED = ".deleted-"
 log = logging.getLogger("nuptse")
 
 
-class Pruned(Exception):
+class Pruned(contract.Stopped):
     """The trial's training is worse than that of others after as many epochs."""
 
 
@@ -48,9 +52,11 @@ class Sweep:
     about: Dict[str, Any]
     recipe: str
     corpus_dir: Path
-    overrides: Sequence[str]  # the --set of all trials
+    overrides: Sequence[str]  # the --set of all trials, with the batches in a step of all processes
     exp: Path  # of the corpus
     run: Dict[str, Any]  # nj, threads, device
+    place: Place  # of the process that starts those that train
+    options: argparse.Namespace  # has --executor and --scheduler
     trials: int
     sampler: str
     first: Optional[Dict[str, Any]]  # the recipe's own settings, where they are in the space
@@ -70,7 +76,9 @@ class Sweep:
 
         Raises UserError where the rules refuse its configuration, or this machine lacks what it needs.
         """
-        planned = {name: each for name, each in plan(self.config(params), self.exp, DEV).items() if name != "export"}
+        config = self.config(params)
+        check_shared(config, self.recipe, self.place.size)
+        planned = {name: each for name, each in plan(config, self.exp, DEV).items() if name != "export"}
         for each in planned.values():
             if not each.complete:
                 check_machine(each, self.run["device"])
@@ -90,7 +98,7 @@ def run(sweep: Sweep, study: Study, claim: Claim) -> Record:
 
     Raises:
       Pruned, Failed: the trial ended so.
-      UserError: the sweep cannot go on: a full disk, say, or a stage that all trials share.
+      UserError: the sweep cannot go on: a full disk, say, no scheduler, or a stage that all trials share.
       KeyboardInterrupt: a signal came. The trial stays running, and the next process continues it.
     """
     with study.lock:  # nobody deletes these folders from now on
@@ -155,7 +163,7 @@ def _make(sweep: Sweep, planned: Plan, params: Dict[str, Any], watch: Optional[C
     title = f"stage {planned.stage.number} {planned.stage.name}"
     if code == PRUNED:
         raise Pruned
-    if code == NO_ROOM:
+    if code == AT_AN_END:
         raise UserError(f"{title}: {text}")
     if code < 0:
         raise Failed(f"{title}: killed by signal {-code}{' (out of memory? see dmesg)' if code == -9 else ''}")
@@ -175,12 +183,19 @@ def _work(
     try:
         for handler in logging.getLogger().handlers:  # of the terminal; the stage's log.txt has all of it
             handler.setLevel(logging.WARNING)
-        check_device(sweep.run["device"])
+        place = sweep.place if planned.stage.name == "train" else Place()
+        if place.size == 1:  # each of several checks its own
+            check_device(sweep.run["device"])
         corpus = sweep.corpus_dir.name
+        own = logging.getLogger(f"nuptse.{planned.stage.name}")
         names = {"corpus": corpus, "corpus_dir": sweep.corpus_dir, "recipe": sweep.recipe}
         current = tuple(configuration.current_overrides(overrides))
-        with redirect_stderr(open(os.devnull, "w")) if quiet else nullcontext():  # no bars; the log writes where it did
-            contract.make(planned, **names, overrides=current, watch=watch, **sweep.run)
+        with ExitStack() as stack:
+            if quiet:  # no bars; the log writes where it did
+                stack.enter_context(redirect_stderr(stack.enter_context(open(os.devnull, "w"))))
+            made_by = stack.enter_context(choice.chosen(sweep.options, sweep.run["nj"], planned.partial, own))
+            more = dict(overrides=current, watch=watch, place=place, elsewhere=made_by)
+            contract.make(planned, **names, **more, **sweep.run)
         return 0
     except KeyboardInterrupt:
         return 130
@@ -191,7 +206,7 @@ def _work(
         if not full and not isinstance(error, UserError):
             traceback.print_exc()
         write_text(said, full or str(error) or type(error).__name__)
-        return NO_ROOM if full else FAILED
+        return AT_AN_END if full or isinstance(error, Unusable) else FAILED
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
