@@ -18,6 +18,7 @@ from utils.bundle.files import open_files
 from utils.bundle.recogniser import packs_folder
 from utils.core.errors import UserError
 from utils.core.files import write_lines
+from utils.core.options import Parser
 from utils.engine.chain import Trained
 from utils.engine.contents import stage_folders
 from utils.lang.packs import read_pack, write_pack
@@ -32,8 +33,8 @@ from utils.text.encoding import utf8_lines
 from utils.text.sentences import transcripts_normaliser
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """Run the command line; returns the exit status."""
+def parser() -> Parser:
+    """The options."""
     p = driver.parser(stages=False, of_corpus=False)
     p.add_argument("--bundle", metavar="FOLDER", help="add them to this bundle of stage 9, instead of a corpus's model")
     p.add_argument("--front-end", metavar="FOLDER", help="the front end's model, where the bundle has it not (for --audio)")
@@ -63,7 +64,12 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     )
     p.add_argument("--remove", action="store_true", help="remove the words from the pack")
     p.add_argument("--list", action="store_true", help="print the pack: words, units, origin, and words that they occur like")
-    return driver.with_plans(p, arguments, _run)
+    return p
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Run the command line; returns the exit status."""
+    return driver.with_plans(parser(), arguments, _run)
 
 
 @dataclass(frozen=True)

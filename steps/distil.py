@@ -18,6 +18,7 @@ from lhotse.utils import fix_random_seed
 
 from steps import command
 from utils.core.errors import UserError
+from utils.core.options import Parser
 from utils.nn.model import make_encoder, parameters
 from utils.pipeline import driver
 from utils.pipeline.config import made_with, view
@@ -27,8 +28,8 @@ from utils.train.distillation import Distillation, Pairs, Student
 log = logging.getLogger("nuptse")
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """Run the command line; returns the exit status."""
+def parser() -> Parser:
+    """The options."""
     p = driver.parser(stages=False)
     p.add_argument(
         "--pair",
@@ -39,7 +40,12 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         help="folders of stage 1 of one corpus: with filter banks, and with the frames of the frozen encoder; may be repeated",
     )
     p.add_argument("--out", required=True, metavar="FILE", help="where the student's weights go, for train.init")
-    return driver.with_plans(p, arguments, _run)
+    return p
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Run the command line; returns the exit status."""
+    return driver.with_plans(parser(), arguments, _run)
 
 
 def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's namespace

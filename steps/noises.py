@@ -17,19 +17,26 @@ log = logging.getLogger("nuptse")
 KEYS = {"noises": "augment.noise", "rooms": "augment.impulse_responses"}
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> int:
-    """Run the command line; returns the exit status."""
-    from local.noise_sets import SETS, prepare
+def parser() -> Parser:
+    """The options."""
+    from local.noise_sets import SETS
 
-    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
-    log.setLevel(logging.INFO)
     about = "; ".join(f"{one.title} ({one.licence}, {one.page}): {', '.join(one.parts)}" for one in SETS.values())
     p = Parser("python -m steps.noises", description="Get noises and rooms for augmentation.", epilog=about)
     p.add_argument("set", choices=sorted(SETS), help="which set")
     p.add_argument("--source", default="", metavar="FOLDER", help="a copy in the official layout (default: it is downloaded)")
     p.add_argument("--parts", default="", metavar="PART,PART", help="parts that are taken (default: see the documentation)")
     p.add_argument("--out", type=Path, metavar="FOLDER", help="a new folder for what is made (default: download/SET/prepared)")
-    options = p.parse_args(arguments)
+    return p
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> int:
+    """Run the command line; returns the exit status."""
+    from local.noise_sets import prepare
+
+    logging.basicConfig(format="%(message)s", stream=sys.stderr, level=logging.WARNING)
+    log.setLevel(logging.INFO)
+    options = parser().parse_args(arguments)
     downloads = download.folder(options.set)
     parts = [part.strip() for part in options.parts.split(",") if part.strip()]
     try:

@@ -32,7 +32,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if given[:1] == [KEYGEN]:
-            options = _keygen_parser().parse_args(given[1:])
+            options = keygen_parser().parse_args(given[1:])
             _keygen(Path(options.file), options.signing)
         else:
             _run(parser().parse_args(given))
@@ -70,7 +70,8 @@ def parser() -> argparse.ArgumentParser:
     return p
 
 
-def _keygen_parser() -> argparse.ArgumentParser:
+def keygen_parser() -> argparse.ArgumentParser:
+    """The options of keygen."""
     p = Parser(prog=f"python -m steps.seal {KEYGEN}", allow_abbrev=False, description="Make a key; prints its public key.")
     p.add_argument("file", metavar="FILE", help="the secret key; only you can read it. Its public key goes to FILE.pub")
     p.add_argument("--signing", action="store_true", help="a key that signs (default: one that opens)")

@@ -17,16 +17,17 @@ from pathlib import Path
 from typing import Any, List, Optional, Sequence
 
 from steps import command
-from utils.bundle.opening import opened, parser, run
+from utils.bundle.opening import opened, run
+from utils.bundle.opening import parser as bundle_parser
 from utils.core.errors import UserError
 from utils.spotting.opening import RATE, add_options, keywords_of
 
 log = logging.getLogger("nuptse")
 
 
-def options() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     """The options."""
-    p = parser("spot", "Find keywords in audio and video files; nothing is trained for them.")
+    p = bundle_parser("spot", "Find keywords in audio and video files; nothing is trained for them.")
     p.add_argument(
         "files", nargs="*", metavar="FILE_OR_FOLDER", help="audio or video files, folders of them, or - for standard input"
     )
@@ -39,7 +40,7 @@ def options() -> argparse.ArgumentParser:
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run the command line; returns the exit status: 1 where files are broken, 2 where nothing can be done."""
-    return run(_spot, options().parse_args(arguments))
+    return run(_spot, parser().parse_args(arguments))
 
 
 def _spot(given: argparse.Namespace) -> int:

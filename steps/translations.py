@@ -15,6 +15,8 @@ from steps import command
 from utils.core.errors import UserError
 from utils.core.files import ROOT, write_text
 from utils.core.options import Parser
+from utils.reference.links import anchor
+from utils.reference.places import by_hand
 
 FOLDER = ROOT / "docs"
 LINK = re.compile(r"(?<=\]\()(docs/)?([\w-]*?)(?:\.zh)?(\.md)?(?:#([^)\s]+))?(?=\))")
@@ -24,7 +26,8 @@ SOURCE = re.compile(r"\A---\nsource: (\w+)\n---\n")
 
 def digest(page: Path) -> str:
     """The hash of an English page that its twin holds: the first 12 digits of its SHA-256, over lines without trailing blanks."""
-    lines = [line.rstrip() for line in page.read_text(encoding="utf-8").rstrip().splitlines()]
+    text = by_hand(page.read_text(encoding="utf-8"))  # what is drawn is drawn in both languages
+    lines = [line.rstrip() for line in text.rstrip().splitlines()]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
 
 
@@ -62,7 +65,7 @@ def stamp(folder: Path, name: str) -> Path:
 def anchors(page: Path) -> List[str]:
     """The anchors of a page's headings, as GitHub and the site make them."""
     titles = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.M)
-    return [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
+    return list(map(anchor, titles))
 
 
 def relink(folder: Path) -> None:
@@ -90,13 +93,18 @@ def _linked(match: "re.Match[str]", own: Path, folder: Path, pairs: Dict[Path, P
     return (before or "") + (target.name if suffix else "") + (f"#{anchor}" if anchor else "")
 
 
-def main(arguments: Optional[Sequence[str]] = None, folder: Path = FOLDER) -> int:
-    """Run the command line; returns the exit status."""
+def parser() -> Parser:
+    """The options."""
     p = Parser(
         prog="python -m steps.translations", description="Tell which Chinese pages of docs/ are older than their English twins."
     )
     p.add_argument("--done", nargs="+", metavar="PAGE", default=[], help="these pages are translated as they are now")
-    options = p.parse_args(arguments)
+    return p
+
+
+def main(arguments: Optional[Sequence[str]] = None, folder: Path = FOLDER) -> int:
+    """Run the command line; returns the exit status."""
+    options = parser().parse_args(arguments)
     for name in options.done:
         print(f"up to date: {stamp(folder, name).name}")
     if options.done:

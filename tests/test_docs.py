@@ -12,12 +12,16 @@ from typing import Dict, Iterator, List, NamedTuple, Set
 
 import pytest
 
-from steps import document_settings, translations
+from steps import document, translations
 from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.pipeline import config as configuration
 from utils.pipeline.driver import DEFAULT_RECIPE, parser
 from utils.pipeline.stages import BY_NAME
+from utils.reference import settings
+from utils.reference.chinese import Chinese
+from utils.reference.figures import Figures, cell_of
+from utils.reference.places import by_hand, drawn
 from utils.settings.old_keys import DROPPED
 
 TWINS = sorted((ROOT / "docs").glob("*.zh.md"))  # page.zh.md is page.md in Chinese
@@ -247,38 +251,70 @@ def test_rooms_are_all_described_in_the_order_of_the_import_contract():
     assert set(contract) == {p.parent.name for p in (ROOT / "utils").glob("*/__init__.py")}
 
 
-def test_the_page_of_settings_is_up_to_date():
-    assert document_settings.main(["--check"]) == 0
+def test_what_pages_show_of_code_and_records_is_up_to_date(capsys):
+    assert document.main(["--check"]) == 0, capsys.readouterr()
 
 
-def test_a_page_of_settings_out_of_date_is_noticed(tmp_path):
-    old = tmp_path / "settings.md"
-    assert document_settings.main(["--check"], old) == 1 and not old.exists()
-    assert document_settings.main([], old) == 0
-    assert document_settings.main(["--check"], old) == 0
-    other = tmp_path / "settings-recognition.md"
-    text = other.read_text(encoding="utf-8")
-    other.write_text(text.replace("`rescore.paths`", "`rescore.path`"), encoding="utf-8")
-    assert "| `rescore.paths` |" in text and document_settings.main(["--check"], old) == 1
-    other.write_text(text, encoding="utf-8")
-    old.write_text(old.read_text(encoding="utf-8").replace("`train.epochs`", "`train.epoch`"), encoding="utf-8")
-    assert document_settings.main(["--check"], old) == 1
+def test_changed_texts_and_marks_are_noticed(tmp_path, capsys):
+    (tmp_path / "docs").mkdir()
+    for page in document.pages():
+        (tmp_path / page.relative_to(ROOT)).write_bytes(page.read_bytes())
+    page = tmp_path / "docs" / "settings.md"
+    text = page.read_text(encoding="utf-8")
+    page.write_text(text.replace("| passes over the training set;", "| epochs;"), encoding="utf-8")
+    assert document.main(["--check"], tmp_path) == 1 and "settings.md is out of date" in capsys.readouterr().out
+    assert translations.digest(page) == translations.digest(ROOT / "docs" / "settings.md")  # the twin is drawn too
+    assert document.main([], tmp_path) == 0 and page.read_text(encoding="utf-8") == text
+    for new, said in (
+        (text.replace("augment lang", "augment"), "lang: must be in one block"),
+        (text.replace("augment lang", "augment language"), "no group 'language'"),
+        (text.replace("<!-- end -->", ""), "no '<!-- end -->' after it"),
+        (f"{text}\n28.0<!-- = asterisk wordvec_hibrid -->\n", "did you mean 'wordvec_hybrid'"),
+        (f"{text}\n28.0<!-- = asterisk/streams.md; WER; 25 -->\n", "no cells are that"),
+    ):
+        page.write_text(new, encoding="utf-8")
+        assert document.main(["--check"], tmp_path) == 2 and said in capsys.readouterr().err
+
+
+def test_numbers_come_from_records_and_from_tables_of_records_with_the_digits_of_the_page():
+    figures = Figures()
+    page = "{}<!-- = yesno wordvec_hybrid -->, {}%<!-- = yesno/RESULTS.md; WER; wordvec_hybrid; over seeds=0.42 to 1.25 -->"
+    made = drawn(page.format("9.00", "0"), {}, figures)
+    rate = re.match(r"[\d.]+", made)[0]
+    assert len(rate) == 4 and made == page.format(rate, f"{float(rate):.0f}") and by_hand(made) == by_hand(page.format("1", "2"))
+    times = [figures(f"yesno/RESULTS.md; over seeds #{n}; bpe_ctc; seeds=0 1 2; 95% interval=[1.2, 4.0]", 2) for n in (1, 2)]
+    assert float(times[0]) < float(figures("yesno bpe_ctc", 2)) < float(times[1])
+    header = "| a | b | b |\n|---|---|---|\n"
+    assert [cell_of(f"{header}| x | 1,000 | −2 |\n| | 3 | 4 |\n", column, ["x", "b=1,000"]) for column in ("b (1)", "b (2)")] == [
+        1000,
+        -2,
+    ]
+
+
+def test_an_english_text_without_chinese_is_named():
+    chinese = Chinese()
+    assert chinese("default") == "默认值"
+    with pytest.raises(UserError, match="lacks the Chinese of\n  a new text(.|\n)*that nothing uses any more:"):
+        chinese("a new text")
+        chinese.check()
 
 
 def test_every_key_has_a_row_with_its_default_and_a_meaning():
     text = (ROOT / "recipes" / "base.yaml").read_text(encoding="utf-8")
-    keys = [entry.key for entry in document_settings.entries(text) if not entry.group]
+    keys = [entry.key for entry in settings.entries(text) if not entry.group]
     base = configuration.leaves(configuration.load(DEFAULT_RECIPE, ROOT / "egs" / "yesno"))
     assert set(keys) == {k for k in base if not k.startswith("data.options.")} | {"data.options"}
-    rows = dict(re.findall(r"^\| `([\w.]+)` \|.*\| (.*) \|$", document_settings.page(text), re.M))
-    assert set(rows) == set(keys)
-    assert [key for key, meaning in rows.items() if not meaning.strip()] == []
+    for end in (".md", ".zh.md"):
+        pages = [(ROOT / "docs" / f"{name}{end}").read_text(encoding="utf-8") for name in ("settings", "settings-recognition")]
+        rows = re.findall(r"^\| `([\w.]+)` \| `.*` \| (.+) \| .+ \| (.*) \| .+ \|$", "".join(pages), re.M)
+        assert [key for key, _, _ in rows] == keys
+        assert [key for key, may_be, meaning in rows if not may_be.strip() or not meaning.strip()] == []
 
 
 def test_a_line_that_is_neither_key_nor_comment_is_refused():
     with pytest.raises(ValueError, match="line 2"):
-        document_settings.entries("a: 1  # first\n- item\n")
-    found = document_settings.entries("a:   # group\n  b: [1]  # one,\n          # two\n")
+        settings.entries("a: 1  # first\n- item\n")
+    found = settings.entries("a:   # group\n  b: [1]  # one,\n          # two\n")
     assert [(e.key, e.comment, e.group) for e in found] == [("a", "group", True), ("a.b", "one, two", False)]
 
 
@@ -369,7 +405,7 @@ def test_quick_commands_of_the_pages_run(tmp_path):
     for words, statuses in (
         (["-m", "steps.doctor"], (0, 1)),  # 1: something is wrong with this machine
         (["-m", "steps.compare", "--corpus", "asterisk", "--baseline", "bpe_ctc", "--split", "dev"], (0,)),
-        (["-m", "steps.document_settings", "--check"], (0,)),
+        (["-m", "steps.document", "--check"], (0,)),
         (["-m", "utils.pipeline.driver", "--help"], (0,)),
     ):
         done = subprocess.run([sys.executable, *words], cwd=ROOT, env=environment, capture_output=True, text=True)

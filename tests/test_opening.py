@@ -25,7 +25,7 @@ def test_a_command_whose_output_nobody_reads_ends_quietly():
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
-        [sys.executable, "-m", "steps.document_settings", "--check"], cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "steps.ngrams", "--help"], cwd=ROOT, stdout=write, stderr=subprocess.PIPE, text=True
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (1, "")

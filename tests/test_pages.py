@@ -47,7 +47,7 @@ REASONS = {
     r"\.venv/bin/python -m steps\.serve": "runs until Ctrl-C; tests/test_server.py and others talk to it",
     r"curl |openssl ": "need that server; tests/test_server.py runs those of Serving",
     r"\.venv/bin/python -m steps\.listen": "microphones and hours; tests/test_listen.py",
-    r"\.venv/bin/python -m steps\.(doctor|compare|document_settings|translations)": "tests/test_docs.py runs them",
+    r"\.venv/bin/python -m steps\.(doctor|compare|document|translations)": "tests/test_docs.py runs them",
     r"\.venv/bin/python -m steps\.add_words --corpus": "needs a trained corpus; tests/test_add_words.py",
     r"\.venv/bin/python -m steps\.distil": "half an hour; tests/test_distillation.py",
     r"\.venv/bin/python -m steps\.noises": "downloads gigabytes; tests/test_noise_sets.py",
