@@ -20,7 +20,7 @@ from utils.core.options import Parser
 from utils.pipeline import driver
 from utils.reference import options, settings
 from utils.reference.chinese import Chinese, Language, english
-from utils.reference.figures import Figures
+from utils.reference.figures import figure
 from utils.reference.measured import measured
 from utils.reference.places import BLOCK, drawn
 from utils.spotting import opening as spotting
@@ -100,7 +100,7 @@ def texts(root: Path = ROOT) -> Dict[Path, str]:
       UserError: a mark that can't be read; a text without Chinese.
     """
     base = (ROOT / "recipes" / "base.yaml").read_text(encoding="utf-8")
-    commands, found, figures, chinese = every_command(), measured(), Figures(), Chinese()
+    commands, found, chinese = every_command(), measured(), Chinese()
 
     def blocks(language: Language) -> Mapping[str, Callable[[Sequence[str]], str]]:
         return {
@@ -113,7 +113,7 @@ def texts(root: Path = ROOT) -> Dict[Path, str]:
         text = page.read_text(encoding="utf-8")
         language = chinese if ".zh" in page.name else english
         try:
-            out[page] = drawn(text, blocks(language), figures)
+            out[page] = drawn(text, blocks(language), figure)
         except UserError as error:
             raise UserError(f"{page.name}: {error}") from None
     _complete("settings", settings.groups_of(base), out)

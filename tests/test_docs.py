@@ -20,7 +20,7 @@ from utils.pipeline.driver import DEFAULT_RECIPE, parser
 from utils.pipeline.stages import BY_NAME
 from utils.reference import settings
 from utils.reference.chinese import Chinese
-from utils.reference.figures import Figures, cell_of
+from utils.reference.figures import cell_of, figure
 from utils.reference.places import by_hand, drawn
 from utils.settings.old_keys import DROPPED
 
@@ -277,13 +277,12 @@ def test_changed_texts_and_marks_are_noticed(tmp_path, capsys):
 
 
 def test_numbers_come_from_records_and_from_tables_of_records_with_the_digits_of_the_page():
-    figures = Figures()
     page = "{}<!-- = yesno wordvec_hybrid -->, {}%<!-- = yesno/RESULTS.md; WER; wordvec_hybrid; over seeds=0.42 to 1.25 -->"
-    made = drawn(page.format("9.00", "0"), {}, figures)
+    made = drawn(page.format("9.00", "0"), {}, figure)
     rate = re.match(r"[\d.]+", made)[0]
     assert len(rate) == 4 and made == page.format(rate, f"{float(rate):.0f}") and by_hand(made) == by_hand(page.format("1", "2"))
-    times = [figures(f"yesno/RESULTS.md; over seeds #{n}; bpe_ctc; seeds=0 1 2; 95% interval=[1.2, 4.0]", 2) for n in (1, 2)]
-    assert float(times[0]) < float(figures("yesno bpe_ctc", 2)) < float(times[1])
+    times = [figure(f"yesno/RESULTS.md; over seeds #{n}; bpe_ctc; seeds=0 1 2; 95% interval=[1.2, 4.0]", 2) for n in (1, 2)]
+    assert float(times[0]) < float(figure("yesno bpe_ctc", 2)) < float(times[1])
     header = "| a | b | b |\n|---|---|---|\n"
     assert [cell_of(f"{header}| x | 1,000 | −2 |\n| | 3 | 4 |\n", column, ["x", "b=1,000"]) for column in ("b (1)", "b (2)")] == [
         1000,

@@ -24,6 +24,7 @@ grades: Dict[str, float] = {}
 def prose(markdown: str) -> str:
     """The sentences of a page."""
     text = re.sub(r"^ *```.*?^ *```$", "", markdown, flags=re.M | re.S)
+    text = re.sub(r"<!--.*?-->", "", text, flags=re.S)
     text = re.sub(r"^(\||#|<|!).*$", "", text, flags=re.M)
     text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)
     text = re.sub(r"`[^`]*`", "it", text)

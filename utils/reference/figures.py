@@ -7,12 +7,13 @@ A mark names a system of a corpus, as the tables of results name it, or a cell o
     0.015<!-- = asterisk whisper_wordvec rtf -->             real-time factor; or oov, oracle, insertions, deletions (percent)
     37.5<!-- = asterisk/keywords.md; F1; clean; documents=4 -->   column `F1`, row with a cell `clean` and, below `documents`, 4
 
-Of a column whose title is not the only one, `F1 (2)` is the second; of a cell with several numbers, `F1 #2` is the second.
+Of several tables of a page `keywords.md (2)` is the second, of columns with one title `F1 (2)`, of numbers in a cell `F1 #2`.
 
 The number keeps the digits that the page shows behind the point.
 """
 
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Dict, Iterator, List, Optional, Sequence, Tuple
 
@@ -28,58 +29,60 @@ KINDS = ("rtf", "oov", "oracle", "insertions", "deletions", "training")
 FIGURE = re.compile(r"[+−]?\d[\d,]*(?:\.\d+)?")
 
 
-class Figures:
-    """Records and tables of egs/, read when they are first asked for."""
+def figure(mark: str, digits: int, root: Path = ROOT) -> str:
+    """The number that a mark names.
 
-    def __init__(self, root: Path = ROOT) -> None:
-        self.root = root
-        self._cells: Dict[Tuple[str, str], List[Cell]] = {}
+    Args:
+      digits: after the point.
+    Raises:
+      UserError: nothing, or more than one thing, is what the mark says.
+    """
+    value = _of_table(mark, root) if ";" in mark else _of_records(mark, root)
+    return number(value, digits)
 
-    def __call__(self, mark: str, digits: int) -> str:
-        """The number that a mark names.
 
-        Args:
-          digits: after the point.
-        Raises:
-          UserError: nothing, or more than one thing, is what the mark says.
-        """
-        value = self._of_table(mark) if ";" in mark else self._of_records(mark)
-        return number(value, digits)
+def _of_records(mark: str, root: Path) -> float:
+    folder, system, *more = mark.split()
+    kind = next((word for word in more if word in KINDS), "")
+    split = "dev" if "dev" in more else "test"
+    decoding = next((word for word in more if word in DECODINGS), "")
+    for word in more:
+        if word not in (kind, split, decoding):
+            raise UserError(f"'{mark}': what is '{word}'? {', '.join(KINDS)}, dev, test, or a decoding")
+    of_split = _cells(root / "egs" / folder / CLEAN, split)
+    found = of_split.get(system, [])
+    if not found:
+        raise UserError(f"'{mark}': no record of that system on {split}{nearest(system, of_split)}")
+    found = [c for c in found if c.corpus == folder] or found  # a corpus may be split in several ways
+    if len({c.corpus for c in found}) > 1:
+        raise UserError(f"'{mark}': records on {', '.join(sorted({c.corpus for c in found}))}; which is meant can't be told")
+    last = max(found, key=lambda c: decoding_rank(c.decoding))
+    chosen = next((c for c in found if c.decoding == decoding), None) if decoding else last
+    value = _figure(chosen, kind) if chosen else None
+    if value is None:
+        raise UserError(f"'{mark}': its records have no such number")
+    return value
 
-    def _of_records(self, mark: str) -> float:
-        folder, system, *more = mark.split()
-        kind = next((word for word in more if word in KINDS), "")
-        split = "dev" if "dev" in more else "test"
-        decoding = next((word for word in more if word in DECODINGS), "")
-        for word in more:
-            if word not in (kind, split, decoding):
-                raise UserError(f"'{mark}': what is '{word}'? {', '.join(KINDS)}, dev, test, or a decoding")
-        if (folder, split) not in self._cells:
-            records = read_file(self.root / "egs" / folder / CLEAN)
-            self._cells[folder, split] = cells(r for r in records if r["split"] == split)
-        of_split = self._cells[folder, split]
-        found = [c for c in of_split if c.name == system]
-        if not found:
-            raise UserError(f"'{mark}': no record of that system on {split}{nearest(system, {c.name for c in of_split})}")
-        found = [c for c in found if c.corpus == folder] or found  # a corpus may be split in several ways
-        if len({c.corpus for c in found}) > 1:
-            raise UserError(f"'{mark}': records on {', '.join(sorted({c.corpus for c in found}))}; which is meant can't be told")
-        last = max(found, key=lambda c: decoding_rank(c.decoding))
-        chosen = next((c for c in found if c.decoding == decoding), None) if decoding else last
-        value = _figure(chosen, kind) if chosen else None
-        if value is None:
-            raise UserError(f"'{mark}': its records have no such number")
-        return value
 
-    def _of_table(self, mark: str) -> float:
-        page, column, *row = (part.strip() for part in mark.split(";"))
-        path = self.root / ("" if "/bench/" in page else "egs") / page
-        if not path.is_file():
-            raise UserError(f"'{mark}': there is no page {path.relative_to(self.root)}")
-        try:
-            return cell_of(path.read_text(encoding="utf-8"), column, row)
-        except UserError as error:
-            raise UserError(f"'{mark}': {error}") from None
+def _of_table(mark: str, root: Path) -> float:
+    named, column, *row = (part.strip() for part in mark.split(";"))
+    page, _, which = named.partition(" ")
+    path = root / ("" if "/bench/" in page else "egs") / page
+    if not path.is_file():
+        raise UserError(f"'{mark}': there is no page {path.relative_to(root)}")
+    try:
+        return cell_of(_table(path.read_text(encoding="utf-8"), which), column, row)
+    except UserError as error:
+        raise UserError(f"'{mark}': {error}") from None
+
+
+@lru_cache(maxsize=None)
+def _cells(path: Path, split: str) -> Dict[str, List[Cell]]:
+    """The records of a file, of one split, by the name of the system; read once, because that takes a second."""
+    out: Dict[str, List[Cell]] = {}
+    for cell in cells(r for r in read_file(path) if r["split"] == split):
+        out.setdefault(cell.name, []).append(cell)
+    return out
 
 
 def cell_of(text: str, column: str, row: Sequence[str]) -> float:
@@ -106,6 +109,15 @@ def cell_of(text: str, column: str, row: Sequence[str]) -> float:
     if len(figures) < which:
         raise UserError(f"the cell has no number {which}")
     return float(figures[which - 1].replace("−", "-").replace(",", ""))
+
+
+def _table(text: str, which: str) -> str:
+    """The table of a page that `(2)` names; without it all of the page."""
+    tables = re.findall(r"(?:^\|.*\n?)+", text, re.M)
+    number = int(which.strip("()") or 0)
+    if number > len(tables):
+        raise UserError(f"there are {len(tables)} tables")
+    return tables[number - 1] if number else text
 
 
 def _figure(cell: Cell, kind: str) -> Optional[float]:
