@@ -64,6 +64,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 def _serve(options: argparse.Namespace) -> None:
     # Imported after the options are read: --help needs the standard library alone.
+    from utils.live.memory import keep_flat
     from utils.server.access import check_origin, read_tokens
     from utils.server.app import create_app
     from utils.server.limits import Limits
@@ -90,6 +91,7 @@ def _serve(options: argparse.Namespace) -> None:
         log.warning("warning: whoever reaches %s can use this server; --token-file restricts it", options.host)
     if not local and tls is None:
         log.warning("warning: speech and tokens can be read on their way; --certificate encrypts them")
+    keep_flat()
     processes = options.processes or (2 if limits.sessions <= SESSIONS else 3)
     live = opening.open_live(options, apart=processes - 1, doors=watching.doors_of(options))
     try:

@@ -14,6 +14,7 @@ from typing import Any, Callable, List, Mapping, Sequence
 from utils.bundle.recogniser import Recogniser
 from utils.bundle.transcript import Transcript
 from utils.core.errors import UserError
+from utils.live.memory import keep_flat
 
 ENDED = "the process that makes the finals has ended; start the server again (out of memory? see dmesg)"
 
@@ -139,6 +140,7 @@ def _work(opened: Callable[[], Recogniser], pipes: Sequence[Connection]) -> None
     """The process: it ends when the one that started it closes the pipes, or ends."""
     for one in (signal.SIGINT, signal.SIGTERM):  # meant for the server, which lets sessions finish
         signal.signal(one, signal.SIG_IGN)
+    keep_flat()
     with suppress(EOFError, OSError):
         try:
             recogniser = opened()
