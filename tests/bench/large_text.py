@@ -31,6 +31,7 @@ from utils.ngrams.writing import write_arpa
 from utils.text.text_files import TextFiles
 
 FOLDER = ROOT / "tests" / "bench"
+ABOUT = ("mb", "words", "order", "memory", "least")  # what makes a record another one
 SEED = 0
 REAL, ASSOCIATED = 0.45, 0.4  # shares of words that follow as in the source, and that follow by association
 LENGTH = 20  # words of a sentence, on average
@@ -53,13 +54,18 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     for size in options.mb:
         rows = measured(options, size, options.graph and size == options.mb[-1])
-        about = {"mb": size, "words": options.words, "order": options.order, "memory": options.memory, "least": options.least}
-        record = {**about, "prune": options.prune, "machine": machine("cpu"), "rows": rows, **git_state(ROOT)}
-        path = FOLDER / "large_text.jsonl"
-        kept = [r for r in (read_jsonl(path) if path.exists() else []) if any(r[key] != record[key] for key in about)]
-        write_jsonl(path, sorted([*kept, record], key=lambda r: [r[key] for key in about]))
-        print(as_text(draw()))
+        about = {"mb": size, **{key: getattr(options, key) for key in (*ABOUT[1:], "prune")}}
+        print(as_text(keep({**about, "rows": rows})))
     return 0
+
+
+def keep(record: Dict[str, Any]) -> Table:
+    """Store a record in place of one that measured the same, and draw the page; returns its table."""
+    path = FOLDER / "large_text.jsonl"
+    record = {**record, "machine": machine("cpu"), **git_state(ROOT)}
+    kept = [r for r in (read_jsonl(path) if path.exists() else []) if any(r[key] != record[key] for key in ABOUT)]
+    write_jsonl(path, sorted([*kept, record], key=lambda r: [r[key] for key in ABOUT]))
+    return draw()
 
 
 def measured(options: argparse.Namespace, size: int, graph: bool) -> List[Dict[str, Any]]:
@@ -72,7 +78,7 @@ def measured(options: argparse.Namespace, size: int, graph: bool) -> List[Dict[s
             pool.apply(generate, (text, size * 1_000_000, options.source))
     common = (work, text, options.words, options.order, int(options.memory * GB), options.least, options.prune)
     steps: List[Callable[..., Dict[str, int]]] = [_words, _counts, _model, _pruned, *([_graph] if graph else [])]
-    return [{"step": step.__name__[1:], **_apart(step, common, work)} for step in steps]
+    return [{"step": step.__name__[1:], **apart(step, common, work)} for step in steps]
 
 
 def draw() -> Table:
@@ -80,13 +86,18 @@ def draw() -> Table:
     cells = []
     for record in read_jsonl(FOLDER / "large_text.jsonl"):
         for row in record["rows"]:
-            what = [f"{record['mb']:,} MB, {record['words']:,} words, {record['order']}-grams", number(record["memory"], 1)]
+            text = f"{record['mb']:,} MB" if record["mb"] else "training text"
+            what = [
+                f"{text}, {record['words']:,} words, {record['order']}-grams",
+                number(record["memory"], 1) if record["memory"] else "",
+            ]
             made = ", ".join(f"{value:,} {name}" for name, value in row.items() if name in ("words", "grams", "states", "arcs"))
             cells.append([*what, row["step"], number(row["seconds"], 0), str(row["peak_mb"]), str(row["disk_mb"]), made])
     table = Table(
         "N-grams of large text",
         "Text generated from the frequencies of wordfreq. Steps: words, the vocabulary; counts, of n-grams; model, without rare "
-        "n-grams, as an ARPA file; pruned, by entropy; graph, HLG of the pruned model. GB that sorting may use, as "
+        "n-grams, as an ARPA file; pruned, by entropy; graph, HLG of the pruned model; stages 2 and 3, of a corpus with so many "
+        "different words in its training text (many_words.py). GB that sorting may use, as "
         "lang.ngram_memory; seconds of one processor; peak memory of the step's process; most disk beside the text.",
         ["text", "GB", "step", "seconds", "peak MB", "disk MB", "made"],
         grouped(cells, 2),
@@ -211,7 +222,7 @@ def _chosen(work: Path) -> List[str]:
     return (work / "vocabulary.txt").read_text("utf-8").split("\n")
 
 
-def _apart(work: Callable[..., Dict[str, int]], given: Tuple, folder: Path) -> Dict[str, Any]:
+def apart(work: Callable[..., Dict[str, int]], given: Tuple, folder: Path) -> Dict[str, Any]:
     """What a step returns, with its seconds, peak memory, and the most disk that it has used."""
     most, done = [0], Event()
 
