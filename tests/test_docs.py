@@ -255,6 +255,7 @@ def test_what_pages_show_of_code_and_records_is_up_to_date(capsys):
     assert document.main(["--check"]) == 0, capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_changed_texts_and_marks_are_noticed(tmp_path, capsys):
     (tmp_path / "docs").mkdir()
     for page in document.pages():

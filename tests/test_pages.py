@@ -19,7 +19,11 @@ import pytest
 import soundfile
 import wordfreq
 
+from utils.bundle import manifest, onnx_engine, streaming_onnx
+from utils.commands import weights
+from utils.core.arrays import read_arrays
 from utils.core.files import ROOT
+from utils.engine import contents
 
 ENGLISH = [path for path in sorted((ROOT / "docs").glob("*.md")) if not path.name.endswith(".zh.md")]
 HERE = ("recognising", "searching", "keywords", "spotting", "commands", "sealing")  # pages whose commands run here
@@ -34,6 +38,7 @@ PROGRAMS = {
     "spotting": "tests/test_pages.py",
     "commands": "tests/test_pages.py",
     "home-assistant": "tests/test_pages.py",
+    "records": "tests/test_pages.py",
     "live": "a fragment: the text before it says what it is given; tests/test_streaming.py has its calls",
 }
 # What other commands begin with, and why they do not run here. tests/test_docs.py reads their options and settings.
@@ -191,6 +196,53 @@ def test_programs_of_a_page_run(folder, monkeypatch, capsys, name):
         assert names["stream"].finish() is not None
     else:
         assert ("hit" in names) if name == "searching" else names["answer"] and "vote" in capsys.readouterr().out
+
+
+def rows_of_bundles() -> Dict[str, str]:
+    """File of a bundle -> which bundles have it, as docs/bundle.md says."""
+    table = (ROOT / "docs" / "bundle.md").read_text(encoding="utf-8").partition("## Files")[2].partition("## Manifest")[0]
+    rows = re.findall(r"^\| (`[^|]*`) \| ([^|]*) \|", table, re.M)
+    return {name: which for names, which in rows for name in re.findall(r"`([^`]+)`", names)}
+
+
+def test_every_file_that_a_bundle_may_have_is_described():
+    known = {inside for table in contents.TABLE.values() for inside in table.values()}
+    known |= {contents.ABOUT, contents.PACKS, contents.WORD_LM_VECTORS, manifest.NAME, manifest.WORD_VECTORS, "front_end/"}
+    known |= {manifest.graph_file(graph) for graph in manifest.GRAPHS} | {onnx_engine.SETTINGS, onnx_engine.ADDED, "model.onnx"}
+    assert set(rows_of_bundles()) == known | {streaming_onnx.FILE, weights.FILE}
+
+
+@pytest.mark.slow
+def test_a_bundle_has_the_files_and_keys_that_its_page_describes(yesno):
+    rows, files = rows_of_bundles(), {path.relative_to(yesno.bundle).as_posix() for path in yesno.bundle.rglob("*.*")}
+    always = {name for name, which in rows.items() if which in ("always", "a word head", "a sub-word head", "word vectors")}
+    assert always <= files <= set(rows)
+    keys = re.findall(r"^\| (`.*?`) \| ", (ROOT / "docs" / "bundle.md").read_text("utf-8").partition("## Manifest")[2], re.M)
+    made = json.loads((yesno.bundle / "manifest.json").read_text())
+    assert {key for row in keys for key in re.findall(r"`(\w+)`", row)} == set(made) and made["format"] == manifest.FORMAT
+    word = read_arrays((yesno.bundle / "word_vectors.safetensors").read_bytes(), "word_vectors.safetensors")
+    assert np.allclose(np.linalg.norm(word["vectors"], axis=1), 1, atol=1e-5) and len(word["bias"]) == len(word["vectors"])
+    listed = [line.split() for line in (yesno.bundle / "words.txt").read_text("utf-8").splitlines()]
+    assert (listed[0], listed[-1][0], len(listed) - 2) == (["<eps>", "0"], "#0", len(word["bias"]))
+    arcs = read_arrays((yesno.bundle / "HLG.safetensors").read_bytes(), "HLG.safetensors")["arcs"]
+    assert arcs.shape[1] == 4 and (np.diff(arcs[:, 0]) >= 0).all()
+    assert (arcs[arcs[:, 2] == -1][:, 1] == arcs[:, 1].max()).all() and (arcs[:, 2] == -1).any()
+
+
+def test_the_program_of_records_prints_error_rates(capsys, monkeypatch):
+    (code,) = fences(ROOT / "docs" / "records.md", "python")
+    monkeypatch.chdir(ROOT)
+    exec(compile(code, "docs/records.md", "exec"), {})
+    lines = capsys.readouterr().out.splitlines()
+    assert any(re.fullmatch(r"whisper_wordvec 0 wordvec \d+\.\d+", line) for line in lines)
+
+
+def test_names_of_the_page_of_python_exist_and_are_explained():
+    names = re.findall(r"^::: (\S+)$", (ROOT / "docs" / "python.md").read_text(encoding="utf-8"), re.M)
+    assert len(names) > 20
+    for name in names:
+        module, _, attribute = name.rpartition(".")
+        assert getattr(importlib.import_module(module), attribute).__doc__, name
 
 
 def test_the_program_of_home_assistant_hands_commands_on(monkeypatch):

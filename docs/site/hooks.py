@@ -25,7 +25,7 @@ def prose(markdown: str) -> str:
     """The sentences of a page."""
     text = re.sub(r"^ *```.*?^ *```$", "", markdown, flags=re.M | re.S)
     text = re.sub(r"<!--.*?-->", "", text, flags=re.S)
-    text = re.sub(r"^(\||#|<|!).*$", "", text, flags=re.M)
+    text = re.sub(r"^(\||#|<|!|:::).*$", "", text, flags=re.M)
     text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)
     text = re.sub(r"`[^`]*`", "it", text)
     text = re.sub(r"^\s*([-*]|\d+\.) (.*?[^.:;!?])$(?=\n\s*([-*]|\d+\.) |\n\n|\Z)", r"\2.", text, flags=re.M)

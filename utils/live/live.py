@@ -68,7 +68,8 @@ class Live:
           second: that of another bundle, which makes the finals (two-pass); None: the first one makes them, by its whole chain.
           apart: processes of their own in which the finals, and files, are recognised: for two cores or more.
           doors: opens the recogniser of the finals, in place of `Recogniser.open`; to be pickled.
-          engine, options: see `Recogniser.open`.
+          engine: see `Recogniser.open`.
+          options: see `Recogniser.open`.
         Raises:
           UserError: as `Recogniser.open` does; bundles of two languages.
         """

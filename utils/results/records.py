@@ -94,7 +94,7 @@ def check(record: Any, where: str) -> Record:
         if key not in record:
             raise UserError(f"{where}: a results record needs '{key}'; score again with this version (./run.sh --stage 8)")
         if not _fits(record[key], kind):
-            raise UserError(f"{where}: '{key}' must be {_spoken(kind)}, not {str(record[key])[:60]}")
+            raise UserError(f"{where}: '{key}' must be {spoken(kind)}, not {str(record[key])[:60]}")
     counted = {"wer": record, **({"cer": record["characters"]} if record["characters"] else {})}
     for rate, counts in counted.items():
         lacking = [key for key in COUNTED if key not in counts]
@@ -217,11 +217,12 @@ def _fits(value: Any, kind: Any) -> bool:
     return type(value) in (float, int) if kind is float else type(value) is kind
 
 
-def _spoken(kind: Any) -> str:
+def spoken(kind: Any) -> str:
+    """A type of SCHEMA, in words."""
     if isinstance(kind, tuple):
-        return " or ".join(_spoken(k) for k in kind)
+        return " or ".join(spoken(k) for k in kind)
     if isinstance(kind, list):
-        return f"a list of {_spoken(kind[0])}s"
+        return f"a list of {spoken(kind[0])}s"
     if isinstance(kind, dict):
-        return "a mapping" + (f" to {_spoken(kind[str])}s" if kind else "")
+        return "a mapping" + (f" to {spoken(kind[str]).removeprefix('a ')}s" if kind else "")
     return {str: "text", int: "whole number", float: "number", bool: "true or false", NULL: "null"}[kind]

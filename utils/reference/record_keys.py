@@ -1,0 +1,94 @@
+"""The table of the keys of a results record, with a committed record as the example."""
+
+import json
+from pathlib import Path
+from typing import Any, Dict, List, Sequence
+
+from utils.core.errors import UserError
+from utils.core.files import ROOT
+from utils.pipeline.variants import display_name
+from utils.reference.chinese import Language, english
+from utils.results.records import SCHEMA, Record, decoding_rank, spoken
+from utils.results.store import CLEAN, read_file
+
+HEADER = ("JSON key", "type", "meaning", "example")
+LONGEST = 60  # characters of an example
+MEANINGS: Dict[str, str] = {
+    "corpus": "name of the corpus, with what its options chose",
+    "source": "which of several corpora of this name; empty where there is one, or the record is older",
+    "split": "test or dev",
+    "recipe": "a file of recipes/",
+    "overrides": "settings that differ from recipe and corpus, without the seed and where the corpus is",
+    "decoding": "which words: along the chain from greedy to the last rescoring",
+    "seed": "of training",
+    "utterances": "in the split",
+    "utterances_left_out": "of the split, that could not be scored",
+    "words": "of the reference",
+    "errors": "insertions, deletions and substitutions",
+    "insertions": "recognised words where the reference has none",
+    "deletions": "reference words where none is recognised",
+    "substitutions": "reference words for which another is recognised",
+    "wer": "word error rate, percent: 100 errors / words",
+    "wer_interval": "its 95% interval, bootstrap over utterances",
+    "cer": "character error rate, percent; null where words are the measure",
+    "cer_interval": "its 95% interval",
+    "characters": "the counts in characters, and the oracle; null where words are the measure",
+    "oov_words": "reference words that the training text lacks",
+    "oov_recall": "share of them that is right, percent",
+    "iv_recall": "share of the other reference words that is right, percent",
+    "oracle_wer": "word error rate of the best hypothesis in each list, or path in each lattice",
+    "by_language": "counts and rates of each language, where there are several",
+    "utterance_set": "names the set of utterances: digest of their ids",
+    "utterance_words": "words of each utterance; in the file a digest, which a line at its top spells out",
+    "utterance_errors": "errors of each utterance; in the file digits, 05(12) is 0, 5 and 12",
+    "weights": "of the scores in rescoring and of the first pass, tuned on dev, with the error rate there",
+    "lattice_density": "arcs a frame of the lattices",
+    "confidence": "ece and nce of the confidences of words",
+    "parameters": "learned in training",
+    "model_mb": "of all models that recognising loads",
+    "normaliser": "name, language and version",
+    "seconds": "wall time of each stage",
+    "peak_memory_mb": "of each stage",
+    "rtf": "real-time factor of each link: processor seconds a second of audio, on one core",
+    "stage_threads": "threads of each stage",
+    "fingerprints": "of each stage: settings, inputs and versions; the names of their folders end with it",
+    "git_commit": "at which the score stage ran: a run at it gives the same fingerprints and numbers",
+    "git_commits": "of each stage",
+    "git_clean": "whether all stages ran without changes of the code",
+    "versions": "of packages that change results",
+    "device": "cpu or a GPU",
+    "machine": "processor and cores",
+    "threads": "of training",
+    "date": "when it was scored, UTC",
+}
+
+
+def table(words: Sequence[str], language: Language = english, root: Path = ROOT) -> str:
+    """The table. words: folder of egs/ and system of the example, its last decoding on test.
+
+    Raises:
+      UserError: no such record, or a key of records without a meaning here.
+    """
+    folder, system = words
+    named = set(MEANINGS) ^ set(SCHEMA)
+    if named:
+        raise UserError(f"utils/reference/record_keys.py and the keys of records differ in {', '.join(sorted(named))}")
+    records = read_file(root / "egs" / folder / CLEAN)
+    found = [r for r in records if r["split"] == "test" and display_name(r["recipe"], r["overrides"]) == system]
+    if not found:
+        raise UserError(f"no record of {system} in egs/{folder}")
+    example = max(found, key=lambda r: (decoding_rank(r["decoding"]), -r["seed"]))
+    lines = [f"| {' | '.join(map(language, HEADER))} |", "|---|---|---|---|"]
+    return "\n".join([*lines, *_rows(example, language)])
+
+
+def _rows(example: Record, language: Language) -> List[str]:
+    return [
+        f"| `{key}` | {language(spoken(kind))} | {language(MEANINGS[key])} | `{_short(example[key])}` |"
+        for key, kind in SCHEMA.items()
+    ]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
