@@ -12,7 +12,7 @@ from utils.bundle.recogniser import Recogniser
 from utils.core.errors import UserError
 from utils.spotting.calibration import Calibration, bounds, threshold
 from utils.spotting.keywords import Keyword, consensus, from_text, of_evidence
-from utils.spotting.listening import Listening
+from utils.spotting.listening import Listening, back
 from utils.spotting.spotter import Settings, Spotter, Spotting
 
 DIM, UNITS = 16, 12
@@ -147,6 +147,11 @@ def test_calibration_is_kept_and_refused_where_it_does_not_belong(tmp_path):
         Calibration.read(tmp_path / "half.json", "model-1", {"vectors": 1.0})
 
 
+def test_more_is_heard_anew_for_a_long_keyword():
+    short, long = (Spotter([keyword(1, [1, 2] * count)], TABLE, [-6]) for count in (3, 12))
+    assert back(short) == 2.0 and 3.0 < back(long) < 4.0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("bundle", ["yesno", "causal_yesno"])
 def test_a_stream_has_every_word_soon_after_its_end(bundle, request):
@@ -163,6 +168,17 @@ def test_a_stream_has_every_word_soon_after_its_end(bundle, request):
     found += stream.finish()
     assert [hit.keyword for hit in found] == wanted
     assert late and max(late) < 0.6
+    for size in (1999, len(samples)):  # however it is cut, and nothing is kept of a long silence
+        stream, again = Listening(recogniser, spotter, rate), []
+        for first in range(0, len(samples), size):
+            again += stream.accept(samples[first : first + size])
+        assert [(hit.keyword, hit.end) for hit in again + stream.finish()] == [(hit.keyword, hit.end) for hit in found]
+    if bundle == "yesno":
+        stream.accept(np.zeros(20 * rate, np.float32))
+        assert len(stream._way._held) == round(back(spotter) * rate)
+        (alone,) = recogniser.front_end_features([(samples, rate)])
+        assert np.array_equal(alone, recogniser.evidence([(samples, rate)], features=True)[0].features)
+        assert recogniser.front_end_features([(samples[:5], rate), (samples, rate)])[0] is None
 
 
 @pytest.mark.slow

@@ -5,14 +5,15 @@
 FOLDER is a finished stage 0. Probabilities: words and phrases of dev are looked for in its recordings; a hit is right if its
 recording has the words. The logistic regression of utils/watching/probability.py has the weights that all of them give, which
 are in the record; how well such weights fit is measured with those of one half on the other. Delays and costs: recordings of
-test are played at their own speed in one stream, with ten keywords. Writes egs/<corpus>/keyword_events.jsonl and
-keyword_events.md.
+test are played at their own speed in one stream, with ten keywords; every other recording has one of them. Writes
+egs/<corpus>/keyword_events.jsonl and keyword_events.md.
 """
 
 import sys
 import threading
 import time
 from argparse import ArgumentParser, Namespace
+from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
@@ -21,12 +22,13 @@ import torch
 
 from tests.bench.common import records_of, write_page, write_record
 from utils.bundle.recogniser import Recogniser
+from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.core.tables import Table, as_text, number
 from utils.core.versions import git_state, machine
 from utils.corpus.audio import load as load_audio
 from utils.corpus.cuts import read_cuts
-from utils.live.events import Ended, Event, Keyword
+from utils.live.events import Ended, Event, Failed, Keyword
 from utils.live.live import Live
 from utils.search.calibration import fit
 from utils.spotting.decoder import looked_at, looks
@@ -37,7 +39,7 @@ from utils.watching.doors import Doors
 from utils.watching.probability import features
 from utils.watching.watching import Watching
 
-SHORTEST = 4  # letters of a keyword
+SHORTEST, SHORTEST_LIVE = 4, 5  # letters of a keyword
 KEYWORDS = 100
 LIVE = 10  # keywords of a stream
 PAUSE = 1.0  # seconds of near silence between two recordings
@@ -91,6 +93,34 @@ def _keywords(said: Sequence[Said], count: int) -> List[str]:
     return [text for some in chosen for text in some]
 
 
+def _often(said: Sequence[Said], count: int) -> List[str]:
+    """The words and pairs of words, half of each, that most recordings have."""
+    words = Counter(word for _, _, words in said for word in set(words) if len(word) >= SHORTEST_LIVE)
+    pairs = Counter(
+        pair for _, _, words in said for pair in {" ".join(two) for two in zip(words, words[1:]) if min(map(len, two)) >= 3}
+    )
+    return [text for some in (words, pairs) for text, _ in sorted(some.items(), key=lambda one: (-one[1], one[0]))[: count // 2]]
+
+
+def _has(words: Sequence[str], keyword: str) -> bool:
+    return f" {keyword} " in f" {' '.join(words)} "
+
+
+def _playlist(said: Sequence[Said], keywords: Sequence[str], seconds: float) -> Tuple[np.ndarray, List[Tuple[float, List[str]]]]:
+    """Recordings with and without one of the keywords in turn, with pauses: samples, and the end and the words of each."""
+    rng, rate = np.random.default_rng(5), said[0][1]
+    there = [any(_has(words, keyword) for keyword in keywords) for _, _, words in said]
+    turns = zip(*([one for one, own in zip(said, there) if own is wanted] for wanted in (True, False)))
+    samples, ends, length = [], [], 0.0  # type: List[np.ndarray], List[Tuple[float, List[str]]], float
+    for one in (one for turn in turns for one in turn):
+        if length >= seconds:
+            break
+        samples += [one[0], rng.normal(0, 1e-4, round(PAUSE * rate)).astype(np.float32)]
+        length += (len(samples[-2]) + len(samples[-1])) / rate
+        ends.append((length, one[2]))
+    return np.concatenate(samples), ends
+
+
 def _probabilities(recogniser: Recogniser, said: Sequence[Said]) -> List[Dict[str, Any]]:
     """Weights from one half of the recordings, and how well they fit the other: of the first look, and of the second if any."""
     decoder = looks(recogniser)
@@ -99,12 +129,11 @@ def _probabilities(recogniser: Recogniser, said: Sequence[Said]) -> List[Dict[st
     spotter = Spotter(keywords, recogniser.rows(), [THRESHOLD_DECODER if decoder else THRESHOLD] * len(keywords))
     first, second = [], []  # type: List[Judged], List[Judged]
     for n, (samples, rate, words) in enumerate(said):
-        text = f" {' '.join(words)} "
         found = spotter.hits(recogniser.evidence([(samples, rate)])[0])
-        first += [(n, hit, f" {hit.keyword} " in text) for hit in found if hit.score >= THRESHOLD]
+        first += [(n, hit, _has(words, hit.keyword)) for hit in found if hit.score >= THRESHOLD]
         if decoder:
             again = looked_at(recogniser, spotter, found, samples, rate)
-            second += [(n, hit, f" {hit.keyword} " in text) for hit in again]
+            second += [(n, hit, _has(words, hit.keyword)) for hit in again]
     hours = sum(len(samples) / rate for samples, rate, _ in said) / 3600
     return [{"hours": hours, **_fitted(rows, units, rows is second)} for rows in (first, second) if rows]
 
@@ -123,19 +152,19 @@ def _fitted(rows: Sequence[Judged], units: Mapping[str, int], decoder: bool) -> 
 
 def _live(live: Live, said: Sequence[Said], options: Namespace, count: int) -> Dict[str, Any]:
     """One stream at its own speed with so many keywords."""
-    watching, rng = Watching(live), np.random.default_rng(5)
-    rate, samples, played = said[0][1], [], 0  # type: int, List[np.ndarray], int
-    while played < len(said) and sum(map(len, samples)) < 60 * options.minutes * rate:
-        samples += [said[played][0], rng.normal(0, 1e-4, round(PAUSE * rate)).astype(np.float32)]
-        played += 1
-    audio = np.concatenate(samples)
-    asked = watching.asked(keywords=_keywords(said[:played], count)) if count else watching.asked()  # some of them are said
-    late, ended = [], threading.Event()  # type: List[float], threading.Event
+    watching, rate, keywords = Watching(live), said[0][1], _often(said, LIVE)
+    audio, ends = _playlist(said, keywords, 60 * options.minutes)
+    asked = watching.asked(keywords=keywords[:count]) if count else watching.asked()
+    late, ended = [], threading.Event()  # type: List[Tuple[float, bool]], threading.Event
+    failed: List[str] = []
 
     def told(event: Event) -> None:
         if isinstance(event, Keyword):
-            late.append(time.monotonic() - began - event.end)
-        elif isinstance(event, Ended):
+            words = next((words for end, words in ends if event.end < end), [])
+            late.append((time.monotonic() - began - event.end, _has(words, event.text)))
+        elif isinstance(event, Failed):
+            failed.append(event.message)
+        if isinstance(event, Ended):
             ended.set()
 
     cpu = time.process_time()
@@ -146,13 +175,16 @@ def _live(live: Live, said: Sequence[Said], options: Namespace, count: int) -> D
         stream.accept(audio[first : first + size])
     stream.finish()
     ended.wait(60)
-    seconds = len(audio) / rate
+    if failed:
+        raise UserError(f"the stream failed: {failed[0]}")
+    seconds, right = len(audio) / rate, [delay for delay, own in late if own]
     row = {"keywords": count, "minutes": seconds / 60, "hits": len(late), "all": (time.process_time() - cpu) / seconds}
     if count:
         thread = watching._thread
         assert thread is not None
         row["watching"] = _cpu(thread) / seconds
-        row["late"] = [round(float(v), 3) for v in np.percentile(late, SHARES)] if late else []
+        row["said"] = sum(_has(words, keyword) for _, words in ends for keyword in keywords)
+        row["right"], row["late"] = len(right), [round(float(v), 3) for v in np.percentile(right, SHARES)] if right else []
     watching.close()
     return row
 
@@ -169,17 +201,18 @@ def draw(corpus: Path) -> List[Table]:
     for record in records_of(corpus, "keyword_events"):
         for row in record["rows"]:
             late = " / ".join(f"{1000 * v:.0f}" for v in row.get("late", [])) or "–"
-            cells = [str(row["keywords"]), number(row["minutes"], 1), str(row["hits"]), late]
+            counts = (row.get("said", "–"), row.get("right", "–"), row["hits"])
+            cells = [str(row["keywords"]), number(row["minutes"], 1), *map(str, counts), late]
             rows.append([record["recipe"], *cells, number(row["all"], 3), number(row.get("watching", 0.0), 3)])
         for one in record.get("probabilities", []):
             cells = ["yes" if one["decoder"] else "no", number(one["hours"], 2), str(one["hits"]), str(one["right"])]
             fits.append([record["recipe"], *cells, number(one["gap"], 3)])
-    header = ["recipe", "keywords", "minutes", "hits", "late ms", "processor", "of which keywords"]
+    header = ["recipe", "keywords", "minutes", "said", "right", "hits", "late ms", "processor", "of which keywords"]
     caption = (
-        "One stream at its own speed. Late, at 50, 95 and 100 percent: from the end of the keyword to its event. Processor "
-        "seconds a second of audio, of all and of the thread of keywords; Whisper's encoder has threads of its own. "
-        "A causal model shares the network with the words; another one hears the last "
-        f"{BACK:g} s anew every {STEP:g} s while somebody speaks."
+        "One stream at its own speed. Right: hits in recordings that have the keyword. Late, at 50, 95 and 100 percent: from the "
+        "end of the keyword to its event, of right hits where they are counted. Processor seconds a second of audio, of all and "
+        "of the thread of keywords; Whisper's encoder has threads of its own. A causal model shares the network with the words; "
+        f"another one hears the last {BACK:g} s anew, more for a long keyword, every {STEP:g} s while somebody speaks."
     )
     tables = [Table(f"Keyword events: {corpus.name}", caption, header, rows, 1)]
     if fits:

@@ -127,6 +127,11 @@ class Recogniser:
         checked = [_checked(samples, rate) for samples, rate in recordings]
         return self._engine.evidence(checked, **options) if checked else []
 
+    def front_end_features(self, recordings: Sequence[Sound]) -> List[Optional[np.ndarray]]:
+        """`Evidence.features` of each recording without the network's work; None for one that is too short."""
+        checked = [_checked(samples, rate) for samples, rate in recordings]
+        return self._of_k2("front_end_features")(checked) if checked else []
+
     def decoder_scores(self, features: np.ndarray, sentences: Sequence[Sequence[str]]) -> Optional[List[float]]:
         """Natural log of p(sentence | speech) by the decoder of the front end's Whisper model; None where there is none.
 

@@ -153,6 +153,19 @@ class Trained:
         features = self.settings["features"].features
         if features.front_end != "whisper" or list(getattr(features, "layers", [-1])) != [-1]:
             return None
+        return self._whisper_decoder()
+
+    @cached_property
+    def hearing_decoder(self) -> Optional[AttentionDecoder]:
+        """The same, beside the chain's, which other threads may be using: its utterances are those of `utils.engine.evidence`."""
+        other = self.whisper_decoder
+        if other is None:
+            return None
+        made = self._whisper_decoder()
+        made.tokenizers = other.tokenizers
+        return made
+
+    def _whisper_decoder(self) -> AttentionDecoder:
         config = self.settings["rescore"].rescore.attention
         front_end, features = self.front_end, self.settings["features"].features  # whose model was found by the first
         place = Placement(features.compute_type, self.device, "features")

@@ -1,7 +1,9 @@
 """What search works on: the network's outputs as arrays, and rows of the table of word vectors for any words."""
 
+from contextlib import contextmanager
 from types import SimpleNamespace
-from typing import Any, List, Optional, Sequence, Tuple
+from typing import Any, Iterator, List, Optional, Sequence, Tuple
+from uuid import uuid4
 
 import numpy as np
 
@@ -44,27 +46,31 @@ def decoder_scores(trained: Trained, features: np.ndarray, sentences: Sequence[S
     Returns:
       None without such a decoder.
     """
-    decoder = _hearing(trained, features)
-    return None if decoder is None else decoder.score("", sentences) if sentences else []
+    with _hearing(trained, features) as (decoder, name):
+        return None if decoder is None else decoder.score(name, sentences) if sentences else []
 
 
 def decoder_words(trained: Trained, features: np.ndarray, beam: int) -> Optional[List[str]]:
     """What that decoder itself would write, as transcripts have it, by a beam search; None without a decoder."""
-    decoder = _hearing(trained, features)
-    return None if decoder is None else next(iter(decoder.propose([""], beam)[""]), [])
+    with _hearing(trained, features) as (decoder, name):
+        return None if decoder is None else next(iter(decoder.propose([name], beam)[name]), [])
 
 
-def _hearing(trained: Trained, features: np.ndarray) -> Optional[AttentionDecoder]:
-    """The decoder, with one utterance '' of these features."""
-    decoder = trained.whisper_decoder
+@contextmanager
+def _hearing(trained: Trained, features: np.ndarray) -> Iterator[Tuple[Optional[AttentionDecoder], str]]:
+    """The decoder, with an utterance of these features, and its name, which no other thread has."""
+    decoder, name = trained.hearing_decoder, f"a recording ({uuid4().hex[:8]})"
     if decoder is not None:
         said = SimpleNamespace(language=trained.files.manifest.language)
         shift = trained.front_end.frame_shift
-        cut = SimpleNamespace(
-            id="", supervisions=[said], num_frames=len(features), frame_shift=shift, load_features=lambda: features
+        decoder.cuts[name] = SimpleNamespace(
+            id=name, supervisions=[said], num_frames=len(features), frame_shift=shift, load_features=lambda: features
         )
-        decoder.cuts = {"": cut}
-    return decoder
+    try:
+        yield decoder, name
+    finally:
+        if decoder is not None:
+            del decoder.cuts[name]
 
 
 def table_rows(chain: Chain, adding: Adding, words: Optional[Sequence[str]]) -> Rows:

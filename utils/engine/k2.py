@@ -241,15 +241,18 @@ class K2Engine:
                 out[int(cut.id)] = evidence(output, n, chain.frame_seconds, seconds[int(cut.id)], own)
         return out
 
+    def front_end_features(self, recordings: Sequence[Tuple[np.ndarray, int]]) -> List[Optional[np.ndarray]]:
+        """See `Recogniser.front_end_features`. It doesn't wait for other calls."""
+        found = {int(cut.id): cut.load_features() for cut in self.cuts(recordings)}
+        return [found.get(n) for n in range(len(recordings))]
+
     def decoder_scores(self, features: np.ndarray, sentences: Sequence[Sequence[str]]) -> Optional[List[float]]:
-        """See `Recogniser.decoder_scores`."""
-        with self.lock:
-            return decoder_scores(self.trained, features, sentences)
+        """See `Recogniser.decoder_scores`. It doesn't wait for other calls."""
+        return decoder_scores(self.trained, features, sentences)
 
     def decoder_words(self, features: np.ndarray, beam: int) -> Optional[List[str]]:
-        """See `Recogniser.decoder_words`."""
-        with self.lock:
-            return decoder_words(self.trained, features, beam)
+        """See `Recogniser.decoder_words`. It doesn't wait for other calls."""
+        return decoder_words(self.trained, features, beam)
 
     @property
     def units(self) -> List[str]:

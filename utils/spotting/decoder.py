@@ -1,7 +1,7 @@
 """A second look at hits: how likely the decoder of the front end's Whisper model finds the keyword in the sound around a hit."""
 
 from dataclasses import replace
-from typing import List, Optional, Sequence
+from typing import List, Sequence
 
 import numpy as np
 
@@ -39,24 +39,22 @@ def looked_at(
       samples: (T,) float32, in which they are; rate: Hz.
       start: seconds, of the samples on the clock of the hits.
     """
-    if not spotter.settings.decoder:
+    if not spotter.settings.decoder or not looks(recogniser):
         return list(found)
-    places = {keyword.name: n for n, keyword in enumerate(spotter.keywords)}
-    out = []
-    for hit in found:
-        words, around = spotter.keywords[places[hit.keyword]].words, spotter.settings.decoder_around
-        first, last = (round((edge - start) * rate) for edge in (hit.start - around, hit.end + around))
-        part = samples[max(0, first) : max(0, last)]
-        score = _score(recogniser, part, rate, words) if words and len(part) else None
-        if score is not None:
-            hit = replace(hit, score=hit.score + spotter.settings.decoder * score, decoder=score)
-        if hit.score >= spotter.thresholds[places[hit.keyword]]:
-            out.append(hit)
-    return out
+    words = [spotter.keywords[spotter.places[hit.keyword]].words for hit in found]
+    parts = [_around(hit, spotter.settings.decoder_around, samples, rate, start) for hit in found]
+    asked = [n for n, part in enumerate(parts) if words[n] and len(part)]
+    features = recogniser.front_end_features([(parts[n], rate) for n in asked])
+    out = list(found)
+    for n, own in zip(asked, features):
+        scores = None if own is None else recogniser.decoder_scores(own, [words[n]])
+        if scores is not None:
+            out[n] = replace(out[n], score=out[n].score + spotter.settings.decoder * scores[0], decoder=scores[0])
+    return [hit for hit in out if hit.score >= spotter.thresholds[spotter.places[hit.keyword]]]
 
 
-def _score(recogniser: Recogniser, samples: np.ndarray, rate: int, words: Sequence[str]) -> Optional[float]:
-    """Natural log of p(words | speech); None without such a decoder."""
-    (evidence,) = recogniser.evidence([(samples / max(1e-6, float(np.abs(samples).max())), rate)], features=True)
-    scores = None if evidence.features is None else recogniser.decoder_scores(evidence.features, [words])
-    return None if scores is None else scores[0]
+def _around(hit: Hit, around: float, samples: np.ndarray, rate: int, start: float) -> np.ndarray:
+    """The sound of a hit and so many seconds before and after, at its highest level."""
+    first, last = (round((edge - start) * rate) for edge in (hit.start - around, hit.end + around))
+    part = samples[max(0, first) : max(0, last)]
+    return part / max(1e-6, float(np.abs(part).max())) if len(part) else part

@@ -20,9 +20,11 @@ from utils.spotting.spotter import Hit, Spotter, Spotting
 
 CHUNK = 0.32  # seconds that a causal network takes at once
 STEP = 0.25  # seconds between two looks of another one
-BACK = 2.5  # seconds that it hears anew
+BACK = 2.0  # seconds that it hears anew: at least
+BEFORE, UNIT = 0.6, 0.12  # seconds that it hears before a keyword, and of a unit of one that is said slowly
+SOON = 0.5  # seconds after its end within which a place is a hit or none: later looks hear less of what is before it
 SPEECH = 0.3  # probability above which somebody may be speaking
-HELD = 0.8  # seconds after that in which it still looks
+HELD = 0.6  # seconds after that in which it still looks
 
 
 class Listening:
@@ -87,45 +89,46 @@ class _Anew:
     def __init__(self, recogniser: Recogniser, spotter: Spotter, rate: int) -> None:
         self._recogniser, self._spotter, self._rate = recogniser, spotter, rate
         self._voice = SpeechProbability(rate)
+        self._step, self._keep = max(1, round(STEP * rate)), round(back(spotter) * rate)
         self._held = np.zeros(0, np.float32)  # the last seconds
         self._first = 0  # index of its first sample
-        self._fresh = 0  # samples since the last look
+        self._fresh: List[np.ndarray] = []  # samples since the last look
         self._spoken = -np.inf  # seconds, when somebody spoke last
         self._last = {keyword.name: -np.inf for keyword in spotter.keywords}  # where its last hit ended
 
     def accept(self, samples: np.ndarray) -> List[Hit]:
         found: List[Hit] = []
-        step = round(STEP * self._rate)
-        for first in range(0, len(samples), step):
-            found += self._more(samples[first : first + step])
+        while len(samples):
+            left = self._step - sum(map(len, self._fresh))
+            self._fresh.append(samples[:left])
+            if len(samples) >= left:
+                found += self._look()
+            samples = samples[left:]
         return found
 
     def finish(self) -> List[Hit]:
         return self._look() if self._fresh else []
 
-    def _more(self, samples: np.ndarray) -> List[Hit]:
-        self._held = np.concatenate((self._held, samples))
-        self._fresh += len(samples)
-        now = (self._first + len(self._held)) / self._rate
-        if (self._voice(samples) >= SPEECH).any():
-            self._spoken = now
-        if self._fresh < STEP * self._rate or now - self._spoken > HELD:
-            return []
-        return self._look()
-
     def _look(self) -> List[Hit]:
-        keep = round(BACK * self._rate)
-        if len(self._held) > keep:
-            self._first += len(self._held) - keep
-            self._held = self._held[-keep:].copy()
-        self._fresh = 0
-        if len(self._held) < FRAME * self._rate / VOICE_RATE:
+        fresh = np.concatenate(self._fresh)
+        joined, self._fresh = np.concatenate((self._held, fresh)), []
+        self._held = joined[-self._keep :].copy()
+        self._first += len(joined) - len(self._held)
+        start, now = self._first / self._rate, (self._first + len(self._held)) / self._rate
+        if (self._voice(fresh) >= SPEECH).any():
+            self._spoken = now
+        if now - self._spoken > HELD or len(self._held) < FRAME * self._rate / VOICE_RATE:
             return []
-        start = self._first / self._rate
         (evidence,) = self._recogniser.evidence([(self._held, self._rate)])
         hits = (replace(h, start=round(h.start + start, 3), end=round(h.end + start, 3)) for h in self._spotter.hits(evidence))
-        new = [hit for hit in hits if hit.start >= self._last[hit.keyword]]
+        new = [hit for hit in hits if hit.start >= self._last[hit.keyword] and hit.end >= now - SOON]
         found = looked_at(self._recogniser, self._spotter, new, self._held, self._rate, start)
         for hit in found:
             self._last[hit.keyword] = hit.end
         return found
+
+
+def back(spotter: Spotter) -> float:
+    """Seconds that are heard anew: more for a long keyword."""
+    longest = max(len(units) for keyword in spotter.keywords for units in keyword.spoken)
+    return max(BACK, float(np.ceil(2 * (BEFORE + UNIT * longest)) / 2))

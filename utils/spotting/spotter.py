@@ -73,6 +73,7 @@ class Spotter:
             raise UserError(f"keywords that are given twice: {', '.join(twice[:10])}")
         self.keywords, self.table, self.settings = list(keywords), table, settings
         self.thresholds = np.asarray(thresholds, np.float64)
+        self.places = {keyword.name: n for n, keyword in enumerate(keywords)}
         self.sounds = sounds([keyword.spoken for keyword in keywords])
         self.vectors = np.concatenate([keyword.vectors for keyword in keywords])
         self.bias = np.concatenate([keyword.bias for keyword in keywords])
