@@ -117,6 +117,16 @@ def test_chinese_templates_need_no_blanks(tmp_path):
     assert found.meaning([*"打开温度"]) is None and found.count == 2 * 2 * 2 * 3 * 15 * 2 + 2 * 2 * 3 * 3 * 2
 
 
+def test_a_chinese_number_that_counts_is_said_in_both_ways(tmp_path):
+    pytest.importorskip("hassil")
+    (tmp_path / "fridge.yaml").write_text(SMART.replace("from: 16", "from: 1"), encoding="utf-8")
+    found = Grammar(
+        read_grammar(tmp_path / "fridge.yaml"), lambda text: " ".join(normaliser("basic", "zh")(text).replace(" ", "")), "zh"
+    )
+    assert [found.meaning([*f"将温度调到{said}度"]).slots["degrees"] for said in ("二", "两", "二十二")] == [2, 2, 22]
+    assert found.meaning([*"将温度调到十两度"]) is None and found.meaning([*"将温度调到六度"]).slots["degrees"] == 6
+
+
 def test_many_expressions_share_a_small_graph(grammar):
     slots = {name: [f"{name}{letter}" for letter in "abcdefgh"] for name in ("rest", "milk", "size", "cup")}
     orders = [

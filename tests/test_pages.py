@@ -17,16 +17,28 @@ from typing import Any, Dict, List, Tuple
 import numpy as np
 import pytest
 import soundfile
+import tokenizers
 import wordfreq
+from safetensors.numpy import save_file
 
 from utils.bundle import manifest, onnx_engine, streaming_onnx
 from utils.commands import weights
 from utils.core.arrays import read_arrays
 from utils.core.files import ROOT
+from utils.corpus import kaldi
 from utils.engine import contents
 
 ENGLISH = [path for path in sorted((ROOT / "docs").glob("*.md")) if not path.name.endswith(".zh.md")]
-HERE = ("recognising", "searching", "keywords", "spotting", "commands", "sealing")  # pages whose commands run here
+HERE = (
+    "recognising",
+    "searching",
+    "keywords",
+    "spotting",
+    "commands",
+    "sealing",
+    "home-assistant",
+    "mandarin",
+)  # pages whose commands run here
 # Programs of pages: the test that runs all of them, or why none does.
 PROGRAMS = {
     "recognising": "tests/test_bundle.py",
@@ -39,6 +51,8 @@ PROGRAMS = {
     "commands": "tests/test_pages.py",
     "home-assistant": "tests/test_pages.py",
     "records": "tests/test_pages.py",
+    "own-corpus": "tests/test_pages.py",
+    "chatglm": "tests/test_pages.py",
     "live": "a fragment: the text before it says what it is given; tests/test_streaming.py has its calls",
 }
 # What other commands begin with, and why they do not run here. tests/test_docs.py reads their options and settings.
@@ -62,6 +76,10 @@ REASONS = {
     r"PYTHONPATH=\. \.venv/bin/dask ": "several machines; tests/test_executors.py",
     r"\.venv/bin/python -m steps\.commands train": "minutes, and flite; tests/test_tuning.py",
     r"\.venv/bin/python -m steps\.find .*--meaning": "needs a bundle with meanings; tests/test_search.py",
+    r"git clone ": "a download",
+    r"\.venv/bin/python (mycorpus/tables|near)\.py": "programs of a page: see PROGRAMS",
+    r"\.venv/bin/python -m http\.server": "runs until Ctrl-C",
+    r"\.venv/bin/python -m steps\.recognise .*(mycorpus|BAC009)": "that page's recordings; Recognising has such commands",
     r"ffmpeg ": "a program of the system, which need not be there",
     r"(cp|sed|rsync|ssh|scp) |BUNDLE=": "tools of the system",
 }
@@ -133,6 +151,8 @@ def folder(yesno: Any, votes: Path, tmp_path_factory: pytest.TempPathFactory) ->
     rows = [f"{word} {n % 3} {n % 5} 1\n" for n, word in enumerate(["yes", "no", *wordfreq.top_n_list("he", 50)])]
     (made / "glove.txt").write_text("".join(rows), encoding="utf-8")
     (made / "coffee.yaml").write_text(fences(ROOT / "docs" / "commands.md", "yaml")[0])
+    for name, grammar in zip(("home", "home_zh"), fences(ROOT / "docs" / "home-assistant.md", "yaml")):
+        (made / f"{name}.yaml").write_text(grammar, encoding="utf-8")
     (made / "votes.yaml").write_bytes(votes.read_bytes())
     return made
 
@@ -243,6 +263,37 @@ def test_names_of_the_page_of_python_exist_and_are_explained():
     for name in names:
         module, _, attribute = name.rpartition(".")
         assert getattr(importlib.import_module(module), attribute).__doc__, name
+
+
+def test_the_program_of_own_corpus_writes_tables_that_are_read(yesno_source, tmp_path, monkeypatch):
+    (code,) = fences(ROOT / "docs" / "own-corpus.md", "python")
+    monkeypatch.chdir(tmp_path)
+    Path("mycorpus/fsdd/recordings").mkdir(parents=True)
+    for name in ("7_anna_0", "0_anna_12", "7_bert_3"):
+        shutil.copy(next(iter(yesno_source.glob("*.wav"))), f"mycorpus/fsdd/recordings/{name}.wav")
+    exec(compile(code, "docs/own-corpus.md", "exec"), {})
+    corpus = kaldi.read(tmp_path / "mycorpus" / "train", tmp_path / "mycorpus", "train", "en")
+    assert corpus.left_out == [] and all(one.audio.is_file() for one in corpus.utterances)
+    found = [(one.id, one.speaker, one.text) for one in corpus.utterances]
+    assert found == [("anna-0-12", "anna", "zero"), ("anna-7-0", "anna", "seven"), ("bert-7-3", "bert", "seven")]
+
+
+def test_the_program_of_chatglm_lists_the_nearest_words(tmp_path, monkeypatch, capsys):
+    (code,) = fences(ROOT / "docs" / "chatglm.md", "python")
+    words = code.partition('words = "')[2].partition('"')[0].split()
+    tokenizer = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({"the": 0, **{w: n for n, w in enumerate(words, 1)}}, unk_token="the")
+    )
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    table = np.random.default_rng(0).standard_normal((len(words) + 1, 8)).astype(np.float32)
+    table[1 + words.index("phone")] = table[1 + words.index("telephone")] + 0.01
+    save_file({"model.embed_tokens.weight": table}, str(tmp_path / "model.safetensors"))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen2", "hidden_size": 8}))
+    monkeypatch.setattr(sys, "argv", ["near.py", str(tmp_path)])
+    exec(compile(code, "docs/chatglm.md", "exec"), {})
+    lines = dict(line.split("\t", 1) for line in capsys.readouterr().out.splitlines())
+    assert list(lines) == words and lines["phone"].startswith("telephone 1.00") and lines["telephone"].startswith("phone 1.00")
 
 
 def test_the_program_of_home_assistant_hands_commands_on(monkeypatch):

@@ -65,16 +65,17 @@ class Automaton:
         return found
 
 
-def of_rules(rules: Iterable[Rule], normalise: Callable[[str], str], blanks: bool) -> Automaton:
+def of_rules(rules: Iterable[Rule], normalise: Callable[[str], str], blanks: bool, counted: Mapping[int, str] = {}) -> Automaton:
     """The acceptor of some rules' sentences, deterministic over words with their marks, minimal.
 
     Args:
       normalise: a word as it is written -> words as the model has them, joined by blanks; nothing for a mark.
       blanks: whether the language separates words by blanks; if not, each piece of text stands by itself.
+      counted: number -> how it is said too where it counts something: 两 for 2.
     Raises:
       UserError: a grammar of more than MOST_ARCS arcs.
     """
-    pieces = _Pieces()
+    pieces = _Pieces({str(number): said for number, said in counted.items()})
     for rule in rules:
         fixed = [((slot, _plain(value)), 1) for slot, value in rule.slots.items()]
         end = pieces.expression(rule.expression, pieces.link(0, _BLANK), blanks)
@@ -207,7 +208,8 @@ def _plain(value: Any) -> Any:
 class _Pieces:
     """An automaton of pieces of text, blanks, marks and empty arcs, as rules are written (Thompson 1968)."""
 
-    def __init__(self) -> None:
+    def __init__(self, also: Mapping[str, str]) -> None:
+        self.also = also  # a text -> another that is said for it
         self.arcs: List[List[Tuple[Any, int]]] = [[]]  # by state: None, text, or a mark; destination
         self.finals: Dict[int, Marks] = {}
 
@@ -219,6 +221,10 @@ class _Pieces:
 
     def expression(self, found: Expression, state: int, blanks: bool) -> int:
         """Add what an expression says after a state; returns the state behind it."""
+        if isinstance(found, Text) and found.text.strip() in self.also:
+            texts = (found.text, self.also[found.text.strip()])
+            ends = [self._text(text if blanks else f" {text} ", self.link(state, None)) for text in texts]
+            return self._joined(ends)
         if isinstance(found, Text):
             return self._text(found.text if blanks else f" {found.text} ", state)
         if isinstance(found, Series):

@@ -12,6 +12,7 @@ from utils.core.yaml_files import read_mapping
 from utils.grammars import rhino, templates
 from utils.grammars.automaton import Automaton, Marks, deterministic, minimal, of_rules, readings, two_readings
 from utils.grammars.expression import Rule, Written
+from utils.languages.rules import rules as rules_of
 
 AMBIGUOUS = ("refuse", "first")
 SHOWN = 5
@@ -140,7 +141,7 @@ class Grammar:
         return made
 
     def _of(self, rules: Sequence[Rule]) -> Automaton:
-        return of_rules(rules, self.normalise, not in_characters(self.language))
+        return of_rules(rules, self.normalise, not in_characters(self.language), rules_of(self.language).counted)
 
     def _acceptor(self) -> Automaton:
         """The automaton without marks; deterministic unless that is too large."""
