@@ -18,7 +18,7 @@ from utils.core.errors import UserError
 from utils.core.files import ROOT, write_text
 from utils.core.options import Parser
 from utils.pipeline import driver
-from utils.reference import options, record_keys, settings
+from utils.reference import options, records, settings
 from utils.reference.chinese import Chinese, Language, english
 from utils.reference.figures import figure
 from utils.reference.measured import measured
@@ -106,7 +106,8 @@ def texts(root: Path = ROOT) -> Dict[Path, str]:
         return {
             "settings": partial(settings.tables, base, measured=found, language=language),
             "options": partial(options.tables, commands=commands, language=language),
-            "record": partial(record_keys.table, language=language),
+            "record": partial(records.keys, language=language),
+            "scores": records.scores,
         }
 
     out = {}

@@ -22,6 +22,8 @@ from utils.reference import settings
 from utils.reference.chinese import Chinese
 from utils.reference.figures import cell_of, figure
 from utils.reference.places import by_hand, drawn
+from utils.reference.records import scores
+from utils.results.store import read_file
 from utils.settings.old_keys import DROPPED
 
 TWINS = sorted((ROOT / "docs").glob("*.zh.md"))  # page.zh.md is page.md in Chinese
@@ -284,6 +286,11 @@ def test_numbers_come_from_records_and_from_tables_of_records_with_the_digits_of
     assert len(rate) == 4 and made == page.format(rate, f"{float(rate):.0f}") and by_hand(made) == by_hand(page.format("1", "2"))
     times = [figure(f"yesno/RESULTS.md; over seeds #{n}; bpe_ctc; seeds=0 1 2; 95% interval=[1.2, 4.0]", 2) for n in (1, 2)]
     assert float(times[0]) < float(figure("yesno bpe_ctc", 2)) < float(times[1])
+    seed0 = [
+        r for r in read_file(ROOT / "egs/yesno/results.jsonl") if (r["recipe"], r["split"], r["seed"]) == ("bpe_ctc", "test", 0)
+    ]
+    (last,) = [r["wer"] for r in seed0 if r["decoding"] == "lm" and not r["overrides"]]
+    assert f"\nWER {last:.2f}% on yesno test (bpe_ctc, lm); " in scores(["yesno", "bpe_ctc"])
     header = "| a | b | b |\n|---|---|---|\n"
     assert [cell_of(f"{header}| x | 1,000 | −2 |\n| | 3 | 4 |\n", column, ["x", "b=1,000"]) for column in ("b (1)", "b (2)")] == [
         1000,

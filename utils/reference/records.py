@@ -1,4 +1,4 @@
-"""The table of the keys of a results record, with a committed record as the example."""
+"""What pages show of results records: the table of their keys with an example, and the scores that a run prints."""
 
 import json
 from pathlib import Path
@@ -6,9 +6,11 @@ from typing import Any, Dict, List, Sequence
 
 from utils.core.errors import UserError
 from utils.core.files import ROOT
+from utils.core.tables import Table, as_text
 from utils.pipeline.variants import display_name
 from utils.reference.chinese import Language, english
 from utils.results.records import SCHEMA, Record, decoding_rank, spoken
+from utils.results.result_tables import run_table
 from utils.results.store import CLEAN, read_file
 
 HEADER = ("JSON key", "type", "meaning", "example")
@@ -63,23 +65,43 @@ MEANINGS: Dict[str, str] = {
 }
 
 
-def table(words: Sequence[str], language: Language = english, root: Path = ROOT) -> str:
-    """The table. words: folder of egs/ and system of the example, its last decoding on test.
+def keys(words: Sequence[str], language: Language = english, root: Path = ROOT) -> str:
+    """The table of keys. words: folder of egs/ and system of the example, of which the last decoding on test is shown.
 
     Raises:
       UserError: no such record, or a key of records without a meaning here.
     """
-    folder, system = words
     named = set(MEANINGS) ^ set(SCHEMA)
     if named:
-        raise UserError(f"utils/reference/record_keys.py and the keys of records differ in {', '.join(sorted(named))}")
+        raise UserError(f"utils/reference/records.py and the keys of records differ in {', '.join(sorted(named))}")
+    lines = [f"| {' | '.join(map(language, HEADER))} |", "|---|---|---|---|"]
+    return "\n".join([*lines, *_rows(_of_first_seed(words, root)[-1], language)])
+
+
+def scores(words: Sequence[str], root: Path = ROOT) -> str:
+    """What stage 8 printed of a run on test, without the caption of the table. words: as above; the lowest seed counts.
+
+    Raises:
+      UserError: no such record.
+    """
+    found = _of_first_seed(words, root)
+    table, last = run_table(found), found[-1]
+    lines = as_text(Table("", "", table.header, table.rows, table.labels)).splitlines()
+    rate = ("" if last["cer"] is None else f"CER {last['cer']:.2f}%, ") + f"WER {last['wer']:.2f}%"
+    listed = f"exp/{words[0]}/score-{last['fingerprints']['score']}/errors-test-{last['decoding']}.txt"
+    end = f"{rate} on {last['corpus']} test ({last['recipe']}, {last['decoding']}); errors aligned in {listed}"
+    return "\n".join(["```text", *(line for line in lines if line.strip("─ ")), end, "```"])
+
+
+def _of_first_seed(words: Sequence[str], root: Path) -> List[Record]:
+    """The records on test of a folder of egs/ and a system, of its lowest seed, along the chain of decodings."""
+    folder, system = words
     records = read_file(root / "egs" / folder / CLEAN)
     found = [r for r in records if r["split"] == "test" and display_name(r["recipe"], r["overrides"]) == system]
     if not found:
         raise UserError(f"no record of {system} in egs/{folder}")
-    example = max(found, key=lambda r: (decoding_rank(r["decoding"]), -r["seed"]))
-    lines = [f"| {' | '.join(map(language, HEADER))} |", "|---|---|---|---|"]
-    return "\n".join([*lines, *_rows(example, language)])
+    seed = min(r["seed"] for r in found)
+    return sorted((r for r in found if r["seed"] == seed), key=lambda r: decoding_rank(r["decoding"]))
 
 
 def _rows(example: Record, language: Language) -> List[str]:
