@@ -75,7 +75,7 @@ case "$page" in
         cp "${given[2]}" second.wav
         block text 3 >names.txt
         draw --height 14 'python -m steps.recognise --bundle bundle first.wav second.wav' 'cat names.txt' \
-            'python -m steps.recognise --bundle bundle --words names.txt first.wav second.wav 2>&1 | grep -v close'
+            'python -m steps.recognise --bundle bundle --words names.txt second.wav'
         ;;
     *)
         echo "error: no picture of '$page'" >&2
