@@ -6,11 +6,10 @@ from typing import Any, List
 import numpy as np
 import torch
 
-from utils.bundle import streaming_onnx
-from utils.bundle.export import export_onnx, export_streaming
 from utils.bundle.files import open_files, seal_as_configured
 from utils.bundle.manifest import Manifest, write_manifest
-from utils.bundle.onnx_files import quantise, write_onnx_files
+from utils.bundle.networks import write_networks
+from utils.bundle.onnx_files import write_onnx_files
 from utils.core.errors import UserError
 from utils.core.files import ROOT, read_jsonl, write_json
 from utils.core.versions import git_state
@@ -57,17 +56,10 @@ def run(job: Job) -> None:
     if job.config.export.onnx:
         chunk = getattr(made_with(inputs["decode"]).decode, "chunk", 0.0)  # outputs from before have no such key
         model = trained_model(inputs["train"], inputs, lexicon, about["feature_dim"], chunk)
-        about["onnx_difference"] = export_onnx(model, about["feature_dim"], bundle / "model.onnx")
-        job.log.info("model.onnx: within %.1g of torch", about["onnx_difference"])
+        found = write_networks(model, about["feature_dim"], bundle, job.config.export.int8)
+        job.log.info("ONNX: %s", ", ".join(f"{name.replace('_', ' ')} {value:.1g}" for name, value in found.items()))
+        about.update(found)
         write_onnx_files(inputs, bundle)
-        networks = [bundle / "model.onnx"]
-        if model.encoder.chunks:
-            networks.append(bundle / streaming_onnx.FILE)
-            about["streaming_difference"] = export_streaming(model, about["feature_dim"], networks[1])
-            job.log.info("%s: within %.1g of torch", networks[1].name, about["streaming_difference"])
-        if job.config.export.int8:
-            for network in networks:
-                quantise(network)
     write_json(bundle / ABOUT, about)
     licences, notes = gather.said_of(inputs, features.front_end)
     made_by, fingerprint = gather.versions(git_state(ROOT)), inputs["train"].name.rpartition("-")[2]
