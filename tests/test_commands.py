@@ -2,15 +2,23 @@
 
 import json
 import shutil
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from steps import commands
+from utils.bundle import streaming_onnx
+from utils.bundle.manifest import write_manifest
 from utils.bundle.recogniser import Recogniser
+from utils.commands import adapting
+from utils.commands.adapting import Recorded, adapt
+from utils.commands.recognise import Commands
 from utils.commands.speech import FRAME, mixed
+from utils.commands.training import write_network
 from utils.commands.tuning import BLANK, WORD_BLANK, Trial, tune
 from utils.commands.weights import DEFAULT, FILE, weights_of
 from utils.core.errors import UserError
@@ -243,7 +251,7 @@ def test_weights_are_tuned_to_a_grammar_and_recognise_takes_them(yesno, tmp_path
     weights = weights_of(Recogniser.open(new), grammar.name)
     assert weights.accept_alone != DEFAULT.accept_alone and weights_of(Recogniser.open(old), grammar.name) == DEFAULT
     assert (new / "model.safetensors").read_bytes() == (old / "model.safetensors").read_bytes()
-    assert json.loads((new / FILE).read_text())["measured"]["commands"] == 8
+    assert json.loads((new / FILE).read_text())["measured"]["commands"] == 4 + 2 * 4
     capsys.readouterr()
     file = str(yesno.source / f"{names[0]}.wav")
     assert commands.main(["recognise", str(grammar), "--bundle", str(new), file]) == 0
@@ -254,15 +262,69 @@ def test_weights_are_tuned_to_a_grammar_and_recognise_takes_them(yesno, tmp_path
 def test_weights_that_tell_commands_apart_are_found():
     draw = np.random.default_rng(4)
 
-    def one(command):
+    def one(n):
         """Units are noise; the word vectors tell what was said, and long sentences that cost much are no commands."""
+        command = n % 2 == 0
         right = np.arange(6) == draw.integers(6) if command else np.zeros(6, bool)
         units, cost = draw.normal(-40, 4, (len(BLANK), 6)), 8 if command else 60
         vectors = np.stack([draw.normal(0, 1, 6) + 6 * right] * len(WORD_BLANK))
         lengths, nothing = np.full(6, 4), np.full(6, np.nan)
         sounds = np.full(units.shape, 0.5)
-        return Trial(command, right, units, units.max(1) + cost, 80, vectors, lengths, nothing, sounds, np.zeros(6))
+        return Trial(command, right, units, units.max(1) + cost, 80, vectors, lengths, nothing, sounds, np.zeros(6), n)
 
-    weights, measured = tune([one(n % 2 == 0) for n in range(120)], DEFAULT)
+    weights, measured = tune([one(n) for n in range(120)], DEFAULT)
     assert weights.word > 1 and weights.decoder == 0 and measured.found == 1
     assert measured.right > 0.9 > measured.right_before and measured.passed > 0.9 and measured.rejected > 0.95
+
+
+@pytest.mark.slow
+def test_network_moves_only_as_far_as_held_out_recordings_gain(yesno, tmp_path, monkeypatch):
+    pytest.importorskip("k2")
+    (tmp_path / "votes.yaml").write_text(VOTES)
+    made = Commands.open(tmp_path / "votes.yaml", yesno.bundle)
+    model, files = made.recogniser.trained.model, sorted(yesno.source.glob("*.wav"))[20:32]
+    said = [["yes" if one == "1" else "no" for one in file.stem.split("_")] for file in files]
+    sounds = [soundfile.read(file, dtype="float32") for file in files]
+    whole = {name: value.clone() for name, value in model.state_dict().items()}
+
+    def adapted():
+        heard = made.recogniser.evidence(sounds, features=True)
+        recorded = [Recorded(made.grammar.meaning(words), [one]) for words, one in zip(said, heard)]
+        return adapt(made, recorded, heard[:2])
+
+    monkeypatch.setattr(adapting, "LEARNING_RATE", 1e-9)
+    found = adapted()
+    assert found.right[0.0] > 8 and found.of == 12 and found.share == 0 and "brought nothing" in str(found)
+    assert all(torch.equal(value, whole[name]) for name, value in found.state.items())
+    monkeypatch.setattr(adapting, "LEARNING_RATE", 3e-3)
+    monkeypatch.setattr(adapting, "EPOCHS", 12)
+    monkeypatch.setattr(adapting, "HELD", 0.1)
+    with torch.no_grad():  # a network that takes yes for no
+        no, yes = (made.rows.spoken[made.rows.words.index(word)][0] for word in ("no", "yes"))
+        model.subword.bias[[unit for unit in no if unit not in yes]] += 3.0
+        model.word.output.weight.mul_(0.2)
+    found = adapted()
+    assert found.right[0.0] < found.right[found.share] and found.share > 0, str(found)
+    moved = {name for name, value in found.state.items() if not torch.equal(value, model.state_dict()[name])}
+    assert "subword.bias" in moved and not any(name.startswith("word.words.") for name in moved)
+
+
+@pytest.mark.slow
+def test_adapted_network_is_in_all_forms_of_its_bundle(causal_yesno, tmp_path):
+    pytest.importorskip("k2")
+    (tmp_path / "votes.yaml").write_text(VOTES)
+    made, copy = Commands.open(tmp_path / "votes.yaml", causal_yesno.bundle), tmp_path / "bundle"
+    shutil.copytree(causal_yesno.bundle, copy)
+    state = {
+        name: value * (1.1 if name.startswith("encoder.") else 1.0)
+        for name, value in made.recogniser.trained.model.state_dict().items()
+    }
+    about = write_network(made, state, copy, made.recogniser.manifest)
+    write_manifest(copy, replace(about, files={}))
+    samples, rate = soundfile.read(next(causal_yesno.source.glob("1_0_*.wav")), dtype="float32")
+    engines = [Recogniser.open(copy), Recogniser.open(copy, engine="onnx"), Recogniser.open(causal_yesno.bundle)]
+    (torchs,), (onnx,), (before,) = (engine.evidence([(samples, rate)]) for engine in engines)
+    np.testing.assert_allclose(torchs.subword, onnx.subword, atol=0.02)  # both compute the features anew
+    assert abs(torchs.subword - before.subword).max() > 0.05
+    assert about.model != made.recogniser.manifest.model and "adapted to recordings of votes" in about.notes[-1]
+    assert (copy / streaming_onnx.FILE).read_bytes() != (causal_yesno.bundle / streaming_onnx.FILE).read_bytes()

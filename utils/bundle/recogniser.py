@@ -151,6 +151,11 @@ class Recogniser:
         return self._of_k2("hear")(checked) if checked else []
 
     @property
+    def trained(self) -> Any:
+        """The `utils.engine.chain.Trained` of the engine k2: the network itself, to adapt it."""
+        return self._of_k2("trained")
+
+    @property
     def units(self) -> List[str]:
         """Names of the sub-word units, by the columns of `Evidence.subword`; the first is the blank."""
         return self._of_k2("units")

@@ -149,20 +149,31 @@ def _unit_scores(log_probs: Tensor, spoken: Sequence[Sequence[Sequence[Sequence[
       spoken: of each sentence the words, of each word its pronunciations.
     """
     out = np.full(len(spoken), IMPOSSIBLE)
-    ways = [
-        (n, [u for word in way for u in word])
-        for n, words in enumerate(spoken)
-        for way in islice(product(*words), PRONUNCIATIONS)
-    ]
+    ways = [(n, way) for n, words in enumerate(spoken) for way in _ways(words)]
+    for (n, _), score in zip(ways, _way_scores(log_probs, [way for _, way in ways])):
+        out[n] = max(out[n], score)
+    return out
+
+
+def best_way(log_probs: Tensor, words: Sequence[Sequence[Sequence[int]]]) -> List[int]:
+    """The units of a sentence as it was most likely pronounced; arguments as in `_unit_scores`."""
+    ways = _ways(words)
+    return ways[int(np.argmax(_way_scores(log_probs, ways)))]
+
+
+def _ways(words: Sequence[Sequence[Sequence[int]]]) -> List[List[int]]:
+    return [[unit for word in way for unit in word] for way in islice(product(*words), PRONUNCIATIONS)]
+
+
+def _way_scores(log_probs: Tensor, ways: Sequence[Sequence[int]]) -> List[float]:
+    """log p of sequences of units by CTC."""
     if not ways:
-        return out
+        return []
     losses = F.ctc_loss(
         log_probs[:, None].expand(-1, len(ways), -1),
-        torch.tensor([unit for _, way in ways for unit in way], dtype=torch.int64),
+        torch.tensor([unit for way in ways for unit in way], dtype=torch.int64),
         torch.full((len(ways),), len(log_probs)),
-        torch.tensor([len(way) for _, way in ways]),
+        torch.tensor([len(way) for way in ways]),
         reduction="none",
     ).tolist()
-    for (n, _), loss in zip(ways, losses):
-        out[n] = max(out[n], -loss if np.isfinite(loss) else IMPOSSIBLE)
-    return out
+    return [-loss if np.isfinite(loss) else IMPOSSIBLE for loss in losses]

@@ -7,34 +7,43 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from shutil import copytree, rmtree
-from typing import Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
+from torch import Tensor
 
 from utils.audio.given import MEDIA
 from utils.audio.noises import Recordings, noise_files, samples_of
 from utils.audio.resampling import resample
+from utils.bundle.evidence import Evidence
 from utils.bundle.files import FolderFiles
-from utils.bundle.manifest import write_manifest
+from utils.bundle.manifest import Manifest, write_manifest
+from utils.bundle.networks import WHOLE, is_quantised, write_networks
 from utils.bundle.recogniser import Recogniser
+from utils.commands.adapting import HEARD, Network, Recorded, adapt
 from utils.commands.recognise import Commands
 from utils.commands.speech import RATE, Speakers
-from utils.commands.tuning import Measured, Trial, trial, tune
+from utils.commands.tuning import Measured, trial, tune
 from utils.commands.weights import DEFAULT, write_weights
 from utils.core.errors import UserError
-from utils.core.files import files_in
+from utils.core.files import digest, files_in, write_json
 from utils.core.splits import cuts_path
 from utils.core.tables import duration
 from utils.corpus.audio import load
 from utils.corpus.cuts import read_cuts
+from utils.engine.contents import ABOUT
 from utils.grammars.grammar import Command
+from utils.nn.model import save
 
 log = logging.getLogger("nuptse")
-READ = 12  # sentences that the decoder scores
+READ = 6  # sentences that the decoder scores, as with the usual weights
 WORDS = (3, 9)  # of a synthesised sentence outside the grammar
 LONGEST = 10.0  # seconds of other recordings; more are cut off
 TOGETHER = 16  # recordings of which the network is asked at a time
 LABELS = "label.json"
+MODEL = "model.safetensors"  # of a bundle
+LEAST = 20  # recordings of commands to which a network is adapted
+AT_HOME = 3  # versions of each recording beside it
 Example = Tuple[np.ndarray, Optional[Command]]  # samples (T,) at RATE, and what they mean; None for other sounds
 
 
@@ -75,15 +84,26 @@ def train(
     speakers = Speakers(commands.recogniser.language, noises, seed)
     began = time.perf_counter()
     examples = list(_synthesised(commands, speakers, sentences, others, seed))
-    examples += [(samples, meant) for samples, (_, meant) in zip(speakers.at_home([samples for samples, _ in real]), real)]
     if speech:
         examples += [(samples, None) for samples in speakers.at_home(_speech(speech, commands, others, seed))]
     draw = random.Random(seed)
     examples += [(samples[: int(LONGEST * RATE)], None) for samples in draw.sample(noises, min(others, len(noises)))]
-    seconds = sum(len(samples) for samples, _ in examples) / RATE
-    log.info("%d recordings, %s of audio, made in %s", len(examples), duration(seconds), duration(time.perf_counter() - began))
-    draw.shuffle(examples)
-    trials = list(_trials(commands, examples))
+    heard = list(zip(_heard(commands, [samples for samples, _ in examples]), (meant for _, meant in examples)))
+    draw.shuffle(heard)
+    recorded = _recorded(commands, speakers, real)
+    count = len(heard) + sum(len(one.versions) for one in recorded)
+    log.info("%d recordings made and heard in %s", count, duration(time.perf_counter() - began))
+    network: Dict[str, Tensor] = {}
+    if len(recorded) >= LEAST:
+        adapted = adapt(commands, recorded, [one for one, meant in heard if meant is None], seed)
+        log.info("the network: %s; %s", adapted, duration(time.perf_counter() - began))
+        recorded, network = adapted.recorded, adapted.state if adapted.share else {}
+        net = Network(commands)
+        heard = [(net.heard(adapted.state, one) if len(one.subword) else one, meant) for one, meant in heard]
+    elif recorded:
+        log.info("the network stays as it is: %d recordings are too few to adapt it (%d)", len(recorded), LEAST)
+    trials = [trial(commands, one, meant, n) for n, (one, meant) in enumerate(heard)]
+    trials += [trial(commands, one, each.meant, n) for n, each in enumerate(recorded) for one in each.versions[:HEARD]]
     if not any(one.command and one.right.any() for one in trials):
         raise UserError(f"none of {sum(one.command for one in trials)} commands is recognised with {bundle}; take another bundle")
     weights, measured = tune(trials, commands.weights, bonus=bool(real))
@@ -92,7 +112,10 @@ def train(
     rmtree(partial, ignore_errors=True)
     copytree(files.path, partial)
     write_weights(partial, weights, commands.grammar.name, asdict(measured))
-    write_manifest(partial, replace(files.manifest, notes=[*files.manifest.notes, note], files={}))
+    about = files.manifest
+    if network:
+        about = write_network(commands, network, partial, about)
+    write_manifest(partial, replace(about, notes=[*about.notes, note], files={}))
     partial.rename(out)
     log.info("weights tuned in %s", duration(time.perf_counter() - began))
     return measured
@@ -109,9 +132,7 @@ def labelled(folder: Path) -> Iterator[Tuple[np.ndarray, Command]]:
     """
     try:
         labels = json.loads((folder / LABELS).read_text(encoding="utf-8"))
-        meant = {
-            name: Command(one["intent"], {slot: _value(v) for slot, v in one["slots"].items()}) for name, one in labels.items()
-        }
+        meant = {name: meaning_of(label) for name, label in labels.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f'{folder / LABELS} can\'t be read ({error}): write {{"NAME": {{"intent": "...", "slots": {{"slot": "value"}}}}}} '
@@ -124,8 +145,10 @@ def labelled(folder: Path) -> Iterator[Tuple[np.ndarray, Command]]:
         yield samples_of(paths[name], RATE), meant[name]
 
 
-def _value(value: object) -> object:
-    return value.strip() if isinstance(value, str) else value
+def meaning_of(label: Mapping[str, Any]) -> Command:
+    """What an entry of LABELS says; blanks around values are left out."""
+    slots = {slot: value.strip() if isinstance(value, str) else value for slot, value in label["slots"].items()}
+    return Command(label["intent"], slots)
 
 
 def _synthesised(commands: Commands, speakers: Speakers, sentences: int, others: int, seed: int) -> Iterator[Example]:
@@ -154,9 +177,32 @@ def _speech(folder: Path, commands: Commands, count: int, seed: int) -> List[np.
     return [samples_of(path, RATE)[:most] for path in draw.sample(paths, min(count, len(paths)))]
 
 
-def _trials(commands: Commands, examples: Sequence[Example]) -> Iterator[Trial]:
-    for first in range(0, len(examples), TOGETHER):
-        some = examples[first : first + TOGETHER]
-        found = commands.recogniser.evidence([(samples, RATE) for samples, _ in some], features=True)
-        for evidence, (_, meant) in zip(found, some):
-            yield trial(commands, evidence, meant)
+def _heard(commands: Commands, sounds: Sequence[np.ndarray]) -> List[Evidence]:
+    """What the network says of sounds, with features."""
+    parts = [sounds[first : first + TOGETHER] for first in range(0, len(sounds), TOGETHER)]
+    return [one for part in parts for one in commands.recogniser.evidence([(samples, RATE) for samples in part], features=True)]
+
+
+def _recorded(commands: Commands, speakers: Speakers, real: Sequence[Tuple[np.ndarray, Command]]) -> List[Recorded]:
+    """Each recording as it is, and as it may be heard at home."""
+    clean = [samples for samples, _ in real]
+    versions = [clean, *(replace(speakers, seed=speakers.seed + 1 + n).at_home(clean) for n in range(AT_HOME))]
+    heard = [_heard(commands, sounds) for sounds in versions]
+    return [Recorded(meant, list(every)) for (_, meant), *every in zip(real, *heard)]
+
+
+def write_network(commands: Commands, state: Dict[str, Tensor], folder: Path, about: Manifest) -> Manifest:
+    """Put other weights into the copy of a bundle, in all forms that it has; returns its new description.
+
+    What was made with the other network, such as an index, is none of this bundle's: it is known by another name.
+    """
+    trained = commands.recogniser.trained
+    trained.model.load_state_dict(state)
+    save(trained.model, folder / MODEL)
+    if (folder / WHOLE).exists():
+        found = write_networks(trained.model, trained.about["feature_dim"], folder, is_quantised(folder / WHOLE))
+        write_json(folder / ABOUT, {**trained.about, **found})
+    note = (
+        f"The network is adapted to recordings of {commands.grammar.name}; for other speech take the bundle that it comes from."
+    )
+    return replace(about, model=digest(folder / MODEL)[: len(about.model)], notes=[*about.notes, note])

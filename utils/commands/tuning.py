@@ -37,6 +37,7 @@ class Trial:
     decoder: np.ndarray  # (S,) log p; NaN where it did not score
     sounds: np.ndarray  # (len(BLANK), S) how alike its units are to those without a grammar
     letters: np.ndarray  # (S,) how alike its letters are to the decoder's own text; zeros without a decoder
+    group: int  # trials of the same recording are in the same fold
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Measured:
     rejected: float
 
 
-def trial(commands: Commands, evidence: Evidence, meant: Optional[Command]) -> Trial:
+def trial(commands: Commands, evidence: Evidence, meant: Optional[Command], group: int) -> Trial:
     """Ask about one recording; meant: what was said, None for other sounds."""
     weights, recogniser = commands.weights, commands.recogniser
     both = heads(evidence, commands.rows, commands.table)
@@ -67,7 +68,7 @@ def trial(commands: Commands, evidence: Evidence, meant: Optional[Command]) -> T
         scores = recogniser.decoder_scores(evidence.features, said[: weights.read])
         decoder[: weights.read] = np.nan if scores is None else scores
         by_letters = np.array([alike(letters(words), letters(own)) for words in said])
-    right = [meant is not None and _same(commands.grammar.meaning(words), meant) for words in said]
+    right = [meant is not None and commands.grammar.meaning(words) == meant for words in said]
     return Trial(
         meant is not None,
         np.array(right, bool),
@@ -79,6 +80,7 @@ def trial(commands: Commands, evidence: Evidence, meant: Optional[Command]) -> T
         decoder,
         np.array([[alike(way, free) for way in map(both.units_of, found)] for free in map(both.free_units, BLANK)]),
         by_letters,
+        group,
     )
 
 
@@ -118,10 +120,6 @@ def tune(trials: Sequence[Trial], before: Weights, bonus: bool = False) -> Tuple
     return _accepting(trials, made, with_decoder), measured
 
 
-def _same(one: Optional[Command], other: Command) -> bool:
-    return one is not None and (one.intent, dict(one.slots)) == (other.intent, dict(other.slots))
-
-
 def _share(those: Sequence[bool]) -> float:
     return float(np.mean(those)) if those else 1.0
 
@@ -129,7 +127,7 @@ def _share(those: Sequence[bool]) -> float:
 def _folds(trials: Sequence[Trial]) -> List[Tuple[List[Trial], List[Trial]]]:
     """Each recording is in the second part once."""
     return [
-        ([one for n, one in enumerate(trials) if n % FOLDS != fold], [one for n, one in enumerate(trials) if n % FOLDS == fold])
+        ([one for one in trials if one.group % FOLDS != fold], [one for one in trials if one.group % FOLDS == fold])
         for fold in range(FOLDS)
     ]
 
