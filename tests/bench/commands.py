@@ -4,12 +4,13 @@
     python -m tests.bench.commands --commands FOLDER --write-half HALF
 
 FOLDER has `clean/`, `label.json`, `grammar.yaml` and the noise, `kitchen.*`, as github.com/Picovoice/speech-to-intent-benchmark
-publishes them. As there, the noise is mixed in at 6 to 24 dB (the ratio of the loudest frames' energies), and a command counts
-where its intent and all its slots are right; here none may be added either. Controls: without word vectors, without Whisper's
-decoder, without both, and Whisper's own text read by the same grammar. Folders of --others have what is no command: it is to be
-rejected. Writes egs/<corpus>/commands.jsonl and commands.md, <corpus> being that of the bundle, after each ratio and each folder
-of --others; what a record of the same commit and bundle has is not measured again. --write-half copies half of the recordings,
-split by the CRC-32 of their names, to a folder for `steps.commands train --recordings`; --half measures on the other half.
+publishes them; tests.bench.home_commands makes such folders in Mandarin. As there, the noise is mixed in at 6 to 24 dB (the ratio
+of the loudest frames' energies), and a command counts where its intent and all its slots are right; here none may be added
+either. Controls: without word vectors, without Whisper's decoder, without both, and Whisper's own text read by the same grammar.
+Folders of --others have what is no command: it is to be rejected. Writes egs/<corpus>/commands.jsonl and commands.md, <corpus>
+being that of the bundle, after each ratio and each folder of --others; what a record of the same commit and bundle has is not
+measured again. --write-half copies half of the recordings, split by the CRC-32 of their names, to a folder for
+`steps.commands train --recordings`; --half measures on the other half.
 """
 
 import argparse
@@ -34,7 +35,7 @@ from utils.bundle.evidence import Evidence
 from utils.commands.recognise import Commands
 from utils.commands.scoring import Scored, search
 from utils.commands.speech import RATE, mixed
-from utils.commands.training import LABELS
+from utils.commands.training import LABELS, meaning_of
 from utils.core.errors import UserError
 from utils.core.files import ROOT, files_in, write_json
 from utils.core.options import Parser, positive
@@ -157,7 +158,7 @@ def _measured(
 
     def row(name: str, find: Callable[[Scored, Evidence], Optional[Command]]) -> Dict[str, Any]:
         began = time.process_time()
-        right = [_right(find(*one), label) for one, label in zip(zip(found, evidence), labels)]
+        right = [find(*one) == meaning_of(label) for one, label in zip(zip(found, evidence), labels)]
         rtf = (before + time.process_time() - began) / audio
         return {"ratio": CLEAN if ratio is None else ratio, "system": name, "right": sum(right), "of": len(right), "rtf": rtf}
 
@@ -179,11 +180,6 @@ def _measured(
         yield row(WHISPER, lambda _, one: commands.grammar.meaning(text(one.features) or []))
 
 
-def _right(command: Optional[Command], label: Mapping[str, Any]) -> bool:
-    wanted = {slot: value.strip() for slot, value in label["slots"].items()}
-    return command is not None and (command.intent, dict(command.slots)) == (label["intent"], wanted)
-
-
 def _rejected(commands: Commands, folder: Path, most: int) -> Dict[str, Any]:
     """How many recordings of a folder are told from commands."""
     paths = [path for path in files_in(folder) if path.suffix.lower() in MEDIA]
@@ -202,6 +198,7 @@ def _record(options: argparse.Namespace, commands: Commands) -> Dict[str, Any]:
     return {
         "corpus": manifest.corpus,
         "recipe": manifest.recipe,
+        "language": manifest.language,
         "overrides": [],
         "speech": ", ".join(filter(None, (options.name, "half of the recordings" * options.half))),
         "device": "cpu",
@@ -217,11 +214,13 @@ def _record(options: argparse.Namespace, commands: Commands) -> Dict[str, Any]:
 
 def draw(corpus: Path) -> List[Table]:
     """Write commands.md; returns its tables."""
-    tables = [table for record in records_of(corpus, "commands") for table in _tables(record)]
+    records = records_of(corpus, "commands")
+    tables = [table for record in records for table in _tables(record)]
     heads = [f"{ratio} dB" for ratio in RATIOS]
     published = [[name, *(number(100 * share, 0) for share in shares)] for name, shares in PUBLISHED.items()]
     caption = "The published figures, of all 619 recordings of the benchmark; the share of commands understood, in %."
-    tables.append(Table("Published", caption, ["system", *heads], published, 1))
+    if any(record.get("language", "en") == "en" for record in records):
+        tables.append(Table("Published", caption, ["system", *heads], published, 1))
     write_page(corpus, "commands", tables)
     return tables
 
