@@ -298,6 +298,11 @@ def test_numbers_come_from_records_and_from_tables_of_records_with_the_digits_of
     ]
 
 
+def test_the_options_of_every_command_are_drawn():
+    with_options = {path.stem for path in (ROOT / "steps").glob("*.py") if "\ndef parser(" in path.read_text("utf-8")}
+    assert with_options == set(document.COMMANDS)
+
+
 def test_an_english_text_without_chinese_is_named():
     chinese = Chinese()
     assert chinese("default") == "默认值"

@@ -66,12 +66,12 @@ def _of_records(mark: str, root: Path) -> float:
 
 def _of_table(mark: str, root: Path) -> float:
     named, column, *row = (part.strip() for part in mark.split(";"))
-    page, _, which = named.partition(" ")
+    page, which = re.fullmatch(r"(.*?)(?: \((\d)\))?", named).groups()  # type: ignore[union-attr]
     path = root / ("" if "/bench/" in page else "egs") / page
     if not path.is_file():
         raise UserError(f"'{mark}': there is no page {path.relative_to(root)}")
     try:
-        return cell_of(_table(path.read_text(encoding="utf-8"), which), column, row)
+        return cell_of(_table(path.read_text(encoding="utf-8"), int(which or 0)), column, row)
     except UserError as error:
         raise UserError(f"'{mark}': {error}") from None
 
@@ -111,10 +111,9 @@ def cell_of(text: str, column: str, row: Sequence[str]) -> float:
     return float(figures[which - 1].replace("−", "-").replace(",", ""))
 
 
-def _table(text: str, which: str) -> str:
-    """The table of a page that `(2)` names; without it all of the page."""
+def _table(text: str, number: int) -> str:
+    """The table of a page with a number from 1; for 0 all of the page."""
     tables = re.findall(r"(?:^\|.*\n?)+", text, re.M)
-    number = int(which.strip("()") or 0)
     if number > len(tables):
         raise UserError(f"there are {len(tables)} tables")
     return tables[number - 1] if number else text

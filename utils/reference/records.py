@@ -95,6 +95,8 @@ def scores(words: Sequence[str], root: Path = ROOT) -> str:
 
 def _of_first_seed(words: Sequence[str], root: Path) -> List[Record]:
     """The records on test of a folder of egs/ and a system, of its lowest seed, along the chain of decodings."""
+    if len(words) != 2:
+        raise UserError(f"'{' '.join(words)}' is not a folder of egs/ and a system")
     folder, system = words
     records = read_file(root / "egs" / folder / CLEAN)
     found = [r for r in records if r["split"] == "test" and display_name(r["recipe"], r["overrides"]) == system]
