@@ -235,7 +235,7 @@ def _looks(
         key = (part.name, name, hit.start, hit.end)
         if key not in seen:
             seen[key] = looked_at(recogniser, spotter, [replace(hit, keyword=keyword.name)], samples(part, name), RATE)[0].decoder
-        return hit.score + seen[key]
+        return hit.score + spotter.settings.decoder * seen[key]
 
     alarms = sorted((place for place in places if place[0].background), key=lambda place: -place[2].score)[: int(LOOKS * hours)]
     gate = alarms[-1][2].score

@@ -1,15 +1,13 @@
 """A second look at hits: how likely the decoder of the front end's Whisper model finds the keyword in the sound around a hit."""
 
 from dataclasses import replace
-from typing import List, Optional, Sequence
+from typing import List, Sequence
 
 import numpy as np
 
 from utils.bundle.recogniser import Recogniser
 from utils.core.errors import UserError
-from utils.spotting.spotter import Hit, Settings, Spotter
-
-BEAM = 2  # of the search for what the decoder would write by itself
+from utils.spotting.spotter import Hit, Spotter
 
 
 def looks(recogniser: Recogniser) -> bool:
@@ -49,9 +47,9 @@ def looked_at(
     features = recogniser.front_end_features([(parts[n], rate) for n in asked])
     out = list(found)
     for n, own in zip(asked, features):
-        score = None if own is None else _score(recogniser, own, words[n], spotter.settings)
-        if score is not None:
-            out[n] = replace(out[n], score=out[n].score + score, decoder=score)
+        scores = None if own is None else recogniser.decoder_scores(own, [words[n]])
+        if scores is not None:
+            out[n] = replace(out[n], score=out[n].score + spotter.settings.decoder * scores[0], decoder=scores[0])
     return [hit for hit in out if hit.score >= spotter.thresholds[spotter.places[hit.keyword]]]
 
 
@@ -60,17 +58,3 @@ def _around(hit: Hit, around: float, samples: np.ndarray, rate: int, start: floa
     first, last = (round((edge - start) * rate) for edge in (hit.start - around, hit.end + around))
     part = samples[max(0, first) : max(0, last)]
     return part / max(1e-6, float(np.abs(part).max())) if len(part) else part
-
-
-def _score(recogniser: Recogniser, features: np.ndarray, words: Sequence[str], settings: Settings) -> Optional[float]:
-    """What a second look adds: at most 0; None without such a decoder.
-
-    The log-probability of the words falls with noise, whatever is said; how far it is below that of the decoder's own words does
-    not.
-    """
-    own = recogniser.decoder_words(features, BEAM)
-    scores = recogniser.decoder_scores(features, [words, own] if own else [words])
-    if scores is None:
-        return None
-    below = scores[0] - max(scores) if own else scores[0]
-    return settings.decoder * scores[0] + settings.decoder_own * below

@@ -34,8 +34,7 @@ class Settings:
         1.0  # the same of vectors from recordings: of their cosine with the frame, less 1, times the frame's length
     )
     around: float = 0.16  # seconds before and after the sounds in which frames of the word head count; it waits for so much, too
-    decoder: float = 0.5  # weight of the second look (utils/spotting/decoder.py), where the bundle has Whisper's decoder; 0: none
-    decoder_own: float = 0.25  # the same of how far the keyword is below what the decoder itself would write there
+    decoder: float = 1.0  # weight of the second look (utils/spotting/decoder.py), where the bundle has Whisper's decoder; 0: none
     decoder_around: float = 0.4  # seconds before and after the sounds that the decoder hears
 
 
@@ -49,7 +48,7 @@ class Hit:
     score: float  # natural log, the sum of the others
     sounds: float  # of its units, at most 0
     vectors: float  # of its words and recordings, weighted; 0 without a word head
-    decoder: float = 0.0  # of the second look, weighted, at most 0; 0 without it
+    decoder: float = 0.0  # of the second look, at most 0; 0 without it
 
 
 class Spotter:
