@@ -65,7 +65,7 @@ ELSEWHERE = {
 REASONS = {
     r"(\./)?egs/\w+/run\.sh": "minutes to hours; tests/test_end_to_end.py runs recipes to their end",
     r"\./tests/run\.sh": "these are the tests",
-    r"NUPTSE_\w+=.* (\./egs/yesno/run\.sh|utils/setup\.sh)": "as without the variables",
+    r"NUPTSE_\w+=.* (\./egs/\w+/run\.sh|utils/setup\.sh)": "as without the variables",
     r"utils/setup\.sh": "makes environments, from the network; tests/test_setup.py",
     r"(\.venv/bin/)?python -m pip": "installs, from the network",
     r"\.venv/bin/python (-m tests\.bench\.|tests/bench/)": "minutes to hours of measuring, on whole corpora",

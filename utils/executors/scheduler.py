@@ -32,4 +32,4 @@ def reach(address: str) -> None:
 def absent(address: str, error: BaseException) -> str:
     """What to say where no scheduler answers."""
     said = str(error) or type(error).__name__
-    return f"--scheduler {address}: no Dask scheduler answers there ({said}); start one, or leave --scheduler away"
+    return f"--scheduler {address}: no Dask scheduler answers there ({said}); start one, or leave --scheduler out"
