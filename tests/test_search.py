@@ -18,6 +18,7 @@ from utils.core.files import ROOT
 from utils.search.calibration import features, fit
 from utils.search.measures import Scored, average_precision, matched, mtwv, otwv, term_threshold, twv
 from utils.search.paths import STEP, best_paths
+from utils.search.rivals import compete
 from utils.search.scoring import (
     UNREACHABLE,
     advance,
@@ -183,6 +184,34 @@ def hits(made, *arguments, index=None):
     return json.loads(done.stdout) if done.returncode == 0 else [], done
 
 
+def test_late_words_asked_together_share_a_place_and_nothing_else(monkeypatch):
+    odds = np.array([2.0, 1.0, 3.0, 2.0, -9.0, 0.5])
+    word = np.array([0, 1, 2, 0, 3, 1])
+    window = np.array([4, 4, 4, 7, 4, 7])
+    start = np.array([1.0, 1.1, 2.0, 1.0, 1.0, 1.35])
+    end = np.array([1.5, 1.9, 2.5, 1.6, 1.5, 2.5])  # 0.4 of 0.5 s are shared in window 4, and 0.25 of 0.6 s in window 7
+    found = compete(odds, word, window, start, end)
+    one, two = np.exp(2.0), np.exp(1.0)
+    assert np.allclose(found[:2], np.log([one / (1 + two), two / (1 + one)])) and np.array_equal(found[2:], odds[2:])
+    assert 1 / (1 + np.exp(-found[0])) == pytest.approx(one / (1 + one + two))
+    assert np.array_equal(compete(odds, np.zeros(6, int), window, start, end), odds)
+    odds, word, window = RANDOM.normal(0, 3, 300), RANDOM.integers(0, 40, 300), RANDOM.integers(0, 5, 300)
+    start = RANDOM.random(300) * 3
+    end = start + 0.2 + RANDOM.random(300)
+    whole = compete(odds, word, window, start, end)
+    monkeypatch.setattr("utils.search.rivals.TILE", 100)  # two rows at a time
+    assert np.allclose(compete(odds, word, window, start, end), whole)
+    for n in range(0, 300, 37):
+        rivals = [
+            m
+            for m in range(300)
+            if word[m] != word[n]
+            and window[m] == window[n]
+            and min(end[m], end[n]) - max(start[m], start[n]) > 0.5 * min(end[m] - start[m], end[n] - start[n])
+        ]
+        assert whole[n] == pytest.approx(odds[n] - np.log1p(np.exp(odds[rivals]).sum()))
+
+
 @pytest.mark.slow
 def test_an_index_finds_known_words_late_words_and_recordings_where_they_are_said(made):
     from utils.bundle.recogniser import Recogniser
@@ -197,6 +226,11 @@ def test_an_index_finds_known_words_late_words_and_recordings_where_they_are_sai
             assert sum(hit.probability > 0.5 for hit in own) >= stem.split("_").count("1") - 1
     assert not [hit for hit in known if "silence" in hit.file and hit.probability > 0.5]
     assert late and max(hit.probability for hit in late) <= max(hit.probability for hit in known)
+    again, phrase, longer = index.find(index.queries(["yesno", "no yesno", "yesnoo"]), 0.0)  # they sound alike
+    alone = [index.find(index.queries([text]), 0.0)[0] for text in ("no yesno", "yesnoo")]
+    assert phrase == alone[0]  # a phrase says its words, and does not compete with them
+    for together, by_itself in ((again, late), (longer, alone[1])):
+        assert 0 < sum(hit.probability for hit in together) < 0.9 * sum(hit.probability for hit in by_itself)
     best = known[0]
     samples, rate = soundfile.read(best.file, dtype="float32")
     alone = Example(samples[int((best.start - 0.1) * rate) : int((best.end + 0.1) * rate)], rate)

@@ -131,9 +131,10 @@ def main() -> None:
         asked.append(query)
         at = time.process_time()
         places = index.places([query])[0]
-        odds = index.odds(query, places)
+        (odds,) = index.odds([query], [places])
+        threshold = index.threshold(odds)
         seconds["index"] += time.process_time() - at
-        hits = highest(side, "example", odds[0] - odds[1], index.source[places.window], np.full(len(places.window), k))
+        hits = highest(side, "example", odds - threshold, index.source[places.window], np.full(len(places.window), k))
         found[:, k] = hits[:, k]
         at = time.process_time()
         warp[:, k] = -warped(frames[0][frames[1][own] + first : frames[1][own] + last], *frames)
@@ -150,7 +151,7 @@ def main() -> None:
     _ = index.spoken
     at = time.process_time()
     for query in asked:
-        index.odds(query, index.places([query])[0])
+        index.threshold(index.odds([query], index.places([query]))[0])
     over = {name: times * spent for name, spent in seconds.items()}
     over["index"] = time.process_time() - at
     for row in rows:

@@ -139,12 +139,12 @@ class Side:
             out[own] -= log_odds(term_threshold(1 / (1 + np.exp(-odds[own])), self.trials))
         return out
 
-    def candidates(self, queries: Sequence[Query]) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Features, utterance and term of all candidates."""
+    def candidates(self, queries: Sequence[Query]) -> Tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Features, log-odds, utterance and term of all candidates."""
         places = self.index.places(queries)
         term = np.repeat(np.arange(len(queries)), [len(one.window) for one in places])
-        window = np.concatenate([one.window for one in places])
-        return np.concatenate([one.features for one in places]), self.index.source[window], term
+        window, odds = np.concatenate([one.window for one in places]), np.concatenate(self.index.odds(queries, places))
+        return np.concatenate([one.features for one in places]), odds, self.index.source[window], term
 
 
 def highest(side: Side, group: str, values: np.ndarray, utterance: np.ndarray, term: np.ndarray) -> np.ndarray:
@@ -252,7 +252,7 @@ def main() -> None:
         texts.append(("Whisper's own text", str(options.rescore.parent / inputs["propose"] / "proposals.jsonl")))
     weights: Dict[str, Calibration] = {}
     for group in ("heard", "unseen"):
-        given, utterance, term = dev.candidates(dev.queries(group))
+        given, _, utterance, term = dev.candidates(dev.queries(group))
         weights[group] = fit(given, dev.right[group][utterance, term])
         on_dev = dev.scored(group, highest(dev, group, dev.compared(weights[group](given), term), utterance, term))
         print(group, weights[group], summary(on_dev, dev.trials), flush=True)
@@ -261,8 +261,7 @@ def main() -> None:
         queries = test.queries(group)
         vectors, quick = timed(looked, test, queries)
         heard, slow = timed(all_sounds, test, queries)
-        (given, utterance, term), both = timed(test.candidates, queries)
-        kept = test.index.calibration(queries[0])(given)
+        (_, kept, utterance, term), both = timed(test.candidates, queries)
         systems = {
             "index": highest(test, group, test.compared(kept, term), utterance, term),
             "vectors alone": shares(vectors),

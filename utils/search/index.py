@@ -19,6 +19,7 @@ from utils.search.contents import speech_of
 from utils.search.examples import Example, Spoken, heard, spoken
 from utils.search.measures import term_threshold
 from utils.search.paths import best_paths
+from utils.search.rivals import compete
 from utils.search.scoring import UNREACHABLE, pronunciations
 from utils.search.shards import Shard, Source, check_bundle, read_about, read_shards
 
@@ -230,11 +231,9 @@ class Index:
           least: probability.
           most: hits of each query; 0 for all.
         """
-        found = []
-        for start in range(0, len(queries), 256):
-            part = queries[start : start + 256]
-            found += [self._hits(query, places, least) for query, places in zip(part, self.places(part))]
-        return [hits[: most or None] for hits in found]
+        places = [one for start in range(0, len(queries), 256) for one in self.places(queries[start : start + 256])]
+        found = zip(queries, places, self.odds(queries, places))
+        return [self._hits(*one, least)[: most or None] for one in found]
 
     def places(self, queries: Sequence[Query]) -> List[Places]:
         """Candidates of each query with their features: what the quick look proposes, and where its words were heard."""
@@ -334,14 +333,25 @@ class Index:
         """What makes a probability of a hit's features."""
         return RECORDED if query.recorded else CALIBRATIONS[query.known, self.proposes and bool(query.words)]
 
-    def odds(self, query: Query, places: Places) -> Tuple[np.ndarray, float]:
-        """Log-odds of candidates, and those at which a hit is worth it (`term_threshold`)."""
-        odds = self.calibration(query)(places.features)
-        return odds, log_odds(term_threshold(1 / (1 + np.exp(-odds)), max(1.0, self.duration)))
+    def odds(self, queries: Sequence[Query], places: Sequence[Places]) -> List[np.ndarray]:
+        """Log-odds of the candidates of each query. Late words that are asked for together compete (`rivals.compete`)."""
+        out = [self.calibration(query)(own.features) for query, own in zip(queries, places)]
+        late = [n for n, query in enumerate(queries) if len(query.words) == 1 and not query.known]
+        numbers = {word: n for n, word in enumerate(dict.fromkeys(queries[n].words[0] for n in late))}
+        if len(numbers) > 1:
+            word = np.repeat([numbers[queries[n].words[0]] for n in late], [len(out[n]) for n in late])
+            where = (np.concatenate([getattr(places[n], name) for n in late]) for name in ("window", "start", "end"))
+            found = compete(np.concatenate([out[n] for n in late]), word, *where)
+            for n, own in zip(late, np.split(found, np.cumsum([len(out[n]) for n in late])[:-1])):
+                out[n] = own
+        return out
 
-    def _hits(self, query: Query, places: Places, least: float) -> List[Hit]:
-        odds, threshold = self.odds(query, places)
-        probability = 1 / (1 + np.exp(-odds))
+    def threshold(self, odds: np.ndarray) -> float:
+        """The log-odds at which a hit of a term is worth it, from those of its candidates (`term_threshold`)."""
+        return log_odds(term_threshold(1 / (1 + np.exp(-odds)), max(1.0, self.duration)))
+
+    def _hits(self, query: Query, places: Places, odds: np.ndarray, least: float) -> List[Hit]:
+        threshold, probability = self.threshold(odds), 1 / (1 + np.exp(-odds))
         out = []
         for n in np.argsort(-odds, kind="stable").tolist():
             if probability[n] < least:
