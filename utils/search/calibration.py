@@ -58,7 +58,8 @@ def _above(scores: np.ndarray, scale: float) -> np.ndarray:
 
 def fit(features: np.ndarray, right: np.ndarray) -> Calibration:
     """Weights from hits (H, features) of dev, and whether each is right: (H,) bool."""
-    mean, spread = features.mean(0), features.std(0) + 1e-6
+    mean, spread = features.mean(0), features.std(0)
+    spread[spread < 1e-6] = np.inf  # what is the same in all hits says nothing: its weight is 0
     x = np.concatenate(((features - mean) / spread, np.ones((len(features), 1))), 1)
     y = np.where(right, 1.0, -1.0)
 
