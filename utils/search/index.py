@@ -337,14 +337,18 @@ class Index:
     def odds(self, queries: Sequence[Query], places: Sequence[Places]) -> List[np.ndarray]:
         """Log-odds of the candidates of each query. Late words that are asked for together compete (`rivals.compete`)."""
         out = [self.calibration(query)(own.features) for query, own in zip(queries, places)]
-        late = [n for n, query in enumerate(queries) if len(query.words) == 1 and not query.known]
-        numbers = {word: n for n, word in enumerate(dict.fromkeys(queries[n].words[0] for n in late))}
-        if len(numbers) > 1:
-            word = np.repeat([numbers[queries[n].words[0]] for n in late], [len(out[n]) for n in late])
-            where = (np.concatenate([getattr(places[n], name) for n in late]) for name in ("window", "start", "end"))
-            found = compete(np.concatenate([out[n] for n in late]), word, *where)
-            for n, own in zip(late, np.split(found, np.cumsum([len(out[n]) for n in late])[:-1])):
-                out[n] = own
+        late: Dict[str, List[int]] = {}
+        for n, query in enumerate(queries):
+            if len(query.words) == 1 and not query.known:
+                late.setdefault(query.words[0], []).append(n)
+        firsts = [numbers[0] for numbers in late.values()]  # a word that is asked for twice counts once
+        if len(firsts) > 1:
+            counts = [len(out[n]) for n in firsts]
+            where = (np.concatenate([getattr(places[n], name) for n in firsts]) for name in ("window", "start", "end"))
+            found = compete(np.concatenate([out[n] for n in firsts]), np.repeat(np.arange(len(firsts)), counts), *where)
+            for numbers, own in zip(late.values(), np.split(found, np.cumsum(counts)[:-1])):
+                for n in numbers:
+                    out[n] = own
         return out
 
     def threshold(self, odds: np.ndarray) -> float:
