@@ -103,7 +103,7 @@ def fitted(engine: K2Engine, recogniser: Recogniser, features: Path, more: Seque
         (one,) = recogniser.hear([(load(cut)[0], cut.sampling_rate)])
         parts.append(part_of(cut.id, one, table))
         said.append(set(recogniser.normalise(cut.supervisions[0].text).split()))
-    index, words = index_of(engine, recogniser, parts), []
+    index, words = index_of(engine, recogniser, parts), []  # type: Index, List[str]
     for word in sorted(set().union(*said) - set(table.words)):
         with suppress(UserError):  # letters that the model has not
             words += [word] * bool(recogniser.rows([word]).words)
@@ -111,9 +111,7 @@ def fitted(engine: K2Engine, recogniser: Recogniser, features: Path, more: Seque
     given, term = (np.concatenate(x) for x in zip(*((p.features, np.full(len(p.window), k)) for k, p in enumerate(places))))
     window, start, end = (np.concatenate([getattr(one, name) for one in places]) for name in ("window", "start", "end"))
     right = np.array([words[k] in said[n] for k, n in zip(term, window)])
-    print(
-        f"{len(words)} words, {len(said)} utterances, {index.duration:.0f} s, {int(right.sum())} right places", fit(given, right)
-    )
+    print(f"{len(words)} words, {len(said)} utterances, {index.duration:.0f} s, {right.sum()} right places: {fit(given, right)}")
     fold, odds = np.random.default_rng(0).integers(0, FOLDS, len(words))[term], np.zeros(len(term))
     for n in range(FOLDS):
         odds[fold == n] = fit(given[fold != n], right[fold != n])(given[fold == n])
