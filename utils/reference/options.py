@@ -42,7 +42,7 @@ def tables(names: Sequence[str], commands: Mapping[str, Command], language: Lang
         if command.shares:
             others = [language(commands[other].title) for other in command.shares]
             links = ", ".join(f"[{other}](#{anchor(other)})" for other in others)
-            parts += [f"{language('It also has:')} {links}\n"]
+            parts += [f"{language('It also has: ')}{links}\n"]
         if own:
             parts += [f"| {' | '.join(map(language, HEADER))} |", "|---|---|---|"]
             parts += [_row(action, command.parser, language) for action in own] + [""]
