@@ -1,5 +1,8 @@
 #!/usr/bin/env bash
-# Draws the picture of a tutorial from a real run: docs/site/tutorials.sh PAGE ARGUMENT... docs/build.sh makes the environment that draws.
+# Draws a picture of the README or of a tutorial from a real run: docs/site/pictures.sh NAME ARGUMENT... docs/build.sh makes the environment that
+# draws.
+#   terminal BUNDLE RECORDING                   of the README: the bundle of ./egs/asterisk/run.sh --recipe whisper_wordvec, and asterisk's
+#                                               en/confbridge-pin of the test set, which says "hash", a word that the training text lacks
 #   own-corpus BUNDLE RECORDING RECORDING       two recordings of digits
 #   home-assistant BUNDLE RECORDING             jarvis, and an order of home.yaml on that page
 #   searching BUNDLE FOLDER WORD WORD           a screenshot of the page of hits, by chromium
@@ -9,7 +12,7 @@
 #   mandarin BUNDLE RECORDING RECORDING         of aishell_sample, with the words in names.txt on that page
 set -euo pipefail
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)"
-page="$1"
+page="$1" width=100
 shift
 given=()
 for one in "$@"; do
@@ -26,11 +29,19 @@ block() {
     awk -v fence="\`\`\`$1" -v n="$2" '$0 == fence { k++; on = (k == n); next } /^```/ { on = 0 } on' "$ROOT/docs/$page.md"
 }
 draw() {
-    "$ROOT/.tools/site/venv/bin/python" "$ROOT/docs/site/record.py" --to "$picture" --width 100 "$@"
+    "$ROOT/.tools/site/venv/bin/python" "$ROOT/docs/site/record.py" --to "$picture" --width "$width" "$@"
     sed -i "s#$folder/##g" "$picture"
 }
 
 case "$page" in
+    terminal)
+        ln -s "${given[0]}" bundle
+        cp "${given[1]}" prompt.wav
+        width=92
+        draw --height 12 'python -m steps.listen --bundle bundle --file prompt.wav' \
+            'echo hash > names.txt    # a word that training never had: its vector is enough' \
+            'python -m steps.listen --bundle bundle --file prompt.wav --words names.txt'
+        ;;
     own-corpus)
         ln -s "${given[0]}" bundle
         cp "${given[@]:1}" .
