@@ -101,7 +101,7 @@ def _record(folder: Path, kept: Path, options: Any, plans: Mapping[str, Plan]) -
     fit = [one for one in half if FEWEST <= sum(len(sentence) for sentence in spoken[one.name]) <= MOST]
     chosen = [fit[n] for n in np.linspace(0, len(fit) - 1, min(options.documents, len(fit))).round().astype(int)]
     pairs, errors, words = _documents(chosen, spoken, kept / folder.name, options)
-    wanted = [gold(map(recogniser.normalise, one.keys), language) for one in chosen]
+    wanted = [gold([recogniser.normalise(key) for key in one.keys], language) for one in chosen]
     background = Background(language)
     known = vectors_of(options.here / options.vectors, [one for pair in pairs for one in pair], background)
     sides = [[documents[side] for documents in pairs] for side in (0, 1)]
