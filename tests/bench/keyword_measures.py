@@ -89,7 +89,7 @@ def points_above(scores: np.ndarray, others: np.ndarray) -> Dict[str, float]:
 
 def share(scores: np.ndarray, others: np.ndarray) -> Dict[str, float]:
     """Percent of the others' mean, with its 95% interval over documents, both of which are drawn together."""
-    low, high = interval(scores, others)
+    low, high = interval(1e6 * scores, 1e6 * others)  # it takes counts, of at least 1 in all
     return {"mean": 100.0 * float(scores.sum() / max(others.sum(), 1e-9)), "low": low, "high": high}
 
 
