@@ -112,6 +112,7 @@ def drawn(frames: List[Tuple[float, Screen]], seconds: float, width: int, height
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide:.0f} {high}" width="{wide:.0f}" height="{high}" '
         'font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, monospace" font-size="14" xml:space="preserve">\n'
+        "<style>text { white-space: pre }</style>\n"
         f'<rect width="100%" height="100%" rx="8" fill="#1e232e"/>{dots}\n' + "\n".join(parts) + "\n</svg>\n"
     )
 
