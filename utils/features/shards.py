@@ -34,7 +34,10 @@ from utils.features.stored import compressed, described
 Row = Tuple[MonoCut, np.ndarray, np.ndarray]  # a cut, its features (T, C), its samples (1, S)
 FIELDS = {"features": ("features",), "waveforms": ("recording",), "both": ("features", "recording")}  # by features.shar
 MORE = "NUPTSE.more"  # header of a member of a tar file, see utils.features.stored.compressed
-REMEDY = "copy it again from the folder that stage 1 wrote, and run the same command: finished steps are kept"
+REMEDY = (
+    "copy it again from the folder that stage 1 wrote (where it is that folder: delete it, and run from stage 1 on), and run the "
+    "same command: finished steps are kept"
+)
 
 
 @dataclass(frozen=True)
