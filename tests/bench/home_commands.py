@@ -2,7 +2,7 @@
 
     python -m tests.bench.home_commands --data exp/aishell_sample/data-0123abcd --noise kitchen.opus --to FOLDER
 
-The grammar is egs/aishell_sample/commands.yaml. Dev and test have sentences that no network was trained on: those that it
+The grammar is home_commands.yaml beside this file. Dev and test have sentences that no network was trained on: those that it
 accepts are the commands of FOLDER/recorded, and the others are in FOLDER/other_sentences. FOLDER/synthesised has sentences
 drawn from it, in voices of espeak-ng, which no network was trained on either. The noise, one long recording, goes to both.
 """
@@ -19,14 +19,14 @@ import soundfile
 from utils.audio.resampling import resample
 from utils.commands.speech import RATE, Speakers
 from utils.commands.training import LABELS
-from utils.core.files import ROOT, write_json
+from utils.core.files import write_json
 from utils.core.options import Parser, positive
 from utils.corpus.audio import load
 from utils.corpus.cuts import read_cuts
 from utils.grammars.grammar import Command, Grammar, read_grammar
 from utils.text.sentences import transcripts_normaliser
 
-GRAMMAR = ROOT / "egs" / "aishell_sample" / "commands.yaml"
+GRAMMAR = Path(__file__).with_suffix(".yaml")
 LANGUAGE = "zh"
 
 
