@@ -34,7 +34,7 @@ from utils.core.files import ROOT, read_json
 from utils.core.splits import SPLITS, untranscribed
 from utils.corpus import audio, kaldi, manifests, overlap, paths
 from utils.corpus.cuts import read_cuts
-from utils.pipeline import config, stages
+from utils.pipeline import config, outside, stages
 
 LOG = logging.getLogger("nuptse.data")
 
@@ -212,6 +212,13 @@ def test_yesno_with_a_recording_missing_stops(yesno_source):
 def test_hidden_files_that_a_mac_leaves_are_no_recordings(yesno_source):
     (yesno_source / "waves_yesno" / "._0_0_0_0_0_0_0_0.wav").write_bytes(b"\0\5\x16\7")
     assert len(yesno.tables(yesno_source)) == 60
+
+
+def test_a_table_that_is_missing_is_left_for_the_module_to_say(yesno_source, monkeypatch):
+    first = next((yesno_source / "waves_yesno").iterdir())
+    monkeypatch.setattr(yesno, "tables", lambda source: [source / "prompts.csv", first])
+    settings = {"module": "yesno", "source": str(yesno_source), "options": {"dev": 5}}
+    assert list(outside.corpus({"data": settings}, yesno_source, {})) == [f"waves_yesno/{first.name}"]
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ def nothing(config: Config, exp: Path, fingerprints: Mapping[str, str]) -> Dict[
 def corpus(config: Config, exp: Path, fingerprints: Mapping[str, str]) -> Dict[str, str]:
     """The tables of a local copy of the corpus, which its module lists, also in folders that its options name.
 
+    Tables that are missing don't count: what they are needed for is for the module to say, in stage 0.
     Raises UserError where the local copy is no folder.
     """
     if not config["data"]["source"]:
@@ -37,7 +38,7 @@ def corpus(config: Config, exp: Path, fingerprints: Mapping[str, str]) -> Dict[s
     tables = getattr(import_module(f"local.{config['data']['module']}"), "tables", None)
     named = [source / value for value in config["data"]["options"].values() if value and isinstance(value, str)]
     found = [path for folder in (source, *named) if folder.is_dir() for path in tables(folder)] if tables else []
-    return {str(path.relative_to(source) if source in path.parents else path): digest(path) for path in found}
+    return {str(path.relative_to(source) if source in path.parents else path): digest(path) for path in found if path.is_file()}
 
 
 def heard_by(config: Config, exp: Path, fingerprints: Mapping[str, str]) -> Dict[str, str]:
