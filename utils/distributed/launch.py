@@ -57,6 +57,7 @@ def launch(work: Callable[[Place], None], size: int, log_of: Callable[[int], Pat
         _watch(ranks, log_of)
     finally:
         _end([rank.process for rank in ranks])
+        del store  # now: an error keeps this frame, and a later fork that frees a store lacks its threads, and crashes
 
 
 def _run(work: Callable[[Place], None], place: Place, port: int, tell: Any, parent: int) -> None:
