@@ -301,8 +301,10 @@ def test_network_moves_only_as_far_as_held_out_recordings_gain(yesno, tmp_path, 
     monkeypatch.setattr(adapting, "HELD", 0.1)
     with torch.no_grad():  # a network that takes yes for no
         no, yes = (made.rows.spoken[made.rows.words.index(word)][0] for word in ("no", "yes"))
-        model.subword.bias[[unit for unit in no if unit not in yes]] += 3.0
-        model.word.output.weight.mul_(0.2)
+        model.subword.bias[[unit for unit in no if unit not in yes]] += 8.0
+        model.word.output.bias += 4 * torch.from_numpy(
+            np.subtract(*(made.rows.vectors[made.rows.words.index(word)] for word in ("no", "yes")))
+        )
     found = adapted()
     assert found.right[0.0] < found.right[found.share] and found.share > 0, str(found)
     moved = {name for name, value in found.state.items() if not torch.equal(value, model.state_dict()[name])}

@@ -72,21 +72,33 @@ def write_prompts(folder: Path, speech: Dict[str, Utterance]) -> Path:
     return folder
 
 
-def write_yesno(folder: Path, speech: Dict[str, Utterance]) -> Path:
-    """Write 60 recordings of eight words each in the layout of yesno: real recordings of "zero" (0) and "one" (1) at 8 kHz.
+YESNO = bytes.fromhex(  # what the recordings of yesno say, a bit a word: 0f is 0_0_0_0_1_1_1_1.wav
+    "0f 11 16 22 26 27 28 29 2b 31 34 36 37 38 39 3c 3e 44 46 4a 4b 50 5a 5c 66 67 70 72 75 7a "
+    "7f 80 81 83 89 97 a9 b7 ba bd c1 c7 ca cb ce d4 d6 d9 db de e1 e5 e7 ea eb f2 f4 f8 fc ff"
+)
 
-    Every word is played at its own speed (0.9 to 1.1) and level, with a pause of its own before it, so no two are the same.
+
+def write_yesno(folder: Path, speech: Dict[str, Utterance]) -> Path:
+    """Write 60 recordings of eight words each as yesno has them: real recordings of "zero" (0) and "one" (1) at 8 kHz.
+
+    Every word is played at its own speed (0.9 to 1.1) and level, with a short pause of its own before it, so no two are the same.
     """
     folder.mkdir(parents=True)
-    words = [soundfile.read(str(speech[f"digits/{digit}"].audio))[0] for digit in (0, 1)]
+    words = [_without_silence(soundfile.read(str(speech[f"digits/{digit}"].audio))[0]) for digit in (0, 1)]
     rng = np.random.default_rng(0)
-    for number in rng.choice(256, 60, replace=False):
+    for number in YESNO:
         digits = f"{number:08b}"
         pieces = []
         for digit in digits:
             word = resample_poly(words[int(digit)], 100, int(rng.integers(180, 221)))
-            pieces += [np.zeros(int(rng.uniform(0.1, 0.4) * 8000)), rng.uniform(0.4, 0.9) * word]
+            pieces += [np.zeros(int(rng.uniform(0.05, 0.25) * 8000)), rng.uniform(0.4, 0.9) * word]
         wave = np.concatenate([*pieces, np.zeros(1600)])
         wave += rng.normal(0, 1e-4, len(wave))  # recorded silence is never all zeros
         audio.write_wav(folder / f"{'_'.join(digits)}.wav", (32767 * wave).round().astype(np.int16), 8000)
     return folder
+
+
+def _without_silence(samples: np.ndarray) -> np.ndarray:
+    """A recording from where it first reaches a fiftieth of its peak to where it last does."""
+    loud = np.flatnonzero(np.abs(samples) > 0.02 * np.abs(samples).max())
+    return samples[loud[0] : loud[-1] + 1]

@@ -2,7 +2,7 @@
 
 from typing import List, Sequence
 
-from utils.bundle.transcript import Word
+from utils.bundle.transcript import Word, to_milliseconds
 from utils.core.frames import word_spans
 from utils.decode.path_words import Found
 
@@ -17,6 +17,6 @@ def placed(found: Found, texts: Sequence[str], frames: int, shift: float, second
     """
     spans = word_spans(found.peaks, found.units, frames) if texts else []
     return [
-        Word(text, round(start * shift, 3), round(min(end * shift, seconds), 3), confidence)
+        Word(text, *to_milliseconds(start * shift, end * shift, seconds), confidence)
         for text, (start, end), confidence in zip(texts, spans, found.confidence)
     ]

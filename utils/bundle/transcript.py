@@ -1,9 +1,16 @@
 """What a recogniser says of a recording. Only the standard library: programs that show transcripts need nothing else."""
 
+import math
 from dataclasses import dataclass, field
 from typing import List, Optional, Tuple
 
 from utils.text.letters import joined
+
+
+def to_milliseconds(start: float, end: float, length: float) -> Tuple[float, float]:
+    """Start and end in seconds, to the millisecond; none is beyond a recording of that length."""
+    last = math.floor(1000 * length + 1e-6) / 1000
+    return min(round(start, 3), last), min(round(end, 3), last)
 
 
 @dataclass(frozen=True)

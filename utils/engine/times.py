@@ -2,6 +2,7 @@
 
 from typing import List, Sequence, Tuple
 
+from utils.bundle.transcript import to_milliseconds
 from utils.core.frames import word_spans
 from utils.decode.pieces import HeadOutputs
 from utils.nn.ctc import align
@@ -33,6 +34,7 @@ def word_times(
         units = [[occurring.index(i) + 1] for i in ids]
     (peaks,) = align(log_probs[None], log_probs.new_tensor([len(log_probs)]).int(), [[label for part in units for label in part]])
     if not peaks:
-        return [(round(k * seconds / len(words), 3), round((k + 1) * seconds / len(words), 3)) for k in range(len(words))]
+        part = seconds / len(words)
+        return [to_milliseconds(k * part, (k + 1) * part, seconds) for k in range(len(words))]
     spans = word_spans(peaks, list(map(len, units)), len(log_probs))
-    return [(round(start * frame, 3), round(min(end * frame, seconds), 3)) for start, end in spans]
+    return [to_milliseconds(start * frame, end * frame, seconds) for start, end in spans]
