@@ -2,6 +2,7 @@
 
 import random
 import re
+from argparse import ArgumentParser
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,6 +31,14 @@ class Given:
     name: str
     text: str
     keys: Tuple[str, ...]
+
+
+def add_options(p: ArgumentParser) -> None:
+    """Add the options that the benchmarks of spoken keywords share."""
+    p.add_argument("--vectors", required=True, metavar="PATH", help="word vectors, for coherence")
+    p.add_argument("--split", default="test", choices=("dev", "test"))
+    p.add_argument("--noise", metavar="FOLDER", help="of recordings to mix in")
+    p.add_argument("--snr", type=float, default=10.0, help="of speech to noise, dB")
 
 
 def texts_of(folder: Path) -> Tuple[str, List[Given]]:

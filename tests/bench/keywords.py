@@ -23,6 +23,7 @@ from kaldialign import edit_distance
 from tests.bench.common import corpus_folder, described, records_of, stages_until, what, write_page, write_record
 from tests.bench.keyword_baselines import baselines
 from tests.bench.keyword_measures import (
+    add_options,
     against,
     best_path,
     condition,
@@ -60,16 +61,13 @@ BASELINE = "YAKE"
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run the command line; returns the exit status."""
     p = driver.parser(stages=False)
-    p.add_argument("--vectors", required=True, metavar="PATH", help="word vectors, for coherence")
+    add_options(p)
     p.add_argument("--texts", nargs="+", metavar="FOLDER", help="sets of texts with keywords, instead of speech")
     p.add_argument("--bundle", metavar="FOLDER", help="a ready bundle (default: that of stage 9)")
-    p.add_argument("--split", default="test", choices=("dev", "test"))
     p.add_argument("--utterances", type=positive, default=20, help="of a document")
     p.add_argument("--documents", type=positive, metavar="N", help="at most so many, spread over all speakers (default: all)")
     p.add_argument("--top", type=positive, default=10, help="keywords of a document")
     p.add_argument("--keep", metavar="FOLDER", help="keep what is recognised there: a second run does only what is missing")
-    p.add_argument("--noise", metavar="FOLDER", help="of recordings to mix in")
-    p.add_argument("--snr", type=float, default=10.0, help="of speech to noise, dB")
     return driver.with_plans(p, arguments, _run)
 
 

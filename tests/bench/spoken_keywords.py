@@ -26,6 +26,7 @@ from tests.bench.common import corpus_folder, described, records_of, what, write
 from tests.bench.keyword_baselines import baselines
 from tests.bench.keyword_measures import (
     Given,
+    add_options,
     against,
     best_path,
     condition,
@@ -71,14 +72,11 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run the command line; returns the exit status."""
     p = driver.parser(stages=False)
     p.add_argument("--bundle", required=True, metavar="FOLDER", help="what recognises")
-    p.add_argument("--vectors", required=True, metavar="PATH", help="word vectors, for coherence")
+    add_options(p)
     p.add_argument("--texts", nargs="+", required=True, metavar="FOLDER", help="sets of texts with keywords")
-    p.add_argument("--split", default="test", choices=("dev", "test"))
     p.add_argument("--documents", type=positive, default=24, metavar="N", help="texts of each set (default 24)")
     p.add_argument("--packs", metavar="NAME,...", help="vocabulary packs beside the bundle")
     p.add_argument("--keep", metavar="FOLDER", help="keep what is read and recognised there: a second run does what is missing")
-    p.add_argument("--noise", metavar="FOLDER", help="of recordings to mix in")
-    p.add_argument("--snr", type=float, default=10.0, help="of speech to noise, dB")
     return driver.with_plans(p, arguments, _run)
 
 

@@ -198,9 +198,8 @@ def _command_loss(network: Network, lessons: Sequence[Lesson]) -> Tensor:
         heads.append((network.word_log_probs(output), output.word_lengths, [one.words for one in lessons]))
     total = 0.0 * output.subword.sum()  # which has a gradient, also where nothing fits
     for log_probs, lengths, targets in heads:
-        there = [
-            n for n, target in enumerate(targets) if _fits(target, int(lengths[n]))
-        ]  # others have no path, and gradients of NaN
+        # Others have no path, and gradients of NaN.
+        there = [n for n, target in enumerate(targets) if _fits(target, int(lengths[n]))]
         if there:
             losses = ctc(log_probs[there], lengths[there], [targets[n] for n in there], "torch")
             total = total + losses.sum() / sum(len(targets[n]) for n in there)

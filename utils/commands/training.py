@@ -98,8 +98,9 @@ def train(
         adapted = adapt(commands, recorded, [one for one, meant in heard if meant is None], seed)
         log.info("the network: %s; %s", adapted, duration(time.perf_counter() - began))
         recorded, network = adapted.recorded, adapted.state if adapted.share else {}
-        net = Network(commands)
-        heard = [(net.heard(adapted.state, one) if len(one.subword) else one, meant) for one, meant in heard]
+        if network:
+            net = Network(commands)
+            heard = [(net.heard(network, one) if len(one.subword) else one, meant) for one, meant in heard]
     elif recorded:
         log.info("the network stays as it is: %d recordings are too few to adapt it (%d)", len(recorded), LEAST)
     trials = [trial(commands, one, meant, n) for n, (one, meant) in enumerate(heard)]

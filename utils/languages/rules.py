@@ -64,9 +64,7 @@ class Rules:
     uncounted: str = ""  # the beginning of nouns before which a number keeps its form, as a pattern
     one: Mapping[str, str] = field(default_factory=dict)  # gender -> what follows the noun for the number 1
     two: str = ""  # 2 before a masculine noun
-    counted: Mapping[int, str] = field(
-        default_factory=dict
-    )  # a number -> how it is said too where it counts something, in grammars
+    counted: Mapping[int, str] = field(default_factory=dict)  # a number -> how grammars say it too where it counts something
     money_and: str = ""  # between an amount and its hundredths
     money_prefix: str = ""  # of the hundredths, instead
     money_signs: Replaced = ()  # how signs of currencies may also be written
