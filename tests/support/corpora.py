@@ -94,6 +94,7 @@ def write_yesno(folder: Path, speech: Dict[str, Utterance]) -> Path:
             pieces += [np.zeros(int(rng.uniform(0.05, 0.25) * 8000)), rng.uniform(0.4, 0.9) * word]
         wave = np.concatenate([*pieces, np.zeros(1600)])
         wave += rng.normal(0, 1e-4, len(wave))  # recorded silence is never all zeros
+        wave = np.pad(wave, (0, -len(wave) % 80), mode="reflect")  # whole hundredths of a second
         audio.write_wav(folder / f"{'_'.join(digits)}.wav", (32767 * wave).round().astype(np.int16), 8000)
     return folder
 
