@@ -36,6 +36,7 @@ SEED = 0
 REAL, ASSOCIATED = 0.45, 0.4  # shares of words that follow as in the source, and that follow by association
 LENGTH = 20  # words of a sentence, on average
 PARALLEL = 20_000  # sentences that are generated together
+GUIDE = 2**20  # equal parts of 0 to 1, each with the words that it may mean
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -117,24 +118,36 @@ def generate(path: Path, size: int, source: Optional[Path] = None) -> None:
     words, edges = _vocabulary()
     rows = {word: n for n, word in enumerate(words)}
     starts, following = _successions(source, rows)
+    guide = np.searchsorted(edges, np.arange(GUIDE + 1) / GUIDE)
+    encoded = [f"{word} ".encode() for word in words]
+    letters, sizes = np.frombuffer(b"".join(encoded), np.uint8), np.array([len(word) for word in encoded])
+    begins = np.cumsum(sizes) - sizes
     draw, written = np.random.default_rng(SEED), 0
-    names = np.array(words, object)
-    with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as stream:
+    with atomic_path(path) as temporary, open(temporary, "wb") as stream:
         while written < size:
             lengths = np.sort(draw.geometric(1 / LENGTH, PARALLEL))[::-1]
             ids = np.zeros((PARALLEL, lengths[0]), np.int64)
             now = np.zeros(PARALLEL, np.int64)
             for n in range(lengths[0]):
                 now = now[: int((lengths > n).sum())]
-                now = _next(now, n, draw, edges, starts, following)
+                now = _next(now, n, draw, edges, guide, starts, following)
                 ids[: len(now), n] = now
-            block = "".join(f"{' '.join(names[row[:length]])}\n" for row, length in zip(ids, lengths))
-            stream.write(block)
-            written += len(block.encode())
+            said = ids[np.arange(lengths[0]) < lengths[:, None]]
+            ends = np.cumsum(sizes[said])
+            block = letters[np.arange(ends[-1]) + np.repeat(begins[said] - ends + sizes[said], sizes[said])]
+            block[ends[np.cumsum(lengths) - 1] - 1] = ord("\n")
+            stream.write(block.tobytes())
+            written += len(block)
 
 
 def _next(
-    now: np.ndarray, n: int, draw: np.random.Generator, edges: np.ndarray, starts: np.ndarray, following: np.ndarray
+    now: np.ndarray,
+    n: int,
+    draw: np.random.Generator,
+    edges: np.ndarray,
+    guide: np.ndarray,
+    starts: np.ndarray,
+    following: np.ndarray,
 ) -> np.ndarray:
     """The next word of every sentence."""
     chance, which = draw.random((2, len(now)))
@@ -144,11 +157,22 @@ def _next(
     mixed *= np.uint64(0xBF58476D1CE4E5B9)
     hashed = (mixed >> np.uint64(11)).astype(np.float64) / 2**53
     associated = (chance < REAL + ASSOCIATED) & (n > 0)
-    out = np.searchsorted(edges, np.where(associated, hashed, which))
+    out = _place(edges, guide, np.where(associated, hashed, which))
     many = starts[now + 1] - starts[now]
     real = (chance < REAL) & (many > 0) & (n > 0)
     out[real] = following[starts[now[real]] + (which[real] * many[real]).astype(np.int64)]
     return np.minimum(out, len(edges) - 1)
+
+
+def _place(edges: np.ndarray, guide: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """np.searchsorted(edges, values), ten times as fast for values in no order."""
+    part = (values * GUIDE).astype(np.int64)
+    low, high = guide[part], guide[part + 1]
+    while (low < high).any():
+        middle = (low + high) >> 1
+        after = (edges[np.minimum(middle, len(edges) - 1)] < values) & (low < high)
+        low, high = np.where(after, middle + 1, low), np.where(after, high, middle)
+    return low
 
 
 def _vocabulary() -> Tuple[List[str], np.ndarray]:
