@@ -22,7 +22,6 @@ import numpy as np
 import torch
 
 from tests.bench.common import records_of, write_page, write_record
-from tests.bench.sphinx_spotting import spotted as sphinx_spotted
 from tests.bench.wake_word_audio import AROUND, RATE, WORDS, Noise, Part, clean, keep, kept, name_of, parts, samples_of
 from utils.bundle.evidence import Evidence, Rows
 from utils.bundle.recogniser import Recogniser
@@ -61,7 +60,6 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     p.add_argument("--examples", type=int, default=3)
     p.add_argument("--draws", type=int, default=10)
     p.add_argument("--looked", type=int, default=1000, help="recordings of a word that the decoder hears; 0: none")
-    p.add_argument("--pocketsphinx", action="store_true", help="measure it, too: a tenth of real time or so")
     p.add_argument("--words", default=",".join(WORDS))
     options = p.parse_args(arguments)
     torch.set_num_threads(1)
@@ -71,7 +69,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     options.cache.mkdir(parents=True, exist_ok=True)
     for part in found:
         if part.name != "noise":
-            keep(recogniser, part, "noisy", partial(_noisy, noise, part), options.cache)
+            keep(recogniser, part, "noisy", partial(noisy, noise, part), options.cache)
         if part.name == "noise" or not part.background:
             keep(recogniser, part, "clean", clean, options.cache)
     about = recogniser.manifest
@@ -91,9 +89,14 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     return 0
 
 
-def _noisy(noise: Noise, part: Part, path: Path) -> np.ndarray:
+def noisy(noise: Noise, part: Part, path: Path) -> np.ndarray:
     """A recording with noise; of a keyword with noise around it, too."""
     return noise.add(samples_of(path), name_of(path), around=0.0 if part.background else AROUND)
+
+
+def heard(noise: Noise, part: Part, path: Path) -> np.ndarray:
+    """A recording as the benchmark has it, (T,) at RATE: with noise, unless it is noise."""
+    return clean(path) if condition_of(part) == "clean" else noisy(noise, part, path)
 
 
 def _measured(recogniser: Recogniser, options: Any, found: Sequence[Part], noise: Noise) -> Iterator[List[Dict[str, Any]]]:
@@ -108,7 +111,7 @@ def _measured(recogniser: Recogniser, options: Any, found: Sequence[Part], noise
 
     def samples(part: Part, name: str) -> np.ndarray:
         path = paths[part.name, name]
-        return clean(path) if _condition(part) == "clean" else _noisy(noise, part, path)
+        return heard(noise, part, path)
 
     began = time.process_time()
     places, names, seconds = _spotted(
@@ -119,7 +122,7 @@ def _measured(recogniser: Recogniser, options: Any, found: Sequence[Part], noise
         f"{hours:.2f} h without the words; {len(keywords)} keywords took {took / sum(seconds.values()):.4f} of real time",
         flush=True,
     )
-    rows = _sphinx(options, found, names, noise, hours) if options.pocketsphinx else []
+    rows: List[Dict[str, Any]] = []
     own = {
         name: [place for place in some if place[0].background or place[0].name == name.split("/")[0]]
         for name, some in places.items()
@@ -134,34 +137,11 @@ def _measured(recogniser: Recogniser, options: Any, found: Sequence[Part], noise
                 found_in = _looks(recogniser, samples, seen, table, hours, keyword, some, rest) if decoder else _plain(some, rest)
                 scores.setdefault(("recordings" if n else "text") + ", decoder" * decoder, []).append(found_in)
             for way, several in scores.items():
-                each = [_row(word, way, one, hours) for one in several]
+                each = [row_of(word, way, one, hours) for one in several]
                 means = {key: round(float(np.mean([row[key] for row in each])), 2) for key in each[0] if key.startswith("missed")}
                 rows.append({**each[0], **means, "draws": len(each)})
                 print(rows[-1], flush=True)
         yield rows
-
-
-def _sphinx(
-    options: Any, found: Sequence[Part], names: Mapping[str, Sequence[str]], noise: Noise, hours: float
-) -> List[Dict[str, Any]]:
-    """Rows of PocketSphinx, for the same words and recordings."""
-    words = options.words.split(",")
-    parts_of = [part for part in found if part.background or part.name in words]
-
-    def samples(part: Part, path: Path) -> np.ndarray:
-        return clean(path) if _condition(part) == "clean" else _noisy(noise, part, path)
-
-    rows = []
-    for word, places in sphinx_spotted(parts_of, words, samples, options.cache).items():
-        best: Dict[str, float] = {}
-        for part, name, score in places:
-            if part.name == word:
-                best[name] = max(score, best.get(name, -np.inf))
-        others = [score for part, _, score in places if part.background]
-        said = np.array([best.get(name, -np.inf) for name in names[word]])
-        rows.append({**_row(word, "PocketSphinx, text", Scores(said, np.array(others)), hours, -np.inf), "draws": 1})
-        print(rows[-1], flush=True)
-    return rows
 
 
 def _drawn(options: Any, word: str, text: Keyword, table: Rows) -> List[Tuple[Keyword, List[str]]]:
@@ -174,7 +154,7 @@ def _drawn(options: Any, word: str, text: Keyword, table: Rows) -> List[Tuple[Ke
     return out
 
 
-def _condition(part: Part) -> str:
+def condition_of(part: Part) -> str:
     return "clean" if part.name == "noise" else "noisy"
 
 
@@ -191,7 +171,7 @@ def _spotted(
     seconds = dict.fromkeys(names, 0.0)
     for part in found:
         own = set(map(name_of, part.files))
-        for name, evidence in kept(cache, part.name, _condition(part)):
+        for name, evidence in kept(cache, part.name, condition_of(part)):
             if name not in own:
                 continue
             names[part.name].append(name)
@@ -272,7 +252,7 @@ def _live(spotter: Spotter, evidence: Evidence) -> None:
     stream.finish()
 
 
-def _row(word: str, way: str, scores: Scores, hours: float, least: float = LOWEST * 3) -> Dict[str, Any]:
+def row_of(word: str, way: str, scores: Scores, hours: float, least: float = LOWEST * 3) -> Dict[str, Any]:
     """What is missed at each rate, with a 95% interval over recordings, and the exact interval of the rate.
 
     Args:
