@@ -53,7 +53,7 @@ def server(live):
 
 
 @pytest.fixture(scope="module")
-def speech(yesno):
+def spoken(yesno):
     """Recordings of yesno at 8 kHz, with silence after them, by name."""
     found = {name: soundfile.read(str(yesno.source / f"{name}.wav"), dtype="float32")[0] for name in NAMES}
     return {name: np.concatenate((samples, np.zeros(4000, np.float32))) for name, samples in found.items()}
@@ -120,9 +120,9 @@ def test_arrivals_of_the_last_minutes_are_known_in_memory_that_does_not_grow():
     assert max(sizes) < 2.1 * KEPT / 0.08 and max(sizes[25_000:]) == max(sizes[:25_000])
 
 
-def test_a_session_says_partials_as_differences_then_finals_then_its_end(server, speech):
+def test_a_session_says_partials_as_differences_then_finals_then_its_end(server, spoken):
     name = NAMES[0]
-    messages = asyncio.run(said(server.ws, pcm(speech[name]), speed=4.0))
+    messages = asyncio.run(said(server.ws, pcm(spoken[name]), speed=4.0))
     assert messages[0]["type"] == "ready" and messages[0]["rate"] == 8000 and messages[0]["language"] == "he"
     assert messages[0]["limits"]["sessions"] == 25 and messages[0]["session"]
     assert texts(messages) == words_of(name)
@@ -130,15 +130,15 @@ def test_a_session_says_partials_as_differences_then_finals_then_its_end(server,
     assert len(steps) >= 3 and steps[-1] and all(set(words) <= {"yes", "no"} for words in steps)
     finals = [message for message in messages if message["type"] == "final"]
     spans = [(word["start"], word["end"]) for final in finals for word in final["words"]]
-    assert spans == sorted(spans) and all(0 <= start < end <= len(speech[name]) / 8000 for start, end in spans)
+    assert spans == sorted(spans) and all(0 <= start < end <= len(spoken[name]) / 8000 for start, end in spans)
     assert all(0 < word["confidence"] <= 1 for final in finals for word in final["words"])
     assert all(final["nbest"][0]["text"] == final["text"] for final in finals)
-    assert messages[-2] == {"type": "ended", "heard": round(len(speech[name]) / 8000, 3)} and messages[-1]["code"] == 1000
+    assert messages[-2] == {"type": "ended", "heard": round(len(spoken[name]) / 8000, 3)} and messages[-1]["code"] == 1000
 
 
 @pytest.mark.slow
-def test_messages_of_any_size_and_audio_of_any_rate_have_the_same_words(server, speech):
-    x, name = speech[NAMES[1]], NAMES[1]
+def test_messages_of_any_size_and_audio_of_any_rate_have_the_same_words(server, spoken):
+    x, name = spoken[NAMES[1]], NAMES[1]
 
     async def all_of_them():
         one, other = pcm(x), pcm(resample_poly(x, 11025, 8000).astype(np.float32))
@@ -204,7 +204,7 @@ def test_bad_messages_get_a_named_error_and_a_code(server):
 
 
 @pytest.mark.slow
-def test_of_200_at_once_as_many_are_served_as_there_is_room_for_and_the_others_know_it_at_once(live, speech):
+def test_of_200_at_once_as_many_are_served_as_there_is_room_for_and_the_others_know_it_at_once(live, spoken):
     name = NAMES[0]
 
     async def all_of_them(url):
@@ -214,7 +214,7 @@ def test_of_200_at_once_as_many_are_served_as_there_is_room_for_and_the_others_k
         seconds = time.monotonic() - began
         served_ones = [socket for socket, message in zip(opened, first) if message["type"] == "ready"]
         for socket in served_ones:
-            await socket.send(pcm(speech[name]))
+            await socket.send(pcm(spoken[name]))
             await socket.send('{"type":"finish"}')
         return first, seconds, await asyncio.gather(*map(rest, served_ones))
 
@@ -228,10 +228,10 @@ def test_of_200_at_once_as_many_are_served_as_there_is_room_for_and_the_others_k
 
 
 @pytest.mark.slow
-def test_limits_of_time_end_a_session_with_its_finals_and_a_reason(live, speech):
+def test_limits_of_time_end_a_session_with_its_finals_and_a_reason(live, spoken):
     async def idle(url):
         socket = await started(url)
-        await socket.send(pcm(speech[NAMES[0]]))
+        await socket.send(pcm(spoken[NAMES[0]]))
         return await asyncio.wait_for(rest(socket), 20)
 
     async def silent(url):
@@ -240,7 +240,7 @@ def test_limits_of_time_end_a_session_with_its_finals_and_a_reason(live, speech)
 
     with served(live, Limits(idle_seconds=0.5, session_seconds=9.0, send_seconds=0.5)) as found:
         quiet = asyncio.run(idle(found.ws))
-        long = asyncio.run(said(found.ws, pcm(np.concatenate([*speech.values()]))))
+        long = asyncio.run(said(found.ws, pcm(np.concatenate([*spoken.values()]))))
         assert errors(asyncio.run(silent(found.ws))) == ["idle"]
     assert texts(quiet) == words_of(NAMES[0])
     assert [message["type"] for message in quiet[-3:]] == ["ended", "error", "closed"] and errors(quiet) == ["idle"]
@@ -248,29 +248,29 @@ def test_limits_of_time_end_a_session_with_its_finals_and_a_reason(live, speech)
 
 
 @pytest.mark.slow
-def test_who_sends_faster_than_the_recogniser_may_be_ahead_so_far_and_no_further(live, speech):
-    audio = pcm(np.concatenate([speech[NAMES[0]]] * 12))
+def test_who_sends_faster_than_the_recogniser_may_be_ahead_so_far_and_no_further(live, spoken):
+    audio = pcm(np.concatenate([spoken[NAMES[0]]] * 12))
     with served(live, Limits(backlog_seconds=20.0)) as found:
         too_fast = asyncio.run(said(found.ws, audio, size=200_000))
-        fast = asyncio.run(said(found.ws, pcm(speech[NAMES[0]]), size=200_000))
+        fast = asyncio.run(said(found.ws, pcm(spoken[NAMES[0]]), size=200_000))
     assert errors(too_fast) == ["too_fast"] and too_fast[-1]["code"] == 1008
     assert texts(fast) == words_of(NAMES[0])
 
 
 @pytest.mark.slow
-def test_a_client_that_leaves_mid_word_or_does_not_read_costs_nobody_anything(live, speech):
+def test_a_client_that_leaves_mid_word_or_does_not_read_costs_nobody_anything(live, spoken):
     name = NAMES[0]
 
     async def all_of_them(found):
         left, deaf = [await started(found.ws) for _ in range(5)], await shaken(found.ws)
         for socket in left:
-            await socket.send(pcm(speech[name])[:20_001])
+            await socket.send(pcm(spoken[name])[:20_001])
             socket.transport.abort()
         deaf.write(frame(1, json.dumps(START).encode()))
         await asyncio.sleep(0.3)
         for _ in range(20):  # of many words that are added
             found.server.loop.call_soon_threadsafe(found.shared.tell, {"type": "words", "added": ["x" * 100_000], "removed": []})
-        honest = await said(found.ws, pcm(speech[name]), speed=4.0)
+        honest = await said(found.ws, pcm(spoken[name]), speed=4.0)
         while found.shared.sessions:
             await asyncio.sleep(0.05)
         deaf.close()
@@ -282,7 +282,7 @@ def test_a_client_that_leaves_mid_word_or_does_not_read_costs_nobody_anything(li
     assert not [stream for stream in live.streams if not stream.over]
 
 
-async def besieged(url, speech, count):
+async def besieged(url, spoken, count):
     """Words of ten honest streams, one after another, until `count` hostile sessions are over; and the kinds of these."""
     over = asyncio.Event()
 
@@ -290,7 +290,7 @@ async def besieged(url, speech, count):
         found = []
         while not over.is_set() or not found:
             name = NAMES[n % len(NAMES)]
-            messages = await said(url, pcm(speech[name]), size=800 + 7 * n, speed=6.0)
+            messages = await said(url, pcm(spoken[name]), size=800 + 7 * n, speed=6.0)
             found.append((name, texts(messages), errors(messages), messages[-1]["code"]))
         return found
 
@@ -304,9 +304,9 @@ async def besieged(url, speech, count):
 
 
 @pytest.mark.parametrize("count", [200, pytest.param(1000, marks=pytest.mark.slow)])
-def test_hostile_sessions_change_no_word_of_ten_honest_streams(live, speech, count):
+def test_hostile_sessions_change_no_word_of_ten_honest_streams(live, spoken, count):
     with served(live, Limits(sessions=50)) as found:
-        words, kinds = asyncio.run(besieged(found.ws, speech, count))
+        words, kinds = asyncio.run(besieged(found.ws, spoken, count))
         health = httpx.get(f"{found.http}/healthz").json()
     assert len(kinds) == count and set(kinds) == set(KINDS)
     assert len(words) >= 10 and [one for one in words if one[1:] != (words_of(one[0]), [], 1000)] == []
@@ -315,7 +315,7 @@ def test_hostile_sessions_change_no_word_of_ten_honest_streams(live, speech, cou
 
 
 @pytest.mark.slow
-def test_tokens_and_origins_admit_whom_they_name(live, speech):
+def test_tokens_and_origins_admit_whom_they_name(live, spoken):
     token, home = "correct-horse-battery", "https://home.example"
 
     async def first(url, **how):
@@ -366,7 +366,7 @@ def client(server):
 
 
 @pytest.mark.slow
-def test_openai_s_client_gets_files_in_every_form(client, yesno, speech, tmp_path):
+def test_openai_s_client_gets_files_in_every_form(client, yesno, spoken, tmp_path):
     name = NAMES[0]
     create, file, text = client.audio.transcriptions.create, yesno.source / f"{name}.wav", " ".join(words_of(name))
     assert create(model="any", file=file).text == text
@@ -374,7 +374,7 @@ def test_openai_s_client_gets_files_in_every_form(client, yesno, speech, tmp_pat
     srt, vtt = (create(model="any", file=file, response_format=form) for form in ("srt", "vtt"))
     assert srt.startswith("1\n00:00:0") and vtt.startswith("WEBVTT\n") and text in srt.replace("\n", " ") and " --> " in vtt
     long = tmp_path / "long.flac"
-    soundfile.write(str(long), np.concatenate(list(speech.values()) * 2), 8000)
+    soundfile.write(str(long), np.concatenate(list(spoken.values()) * 2), 8000)
     found = create(model="any", file=long, response_format="verbose_json", timestamp_granularities=["word", "segment"])
     assert found.language == "he" and abs(found.duration - len(soundfile.read(str(long))[0]) / 8000) < 0.1
     assert [word.word for word in found.words] == found.text.split() and len(found.segments) > 1
@@ -387,7 +387,7 @@ def test_openai_s_client_gets_files_in_every_form(client, yesno, speech, tmp_pat
     only = create(model="any", file=file, response_format="verbose_json")
     assert only.words is None and len(only.segments) == 1
     video = tmp_path / "phone.m4a"
-    encode(video, "aac", 48000, [resample_poly(speech[name], 6, 1)])
+    encode(video, "aac", 48000, [resample_poly(spoken[name], 6, 1)])
     assert create(model="any", file=video).text == text
 
 
@@ -433,16 +433,16 @@ def test_openai_s_client_gets_errors_of_its_kinds(live, client, yesno, tmp_path)
 
 
 @pytest.mark.slow
-def test_words_go_live_in_running_sessions_and_come_out_again(live, server, speech, tmp_path):
+def test_words_go_live_in_running_sessions_and_come_out_again(live, server, spoken, tmp_path):
     name, url = NAMES[0], f"{server.http}/v1/words"
-    before = asyncio.run(said(server.ws, pcm(speech[name])))
+    before = asyncio.run(said(server.ws, pcm(spoken[name])))
     word = tmp_path / "word.wav"
-    soundfile.write(str(word), speech[name][4000:14_000], 8000)
+    soundfile.write(str(word), spoken[name][4000:14_000], 8000)
 
     async def all_of_them():
         socket = await started(server.ws)
         reading = asyncio.create_task(rest(socket))
-        audio = pcm(speech[name])
+        audio = pcm(spoken[name])
         await socket.send(audio[:40_000])
         async with httpx.AsyncClient() as client:
             tried = await client.post(url, json={"words": ["noyes", "yes"], "dry_run": True})
@@ -451,8 +451,8 @@ def test_words_go_live_in_running_sessions_and_come_out_again(live, server, spee
             added = await client.post(url, json={"words": ["noyes"], "weight": -2})
             assert added.json()["added"] == ["noyes"] and (await client.get(url)).json() == {"words": ["noyes"]}
             with open(word, "rb") as stream:
-                spoken = await client.post(url, data={"word": "nosy"}, files={"audio": ("me.wav", stream)})
-            assert spoken.json()["added"] == ["nosy"], spoken.json()
+                aloud = await client.post(url, data={"word": "nosy"}, files={"audio": ("me.wav", stream)})
+            assert aloud.json()["added"] == ["nosy"], aloud.json()
             for bad, status in (
                 ({"words": ["123"]}, 422),
                 ({"words": []}, 422),
@@ -475,13 +475,13 @@ def test_words_go_live_in_running_sessions_and_come_out_again(live, server, spee
     messages = asyncio.run(all_of_them())
     assert [m["added"] for m in messages if m["type"] == "words"] == [["noyes"], ["nosy"]] and live.words() == []
     assert messages[-2] == before[-2] and messages[-1]["code"] == 1000
-    after = asyncio.run(said(server.ws, pcm(speech[name])))
+    after = asyncio.run(said(server.ws, pcm(spoken[name])))
     assert [m for m in after if m["type"] == "final"] == [m for m in before if m["type"] == "final"]
 
 
 @pytest.mark.slow
-def test_prometheus_reads_the_counters(server, speech):
-    asyncio.run(said(server.ws, pcm(speech[NAMES[0]])))
+def test_prometheus_reads_the_counters(server, spoken):
+    asyncio.run(said(server.ws, pcm(spoken[NAMES[0]])))
     page = httpx.get(f"{server.http}/metrics").text
     found = {s.name: s.value for family in text_string_to_metric_families(page) for s in family.samples if not s.labels}
     assert found["nuptse_sessions_started_total"] >= 1 and found["nuptse_sessions"] == 0
@@ -493,12 +493,12 @@ def test_prometheus_reads_the_counters(server, speech):
 
 
 @pytest.mark.slow
-def test_the_examples_of_the_documentation_run(server, yesno, speech, tmp_path):
+def test_the_examples_of_the_documentation_run(server, yesno, spoken, tmp_path):
     page = "".join((ROOT / "docs" / name).read_text("utf-8") for name in ("serving.md", "protocol.md"))
     page = page.replace("127.0.0.1:8080", server.http.partition("//")[2])
     page = page.replace("zermatt", "noyes").replace(',"nuptse N AH P T S IY"', "")
     shutil.copy(yesno.source / f"{NAMES[0]}.wav", tmp_path / "prompt.wav")
-    soundfile.write(str(tmp_path / "recording.wav"), speech[NAMES[0]][4000:14_000], 8000)
+    soundfile.write(str(tmp_path / "recording.wav"), spoken[NAMES[0]][4000:14_000], 8000)
     said_here, text = [], " ".join(words_of(NAMES[0]))
     for code in re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)[:2]:  # that of keywords: tests/test_watching.py
         done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
@@ -524,8 +524,8 @@ def test_the_examples_of_the_documentation_run(server, yesno, speech, tmp_path):
     health, upgrade = answers[-2:]
     assert json.loads(health) and upgrade.startswith("HTTP/1.1 101 ") and answers.pop() and answers.pop()
     assert json.loads(answers[0]) == {"text": text} and answers[1].startswith("1\n00:00:0")
-    dry, heavy, spoken, listed, gone = map(json.loads, answers[2:])
-    assert (dry["added"], heavy["added"]) == ([], ["noyes"]) and "remarks" in spoken
+    dry, heavy, aloud, listed, gone = map(json.loads, answers[2:])
+    assert (dry["added"], heavy["added"]) == ([], ["noyes"]) and "remarks" in aloud
     assert listed == {"words": ["noyes"]} and gone == {"removed": ["noyes"]}
 
 
@@ -543,13 +543,13 @@ def started_server(*arguments, **how):
 
 
 @pytest.mark.slow
-def test_a_server_whose_bundle_is_replaced_goes_on_and_ends_with_the_finals_of_what_runs(yesno, speech, tmp_path):
+def test_a_server_whose_bundle_is_replaced_goes_on_and_ends_with_the_finals_of_what_runs(yesno, spoken, tmp_path):
     bundle, name = shutil.copytree(yesno.bundle, tmp_path / "bundle"), NAMES[2]
 
     async def all_of_them(process, address):
         url = address.replace("http", "ws", 1) + "/v1/stream"
         running = await started(url)
-        audio, reading = pcm(speech[name]), asyncio.create_task(rest(running))
+        audio, reading = pcm(spoken[name]), asyncio.create_task(rest(running))
         await running.send(audio)
         async with httpx.AsyncClient(base_url=address, timeout=60) as client:
             added = await client.post("/v1/words", json={"words": ["noyes"]})
@@ -571,7 +571,7 @@ def test_a_server_whose_bundle_is_replaced_goes_on_and_ends_with_the_finals_of_w
 
 
 @pytest.mark.slow
-def test_a_server_with_tls_and_tokens_says_where_it_is_and_a_second_signal_ends_it_at_once(yesno, speech, tmp_path):
+def test_a_server_with_tls_and_tokens_says_where_it_is_and_a_second_signal_ends_it_at_once(yesno, spoken, tmp_path):
     certificate, key, tokens = tmp_path / "server.pem", tmp_path / "server.key", tmp_path / "tokens"
     name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
     subprocess.run(
@@ -587,7 +587,7 @@ def test_a_server_with_tls_and_tokens_says_where_it_is_and_a_second_signal_ends_
     async def one_more(url):
         socket = await websockets.connect(url, proxy=None, ssl=trusted)
         await socket.send(json.dumps(START))
-        await socket.send(pcm(np.concatenate([speech[NAMES[0]]] * 8)))
+        await socket.send(pcm(np.concatenate([spoken[NAMES[0]]] * 8)))
         return json.loads(await socket.recv()), socket
 
     with started_server("--bundle", yesno.bundle, "--message-bytes", "2000000", *secure) as (process, address):

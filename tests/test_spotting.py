@@ -182,6 +182,21 @@ def test_a_stream_has_every_word_soon_after_its_end(bundle, request):
 
 
 @pytest.mark.slow
+def test_a_stream_judges_a_word_once_what_follows_it_is_heard_too(yesno):
+    recogniser = Recogniser.open(yesno.bundle)
+    spotter = Spotter([from_text(recogniser, "yes"), from_text(recogniser, "no")], recogniser.rows(), [-8, -8])
+    for path in sorted(yesno.source.glob("*.wav"))[::10]:
+        samples, rate = soundfile.read(path, dtype="float32")
+        stream, hits = Listening(recogniser, spotter, rate), []
+        for first in range(0, len(samples), 800):
+            hits += stream.accept(samples[first : first + 800])
+        hits += stream.finish()
+        whole = spotter.hits(recogniser.evidence([(samples, rate)])[0])
+        assert [hit.keyword for hit in hits] == [hit.keyword for hit in whole], path.stem
+        assert all(abs(hit.score - other.score) < 1 for hit, other in zip(hits, whole)), (path.stem, hits, whole)
+
+
+@pytest.mark.slow
 def test_command_finds_the_words_of_a_recording(yesno, tmp_path, capsys):
     files = sorted(map(str, yesno.source.glob("*.wav")))[:6]
     calibration = str(tmp_path / "yes.json")

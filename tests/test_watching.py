@@ -43,7 +43,7 @@ def server(live):
 
 
 @pytest.fixture(scope="module")
-def speech(yesno):
+def spoken(yesno):
     samples = soundfile.read(str(yesno.source / f"{NAME}.wav"), dtype="float32")[0]
     return np.concatenate((samples, np.zeros(6000, np.float32)))
 
@@ -53,12 +53,12 @@ def of(messages, kind):
 
 
 @pytest.mark.slow
-def test_a_session_hears_keywords_and_orders_and_finds_what_was_said(server, speech):
+def test_a_session_hears_keywords_and_orders_and_finds_what_was_said(server, spoken):
     async def session():
         socket = await started(server.ws, keywords=["yes"], grammar="votes", find=True)
         reading = asyncio.create_task(rest(socket))
         await socket.send(json.dumps({"type": "find", "query": "no", "id": "too soon"}))
-        audio = pcm(speech)
+        audio = pcm(spoken)
         for n in range(0, len(audio), 3200):
             await socket.send(audio[n : n + 3200])
             await asyncio.sleep(0.05)
@@ -99,13 +99,13 @@ def test_a_session_hears_keywords_and_orders_and_finds_what_was_said(server, spe
 
 
 @pytest.mark.slow
-def test_commands_that_need_a_wake_word_follow_it_within_a_few_seconds(server, speech):
+def test_commands_that_need_a_wake_word_follow_it_within_a_few_seconds(server, spoken):
     silence = np.random.default_rng(0).normal(0, 1e-4, 8 * 8000).astype(np.float32)
-    first = speech[: int(0.1 * 8000)]  # nothing is said yet
-    alone = asyncio.run(said(server.ws, pcm(np.concatenate((first, speech))), grammar="votes", wake="yes = ▁ z z z z z z"))
+    first = spoken[: int(0.1 * 8000)]  # nothing is said yet
+    alone = asyncio.run(said(server.ws, pcm(np.concatenate((first, spoken))), grammar="votes", wake="yes = ▁ z z z z z z"))
     assert of(alone, "command") == []
     # The last "yes" wakes, and what follows it in the segment is looked at; in a later segment all of it.
-    both = np.concatenate((speech, speech, silence, speech))
+    both = np.concatenate((spoken, spoken, silence, spoken))
     messages = asyncio.run(said(server.ws, pcm(both), grammar="votes", wake="yes", speed=8.0))
     finals = of(messages, "final")
     assert len(finals) == 3
@@ -114,11 +114,11 @@ def test_commands_that_need_a_wake_word_follow_it_within_a_few_seconds(server, s
 
 
 @pytest.mark.slow
-def test_the_example_of_the_documentation_runs(server, speech, tmp_path):
+def test_the_example_of_the_documentation_runs(server, spoken, tmp_path):
     page = (ROOT / "docs" / "protocol.md").read_text("utf-8").replace("127.0.0.1:8080", server.http.partition("//")[2])
     for name, other in (("jarvis", "no"), ("smart mirror", "yes"), ("coffee", "votes"), ('"wake": "no"', '"wake": None')):
         page = page.replace(name, other)
-    soundfile.write(str(tmp_path / "prompt.wav"), np.concatenate((speech, np.zeros(24_000, np.float32))), 8000)
+    soundfile.write(str(tmp_path / "prompt.wav"), np.concatenate((spoken, np.zeros(24_000, np.float32))), 8000)
     code = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)[1]
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -128,7 +128,7 @@ def test_the_example_of_the_documentation_runs(server, speech, tmp_path):
 
 
 @pytest.mark.slow
-def test_keywords_may_change_while_somebody_speaks(server, speech):
+def test_keywords_may_change_while_somebody_speaks(server, spoken):
     async def session():
         socket = await started(server.ws)
         reading = asyncio.create_task(rest(socket))
@@ -136,7 +136,7 @@ def test_keywords_may_change_while_somebody_speaks(server, speech):
         for n, one in enumerate(wishes):
             await socket.send(json.dumps({"type": "keywords", "keywords": one, "id": n}))
             await asyncio.sleep(0.3)
-        audio = pcm(speech)
+        audio = pcm(spoken)
         for n in range(0, len(audio), 3200):
             await socket.send(audio[n : n + 3200])
         await socket.send(json.dumps({"type": "finish"}))
@@ -145,7 +145,7 @@ def test_keywords_may_change_while_somebody_speaks(server, speech):
     async def late():
         socket = await started(server.ws)
         reading = asyncio.create_task(rest(socket))
-        audio = pcm(speech)
+        audio = pcm(spoken)
         half = len(audio) // 4 * 2
         for n in range(0, half, 3200):
             await socket.send(audio[n : min(half, n + 3200)])
@@ -214,13 +214,13 @@ def test_what_nobody_asked_for_is_not_done_and_the_past_is_bounded():
 
 
 @pytest.mark.slow
-def test_listen_prints_keywords_and_commands_and_serve_names_what_is_wrong(yesno, votes, speech, tmp_path):
+def test_listen_prints_keywords_and_commands_and_serve_names_what_is_wrong(yesno, votes, spoken, tmp_path):
     def run(step, *more):
         command = [sys.executable, "-m", f"steps.{step}", "--bundle", str(yesno.bundle), *map(str, more)]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
     file, listed = tmp_path / "vote.wav", tmp_path / "list"
-    soundfile.write(str(file), speech, 8000)
+    soundfile.write(str(file), spoken, 8000)
     listed.write_text("yes\n\nno\n")
     done = run("listen", "--file", file, "--speed", "inf", "--keywords", listed, "--grammar", votes)
     lines = done.stdout.splitlines()

@@ -47,7 +47,7 @@ def port(yesno_live):
 
 
 @pytest.fixture(scope="module")
-def speech(yesno):
+def spoken(yesno):
     """Samples at 8 kHz with silence after them, by name."""
     found = {name: soundfile.read(str(yesno.source / f"{name}.wav"), dtype="float32")[0] for name in NAMES}
     return {name: np.concatenate((samples, np.zeros(4000, np.float32))) for name, samples in found.items()}
@@ -108,7 +108,7 @@ def test_describe_names_the_model_its_language_and_streaming(port):
 
 
 @pytest.mark.slow
-def test_a_transcript_that_is_a_command_is_the_grammars_sentence(yesno_live, speech):
+def test_a_transcript_that_is_a_command_is_the_grammars_sentence(yesno_live, spoken):
     port, server = serving(yesno_live, Watching(yesno_live, ["spelled"], Usual(grammar="spelled", wake="no")))
 
     async def asked(samples):
@@ -116,15 +116,15 @@ def test_a_transcript_that_is_a_command_is_the_grammars_sentence(yesno_live, spe
             return text_of(await ask(client, pcm(samples)))
 
     with server:
-        whole, part = speech[NAMES[0]], speech[NAMES[0]][: 8000 * 2]
+        whole, part = spoken[NAMES[0]], spoken[NAMES[0]][: 8000 * 2]
         assert asyncio.run(asked(whole)) == [words_of(NAMES[0]).replace("yes", "yess")]
         (said,) = asyncio.run(asked(part))  # two or three words are no command
         assert 1 <= len(said.split()) < 5 and "yess" not in said
 
 
 @pytest.mark.slow
-def test_clients_at_once_get_their_words_while_they_are_said_in_any_format(port, speech):
-    one, two, three = (speech[name] for name in NAMES)
+def test_clients_at_once_get_their_words_while_they_are_said_in_any_format(port, spoken):
+    one, two, three = (spoken[name] for name in NAMES)
     two = resample_poly(two, 441, 80).astype(np.float32)
 
     async def all_of_them():
@@ -146,7 +146,7 @@ def test_clients_at_once_get_their_words_while_they_are_said_in_any_format(port,
 
 
 @pytest.mark.slow
-def test_bad_input_gets_one_sentence_and_the_others_keep_their_words(port, speech):
+def test_bad_input_gets_one_sentence_and_the_others_keep_their_words(port, spoken):
     data = json.dumps({"rate": 8000, "width": 2, "channels": 1})
     bad = {
         b"GET / HTTP/1.1\r\n\r\n": "bad_message",
@@ -184,7 +184,7 @@ def test_bad_input_gets_one_sentence_and_the_others_keep_their_words(port, speec
 
     async def all_of_them():
         async with AsyncTcpClient("127.0.0.1", port) as client:
-            honest = asyncio.create_task(ask(client, pcm(speech[NAMES[1]]), speed=3.0))
+            honest = asyncio.create_task(ask(client, pcm(spoken[NAMES[1]]), speed=3.0))
             contents = [await refused(raw) for raw in bad]
             await leaves()
             return await honest, contents
@@ -196,13 +196,13 @@ def test_bad_input_gets_one_sentence_and_the_others_keep_their_words(port, speec
 
 
 @pytest.mark.slow
-def test_sessions_share_their_limit_and_end_with_the_server(yesno_live, speech):
+def test_sessions_share_their_limit_and_end_with_the_server(yesno_live, spoken):
     port, server = serving(yesno_live, sessions=1, idle_seconds=1.0)
 
     async def two(shared):
         async with AsyncTcpClient("127.0.0.1", port) as first, AsyncTcpClient("127.0.0.1", port) as second:
             await first.write_event(AudioStart(8000, 2, 1).event())
-            await first.write_event(AudioChunk(8000, 2, 1, pcm(speech[NAMES[0]])).event())
+            await first.write_event(AudioChunk(8000, 2, 1, pcm(spoken[NAMES[0]])).event())
             assert (await first.read_event()).type == "transcript-start"
             refused = await ask(second, b"")
             return await answers(first, ("error",)), refused  # the first says nothing more
@@ -215,7 +215,7 @@ def test_sessions_share_their_limit_and_end_with_the_server(yesno_live, speech):
 
 
 @pytest.mark.slow
-def test_the_command_that_the_driver_prints_serves_wyoming_and_ends_with_the_transcript(yesno, speech):
+def test_the_command_that_the_driver_prints_serves_wyoming_and_ends_with_the_transcript(yesno, spoken):
     (command,) = re.findall(r"serve it, with a page: (.*)\n", yesno.said)
     words = [*shlex.split(command), "--port", "0", "--wyoming", "tcp://127.0.0.1:0"]
     process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -224,7 +224,7 @@ def test_the_command_that_the_driver_prints_serves_wyoming_and_ends_with_the_tra
 
     async def half_a_command():
         async with AsyncTcpClient("127.0.0.1", int(found[1])) as client:
-            await client.write_event(AudioChunk(8000, 2, 1, pcm(speech[NAMES[2]])).event())
+            await client.write_event(AudioChunk(8000, 2, 1, pcm(spoken[NAMES[2]])).event())
             await asyncio.sleep(1.0)
             process.send_signal(signal.SIGTERM)
             return await answers(client, ("error",))

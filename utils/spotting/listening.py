@@ -107,10 +107,10 @@ class _Anew:
         return found
 
     def finish(self) -> List[Hit]:
-        return self._look() if self._fresh else []
+        return self._look(last=True)
 
-    def _look(self) -> List[Hit]:
-        fresh = np.concatenate(self._fresh)
+    def _look(self, last: bool = False) -> List[Hit]:
+        fresh = np.concatenate([np.zeros(0, np.float32), *self._fresh])
         joined, self._fresh = np.concatenate((self._held, fresh)), []
         self._held = joined[-self._keep :].copy()
         self._first += len(joined) - len(self._held)
@@ -121,7 +121,8 @@ class _Anew:
             return []
         (evidence,) = self._recogniser.evidence([(self._held, self._rate)])
         hits = (replace(h, start=round(h.start + start, 3), end=round(h.end + start, 3)) for h in self._spotter.hits(evidence))
-        new = [hit for hit in hits if hit.start >= self._last[hit.keyword] and hit.end >= now - SOON]
+        until = now if last else now - self._spotter.settings.around  # a keyword cut short scores by chance
+        new = [hit for hit in hits if hit.start >= self._last[hit.keyword] and now - SOON <= hit.end <= until]
         found = looked_at(self._recogniser, self._spotter, new, self._held, self._rate, start)
         for hit in found:
             self._last[hit.keyword] = hit.end
