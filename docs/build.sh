@@ -25,6 +25,7 @@ fi
 cd "$ROOT"
 "$VENV/bin/python" "$ROOT/docs/site/stage.py" "$ROOT/.tools/site/pages"
 NO_MKDOCS_2_WARNING=true "$VENV/bin/python" -m mkdocs build --strict --clean --config-file "$ROOT/docs/site/mkdocs.yml"
+"$VENV/bin/python" "$ROOT/docs/site/search.py" "$ROOT/site"
 echo "written: $ROOT/site/index.html"
 if [[ "${1:-}" == --serve ]]; then
     cd "$ROOT/site" && exec "$VENV/bin/python" -m http.server --bind 127.0.0.1 8000

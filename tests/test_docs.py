@@ -1,6 +1,7 @@
 """README and docs/: links, paths, options, settings and commands that they name exist, and what is generated is up to date."""
 
 import configparser
+import importlib.util
 import os
 import re
 import shlex
@@ -245,6 +246,41 @@ def test_recipes_and_corpora_are_all_described():
     assert set(re.findall(r"^\| `(\w+)` \|", recipes, re.M)) == set(configuration.recipe_names())
     corpora = (ROOT / "docs" / "corpora.md").read_text(encoding="utf-8").partition("## The corpora")[2]
     assert set(re.findall(r"^\| `(\w+)` \|", corpora, re.M)) == {p.parent.name for p in (ROOT / "egs").glob("*/corpus.yaml")}
+
+
+def test_beside_others_counts_the_corpora_and_those_with_results():
+    own = {"english", "kaldi_dir"}  # several as one, and anybody's
+    numbers = [
+        len({path.parent.name for path in (ROOT / "egs").glob(f"*/{name}")} - own) for name in ("corpus.yaml", "results.jsonl")
+    ]
+    words = {5: ("five", "五"), 6: ("six", "六"), 7: ("seven", "七")}[numbers[1]]
+    english, chinese = ((ROOT / "docs" / f"beside-others{end}").read_text("utf-8") for end in (".md", ".zh.md"))
+    assert f"| {numbers[0]} corpora, results on {words[0]} small ones |" in english
+    assert f"| {numbers[0]} corpora, and your own |" in english
+    assert f"| {numbers[0]} 个语料库，其中{words[1]}个小语料库有结果 |" in chinese
+    assert f"| {numbers[0]} 个语料库，以及您自己的 |" in chinese
+
+
+def test_the_search_of_each_language_has_its_own_pages_and_splits_chinese_to_its_end():
+    spec = importlib.util.spec_from_file_location("site_search", ROOT / "docs" / "site" / "search.py")
+    search = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(search)
+    places = ["", "live/", "live/#page", "egs/yesno/RESULTS/", "zh/", "zh/live/", "zh/live/#page"]
+    english, chinese = search.split({"config": {}, "docs": [{"location": place} for place in places]})
+    assert [doc["location"] for doc in english["docs"]] == places[:4]
+    assert [doc["location"] for doc in chinese["docs"]] == ["", "live/", "live/#page", "egs/yesno/RESULTS/"]
+    page = '<script id="__config" type="application/json">{"base": "%s", "search": "../../assets/s.js"}</script>'
+    assert [search.rebased(page % base) for base in ("..", "../..")] == [page % ".", page % ".."]
+    material = (  # 9.7.7
+        "for(let s=0;s<t.length;s++)for(let o=s+1;o<t.length;o++)t.slice(s,o)in e&&(n[s]=o-s);"
+        "let a=o+n[o];n[a]&&a<t.length-1&&(i[s++]=a),r.add(t.slice(o,a))"
+    )
+    assert search.mended(material) == (
+        "for(let s=0;s<t.length;s++)for(let o=s+1;o<=t.length;o++)t.slice(s,o)in e&&(n[s]=o-s);"
+        "let a=o+(n[o]||1);a<t.length&&(i[s++]=a),r.add(t.slice(o,a))"
+    )
+    with pytest.raises(SystemExit, match="another"):
+        search.mended(search.mended(material))
 
 
 def test_stages_are_all_described():

@@ -16,6 +16,7 @@ sys.path.insert(0, str(ROOT))
 from steps import translations  # noqa: E402
 
 FENCE = re.compile(r"(^ *```.*?^ *```$)", re.M | re.S)
+IMAGE = re.compile(r'<img src="([^"]*)" alt="([^"]*)" width="(\d+)">')  # of HTML, whose addresses MkDocs would leave as they are
 LINK = re.compile(r"(?<=\]\()(?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?")
 RENAMED = {"README.md": "repository.md", "README.zh-CN.md": "repository.zh.md"}  # index.md is the home page already
 
@@ -63,11 +64,15 @@ def stage(path: Path, folder: Path, done: Set[Path]) -> None:
     anchors = iter(translations.anchors(twin_of(path)) if twin_of(path) != path else ())
     parts = FENCE.split(path.read_text(encoding="utf-8"))
     for number in range(0, len(parts), 2):
-        text = LINK.sub(rewritten, parts[number])
+        text = LINK.sub(rewritten, IMAGE.sub(r'![\2](\1){ width="\3" }', parts[number]))
         if twin_of(path) != path:
             text = re.sub(r"^(#+ .*)$", lambda match: f"{match[1]} {{#{next(anchors)}}}", text, flags=re.M)
         parts[number] = text
-    target.write_text("".join(parts), encoding="utf-8")
+    text = "".join(parts)
+    if path.relative_to(ROOT).parts[0] == "egs":  # tables of results have many words, and explain few
+        boost = "search: {boost: 0.1}\n"
+        text = f"---\n{boost}{text[4:]}" if text.startswith("---\n") else f"---\n{boost}---\n\n{text}"
+    target.write_text(text, encoding="utf-8")
     for linked in found:
         stage(linked, folder, done)
 
