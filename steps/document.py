@@ -1,7 +1,8 @@
 """Draw what pages show of the code and of records: `python -m steps.document`.
 
 Settings come from recipes/base.yaml and the schema, options from the parsers of the commands, numbers of results from records.
-They stand in marked places of README.md and docs/ (utils/reference/places.py); Chinese pages take docs/site/chinese.yaml too.
+They stand in marked places of README.md, docs/ and egs/*/README.md (utils/reference/places.py); Chinese pages take
+docs/site/chinese.yaml too.
 With `--check` it writes nothing, and its exit status is 1 where a page is not as it would be drawn.
 """
 
@@ -90,7 +91,8 @@ def every_command() -> Dict[str, options.Command]:
 
 def pages(root: Path = ROOT) -> List[Path]:
     """The pages that may have marked places."""
-    return [*(root / name for name in ("README.md", "README.zh-CN.md")), *sorted((root / "docs").glob("*.md"))]
+    hand = [*sorted((root / "docs").glob("*.md")), *sorted((root / "egs").glob("*/README.md"))]
+    return [*(root / name for name in ("README.md", "README.zh-CN.md")), *hand]
 
 
 def texts(root: Path = ROOT) -> Dict[Path, str]:
@@ -117,7 +119,7 @@ def texts(root: Path = ROOT) -> Dict[Path, str]:
         try:
             out[page] = drawn(text, blocks(language), figure)
         except UserError as error:
-            raise UserError(f"{page.name}: {error}") from None
+            raise UserError(f"{page.relative_to(root)}: {error}") from None
     _complete("settings", settings.groups_of(base), out)
     _complete("options", list(commands), out)
     chinese.check()

@@ -303,9 +303,10 @@ def test_what_pages_show_of_code_and_records_is_up_to_date(capsys):
 
 @pytest.mark.slow
 def test_changed_texts_and_marks_are_noticed(tmp_path, capsys):
-    (tmp_path / "docs").mkdir()
     for page in document.pages():
-        (tmp_path / page.relative_to(ROOT)).write_bytes(page.read_bytes())
+        copy = tmp_path / page.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(page.read_bytes())
     page = tmp_path / "docs" / "settings.md"
     text = page.read_text(encoding="utf-8")
     page.write_text(text.replace("| passes over the training set;", "| epochs;"), encoding="utf-8")
