@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -14,7 +15,7 @@ from utils.core.files import ROOT
 from utils.keywords.background import Background
 from utils.keywords.coherence import word_vectors
 from utils.keywords.documents import of_outcome, of_text, read_outcome, together
-from utils.keywords.ranking import keywords
+from utils.keywords.ranking import SPEECH, TEXT, keywords
 from utils.recognition.outcomes import Outcome, Segment
 from utils.recognition.writers import as_json
 
@@ -62,13 +63,29 @@ def test_alternatives_count_by_their_posteriors_and_uncertain_words_weigh_less()
     assert (best["harbour anchors"].occurrences[0].start, best["harbour anchors"].occurrences[0].end) == (1.5, 2.4)
 
 
+def test_a_word_that_a_recording_says_elsewhere_raises_its_alternative_and_leaves_confidences_as_they_are():
+    places = [("the", 1.0), ("harper", 0.5, ("harbour", 0.4)), ("the", 1.0), ("harbour", 0.9), ("the", 1.0), ("anchors", 0.5)]
+    document = of_outcome(outcome(*places))
+    alone = found(document, top=20, weights=replace(SPEECH, elsewhere=0.0))
+    best = found(document, top=20, weights=replace(SPEECH, elsewhere=1.0))
+    assert best["harper"].score < alone["harper"].score and best["harbour"].score > alone["harbour"].score
+    assert best["anchors"].score == alone["anchors"].score  # said once, without alternatives
+    for one in (best, alone):
+        assert one["harbour"].count == pytest.approx(1.3) and one["harper"].confidence == pytest.approx(0.5)
+    text = of_text("tides", TIDES, "en")
+    assert keywords(text, Background("en"), weights=replace(TEXT, elsewhere=1.0)) == keywords(text, Background("en"))
+
+
 def test_a_misrecognised_word_that_fits_nothing_falls_behind_with_vectors(tmp_path):
     said = ["sailors", "anchor", "harbour", "schooner"]
     rows = {**{word: [1.0, 0.1 * n, 0.0] for n, word in enumerate(said)}, "pancreas": [-0.2, 0.0, 1.0]}
     rows.update({word: [0.0, 0.1 * n, -0.2] for n, word in enumerate(Background("en").most_frequent(20))})
     path = tmp_path / "vectors.txt"
     path.write_text("".join(f"{word} {' '.join(map(str, row))}\n" for word, row in rows.items()))
-    document = of_outcome(outcome(*((word, 0.9) for word in [*said[:2], "the", "pancreas", "the", *said[2:]])))
+    apart = (
+        spoken for word in [*said[:2], "pancreas", *said[2:]] for spoken in ("the", word)
+    )  # beside each other they are a phrase
+    document = of_outcome(outcome(*((word, 0.9) for word in apart)))
     vectors = word_vectors(path, [*said, "pancreas"], Background("en").most_frequent(20))
     without, with_vectors = list(found(document, top=20)), list(found(document, top=20, vectors=vectors))
     assert with_vectors.index("pancreas") > without.index("pancreas")

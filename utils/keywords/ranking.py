@@ -23,13 +23,14 @@ class Weights:
     length: float  # exponent of its number of words
     whole: float  # exponent of the share of its places where it is all that lies between stop words
     coherence: float  # natural log of the factor of a cosine of 1
+    elsewhere: float = 0.0  # exponent of how often a word is said elsewhere, by which odds rise: see `candidates`
     certainty: float = 1.0  # exponent of the probability that it was said
     stop_words: int = 150  # the most frequent words of the language, which no keyword has
 
 
 TEXT = Weights(count=0.75, salience=0.75, length=0.3, whole=0.5, coherence=1.0)
 # Where punctuation is missing, long phrases are often no phrases.
-SPEECH = Weights(count=1.0, salience=0.5, length=0.0, whole=0.0, coherence=2.0, certainty=0.75)
+SPEECH = Weights(count=1.0, salience=0.5, length=0.0, whole=0.25, coherence=2.0, elsewhere=2.0)
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def keywords(
     """
     weights = weights or (TEXT if document.seconds is None else SPEECH)
     stop_words = frozenset(background.most_frequent(weights.stop_words))
-    found = candidates(document, stop_words)
+    found = candidates(document, stop_words, weights.elsewhere)
     return ranked(found, saliences(found, document, background), vectors, top, weights)
 
 
@@ -70,7 +71,7 @@ def saliences(found: Sequence[Candidate], document: Document, background: Backgr
     counts: Dict[str, float] = defaultdict(float)
     for one in found:
         if len(one.phrase) == 1:
-            counts[one.phrase[0]] = one.count
+            counts[one.phrase[0]] = one.weight
     here = {word: max(counts[word], 1.0) / max(document.words, 1) for word in shares}
     bits = {word: max(math.log2(here[word] / share), 0.0) for word, share in shares.items()}
     return [sum(bits[word] for word in one.phrase) / len(one.phrase) for one in found]
@@ -99,14 +100,13 @@ def ranked(
 
 
 def _score(one: Candidate, bits: float, weights: Weights) -> float:
-    said = one.confidence
-    score = said**weights.certainty * (one.count / said) ** weights.count * bits**weights.salience
-    return score * len(one.phrase) ** weights.length * ((one.whole + 0.5) / (one.count + 0.5)) ** weights.whole
+    score = one.certainty**weights.certainty * (one.weight / one.certainty) ** weights.count * bits**weights.salience
+    return score * len(one.phrase) ** weights.length * ((one.whole + 0.5) / (one.weight + 0.5)) ** weights.whole
 
 
 def _covered(one: Candidate, better: Candidate) -> bool:
     """Whether a candidate is a part of a better one, and is hardly said without it."""
-    return _within(one.phrase, better.phrase) and one.count <= better.count + 0.5
+    return _within(one.phrase, better.phrase) and one.weight <= better.weight + 0.5
 
 
 def _within(part: Phrase, whole: Phrase) -> bool:
