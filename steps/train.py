@@ -78,7 +78,8 @@ def _train_together(job: Job) -> None:
         check_device(job.device)
         group = join(place, _about(job), job.device, own)
         if group.rank == 0:
-            job.log.info("rank 0 of %d: process %d on %s", group.size, os.getpid(), socket.gethostname())
+            for rank, who in enumerate(group.who()):
+                job.log.info("rank %d of %d: %s", rank, group.size, who)
             _train(job, group)
         else:
             own_log(job.log)

@@ -41,7 +41,7 @@ def test_two_processes_train_the_model_of_one_also_where_one_is_killed(prepared,
     killed = start(prepared.source, "--world-size", "2")
     while not list(partial.glob("checkpoints/checkpoint-*.pt")) and time.monotonic() < deadline:
         time.sleep(0.02)
-    number = re.search(r"rank 1 of 2: process (\d+)", (partial / "log-rank-1.txt").read_text())
+    number = re.search(r"rank 1 of 2: process (\d+)", (partial / "log.txt").read_text())
     assert number is not None
     os.kill(int(number[1]), signal.SIGKILL)
     said = killed.communicate(timeout=30)[1]

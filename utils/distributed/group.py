@@ -50,6 +50,10 @@ class Group:
         """Number of processes."""
         return self.place.size
 
+    def who(self) -> List[str]:
+        """Of each process, in order: its number, machine and log."""
+        return [self.store.get(f"who/{rank}").decode() for rank in range(self.size)]
+
     def gather(self, value: Any) -> List[Any]:
         """The `value` of every process, in order, on every process."""
         out = [value] * self.size
