@@ -8,8 +8,10 @@ import lzma
 import math
 import random
 import shutil
+import weakref
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from steps import ngrams
@@ -18,7 +20,7 @@ from utils.core.files import read_json
 from utils.ngrams import estimating, kneser_ney, large_text, ngram, pruning, writing
 from utils.ngrams.keys import Packing
 from utils.ngrams.mixture import Mixture
-from utils.ngrams.tables import Sorter
+from utils.ngrams.tables import Sorter, Table
 from utils.text import normalise
 from utils.text.text_files import BLOCK, TextFiles
 
@@ -268,3 +270,24 @@ def test_lines_of_letters_are_normalised_as_others_are(tmp_path):
             found = "".join(text for text, _ in TextFiles([tmp_path / "a.txt"], slow, letters).blocks())
             assert [line.split() for line in found.splitlines()] == [slow(line).split() for line in lines]
     assert not normalise.leaves_letters("tr", ("usual",)) and not normalise.leaves_letters("en", ("usual", "chat"))
+
+
+def test_sorted_runs_are_mapped_one_at_a_time(tmp_path, monkeypatch):
+    mapped, keys = [], Table.keys
+
+    def watched(table):
+        assert not any(other() is not None for other in mapped)
+        found = keys(table)
+        mapped.append(weakref.ref(found))
+        return found
+
+    monkeypatch.setattr(Table, "keys", watched)
+    sorter = Sorter(1, {"raw": "<u4"}, LITTLE, tmp_path, summed=True)
+    given = np.random.default_rng(0).integers(0, 1000, (5, 2000)).astype(np.uint64)
+    for some in given:
+        assert sorter.add(some[:, None], {})
+    found = [(block[:, 0], columns["raw"]) for block, columns in sorter.blocks(1000)]
+    values, times = np.unique(given, return_counts=True)
+    assert len(mapped) > 5 and len(found) > 1
+    np.testing.assert_array_equal(np.concatenate([one for one, _ in found]), values)
+    np.testing.assert_array_equal(np.concatenate([one for _, one in found]), times)

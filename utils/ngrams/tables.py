@@ -168,7 +168,7 @@ class Sorter:
         if parts < 2:
             return []
         stride = max(1, rows // (SAMPLES * len(self.runs)))
-        sample = np.concatenate([np.asarray(run.keys()[::stride]) for run in self.runs])
+        sample = np.concatenate([np.array(run.keys()[::stride]) for run in self.runs])  # copies: no run stays mapped
         sample = sample[sorting(sample)]
         chosen = sample[[n * len(sample) // parts for n in range(1, parts)]]
         return [[int(x) for x in key] for key in chosen[first_of_each(chosen)]]
