@@ -8,10 +8,12 @@ own, so its peak memory is its own. Writes tests/bench/large_text.jsonl and larg
 
 import argparse
 import logging
+import os
 import re
 import shutil
 import sys
 import time
+from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 from threading import Event, Thread
@@ -277,11 +279,10 @@ def _timed(work: Callable[..., Dict[str, int]], given: Tuple) -> Dict[str, Any]:
 def _disk(folder: Path) -> int:
     """Bytes of the files below a folder; some may vanish meanwhile."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except OSError:
-            continue
+    for where, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += os.stat(os.path.join(where, name)).st_size
     return total
 
 
