@@ -37,7 +37,7 @@ def start(source: Path, *more: str) -> subprocess.Popen:
 def test_two_processes_train_the_model_of_one_also_where_one_is_killed(prepared, exp, tmp_path, caplog):
     """From shards; to the same weights it goes on in two processes again, and in one alone that takes over and reads files."""
     trained = planned(prepared.source, exp, "train.accumulate=2", *SHARDS).inputs["train"]
-    partial, deadline = trained.with_name(trained.name + ".partial"), time.monotonic() + 120
+    partial, deadline = trained.with_name(trained.name + ".partial"), time.monotonic() + 600
     killed = start(prepared.source, "--world-size", "2")
     while not list(partial.glob("checkpoints/checkpoint-*.pt")) and time.monotonic() < deadline:
         time.sleep(0.02)

@@ -186,7 +186,7 @@ def test_an_interrupted_run_leaves_whole_files_and_is_continued(number, yesno, t
     assert whole.returncode == 0, whole.stderr
     words = [sys.executable, "-m", "steps.recognise", "--bundle", str(yesno.bundle), "--nj", "1", "--output", str(out)]
     started = subprocess.Popen([*words, str(yesno.source)], cwd=ROOT, stderr=subprocess.PIPE, text=True)
-    until = time.monotonic() + 120
+    until = time.monotonic() + 600
     while not list(out.glob("*.txt")) and time.monotonic() < until:
         time.sleep(0.005)
     started.send_signal(number)

@@ -191,7 +191,7 @@ def test_a_killed_sweep_over_training_goes_on_and_makes_no_trial_twice(yesno, tm
     space = {"train.learning_rate": {"low": 0.001, "high": 0.01, "log": True}}
     few = ("--set", "train.batch_seconds=100", "--world-size", "2", "--executor", "dask")
     running = sweep(yesno.source, exp, space, *few, "--trials", "2", wait=False)
-    ends = time.monotonic() + 120
+    ends = time.monotonic() + 600
     while time.monotonic() < ends and running.poll() is None:
         checkpoints = list(exp.glob("yesno/train-*.partial/checkpoints/*.pt"))
         if checkpoints and len(read_trials(exp)) == 1:

@@ -141,7 +141,7 @@ def test_a_killed_training_stage_ends_with_the_same_model(prepared, tmp_path, ru
     whole.rename(tmp_path / "kept")
     process = subprocess.Popen(arguments, cwd=ROOT, env=environment, start_new_session=True, stderr=subprocess.DEVNULL)
     partial = whole.with_name(whole.name + ".partial")
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not list(partial.glob("checkpoints/checkpoint-*.pt")) and time.monotonic() < deadline:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
