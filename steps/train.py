@@ -5,8 +5,6 @@ torchrun --nproc_per_node 4 -m steps.train --corpus NAME
 """
 
 import logging
-import os
-import socket
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -77,14 +75,15 @@ def _train_together(job: Job) -> None:
     with named_errors(place, job.out):
         check_device(job.device)
         group = join(place, _about(job), job.device, own)
+        names = [f"rank {rank} of {group.size}: {who}" for rank, who in enumerate(group.who())]
         if group.rank == 0:
-            for rank, who in enumerate(group.who()):
-                job.log.info("rank %d of %d: %s", rank, group.size, who)
+            for name in names:
+                job.log.info(name)
             _train(job, group)
         else:
             own_log(job.log)
             with logged(job.log, own):
-                job.log.info("rank %d of %d: process %d on %s", group.rank, group.size, os.getpid(), socket.gethostname())
+                job.log.info(names[group.rank])
                 _train(job, group)
         leave()
 

@@ -110,7 +110,9 @@ def helps() -> Dict[str, str]:
     called = {module(command.words) for command in commands()}
     called |= set(re.findall(r"^## python -m (\S+)", (ROOT / "docs" / "options.md").read_text(encoding="utf-8"), re.M))
     names = sorted((called | {"steps.add_words", "steps.compare"}) - {"", "steps.doctor"})
-    made = subprocess.run([sys.executable, "-c", HELPS, *names], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    made = subprocess.run(
+        [sys.executable, "-c", HELPS, *names], cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=300, check=True
+    )
     out = json.loads(made.stdout)
     setup = subprocess.run(["bash", str(ROOT / "utils" / "setup.sh"), "--help"], capture_output=True, text=True, check=True)
     return {**out, "setup.sh": setup.stdout, "run.sh": parser(stages=True).format_help()}

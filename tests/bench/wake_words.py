@@ -69,7 +69,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     options.cache.mkdir(parents=True, exist_ok=True)
     for part in found:
         if part.name != "noise":
-            keep(recogniser, part, "noisy", partial(noisy, noise, part), options.cache)
+            keep(recogniser, part, "noisy", partial(_noisy, noise, part), options.cache)
         if part.name == "noise" or not part.background:
             keep(recogniser, part, "clean", clean, options.cache)
     about = recogniser.manifest
@@ -89,14 +89,14 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     return 0
 
 
-def noisy(noise: Noise, part: Part, path: Path) -> np.ndarray:
+def _noisy(noise: Noise, part: Part, path: Path) -> np.ndarray:
     """A recording with noise; of a keyword with noise around it, too."""
     return noise.add(samples_of(path), name_of(path), around=0.0 if part.background else AROUND)
 
 
 def heard(noise: Noise, part: Part, path: Path) -> np.ndarray:
     """A recording as the benchmark has it, (T,) at RATE: with noise, unless it is noise."""
-    return clean(path) if condition_of(part) == "clean" else noisy(noise, part, path)
+    return clean(path) if _condition(part) == "clean" else _noisy(noise, part, path)
 
 
 def _measured(recogniser: Recogniser, options: Any, found: Sequence[Part], noise: Noise) -> Iterator[List[Dict[str, Any]]]:
@@ -110,8 +110,7 @@ def _measured(recogniser: Recogniser, options: Any, found: Sequence[Part], noise
     paths = {(part.name, name_of(path)): path for part in found for path in part.files}
 
     def samples(part: Part, name: str) -> np.ndarray:
-        path = paths[part.name, name]
-        return heard(noise, part, path)
+        return heard(noise, part, paths[part.name, name])
 
     began = time.process_time()
     places, names, seconds = _spotted(
@@ -154,7 +153,7 @@ def _drawn(options: Any, word: str, text: Keyword, table: Rows) -> List[Tuple[Ke
     return out
 
 
-def condition_of(part: Part) -> str:
+def _condition(part: Part) -> str:
     return "clean" if part.name == "noise" else "noisy"
 
 
@@ -171,7 +170,7 @@ def _spotted(
     seconds = dict.fromkeys(names, 0.0)
     for part in found:
         own = set(map(name_of, part.files))
-        for name, evidence in kept(cache, part.name, condition_of(part)):
+        for name, evidence in kept(cache, part.name, _condition(part)):
             if name not in own:
                 continue
             names[part.name].append(name)

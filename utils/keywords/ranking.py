@@ -100,8 +100,9 @@ def ranked(
 
 
 def _score(one: Candidate, bits: float, weights: Weights) -> float:
-    score = one.certainty**weights.certainty * (one.weight / one.certainty) ** weights.count * bits**weights.salience
-    return score * len(one.phrase) ** weights.length * ((one.whole + 0.5) / (one.weight + 0.5)) ** weights.whole
+    said, count = one.certainty, one.weight
+    score = said**weights.certainty * (count / said) ** weights.count * bits**weights.salience
+    return score * len(one.phrase) ** weights.length * ((one.whole + 0.5) / (count + 0.5)) ** weights.whole
 
 
 def _covered(one: Candidate, better: Candidate) -> bool:
