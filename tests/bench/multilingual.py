@@ -25,6 +25,7 @@ from torch import Tensor
 
 from tests.bench.across_languages import COMMON, OF_SEVERAL, errors_of, rate, trained
 from tests.bench.common import also, corpus_folder, described, records_of, what, write_page, write_record
+from utils.core.parallel import Forks
 from utils.core.tables import Table, as_text, number
 from utils.corpus.cuts import read_cuts
 from utils.decode.dev_search import search_weights
@@ -156,9 +157,9 @@ class _WithVectors:
         graphs = {"lattice": load_fsa(self.inputs["lang"] / "HLG.pt")}
         decoder = FirstPassDecoder(self.model, self.features, self.lexicon, graphs, None, self.settings, "cpu")
         out, batches = self.folder / "decode", {split: self._batches(split) for split in ("dev", "test")}
-        decoder.weigh(search_weights(decoder, self.settings, batches["dev"], out, 1, log))
-        for cuts, path in unfinished(batches["test"], out / "test"):
-            decoder.decode(cuts, path)
+        executor = Forks(1)
+        decoder.weigh(search_weights(decoder, self.settings, batches["dev"], out, executor))
+        executor.run_all(decoder.decode, unfinished(batches["test"], out / "test"), "decode")
 
     @torch.no_grad()
     def likeliest(self) -> Dict[str, str]:

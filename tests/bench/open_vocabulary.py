@@ -115,7 +115,7 @@ def homophones(plans: Dict[str, Plan]) -> Dict[str, Set[str]]:
     if not lexicon.of_phones and language != "en":
         return {}
     sounding: Dict[Tuple[str, ...], Set[str]] = {}
-    for word, variants in pronunciations(lexicon.words, lexicon, language).items():
+    for word, variants in pronunciations({language: lexicon.words}, lexicon).items():
         for variant in variants:
             sounding.setdefault(tuple(variant), set()).add(word)
     alike: Dict[str, Set[str]] = {}
