@@ -65,6 +65,10 @@ def _run(options: Namespace, plans: Dict[str, Plan]) -> None:
     several = OF_SEVERAL[str(plans["data"].config["data"]["module"])].format(", ".join(languages), "+".join(languages))
     settings = [several, f"data.language={languages[0]}", "features.speed_perturb=[]"]
     shared = trained(also(options, *COMMON, *settings), options.together, "decode")
+    singles = {  # before this process trains and decodes: stages fork, which it can't do safely after that
+        language: trained(also(options, *COMMON, "seed=0", f"data.language={language}"), options.updates, "decode")
+        for language in languages
+    }
     vectors = _WithVectors(shared, languages, options)
     vectors.train()
     vectors.decode()
@@ -73,13 +77,12 @@ def _run(options: Namespace, plans: Dict[str, Plan]) -> None:
     rows: List[Dict[str, Any]] = []
     for language in languages:
         own = {name for name, said in cuts.items() if said.language == language}
-        single = trained(also(options, *COMMON, "seed=0", f"data.language={language}"), options.updates, "decode")
         rows.append(
             {
                 "language": language,
                 "shared": errors_of(shared, language, own),
                 "vector": errors_of({**shared, "decode": SimpleNamespace(out=vectors.folder / "decode")}, language, own),
-                "single": errors_of(single, language, None),
+                "single": errors_of(singles[language], language, None),
                 "utterances": len(own),
                 **{f"told_by_{how}": sum(found[name] == language for name in own) for how, found in told.items()},
             }
