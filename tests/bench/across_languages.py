@@ -74,7 +74,14 @@ def _run(options: Namespace, plans: Dict[str, Plan]) -> None:
             weights = read_weights(others["decode"].out)[DECODING]
             made = _as_it_is(options, target, model, weights.blank_penalty, weights.lm_scale)
             about = {"target": target, "updates": _updates(others), "dev_error_of_others": _dev_error(others)}
-            rows.append({"part": "without speech", **about, "new_phones": _new(made, others), **errors_of(made, target, None)})
+            rows.append(
+                {
+                    "part": "without speech",
+                    **about,
+                    "new_phones": _new(made, others),
+                    **errors_of(made["lang"].out, made["decode"].out, target),
+                }
+            )
         for m in minutes if target in curve else ():
             for seed in seeds.split(",") if m == several else "0":
                 for begun in (False, True):
@@ -83,7 +90,9 @@ def _run(options: Namespace, plans: Dict[str, Plan]) -> None:
                     learned = trained(also(options, *COMMON, *settings), options.updates, "train")
                     about = {"minutes": float(m), "seed": int(seed), "begun": begun, "updates": _updates(learned)}
                     made = _as_it_is(options, target, _begin_folder(learned))  # with all of the text
-                    rows.append({"part": "curve", "target": target, **about, **errors_of(made, target, None)})
+                    rows.append(
+                        {"part": "curve", "target": target, **about, **errors_of(made["lang"].out, made["decode"].out, target)}
+                    )
     corpus = corpus_folder(plans)
     record = described(options, made, rows, updates=options.updates, before=options.before)
     write_record(corpus, "across_languages", {**record, "corpus": corpus.name})
@@ -148,12 +157,13 @@ def _updates(made: Mapping[str, Plan]) -> int:
     return int(read_json(made["train"].out / "summary.json")["steps"])
 
 
-def errors_of(made: Mapping[str, Plan], language: str, kept: Optional[set]) -> Dict[str, Any]:
+def errors_of(lang: Path, decoded: Path, language: str, kept: Optional[set] = None) -> Dict[str, Any]:
     """Errors of words and of phones by utterance of test, of those in `kept`; recall of words that the lexicon has."""
-    lexicon = read_lexicon(made["lang"].out)
+    lexicon = read_lexicon(lang)
     spoken, said = [], []
-    for piece in pieces(made["decode"].out, "test"):
+    for piece in pieces(decoded, "test"):
         outputs = piece.outputs()
+        assert outputs.subword is not None and outputs.subword_lengths is not None
         found = greedy(outputs.subword.float(), outputs.subword_lengths)
         for name, words, hyp, ids in zip(piece.ids, piece.refs, piece.hyps[DECODING], found):
             if kept is None or name in kept:

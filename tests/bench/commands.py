@@ -53,7 +53,7 @@ PUBLISHED: Dict[str, Sequence[float]] = {  # of 619 commands, at RATIOS
     "Amazon Lex (published)": (0.88, 0.87, 0.87, 0.87, 0.85, 0.84, 0.80),
     "Google Dialogflow (published)": (0.83, 0.82, 0.81, 0.80, 0.78, 0.78, 0.70),
 }
-SYSTEMS = {  # name -> changed weights
+SYSTEMS: Dict[str, Dict[str, Any]] = {  # name -> changed weights
     "units + word vectors + decoder": {},
     "units + decoder": {"word": 0.0},
     "units + word vectors": {"decoder": 0.0},

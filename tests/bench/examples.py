@@ -74,7 +74,8 @@ class EfficientWord:
     def __init__(self, cuts: Dict[str, Any], ids: List[str]) -> None:
         from eff_word_net.audio_processing import Resnet50_Arc_loss
 
-        self.model, vectors = Resnet50_Arc_loss(), []
+        self.model = Resnet50_Arc_loss()
+        vectors: List[np.ndarray] = []
         length, step, edges = self.model.window_frames, int(self.STEP * 16000), []
         for one in ids:
             audio = cuts[one].load_audio()[0]
@@ -98,7 +99,7 @@ def main() -> None:
     """Find the examples by all ways."""
     options = parser().parse_args()
     files = open_files(Path(options.bundle))
-    engine = k2.open(files)
+    engine: Any = k2.open(files)
     recogniser = Recogniser(engine, files.manifest)
     inputs = read_json(options.rescore / "stage.json")["inputs"]
     side = Side(*index_of(engine, recogniser, options.rescore, "test"), options.rescore.parent / inputs["data"], "test")

@@ -178,7 +178,12 @@ def _live(live: Live, said: Sequence[Said], options: Namespace, count: int) -> D
     if failed:
         raise UserError(f"the stream failed: {failed[0]}")
     seconds, right = len(audio) / rate, [delay for delay, own in late if own]
-    row = {"keywords": count, "minutes": seconds / 60, "hits": len(late), "all": (time.process_time() - cpu) / seconds}
+    row: Dict[str, Any] = {
+        "keywords": count,
+        "minutes": seconds / 60,
+        "hits": len(late),
+        "all": (time.process_time() - cpu) / seconds,
+    }
     if count:
         thread = watching._thread
         assert thread is not None

@@ -13,6 +13,7 @@ Writes egs/<corpus>/keywords.jsonl and keywords.md. Texts that are read aloud: `
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
@@ -93,7 +94,8 @@ def _texts(folder: Path, vectors: Path) -> Dict[str, Any]:
         ALONE: lambda n: texts(keywords(documents[n], background, {}, 12)),
     }
     others = baselines([one.text for one in given], language)
-    methods.update({name: lambda n, by=by: by(given[n].text) for name, by in others.items()})
+    for name, by in others.items():
+        methods[name] = partial(lambda by, n: by(given[n].text), by)
     lists = {name: [by(n) for n in tested] for name, by in methods.items()}
     rows: List[Dict[str, Any]] = [{"method": name} for name in methods]
     for top in (5, 10):

@@ -138,7 +138,7 @@ def main() -> None:
     """Both ways, and their difference."""
     options = parser().parse_args()
     files = open_files(Path(options.bundle))
-    engine = k2.open(files)
+    engine: Any = k2.open(files)
     recogniser = Recogniser(engine, files.manifest)
     if options.fit:
         fitted(engine, recogniser, options.features, options.fit)

@@ -13,7 +13,7 @@ import sys
 from itertools import cycle, islice, product
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Dict, Iterator, Optional, Sequence
+from typing import Any, Dict, Iterator, Optional, Sequence
 
 import yaml
 from lhotse import MonoCut, SupervisionSegment
@@ -89,7 +89,7 @@ def settings(work: Path) -> SimpleNamespace:
     return configuration.view(yaml.safe_load((work / "data" / "config.yaml").read_text()))
 
 
-def _job(work: Path, name: str, *inputs: str) -> SimpleNamespace:
+def _job(work: Path, name: str, *inputs: str) -> Any:
     (work / name).mkdir()
     shutil.copyfile(work / "data" / "config.yaml", work / name / "config.yaml")
     found = {each: work / each for each in ("data", *inputs)}

@@ -16,7 +16,6 @@ import logging
 import sys
 from argparse import Namespace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Dict, List, Mapping, Optional, Sequence
 
 import torch
@@ -75,14 +74,15 @@ def _run(options: Namespace, plans: Dict[str, Plan]) -> None:
     cuts = {cut.id: cut.supervisions[0] for cut in read_cuts(shared["features"].out, "test")}
     told = {"phones": _by_phones(shared, languages), "vectors": vectors.likeliest()}
     rows: List[Dict[str, Any]] = []
+    lang = shared["lang"].out
     for language in languages:
-        own = {name for name, said in cuts.items() if said.language == language}
+        own, single = {name for name, said in cuts.items() if said.language == language}, singles[language]
         rows.append(
             {
                 "language": language,
-                "shared": errors_of(shared, language, own),
-                "vector": errors_of({**shared, "decode": SimpleNamespace(out=vectors.folder / "decode")}, language, own),
-                "single": errors_of(singles[language], language, None),
+                "shared": errors_of(lang, shared["decode"].out, language, own),
+                "vector": errors_of(lang, vectors.folder / "decode", language, own),
+                "single": errors_of(single["lang"].out, single["decode"].out, language),
                 "utterances": len(own),
                 **{f"told_by_{how}": sum(found[name] == language for name in own) for how, found in told.items()},
             }
@@ -103,6 +103,7 @@ def _by_phones(made: Mapping[str, Plan], languages: Sequence[str]) -> Dict[str, 
     out: Dict[str, str] = {}
     for piece in pieces(made["decode"].out, "test"):
         outputs = piece.outputs()
+        assert outputs.subword is not None and outputs.subword_lengths is not None
         for name, ids in zip(piece.ids, greedy(outputs.subword.float(), outputs.subword_lengths)):
             phones = [lexicon.tokens[i - 1] for i in ids]
             out[name] = min(languages, key=lambda language: models[language].perplexity([phones]))

@@ -52,7 +52,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 def _run(options, plans: Dict[str, Plan]) -> None:  # noqa: ANN001 - argparse's namespace
     stages_until("audit", options)
-    rows = {name: {"precision": name, "trained": []} for name in PRECISIONS if options.device != "cpu" or name != "fp16"}
+    rows: Dict[str, Dict[str, Any]] = {
+        name: {"precision": name, "trained": []} for name in PRECISIONS if options.device != "cpu" or name != "fp16"
+    }
     for seed in options.seeds:
         for name, row in rows.items():
             row["trained"].append({"seed": seed, **_trained(also(options, f"seed={seed}", f"train.precision={name}"))})

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import numpy as np
 
@@ -33,7 +33,7 @@ NOISE = (0.01 * np.random.default_rng(0).standard_normal(8000)).astype(np.float3
 def load(bundle: Path, key: Optional[Path], engine: str, front_end: Optional[str]) -> Tuple[float, float]:
     """CPU seconds and seconds until a bundle has recognised noise."""
     cpu, clock = time.process_time(), time.perf_counter()
-    more = {"front_end": front_end} if front_end else {}
+    more: Dict[str, Any] = {"front_end": front_end} if front_end else {}
     recogniser = Recogniser.open(bundle, engine, keys=Keys.read(key) if key else None, **more)
     recogniser.transcribe(NOISE, 16000)
     return time.process_time() - cpu, time.perf_counter() - clock

@@ -120,7 +120,12 @@ def _record(folder: Path, kept: Path, options: Any, plans: Mapping[str, Plan]) -
             for side in (of_transcripts, of_hypotheses)
         ]
         alike = np.array([f1(b[:TOP], set(a[:TOP])) for a, b in zip(of_transcripts, of_hypotheses)])
-        row = {"method": method, "transcripts": figures(scores[0]), "hypotheses": figures(scores[1]), "alike": figures(alike)}
+        row: Dict[str, Any] = {
+            "method": method,
+            "transcripts": figures(scores[0]),
+            "hypotheses": figures(scores[1]),
+            "alike": figures(alike),
+        }
         first = [found[:TOP] for found in of_hypotheses]
         ours = scores[1] if method == OURS else ours
         row.update(share=share(scores[1], scores[0]), misrecognised=misrecognised(first, sides[0]), keywords=sum(map(len, first)))

@@ -242,7 +242,7 @@ def main() -> None:
     """Fit on dev, measure on test."""
     options = parser().parse_args()
     files = open_files(Path(options.bundle))
-    engine = k2.open(files)
+    engine: Any = k2.open(files)
     recogniser = Recogniser(engine, files.manifest)
     inputs = read_json(options.rescore / "stage.json")["inputs"]
     data = options.rescore.parent / inputs["data"]

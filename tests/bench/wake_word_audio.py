@@ -159,11 +159,12 @@ def kept(folder: Path, part: str, condition: str) -> Iterator[Tuple[str, Evidenc
     for path in _paths(folder, part, condition):
         with np.load(path) as stored:
             table = {key: stored[key] for key in stored.files}
+        subword_seconds, word_seconds = map(float, table["shifts"])
         fine = coarse = 0
         for name, (t, t2), seconds in zip(table["names"], table["lengths"], table["seconds"]):
             subword = table["subword"][fine : fine + t].astype(np.float32)
             frames, blank = table["frames"][coarse : coarse + t2].astype(np.float32), table["blank"][coarse : coarse + t2]
-            yield str(name), Evidence(subword, frames, blank, *map(float, table["shifts"]), float(seconds))
+            yield str(name), Evidence(subword, frames, blank, subword_seconds, word_seconds, float(seconds))
             fine, coarse = fine + t, coarse + t2
 
 
