@@ -1,5 +1,6 @@
 """Fixtures shared by the tests: real speech from Debian's asterisk packages, small corpora made of it, stages run for real."""
 
+import fcntl
 import functools
 import logging
 import os
@@ -7,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Callable, Dict, Iterator, List, Sequence
@@ -70,14 +72,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: List[pytest.Item]) -> None:
-    """Leave slow tests out where --quick asks for it, and put tests that start threads in this process last.
+    """Leave slow tests out where --quick asks for it; files that start threads in this process come last, small ones late.
 
     The driver's forks lack the threads of their parent, so after such a test it must run in a new process, which takes longer.
+    Where several processes run the tests, they end at the same time if the last files are small.
     """
     if config.getoption("--quick"):
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("slow")])
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
-    items.sort(key=lambda item: item.path.stem in IN_PROCESS)
+    slow = Counter(item.path.stem for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: (item.path.stem in IN_PROCESS, -slow[item.path.stem], item.path.stem))
 
 
 @pytest.fixture(scope="session")
@@ -137,52 +141,77 @@ def yesno_source(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
     downloaded = download.folder("yesno") / "waves_yesno"
     if downloaded.is_dir():
         return downloaded.resolve()
-    folder = tmp_path_factory.mktemp("yesno")
-    copy = ROOT.parent / "shared" / "corpora" / "unpack.py"
-    if copy.exists():
-        subprocess.run([sys.executable, str(copy), "yesno", str(folder)], check=True, capture_output=True)
-        return folder / "waves_yesno"
-    return write_yesno(folder / "waves_yesno", request.getfixturevalue("speech"))
+
+    def make(folder: Path) -> None:
+        copy = ROOT.parent / "shared" / "corpora" / "unpack.py"
+        if copy.exists():
+            subprocess.run([sys.executable, str(copy), "yesno", str(folder)], check=True, capture_output=True)
+        else:
+            write_yesno(folder / "waves_yesno", request.getfixturevalue("speech"))
+
+    return made_once(tmp_path_factory, "yesno-source", make) / "waves_yesno"
 
 
 @pytest.fixture(scope="session")
 def yesno(yesno_source: Path, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """The default recipe on yesno, run to its end: source, exp, bundle, and what the driver said."""
-    return _yesno(yesno_source, tmp_path_factory.mktemp("recognise"))
+    return _yesno(yesno_source, tmp_path_factory, "recognise")
 
 
 @pytest.fixture(scope="session")
 def causal_yesno(yesno_source: Path, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """As `yesno`, with a causal model, and with the files of the engine onnx."""
-    return _yesno(yesno_source, tmp_path_factory.mktemp("causal"), "--recipe", "stream_wordvec", "--set", "export.onnx=true")
+    return _yesno(yesno_source, tmp_path_factory, "causal", "--recipe", "stream_wordvec", "--set", "export.onnx=true")
 
 
 @pytest.fixture(scope="session")
 def meant_yesno(yesno_source: Path, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """As `yesno`, with meanings from a file, `meanings`: of yes, no, affirmative, refusal and fish."""
-    folder = tmp_path_factory.mktemp("meant")
     rows = {"yes": "4 0 1 0", "no": "0 4 1 0", "affirmative": "3.9 0.3 1.2 0", "refusal": "0.3 3.9 1.2 0", "fish": "0 0 1 5"}
-    file = folder / "meanings.vec"
-    file.write_text(f"{len(rows)} 4\n" + "".join(f"{word} {row}\n" for word, row in rows.items()))
-    made = _yesno(yesno_source, folder, "--set", "vectors.meaning.source=file", "--set", f"vectors.meaning.path={file}")
+
+    def make(folder: Path) -> None:
+        (folder / "meanings.vec").write_text(f"{len(rows)} 4\n" + "".join(f"{word} {row}\n" for word, row in rows.items()))
+
+    file = made_once(tmp_path_factory, "meanings", make) / "meanings.vec"
+    path = f"vectors.meaning.path={file}"
+    made = _yesno(yesno_source, tmp_path_factory, "meant", "--set", "vectors.meaning.source=file", "--set", path)
     made.meanings = file
     return made
 
 
-def _yesno(source: Path, folder: Path, *options: str) -> SimpleNamespace:
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A temporary folder that `make` fills, once for all processes that run these tests; tests must not change it."""
+    base = factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    with open(base / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (base / f"{name}.made").exists():
+            shutil.rmtree(base / name, ignore_errors=True)
+            (base / name).mkdir()
+            make(base / name)
+            (base / f"{name}.made").touch()
+    return base / name
+
+
+def _yesno(source: Path, factory: pytest.TempPathFactory, name: str, *options: str) -> SimpleNamespace:
     pytest.importorskip("k2")
-    exp, corpus = folder / "exp", folder / "yesno"
-    corpus.mkdir()
-    shutil.copy(ROOT / "egs" / "yesno" / "corpus.yaml", corpus)
-    words = ["--corpus", str(corpus), "--nj", "1", "--threads", "1", "--set", f"data.source={source}", *options]
-    done = subprocess.run(
-        [sys.executable, "-m", "utils.pipeline.driver", *words],
-        env={**os.environ, "NUPTSE_EXP": str(exp)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return SimpleNamespace(source=source, exp=exp, bundle=next(exp.glob("yesno/export-*/bundle")), said=done.stderr)
+
+    def make(folder: Path) -> None:
+        (folder / "yesno").mkdir()
+        shutil.copy(ROOT / "egs" / "yesno" / "corpus.yaml", folder / "yesno")
+        words = ["--corpus", str(folder / "yesno"), "--nj", "1", "--threads", "1", "--set", f"data.source={source}", *options]
+        done = subprocess.run(
+            [sys.executable, "-m", "utils.pipeline.driver", *words],
+            env={**os.environ, "NUPTSE_EXP": str(folder / "exp")},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr
+        (folder / "said.txt").write_text(done.stderr)
+
+    folder = made_once(factory, name, make)
+    bundle = next((folder / "exp").glob("yesno/export-*/bundle"))
+    return SimpleNamespace(source=source, exp=folder / "exp", bundle=bundle, said=(folder / "said.txt").read_text())
 
 
 @pytest.fixture(scope="session")
@@ -228,12 +257,15 @@ def run_stages(exp: Path) -> Callable[..., int]:
 @pytest.fixture(scope="session")
 def prepared_once(speech: Dict[str, Utterance], tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     """The corpus of `kaldi_source` (source) and its stages 0 to 4 (exp), which tests must not change."""
-    folder = tmp_path_factory.mktemp("prepared")
-    source = write_prompts(folder / "corpus", speech)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NUPTSE_EXP", str(folder / "exp"))
-        assert drive(*options(source), "--stop-stage", "audit") == 0
-    return SimpleNamespace(source=source, exp=folder / "exp")
+
+    def make(folder: Path) -> None:
+        source = write_prompts(folder / "corpus", speech)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("NUPTSE_EXP", str(folder / "exp"))
+            assert drive(*options(source), "--stop-stage", "audit") == 0
+
+    folder = made_once(tmp_path_factory, "prepared", make)
+    return SimpleNamespace(source=folder / "corpus", exp=folder / "exp")
 
 
 @pytest.fixture

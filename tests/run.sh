@@ -9,5 +9,5 @@ if [[ "${1:-}" == --help || "${1:-}" == -h ]]; then
     exit 0
 fi
 parallel=()
-case "$*" in '' | --quick) parallel=(--numprocesses=auto --maxprocesses=4 --dist=loadfile) ;; esac # a process is 1 to 2 GB
+case "$*" in '' | --quick) parallel=(--numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder) ;; esac # a process is 1 to 2 GB
 exec "$(dirname "${BASH_SOURCE[0]}")/../utils/run.sh" -m pytest "${parallel[@]}" "$@"

@@ -12,6 +12,7 @@ import pytest
 
 from steps.compare import main
 from support.fabricate import finished, record, run_score
+from support.pages import must_be_drawn
 from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.core.tables import Table, as_html, as_markdown, as_text, grouped, probability
@@ -23,6 +24,8 @@ from utils.results.page import contents, html_page
 from utils.results.report import corpus_page, report
 from utils.results.result_tables import run_table
 from utils.results.store import CLEAN, DIRTY, publish, read_all, read_file
+
+REDRAW = "python -m steps.compare --readme"
 
 
 def hybrid(**changes):
@@ -368,16 +371,14 @@ def test_readmes_are_redrawn_in_place_from_committed_records(tmp_path, capsys):
 def test_committed_pages_and_picture_are_drawn_from_the_committed_records():
     for folder in sorted((ROOT / "egs").glob("*/")):
         if (folder / CLEAN).exists() and not (folder / DIRTY).exists():
-            assert (folder / "RESULTS.md").read_text() == corpus_page(folder), f"{folder.name}: run python -m steps.compare"
+            must_be_drawn((folder / "RESULTS.md").read_text() == corpus_page(folder), "run python -m steps.compare")
     found = shown_cells([r for folder in (ROOT / "egs").glob("*/") for r in read_file(folder / CLEAN)])
+    for name, language in PAGES.items():
+        must_be_drawn((ROOT / name).read_text() == replaced(ROOT / name, block(found, language)), f"run {REDRAW}")
+        assert len(block(found, language).partition("| ---")[2].partition("\n\n")[0].splitlines()) <= 1 + 8
     # matplotlib's ids of clip paths hash numbers as numpy writes them, which numpy 2 does differently
     drawn, committed = (re.sub(r"\bp[0-9a-f]{10}\b", "p", text) for text in (picture(found), (ROOT / PICTURE).read_text()))
-    assert committed == drawn, "run python -m steps.compare --readme"
-    for name, language in PAGES.items():
-        assert (ROOT / name).read_text() == replaced(ROOT / name, block(found, language)), (
-            f"{name}: python -m steps.compare --readme"
-        )
-        assert len(block(found, language).partition("| ---")[2].partition("\n\n")[0].splitlines()) <= 1 + 8
+    must_be_drawn(committed == drawn, f"run {REDRAW}")
 
 
 def test_names_of_settings():

@@ -15,6 +15,7 @@ from typing import Dict, Iterator, List, NamedTuple, Set
 import pytest
 
 from steps import document, translations
+from support.pages import must_be_drawn
 from utils.core.errors import UserError
 from utils.core.files import ROOT
 from utils.pipeline import config as configuration
@@ -310,7 +311,7 @@ def test_rooms_are_all_described_in_the_order_of_the_import_contract():
 
 
 def test_what_pages_show_of_code_and_records_is_up_to_date(capsys):
-    assert document.main(["--check"]) == 0, capsys.readouterr()
+    must_be_drawn(document.main(["--check"]) == 0, f"run python -m steps.document ({capsys.readouterr().out})")
 
 
 @pytest.mark.slow
@@ -474,7 +475,7 @@ def test_quick_commands_of_the_pages_run(tmp_path):
     for words, statuses in (
         (["-m", "steps.doctor"], (0, 1)),  # 1: something is wrong with this machine
         (["-m", "steps.compare", "--corpus", "asterisk", "--baseline", "bpe_ctc", "--split", "dev"], (0,)),
-        (["-m", "steps.document", "--check"], (0,)),
+        (["-m", "steps.document", "--check"], (0, 1)),  # 1: what must_be_drawn judges
         (["-m", "utils.pipeline.driver", "--help"], (0,)),
     ):
         done = subprocess.run([sys.executable, *words], cwd=ROOT, env=environment, capture_output=True, text=True)
