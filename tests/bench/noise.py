@@ -9,7 +9,7 @@ Writes egs/<corpus>/noise.jsonl and noise.md; with `--split dev`, for choosing s
 
 import sys
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 from lhotse import MonoCut
@@ -116,8 +116,8 @@ def tables(records: Sequence[Mapping[str, Any]]) -> List[Table]:
         f"{first['rooms']} impulse responses" if first["rooms"] else "simulated, by noise that dies away by 60 dB in 0.1 to 0.5 s"
     )
     told = (
-        f"Error rate of {unit} (%) with its 95% interval over utterances; in round brackets the difference from the same recipe "
-        "without augmentation and denoising (paired bootstrap). "
+        f"Error rate of {unit} (%), mean over the seeds, with its 95% interval over utterances; in round brackets the difference "
+        "from the same recipe without augmentation and denoising (paired bootstrap). "
     )
     used = f"{len(first['said'])} utterances of {first.get('split', 'test')}, beside {first['recordings']} noises"
     captions = {
@@ -126,15 +126,18 @@ def tables(records: Sequence[Mapping[str, Any]]) -> List[Table]:
         "Quiet: 20 dB less. Loud: 12 dB more, with peaks cut off.",
     }
     return [
-        Table(title, caption, ["configuration", "seed", *names], _rows(records, names), 2)
+        Table(title, caption, ["configuration", "seeds", *names], _rows(records, names), 2)
         for (title, caption), names in zip(captions.items(), (("clean", *RATIOS), OTHERS))
     ]
 
 
 def _rows(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> List[List[str]]:
+    groups: Dict[Tuple[str, str], List[Mapping[str, Any]]] = {}  # the seeds of a configuration, on the same utterances
+    for record in records:
+        groups.setdefault((what(record), str(record["said"])), []).append(record)
     return [
-        [what(record), str(record["seed"]), *(_cell(record, name, _plain(record, records)) for name in names)]
-        for record in records
+        [name, " ".join(sorted(str(record["seed"]) for record in own)), *(_cell(own, condition, records) for condition in names)]
+        for (name, _), own in groups.items()
     ]
 
 
@@ -146,17 +149,19 @@ def _plain(record: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> O
     return same[0] if same and same[0]["said"] == record["said"] else None
 
 
-def _cell(record: Mapping[str, Any], condition: str, plain: Optional[Mapping[str, Any]]) -> str:
-    def errors_of(one: Mapping[str, Any]) -> Optional[np.ndarray]:
-        return next((np.array(row["errors"]) for row in one["rows"] if row["condition"] == condition), None)
+def _cell(own: Sequence[Mapping[str, Any]], condition: str, records: Sequence[Mapping[str, Any]]) -> str:
+    def errors_of(of: Sequence[Optional[Mapping[str, Any]]]) -> List[np.ndarray]:
+        rows = [row for one in of if one for row in one["rows"]]
+        return [np.array(row["errors"]) for row in rows if row["condition"] == condition]
 
-    errors, words = errors_of(record), np.array(record["said"])
-    if errors is None:
+    errors, words = errors_of(own), np.array(own[0]["said"])
+    if len(errors) < len(own):
         return number(None)
-    cell = f"{number(error_rate(errors, words))} {span(*interval(errors, words))}"
-    before = errors_of(plain) if plain else None
-    if before is not None:
-        found = difference(errors, before, words)
+    total, of = np.sum(errors, 0), words * len(errors)
+    cell = f"{number(error_rate(total, of))} {span(*interval(total, of))}"
+    before = errors_of([_plain(record, records) for record in own])
+    if len(before) == len(own):
+        found = difference(total, np.sum(before, 0), of)
         cell += f" ({signed(found.value)} {span(found.low, found.high)})"
     return cell
 
