@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import List, Sequence
 
 import numpy as np
-from scipy.signal import fftconvolve
 
 from utils.audio.decoding import Undecodable, way
 from utils.audio.given import MEDIA
@@ -113,5 +112,7 @@ def simulated_room(rate: int, draw: np.random.Generator) -> np.ndarray:
 
 def in_room(samples: np.ndarray, response: np.ndarray) -> np.ndarray:
     """Speech (T,) with the echoes of a room, as long and from its loudest sound on in step with it."""
+    from scipy.signal import fftconvolve  # slow to import, and recognising can do without
+
     first = int(np.abs(response).argmax()) if len(response) else 0
     return fftconvolve(samples, response)[first : first + len(samples)].astype(np.float32)

@@ -21,7 +21,6 @@ from lhotse.audio import AudioSource
 from lhotse.cut import MonoCut
 from lhotse.shar.utils import to_shar_placeholder
 from lhotse.utils import fastcopy
-from scipy.io import wavfile
 
 from utils.core.errors import UserError
 from utils.core.files import atomic_path, relative
@@ -157,6 +156,8 @@ def _waveform(cut: MonoCut, features: np.ndarray, samples: np.ndarray, front_end
     if exact:
         soundfile.write(audio, whole.astype(np.int16), rate, format="FLAC", subtype="PCM_16")
     else:  # of a copy; with fewer bits, features near silence would be others. libsndfile would write the time of day
+        from scipy.io import wavfile  # slow to import, and recognising can do without
+
         wavfile.write(audio, rate, samples[0].astype(np.float32))
     manifest = Recording(cut.id, [AudioSource("memory", [0], b"")], rate, length, length / rate, channel_ids=[0])
     return _Data("flac" if exact else "wav", audio.getvalue(), to_shar_placeholder(manifest))

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Dict, List, Sequence, Tuple
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import gammaincinv
 
 from utils.core.errors import UserError
 from utils.core.files import read_json, write_json
@@ -81,7 +81,7 @@ def threshold(scores: Sequence[float], hours: float, rate: float) -> float:
 
 
 def bounds(count: int, hours: float, level: float = 0.95) -> Tuple[float, float]:
-    """The exact interval of a rate an hour from `count` events in `hours` (Garwood 1936): chi-squared quantiles."""
+    """The exact interval of a rate an hour from `count` events in `hours` (Garwood 1936): quantiles of gamma distributions."""
     beyond = (1 - level) / 2
-    low = chi2.ppf(beyond, 2 * count) / 2 if count else 0.0
-    return float(low / hours), float(chi2.ppf(1 - beyond, 2 * count + 2) / 2 / hours)
+    low = gammaincinv(count, beyond) if count else 0.0
+    return float(low / hours), float(gammaincinv(count + 1, 1 - beyond) / hours)
