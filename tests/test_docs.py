@@ -310,6 +310,17 @@ def test_rooms_are_all_described_in_the_order_of_the_import_contract():
     assert set(contract) == {p.parent.name for p in (ROOT / "utils").glob("*/__init__.py")}
 
 
+def test_the_page_of_a_corpus_lists_its_tables():
+    missing = [
+        page.relative_to(ROOT)
+        for page in (ROOT / "egs").glob("*/*.md")
+        if page.name != "README.md"
+        and (readme := page.with_name("README.md")).exists()
+        and f"({page.name})" not in readme.read_text()
+    ]
+    assert not missing
+
+
 def test_what_pages_show_of_code_and_records_is_up_to_date(capsys):
     must_be_drawn(document.main(["--check"]) == 0, f"run python -m steps.document ({capsys.readouterr().out})")
 

@@ -12,14 +12,17 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from lhotse.utils import fix_random_seed
+from lhotse.utils import fastcopy, fix_random_seed
 from safetensors.torch import load_file
 
 from support.training import options, trainer
 from utils.core.errors import UserError
 from utils.core.files import ROOT
+from utils.corpus.cuts import read_cuts
+from utils.lang.lexicon import Lexicon, read_lexicon
+from utils.lang.units import with_words_beyond
 from utils.train import checkpoints
-from utils.train.dataset import Augment, collate
+from utils.train.dataset import Augment, Features, collate
 
 
 def curve(folder: Path):
@@ -109,6 +112,25 @@ def test_a_loss_that_is_not_finite_names_the_utterance_and_saves_the_batch(prepa
         broken.run()
     (saved,) = (tmp_path / "run").glob("failed-step-*.pt")
     assert name in torch.load(saved)["ids"]
+
+
+def test_words_that_the_lexicon_lacks_count_in_the_error_of_units(prepared):
+    lexicon, features = read_lexicon(prepared.inputs["lang"]), Features(prepared.inputs["features"], 0.0)
+    cut = next(iter(read_cuts(prepared.inputs["features"], "dev")))
+    known = cut.supervisions[0].text
+    said = fastcopy(cut, supervisions=[fastcopy(cut.supervisions[0], text=f"{known} tentacle")])
+    before, after = (collate([one], features, lexicon) for one in (cut, said))
+    assert "tentacle" not in lexicon.word_id and after.words == before.words
+    assert after.subwords[0] == before.subwords[0] + lexicon.spell("tentacle") and len(lexicon.spell("tentacle")) >= 5
+
+
+def test_words_of_dev_have_the_phones_that_the_lexicon_has(tmp_path):
+    lexicon = Lexicon(["no", "so"], ["n", "s", "o", "ʊ"], [("no", ("n", "o", "ʊ")), ("so", ("s", "o", "ʊ"))], tmp_path)
+    cuts = [SimpleNamespace(supervisions=[SimpleNamespace(text="so snow no", language="en")])]
+    assert lexicon.text_to_token_ids("so snow no".split()) == [2, 3, 4, 1, 3, 4]
+    knowing = with_words_beyond(lexicon, cuts, "ipa")
+    assert knowing.text_to_token_ids("so snow no".split()) == [2, 3, 4, 2, 1, 3, 4, 1, 3, 4]
+    assert knowing.words == lexicon.words and with_words_beyond(lexicon, [], "ipa") == lexicon
 
 
 def learned(prepared, out: Path, precision: str, device: str = "cpu"):

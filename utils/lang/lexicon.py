@@ -1,7 +1,7 @@
 """Words, sub-word units, and the unit sequences of words: spellings or pronunciations."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
@@ -26,6 +26,7 @@ class Lexicon:
     entries: List[Entry]
     folder: Path
     training_only: int = 0  # the number of words at the end of the list that only training uses
+    beyond: Mapping[str, List[int]] = field(default_factory=dict)  # token ids of words outside the list, which dev has
 
     @property
     def vocabulary(self) -> int:
@@ -72,6 +73,14 @@ class Lexicon:
             if spelled is None:
                 raise UserError(f"the word '{word}' is not in {self.folder / 'lexicon.txt'} and its units can't spell it")
             ids += spelled
+        return ids
+
+    def text_to_token_ids(self, words: Iterable[str]) -> List[int]:
+        """Token ids of a transcript. Words outside the list have those of the SentencePiece model or of `beyond`, if any."""
+        ids: List[int] = []
+        for word in words:
+            known = word in self.word_id
+            ids += self.words_to_token_ids([word]) if known else self.spell(word) or self.beyond.get(word, [])
         return ids
 
     def words_to_ids(self, words: Iterable[str]) -> List[int]:
