@@ -117,10 +117,12 @@ def test_a_loss_that_is_not_finite_names_the_utterance_and_saves_the_batch(prepa
 def test_words_that_the_lexicon_lacks_count_in_the_error_of_units(prepared):
     lexicon, features = read_lexicon(prepared.inputs["lang"]), Features(prepared.inputs["features"], 0.0)
     cut = next(iter(read_cuts(prepared.inputs["features"], "dev")))
-    known = cut.supervisions[0].text
-    said = fastcopy(cut, supervisions=[fastcopy(cut.supervisions[0], text=f"{known} tentacle")])
-    before, after = (collate([one], features, lexicon) for one in (cut, said))
-    assert "tentacle" not in lexicon.word_id and after.words == before.words
+    text = cut.supervisions[0].text
+    said = fastcopy(cut, supervisions=[fastcopy(cut.supervisions[0], text=f"{text} tentacle")])
+    before, after, known = (
+        collate([one], features, lexicon, beyond=beyond) for one, beyond in ((cut, True), (said, True), (said, False))
+    )
+    assert "tentacle" not in lexicon.word_id and after.words == before.words == known.words
     assert after.subwords[0] == before.subwords[0] + lexicon.spell("tentacle") and len(lexicon.spell("tentacle")) >= 5
 
 

@@ -35,8 +35,8 @@ class Batch:
     ids: List[str]
     x: Tensor  # (N, T, feature_dim)
     lengths: Tensor  # (N,), frames
-    subwords: List[List[int]]  # sub-word ids of each transcript, as `Lexicon.text_to_token_ids` has them
-    words: List[List[int]]  # word ids; words that the lexicon lacks are left out
+    subwords: List[List[int]]  # sub-word ids of each transcript; words that the lexicon lacks are left out, see `collate`
+    words: List[List[int]]  # word ids, likewise
     random: bytes = b""  # states of the random number generators, for the model that gets the batch; see `set_random`
 
     def tokens(self) -> Dict[str, int]:
@@ -175,19 +175,26 @@ class Augment:
         return x if frames // masks < 1 else self.mask(x[None])[0]
 
 
-def collate(cuts: Sequence, features: Features, lexicon: Lexicon, augment: Optional[Augment] = None) -> Batch:
-    """Load, augment and pad a batch."""
+def collate(
+    cuts: Sequence, features: Features, lexicon: Lexicon, augment: Optional[Augment] = None, beyond: bool = False
+) -> Batch:
+    """Load, augment and pad a batch.
+
+    Args:
+      beyond: with the sub-words of words that the lexicon lacks, as `Lexicon.text_to_token_ids` has them.
+    """
     loaded = [features(cut) for cut in cuts]
     if augment is not None:  # utterance by utterance: masks are a share of its length
         loaded = [augment.warp(x[None])[0] for x in loaded]
         loaded = [augment.masked(x) for x in loaded]
     texts = [cut.supervisions[0].text.split() for cut in cuts]
+    words = [[word for word in text if word in lexicon.word_id] for text in texts]
     return Batch(
         [cut.id for cut in cuts],
         torch.nn.utils.rnn.pad_sequence(loaded, batch_first=True),
         torch.tensor([len(x) for x in loaded]),
-        [lexicon.text_to_token_ids(words) for words in texts],
-        [lexicon.words_to_ids(word for word in words if word in lexicon.word_id) for words in texts],
+        [lexicon.text_to_token_ids(ws) for ws in (texts if beyond else words)],
+        [lexicon.words_to_ids(ws) for ws in words],
     )
 
 

@@ -18,8 +18,9 @@ def validate(
 ) -> Tuple[Dict[str, float], float]:
     """The loss a token (natural log) and the greedy error rate (%) of each head.
 
-    Utterances with too few frames for their transcripts, whose loss is infinite, count for the error alone. The processes of a
-    group share the batches; sums are made in the order of the batches, so they are the same for any number of processes.
+    Words that the lexicon lacks count for the units, which can spell them. Utterances with too few frames for their transcripts,
+    whose loss is infinite, count for the error alone. The processes of a group share the batches; sums are made in the order of
+    the batches, so they are the same for any number of processes.
 
     Returns:
       `dev_<head>_loss` and `dev_<head>_error`; the mean of the heads' errors, by which checkpoints are ranked.
@@ -40,7 +41,7 @@ def validate(
 
 def _tally(objective: Objective, cuts: Sequence[Any], features: Features) -> Dict[str, Tally]:
     """Of each head, in one batch."""
-    batch = collate(cuts, features, objective.lexicon)
+    batch = collate(cuts, features, objective.lexicon, beyond=True)
     out: Dict[str, Tally] = {}
     for name, (log_probs, lengths, targets) in objective.evaluate(batch, objective.lexicon.vocabulary).items():
         loss = ctc(log_probs, lengths, targets, "torch")
