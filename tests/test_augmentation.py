@@ -85,6 +85,7 @@ def test_noises_of_tests_are_not_those_of_training(noises):
     assert train and test and not set(train) & set(test) and set(train) | set(test) == set(noise_files(noises))
 
 
+@pytest.mark.slow
 def test_the_training_set_gets_its_copies_whoever_makes_them(kaldi_source, noises, exp, monkeypatch):
     made = {}
     sets = [f"data.source={kaldi_source}", "features.speed_perturb=[]", "augment.copies=2", f"augment.noise={noises}"]
