@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests, and sets up .venv first if it is missing.
-#   ./tests/run.sh                          all tests, about 10 minutes on two cores
-#   ./tests/run.sh --quick                  those that take little time and no network, two to three minutes
+#   ./tests/run.sh                          all tests, about 15 minutes on two cores
+#   ./tests/run.sh --quick                  those that take little time and no network, about three minutes
 #   ./tests/run.sh tests/test_text.py -x    any options of pytest; paths are relative to the root of the repository
 [ -n "${BASH_VERSION:-}" ] || exec bash "$0" "$@" # started as `sh FILE`
 if [[ "${1:-}" == --help || "${1:-}" == -h ]]; then
