@@ -68,7 +68,9 @@ IN_PROCESS = {
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """`--quick`: for the minutes between two edits."""
-    parser.addoption("--quick", action="store_true", help="leave out tests marked slow, and download nothing (about three minutes)")
+    parser.addoption(
+        "--quick", action="store_true", help="leave out tests marked slow, and download nothing (about three minutes)"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: List[pytest.Item]) -> None:
