@@ -25,7 +25,7 @@ from utils.lang.feasibility import infeasible
 from utils.lang.graphs import need_k2
 from utils.lang.lexicon import training_lexicon
 from utils.lang.units import with_words_beyond
-from utils.pipeline.config import leaves, made_with
+from utils.pipeline.config import leaves
 from utils.pipeline.contract import Job, logged, settings
 from utils.pipeline.stages import hashed
 from utils.results.pictures import training_curves
@@ -154,7 +154,7 @@ def make_trainer(
     """
     left_out = infeasible(inputs["audit"])
     train_cuts, dev_cuts = (read_cuts(inputs["features"], split, left_out, config.features.shards) for split in ("train", "dev"))
-    lexicon = with_words_beyond(training_lexicon(inputs), dev_cuts, made_with(inputs["lang"]).lang.units)
+    lexicon = with_words_beyond(training_lexicon(inputs), dev_cuts)
     synthesised = inputs.get("synthesise")
     if synthesised:
         train_cuts = CutSet.from_cuts([*train_cuts, *read_cuts(synthesised, "train", left_out)])

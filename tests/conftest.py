@@ -32,6 +32,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from local import asterisk  # noqa: E402
 from support.corpora import write_prompts, write_yesno  # noqa: E402
 from support.driving import drive  # noqa: E402
+from support.pages import copy_repository  # noqa: E402
 from support.training import options, planned  # noqa: E402
 from utils.core import download  # noqa: E402
 from utils.corpus import audio  # noqa: E402
@@ -280,10 +281,7 @@ def prepared(prepared_once: SimpleNamespace, exp: Path) -> SimpleNamespace:
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the repository at a path with spaces, whose .venv passes for complete and is this Python."""
-    copy = tmp_path_factory.mktemp("a place") / "a clone"
-    shutil.copytree(
-        ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv*", ".tools", "exp", "download", "__pycache__", ".pytest_cache")
-    )
+    copy = copy_repository(tmp_path_factory.mktemp("a place") / "a clone")
     (copy / ".venv" / "bin").mkdir(parents=True)
     (copy / ".venv" / "bin" / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     (copy / ".venv" / "bin" / "python").chmod(0o755)

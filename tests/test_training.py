@@ -130,9 +130,10 @@ def test_words_of_dev_have_the_phones_that_the_lexicon_has(tmp_path):
     lexicon = Lexicon(["no", "so"], ["n", "s", "o", "ʊ"], [("no", ("n", "o", "ʊ")), ("so", ("s", "o", "ʊ"))], tmp_path)
     cuts = [SimpleNamespace(supervisions=[SimpleNamespace(text="so snow no", language="en")])]
     assert lexicon.text_to_token_ids("so snow no".split()) == [2, 3, 4, 1, 3, 4]
-    knowing = with_words_beyond(lexicon, cuts, "ipa")
+    (tmp_path / "config.yaml").write_text("data: {language: en}\nlang: {units: ipa}\n")
+    knowing = with_words_beyond(lexicon, cuts)
     assert knowing.text_to_token_ids("so snow no".split()) == [2, 3, 4, 2, 1, 3, 4, 1, 3, 4]
-    assert knowing.words == lexicon.words and with_words_beyond(lexicon, [], "ipa") == lexicon
+    assert knowing.words == lexicon.words and with_words_beyond(lexicon, []) == lexicon
 
 
 def learned(prepared, out: Path, precision: str, device: str = "cpu"):

@@ -13,9 +13,8 @@ Writes egs/<corpus>/keywords.jsonl and keywords.md. Texts that are read aloud: `
 import subprocess
 import sys
 import tempfile
-from functools import partial
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple
 
 import numpy as np
 import soundfile
@@ -89,15 +88,13 @@ def _texts(folder: Path, vectors: Path) -> Dict[str, Any]:
     background = Background(language)
     documents = {n: of_text(given[n].name, given[n].text, language) for n in tested}
     known = vectors_of(vectors, list(documents.values()), background)
-    methods: Dict[str, Callable[[int], List[str]]] = {
-        OURS: lambda n: texts(keywords(documents[n], background, known, 12)),
-        ALONE: lambda n: texts(keywords(documents[n], background, {}, 12)),
+    lists = {
+        OURS: [texts(keywords(documents[n], background, known, 12)) for n in tested],
+        ALONE: [texts(keywords(documents[n], background, {}, 12)) for n in tested],
     }
-    others = baselines([one.text for one in given], language)
-    for name, by in others.items():
-        methods[name] = partial(lambda by, n: by(given[n].text), by)
-    lists = {name: [by(n) for n in tested] for name, by in methods.items()}
-    rows: List[Dict[str, Any]] = [{"method": name} for name in methods]
+    for name, by in baselines([one.text for one in given], language).items():
+        lists[name] = [by(given[n].text) for n in tested]
+    rows: List[Dict[str, Any]] = [{"method": name} for name in lists]
     for top in (5, 10):
         scores = {
             name: np.array([against(one, wanted[n], language, top) for one, n in zip(found, tested)])

@@ -33,7 +33,7 @@ from utils.decode.pieces import pieces, unfinished
 from utils.lang.feasibility import infeasible
 from utils.lang.graphs import load_fsa
 from utils.lang.lexicon import read_lexicon
-from utils.lang.units import pronounce_all, spoken_as
+from utils.lang.units import pronounce_all, spoken_as, with_words_beyond
 from utils.ngrams.estimating import estimate
 from utils.ngrams.ngram import NGram
 from utils.nn.ctc import greedy
@@ -138,7 +138,7 @@ class _WithVectors:
         self.inputs, self.languages, self.options = {name: plan.out for name, plan in made.items()}, languages, options
         self.folder = made["train"].out.with_name(made["train"].out.name.replace("train-", "bench-language-vectors-"))
         self.folder.mkdir(exist_ok=True)
-        self.lexicon = read_lexicon(made["lang"].out)
+        self.lexicon = with_words_beyond(read_lexicon(made["lang"].out), read_cuts(made["features"].out, "dev"))
         self.config, self.settings = made_with(made["train"].out), view(made["decode"].config).decode
         self.features = _WithLanguage(made["features"].out, self.config.train.cache_gb, languages)
         fix_random_seed(self.config.seed)

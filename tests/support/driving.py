@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Dict
+from typing import Any, Callable, Dict, List
 
 import numpy  # noqa: F401 - starts threads of its own that survive a fork; they must be there before the count
 
@@ -30,6 +30,19 @@ def drive(*arguments: str) -> int:
     if threads() > THREADS_AT_START:
         return subprocess.run([sys.executable, "-m", "utils.pipeline.driver", *arguments], cwd=ROOT).returncode
     return driver.main(list(arguments))
+
+
+def refusal(main: Callable[[List[str]], int], arguments: List[Any], caplog: Any, capsys: Any) -> str:
+    """What a command says that refuses its arguments: one error, status 2, and nothing on standard output.
+
+    Args:
+      caplog, capsys: the fixtures of pytest.
+    """
+    caplog.clear()
+    assert main([str(each) for each in arguments]) == 2 and not capsys.readouterr().out
+    (told,) = (record.getMessage() for record in caplog.records if record.name == "nuptse" and record.levelname == "ERROR")
+    assert told.startswith("error: ") and told.count("error:") == 1, told
+    return told
 
 
 def content(folder: Path) -> Dict[Path, str]:

@@ -8,22 +8,24 @@ from pathlib import Path
 from typing import Any, Dict
 
 
+def git(root: Path, *arguments: str) -> str:
+    """What git prints of a checkout; raises CalledProcessError where it fails, FileNotFoundError where there is no git."""
+    # in a container the folder often belongs to another user, which git refuses; a hook has GIT_DIR of another repository
+    command = ("git", "-c", f"safe.directory={root}", "-C", str(root), *arguments)
+    own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=own).stdout
+
+
 def git_state(root: Path) -> Dict[str, Any]:
     """`git_commit` and `git_clean` of a checkout; 'unknown' and False outside git.
 
     Records, their tables and documentation don't count: a run that writes records must not make the tree of the next one dirty.
     """
-
-    def git(*arguments: str) -> str:
-        # in a container the folder often belongs to another user, which git refuses; a hook has GIT_DIR of another repository
-        command = ("git", "-c", f"safe.directory={root}", "-C", str(root), *arguments)
-        own = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-        return subprocess.run(command, check=True, capture_output=True, text=True, env=own).stdout.strip()
-
     try:
-        commit = git("rev-parse", "HEAD")
+        commit = git(root, "rev-parse", "HEAD").strip()
         # every file by name: for a new folder git would print only the folder, which no pattern below excludes
         changed = git(
+            root,
             "status",
             "--porcelain",
             "--untracked-files=all",

@@ -76,12 +76,8 @@ class Lexicon:
         return ids
 
     def text_to_token_ids(self, words: Iterable[str]) -> List[int]:
-        """Token ids of a transcript. Words outside the list have those of the SentencePiece model or of `beyond`, if any."""
-        ids: List[int] = []
-        for word in words:
-            known = word in self.word_id
-            ids += self.words_to_token_ids([word]) if known else self.spell(word) or self.beyond.get(word, [])
-        return ids
+        """Token ids of a transcript, without words that neither the lexicon, nor its units, nor `beyond` can spell."""
+        return [n for word in words for n in self.spell(word) or self.beyond.get(word, [])]
 
     def words_to_ids(self, words: Iterable[str]) -> List[int]:
         """Word ids; raises KeyError for a word that is not in the list."""

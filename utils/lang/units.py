@@ -20,6 +20,7 @@ from utils.lang.letter_to_sound import letter_to_sound
 from utils.lang.lexicon import Lexicon
 from utils.languages import ipa
 from utils.pipeline.config import made_with
+from utils.text.sentences import words_said
 
 Pronunciation = Tuple[str, ...]
 
@@ -162,22 +163,18 @@ def pronunciations(text: Mapping[str, Sequence[str]], lexicon: Lexicon) -> Dict[
     return {**listed, **pronounce_text({language: words for language, words in rest.items() if words}, "phone")[0]}
 
 
-def with_words_beyond(lexicon: Lexicon, cuts: Iterable[Any], units: str) -> Lexicon:
-    """A lexicon that knows the phones of all words of some cuts, as far as it has these phones, for the phone error rate on dev.
+def with_words_beyond(lexicon: Lexicon, cuts: Iterable[Any]) -> Lexicon:
+    """A lexicon of phones that knows those of all words of some cuts, as far as it has them: for the error of units on dev.
 
-    Args:
-      cuts: of Lhotse, with the language of each transcript.
-      units: lang.units. Units of SentencePiece need no pronunciations.
+    A lexicon whose units come from SentencePiece stays as it is: it can spell words.
     """
     if not lexicon.of_phones:
         return lexicon
-    text: Dict[str, Dict[str, None]] = {}
-    for cut in cuts:
-        unknown = (word for word in cut.supervisions[0].text.split() if word not in lexicon.word_id)
-        text.setdefault(cut.supervisions[0].language, {}).update(dict.fromkeys(unknown))
+    made = made_with(lexicon.folder)
     spoken: Dict[str, List[int]] = {}
-    for language, words in text.items():
-        for word, variants in pronounce(list(words), spoken_as(language, units))[0].items():
+    for language, words in words_said(cuts, made.data.language).items():
+        unknown = [word for word in words if word not in lexicon.word_id]
+        for word, variants in pronounce(unknown, spoken_as(language, made.lang.units))[0].items():
             spoken[word] = [lexicon.token_id[phone] for phone in variants[0] if phone in lexicon.token_id]
     return replace(lexicon, beyond=spoken)
 

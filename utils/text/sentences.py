@@ -2,7 +2,7 @@
 
 import random
 from pathlib import Path
-from typing import Callable, Dict, Iterator, List, Sequence, Set
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Sequence, Set
 
 from lhotse import CutSet
 
@@ -31,8 +31,13 @@ def words_by_language(data: Path, language: str) -> Dict[str, List[str]]:
       data: folder of stage 0.
       language: the tag for utterances of this language, which may say more than theirs (data.language).
     """
+    return words_said(CutSet.from_file(cuts_path(data, "train")), language)
+
+
+def words_said(cuts: Iterable[Any], language: str) -> Dict[str, List[str]]:
+    """As `words_by_language`, of the transcripts of some cuts."""
     found: Dict[str, Set[str]] = {}
-    for cut in CutSet.from_file(cuts_path(data, "train")):
+    for cut in cuts:
         said = cut.supervisions[0]
         own = language if family(said.language) == family(language) else said.language
         found.setdefault(own, set()).update(said.text.split())

@@ -193,7 +193,7 @@ def collate(
         [cut.id for cut in cuts],
         torch.nn.utils.rnn.pad_sequence(loaded, batch_first=True),
         torch.tensor([len(x) for x in loaded]),
-        [lexicon.text_to_token_ids(ws) for ws in (texts if beyond else words)],
+        list(map(lexicon.text_to_token_ids, texts)) if beyond else list(map(lexicon.words_to_token_ids, words)),
         [lexicon.words_to_ids(ws) for ws in words],
     )
 
