@@ -198,6 +198,6 @@ def test_text_in_another_script_than_that_of_the_language_is_named(tmp_path, cap
 @pytest.mark.slow
 @pytest.mark.parametrize("language", ["cs", "ar", "ta", "km", "ko", "lo"])  # lo has neither numbers nor a voice of espeak-ng
 def test_a_kaldi_directory_of_any_language_runs_to_an_error_rate(language, tmp_path):
-    row = run(language, tmp_path, utterances=40)
+    row = run(language, tmp_path, utterances=40, epochs=2)
     assert row["normaliser"].startswith(f"basic-{language}-") and row["wer"] >= 0
     assert (row["cer"] is not None) == in_characters(language)
