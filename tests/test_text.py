@@ -92,6 +92,7 @@ NUMBERS = {
         "Louis XIV and the Ⅻ": "louis xiv and the xii",
         "1'250 and 4.321,5": "one thousand two hundred and fifty and four thousand three hundred and twenty one point five",
         "٤٢ and ४२ and ４２": "forty two and forty two and forty two",
+        "፩, ፲፪, ፻, ፪፼፭፻": "one twelve one hundred twenty thousand five hundred",  # Ethiopic, which has no zero
     },
     "es": {
         "12.345.678": "doce millones trescientos cuarenta y cinco mil seiscientos setenta y ocho",

@@ -8,6 +8,7 @@ from utils.languages import number_words as say
 from utils.languages.rules import rules
 
 _HARD_BLANKS = "\u00a0\u2007\u2009\u202f"  # no-break, figure, thin
+_ETHIOPIC = "[\u1369-\u137c]+"  # 1 to 9, 10 to 90, 100, 10,000
 _TWINS = str.maketrans("％﹪٪－−﹣￥＄￡／．，：٫٬", "%%%---¥$£/.,:.,")
 SLASH = "\u2044"  # the fraction slash
 
@@ -16,6 +17,7 @@ def plain(text: str, language: str) -> str:
     """Digits of every script as 0 to 9; ½ as 1/2 with a fraction slash; signs that have several forms as the usual one."""
     out: List[str] = []
     spaced = rules(language).spaced
+    text = re.sub(_ETHIOPIC, lambda numeral: f" {_of_ethiopic(numeral[0])} ", text)
     for at, c in enumerate(text):
         if c < "\u0080":
             out.append(c)
@@ -40,6 +42,20 @@ def plain(text: str, language: str) -> str:
     else:
         text = re.sub(r"(?:№|\bn ?°|\bn\.?º) ?(?=\d)", f" {rules(language).number_sign} ", text)
     return re.sub(r"(?<=\d)(?:[℃℉])", lambda sign: {"℃": "°c", "℉": "°f"}[sign[0]], text)
+
+
+def _of_ethiopic(numeral: str) -> int:
+    """What an Ethiopic numeral says: ፲፱፻፹፯ is 19 hundreds and 87."""
+    total = below = 0  # below: what the next sign of 100 or 10,000 counts
+    for sign in numeral:
+        value = int(unicodedata.numeric(sign))
+        if value == 10_000:
+            total, below = (total + below or 1) * value, 0
+        elif value == 100:
+            total, below = total + (below or 1) * value, 0
+        else:
+            below += value
+    return total + below
 
 
 def separators(text: str, language: str, doubt: Callable[[str, str], None]) -> str:
