@@ -206,18 +206,23 @@ def _curve(records: Sequence[Mapping[str, Any]]) -> Table:
             cells = [what(record), target, f"{minutes:g}" if minutes else "all", str(len(fresh))]
             for errors, of in (("errors", "words"), ("phone_errors", "phones")):
                 before, after = ([rate(row, errors, of) for row in side] for side in (fresh, begun))
-                fewer = 100 * (1 - sum(after) / sum(before)) if sum(before) and after else None
-                cells += [spread(before), spread(after), number(fewer)]
-            cells += [spread([row["iv_recall"] for row in side]) for side in (fresh, begun)]
+                cells += [spread(before), spread(after), _fewer(before, after)]
+            before, after = ([row["iv_recall"] for row in side] for side in (fresh, begun))
+            cells += [spread(before), spread(after), _fewer([100 - one for one in before], [100 - one for one in after])]
             body.append([*cells, spread([row["updates"] for row in rows], 0)])
     header = ["corpus", "language", "minutes", "seeds", "WER from nothing", "begun", "fewer (%)"]
-    header += ["PER from nothing", "begun", "fewer (%)", "recall from nothing", "begun", "updates"]
+    header += ["PER from nothing", "begun", "fewer (%)", "recall from nothing", "begun", "fewer missed (%)", "updates"]
     caption = (
         "A language learns from some minutes of its speech, from nothing and from a model of the four other languages "
         "(`train.init`): error rates (%) of words and phones in the first pass on test, mean over the seeds with its range; "
-        "recall (%) of words that the lexicon has, which is that of all its training text."
+        "recall (%) of words that the lexicon has, which is that of all its training text, and how many fewer of them are missed."
     )
     return Table("Across languages", caption, header, body, 2)
+
+
+def _fewer(before: Sequence[float], after: Sequence[float]) -> str:
+    """By how many percent the sum is smaller."""
+    return number(100 * (1 - sum(after) / sum(before)) if sum(before) and after else None)
 
 
 def rate(row: Mapping[str, Any], errors: str, of: str) -> float:
