@@ -109,8 +109,9 @@ def test_an_unknown_code_is_one_error_with_near_matches():
         checked("sr-Xyzw")
     with pytest.raises(UserError, match="mul names no single language"):
         checked("mul")
-    known = "de ces yue zh-Hant-TW nan-tw rm-sursilv sv-SE ne-NP hy-AM pa-IN tok kmr ady zza hsb sr_Latn iw".split()
+    known = "de ces yue zh-Hant-TW nan-tw rm-sursilv sv-SE ne-NP hy-AM pa-IN tok kmr ady zza hsb sr_Latn iw qaa qtz-Arab".split()
     assert [code for code in known if unknown(code)] == []
+    assert "there is no language qzz" in unknown("qzz")  # beyond the codes for local use
 
 
 def test_a_tag_names_the_same_language_in_every_form():

@@ -1,6 +1,7 @@
 """Which language tags exist, by IANA's registry of subtags (that of langcodes), and what a wrong one may mean."""
 
 import difflib
+import re
 from functools import lru_cache
 from typing import Dict
 
@@ -12,6 +13,7 @@ _NEWER = frozenset(
     "ajs bpc cls cnq cxh dsk dsz dyr egm eud gov hnm ikh imt isv izm lgo lgs lqr lsc lsw luh lvl nww nzr oak oie phj pze pzh "
     "rib rnb rrm rsk rsn rsw sjc tok tvi ugh uly uon vjk vsn wdt wtb wyn xdq xhm ycr ykh ynb zcd zem zlu".split()
 )
+_LOCAL = re.compile("q[a-t][a-z]")  # qaa to qtz, which ISO 639-2 leaves for local use
 _NO_LANGUAGE = ("mis", "mul", "und", "zxx")
 
 
@@ -33,7 +35,7 @@ def unknown(language: str) -> str:
     wanted = "give a code of ISO 639 (de, yue), with a script or region where one is meant (sr-Latn, pt-BR)"
     if code in _NO_LANGUAGE:
         return f"{code} names no single language; {wanted}"
-    if code not in _registered("language"):
+    if code not in _registered("language") and not _LOCAL.fullmatch(code):
         near = _near(language, code)
         return f"there is no language {code or 'without a code'}{near}; {wanted}"
     for part in rest:
