@@ -3,7 +3,7 @@
 Laid out as Mozilla's archives are, of one language or several:
 
     LOCALE/clips/*.mp3
-    LOCALE/train.tsv, dev.tsv, test.tsv     Mozilla's splits, or
+    LOCALE/train.tsv, dev.tsv, test.tsv     Mozilla's splits; a dev or test that is missing or has no row is held out of train; or
     LOCALE/validated.tsv                    without these: a share (data.options.held_out) each is dev and test, see
                                             utils/corpus/held_out.py; where that is 0, a tenth of the speakers, by SHA-256
     LOCALE/clip_durations.tsv               in newer releases: clips that are shorter than it says are left out
@@ -16,20 +16,22 @@ import hashlib
 import logging
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Dict, List
+from typing import Dict, List, Sequence
 
 from utils.audio.decoding import packet_seconds
 from utils.core.errors import UserError
 from utils.core.languages import canonical, family
 from utils.core.parallel import threaded
 from utils.core.splits import SPLITS
-from utils.corpus.held_out import hold_out
+from utils.corpus.held_out import check_share, hold_out
 from utils.corpus.manifests import Corpus, LeftOut, Utterance, options
 from utils.corpus.naming import named
 from utils.text.encoding import utf8_lines
 
 OPTIONS = {"locale": "", "held_out": 0.0}  # locale: of several languages as one, joined by +
+HELD_OUT = 0.1  # of train, for a split that Mozilla's tables lack, where data.options.held_out is 0
 LONG_ENOUGH = 0.9  # share of the published length that a clip must have: programs count the padding of an MP3 differently
+CHINESE = ("hak", "nan", "wuu", "yue")  # whose speech may be among what Mozilla calls zh
 COLUMNS = ("client_id", "path", "sentence")
 
 
@@ -51,7 +53,9 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
             "common_voice is downloaded by hand, since Mozilla asks for consent: unpack it, and name the folder with the folder "
             "of the language in it by --set data.source=FOLDER"
         )
-    locales = options(config, OPTIONS)["locale"].split("+")
+    locales = [locale.strip() for locale in options(config, OPTIONS)["locale"].split("+")]
+    if len(locales) > 1 and "" in locales:
+        raise UserError(f"data.options.locale={'+'.join(locales)}: a language is missing beside the +")
     several = len(locales) > 1
     parts = [
         _of_locale(config, locale, locale if several else config.language, f"{locale}-" * several, nj, log) for locale in locales
@@ -63,16 +67,22 @@ def _of_locale(config: SimpleNamespace, locale: str, language: str, prefix: str,
     """The utterances of one language; prefix: before the names of its speakers."""
     folder = _folder(Path(config.source), locale, language)
     most = options(config, OPTIONS)["held_out"]
-    official = [folder / f"{split}.tsv" for split in SPLITS]
+    if most:
+        check_share(most)
+    official = {split: folder / f"{split}.tsv" for split in SPLITS}
+    missing: List[str] = []
     utterances: List[Utterance] = []
     left_out: List[LeftOut] = []
-    if any(table.is_file() for table in official):
-        parts = list(zip(SPLITS, official))
+    if any(table.is_file() for table in official.values()):
+        missing = [split for split in ("test", "dev") if _empty(official[split])]
+        parts = [(split, table) for split, table in official.items() if split not in missing]
     else:
+        missing = ["test", "dev"] if most else []
         parts = [("", folder / "validated.tsv")]
     seconds = _seconds(folder / "clip_durations.tsv")
     rows = [(split, row, _clip(folder, row["path"])) for split, table in parts for row in _rows(table)]
     short = _cut_short([clip for _, _, clip in rows if clip.name in seconds and clip.is_file()], seconds, nj)
+    _check_language([row for _, row, _ in rows], folder, language)
     for split, row, clip in rows:
         identity, own = clip.stem, split or ("train" if most else _split(row["client_id"]))
         if not clip.is_file():
@@ -82,9 +92,28 @@ def _of_locale(config: SimpleNamespace, locale: str, language: str, prefix: str,
         else:
             speaker = prefix + row["client_id"][:32]  # of 128 hexadecimal digits
             utterances.append(Utterance(identity, own, row["sentence"], speaker, language, clip))
-    if most and not parts[0][0]:
-        utterances = hold_out(utterances, ("test", "dev"), most, log)
+    if missing:
+        if parts[0][0]:
+            log.info("%s has no %s", folder, " and no ".join(missing))
+        utterances = hold_out(utterances, missing, most or HELD_OUT, log)
     return Corpus(utterances, left_out)
+
+
+def _empty(table: Path) -> bool:
+    """Whether a table is missing, or has no row below its header, as those of small languages may."""
+    return not table.is_file() or not any(line.strip() for line in list(utf8_lines(table))[1:])
+
+
+def _check_language(rows: Sequence[Dict[str, str]], folder: Path, language: str) -> None:
+    """Raises UserError where the tables say that the clips are of another language. Cantonese is `zh-HK` there, and `yue`."""
+    named = {row.get("locale") or "" for row in rows} - {""}
+    known = (family(language), "zh" if family(language) in CHINESE else "")
+    other = sorted(locale for locale in named if family(locale) not in known)
+    if other:
+        raise UserError(
+            f"the clips of {folder} are of the language {other[0]}, as its tables say, not of {language}: set "
+            f"data.language={other[0]}"
+        )
 
 
 def _folder(source: Path, locale: str, language: str) -> Path:
@@ -94,7 +123,8 @@ def _folder(source: Path, locale: str, language: str) -> Path:
     there = sorted(path.name for path in source.iterdir() if (path / "clips").is_dir())
     found = [name for name in there if name == (locale or language)]
     found = found or [name for name in there if not locale and canonical(name) == canonical(language)]
-    found = found or [name for name in there if not locale and family(name) == family(language)]
+    near = [name for name in there if not locale and family(name) == family(language)]
+    found = found or [name for name in near if "-" not in canonical(language) or canonical(name) == family(name)]
     if len(found) == 1:
         return source / found[0]
     if found:

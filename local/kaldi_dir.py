@@ -19,7 +19,7 @@ from utils.core.allowed import nearest
 from utils.core.errors import UserError
 from utils.core.splits import SPLITS
 from utils.corpus import kaldi, naming
-from utils.corpus.held_out import hold_out
+from utils.corpus.held_out import check_share, hold_out
 from utils.corpus.manifests import Corpus, options
 
 OPTIONS = {"name": "", "train": "train", "dev": "dev", "test": "test", "held_out": 0.1, "channel": -1, "allow_pipes": False}
@@ -49,8 +49,7 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
         raise UserError(
             "kaldi_dir needs your data: --set data.source=FOLDER, with Kaldi data directories train/, dev/ and test/ in it"
         )
-    if not 0 < chosen["held_out"] < 0.5:
-        raise UserError(f"data.options.held_out={chosen['held_out']}: a share of train, more than 0 and less than 0.5")
+    check_share(chosen["held_out"])
     source = Path(config.source)
     utterances, left_out = [], []
     inputs: List[Path] = []

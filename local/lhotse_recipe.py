@@ -23,7 +23,7 @@ from utils.core.errors import UserError, printable
 from utils.core.languages import canonical, family
 from utils.core.splits import SPLITS
 from utils.corpus import naming
-from utils.corpus.held_out import hold_out
+from utils.corpus.held_out import check_share, hold_out
 from utils.corpus.manifests import Corpus, LeftOut, Utterance, options
 
 SHORTER = 0.01  # seconds by which an utterance may be shorter than its recording and still be all of it
@@ -191,7 +191,6 @@ def _with_all_splits(utterances: List[Utterance], recipe: Recipe, chosen: Dict[s
     missing = [split for split in ("test", "dev") if split not in there]
     if not missing or "held_out" not in recipe.options:
         return utterances
-    if not 0 < chosen["held_out"] < 0.5:
-        raise UserError(f"data.options.held_out={chosen['held_out']}: a share of train, more than 0 and less than 0.5")
+    check_share(chosen["held_out"])
     log.info("%s has no %s", recipe.title, " and no ".join(missing))
     return hold_out(utterances, missing, chosen["held_out"], log)

@@ -93,6 +93,14 @@ def test_what_is_dropped_is_listed_with_counts_and_version(tmp_path, caplog):
     assert "tags: 2, <UNK> 2" in caplog.text and "symbols: 2" in caplog.text
 
 
+def test_symbols_that_the_language_does_not_read_are_counted(tmp_path):
+    config = SimpleNamespace(normaliser="basic", conventions=["usual"], segmentation="auto")
+    said = [Said("u0", "uk", "будинок № 5 і 2+3"), Said("u1", "xh", "R & D"), Said("u2", "ru", "дом № 5, 5 % и § 7")]
+    in_words(said, config, 0, tmp_path, logging.getLogger())
+    rows = [line.split("\t") for line in (tmp_path / "dropped.tsv").read_text(encoding="utf-8").splitlines()]
+    assert [(piece, where) for _, piece, _, where in rows] == [("&", "u1"), ("+", "u0"), ("§", "u2"), ("№", "u0")]
+
+
 def test_plain_words_have_no_list_and_keep_the_first_version(tmp_path):
     assert _words(tmp_path, ["It's fine, really.", "Well-known?"]).normaliser == "basic-en-1"
     assert not (tmp_path / "dropped.tsv").exists()

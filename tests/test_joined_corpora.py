@@ -16,7 +16,7 @@ from utils.lang.units import pronounce
 from utils.text.sentences import words_by_language
 
 LOG = logging.getLogger("test")
-PARTS = "data.options.parts=[common_voice locale=de, kaldi_dir name=mine]"
+PARTS = "data.options.parts=[common_voice locale=en, kaldi_dir name=mine]"
 HEADER = "client_id\tpath\tsentence\tup_votes\tdown_votes\tage\tgender\taccent\tlocale\tsegment\n"
 
 
@@ -38,6 +38,14 @@ def tree(speech, tmp_path):
                 rows.append(f'{n:064x}\t{clip}\t"{utterance.text}\t2\t0\t\t\t\t{locale}\t\n')
             (folder / locale / f"{table}.tsv").write_text(HEADER + "".join(rows), encoding="utf-8")
     return folder
+
+
+def copy_as(tree, *locales):
+    """The German folder under the names of other languages, which its tables name too."""
+    for locale in locales:
+        shutil.copytree(tree / "de", tree / locale)
+        for table in (tree / locale).glob("*.tsv"):
+            table.write_text(table.read_text(encoding="utf-8").replace("\tde\t", f"\t{locale}\t"), encoding="utf-8")
 
 
 def read(module, config):
@@ -70,26 +78,36 @@ def test_common_voice_takes_mozillas_splits_or_holds_speakers_out(tree):
         ({"language": "de", "table": HEADER + "1\ta.mp3\n"}, "train.tsv, line 2: fewer columns"),
         ({"language": "de", "table": HEADER}, "train.tsv has no row"),
         ({"language": "en", "gone": "en/validated.tsv"}, "validated.tsv is missing"),
+        ({"language": "zh-HK"}, "no folder zh-HK/"),
+        ({"options": {"locale": "de"}}, "of the language de, as its tables say, not of en: set data.language=de"),
+        ({"options": {"locale": "de+"}}, "a language is missing beside the +"),
+        ({"options": {"held_out": 0.9}}, "more than 0 and less than 0.5"),
     ],
 )
 def test_a_wrong_copy_of_common_voice_is_named(tree, change, said):
-    for locale in ("zh-CN", "zh-TW"):
-        shutil.copytree(tree / "de", tree / locale)
+    copy_as(tree, "zh-CN", "zh-TW")
     if "table" in change:
         (tree / change["language"] / "train.tsv").write_text(change["table"])
     if "gone" in change:
         (tree / change["gone"]).unlink()
     config = data_config("common_voice", source=change.get("source", str(tree)), language=change.get("language", "en"))
+    config.options.update(change.get("options", {}))
     with pytest.raises(UserError, match=said):
         read(common_voice, config)
+
+
+def test_a_split_that_common_voice_lacks_is_held_out_of_train(tree):
+    (tree / "de" / "dev.tsv").write_text(HEADER)
+    (tree / "de" / "test.tsv").unlink()
+    found = read(common_voice, data_config("common_voice", source=str(tree), language="de"))
+    assert len(found.utterances) == 5 and {u.split for u in found.utterances} == {"train", "dev", "test"}
 
 
 @pytest.mark.parametrize(
     "language, folder", [("sv", "sv-SE"), ("swe", "sv-SE"), ("zh_tw", "zh-TW"), ("zh-TW", "zh-TW"), ("deu", "de")]
 )
 def test_the_folder_of_common_voice_is_found_by_every_form_of_a_tag(tree, language, folder):
-    for locale in ("zh-CN", "zh-TW", "sv-SE"):
-        shutil.copytree(tree / "de", tree / locale)
+    copy_as(tree, "zh-CN", "zh-TW", "sv-SE")
     found = read(common_voice, data_config("common_voice", source=str(tree), language=language))
     assert {u.audio.parent.parent.name for u in found.utterances} == {folder}
 
@@ -117,7 +135,7 @@ def test_corpora_are_joined_with_their_own_splits(tree, kaldi_source, run_stages
     assert run_stages("--corpus", "english", "--stop-stage", "data", *changes) == 0
     (data,) = exp.glob("english/data-????????")
     summary = read_json(data / "summary.json")
-    assert summary["name"].startswith("common_voice-de+mine")
+    assert summary["name"].startswith("common_voice-en+mine")
     assert summary["splits"]["train"]["utterances"] > 5 and summary["splits"]["test"]["utterances"] > 2
 
 

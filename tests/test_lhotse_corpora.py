@@ -215,6 +215,16 @@ def rename(name, other):
     return change
 
 
+def append(name, text):
+    """A change of a tree: a file has more text at its end."""
+
+    def change(folder):
+        with open(next(folder.rglob(name)), "a", encoding="utf-8") as file:
+            file.write(text)
+
+    return change
+
+
 def unlink_links(folder):
     for link in [path for path in folder.rglob("*.wav") if path.is_symlink()]:
         link.unlink()
@@ -233,6 +243,7 @@ def unlink_links(folder):
             {"options": {"recipe": "libraspeech"}},
             "no such corpus",
         ),
+        ("librispeech", append("*.trans.txt", "\n"), {}, "trans.txt has a blank line; delete it"),
         ("thchs_30", unlink_links, {}, "train has no .wav file; as published it has links"),
         ("thchs_30", lose("data"), {}, "data is missing"),
         ("aidatatang_200zh", lose("G0013"), {}, "dev has no .wav file; unpack the speakers' archives"),
@@ -240,6 +251,7 @@ def unlink_links(folder):
         ("tedlium3", lose("SpeakerTrain2_2010.sph"), {}, "sph/SpeakerTrain2_2010.sph is missing, and 0 other talks"),
         ("tedlium3", cut("SpeakerDev0_2010.stm", 45), {}, "SpeakerDev0_2010.stm, line 1: 5 fields instead of 6"),
         ("mls", lose("200_210_000001.opus"), {}, "1 transcripts without a .opus file .* the first of 200_210_000001"),
+        ("mls", cut("metainfo.txt", 40), {}, "metainfo.txt lacks the speaker .*transcripts.txt has; unpack the archive again"),
         ("mls", None, {"language": "de"}, "mls_german_opus is missing; .* has mls_french_opus"),
         ("mls", None, {"language": "ru"}, "Multilingual LibriSpeech has no language 'ru'"),
         ("fleurs", cut("train.tsv", 400), {}, r"train.tsv, line \d: \d fields instead of 7"),
@@ -247,6 +259,7 @@ def unlink_links(folder):
         ("voxpopuli", None, {"language": "fr"}, "asr_fr.tsv.gz is missing; .* has asr_de.tsv.gz, raw_audios"),
         ("voxpopuli", cut("asr_de.tsv.gz", 90), {}, "asr_de.tsv.gz is damaged"),
         ("vctk", lose("p230_002_mic2.flac"), {}, "p230_002.txt has no recording p230_002_mic2"),
+        ("vctk", None, {"options": {"mic": "mic3"}}, "data.options.mic=mic3: one of mic1, mic2"),
         ("vctk", lose("speaker-info.txt"), {}, "speaker-info.txt is missing"),
         ("ljspeech", cut("metadata.csv", 30), {}, "metadata.csv, line 1: 2 fields instead of 3"),
         ("timit", lose("TEST"), {}, "TEST is missing"),
@@ -276,6 +289,20 @@ def test_bad_input_ends_with_what_is_needed(corpus, change, settings, said, tree
     config = of(corpus, source, **settings)
     with pytest.raises(UserError, match=said):
         read(config, tmp_path)
+
+
+def test_a_language_of_fleurs_is_not_read_as_another(tree, tmp_path):
+    folder = next(tree("fleurs").rglob("train.tsv")).parent
+    assert read(of("fleurs", folder), tmp_path).utterances
+    with pytest.raises(UserError, match="is of the language es_419, not fr_fr: set data.language"):
+        read(of("fleurs", folder, language="fr"), tmp_path)
+
+
+def test_a_talk_without_a_line_is_listed(tree, tmp_path):
+    source = tree("tedlium3")
+    next(source.rglob("SpeakerTrain2_2010.stm")).write_text("")
+    (left,) = [one for one in read(of("tedlium3", source), tmp_path).left_out if one.id == "SpeakerTrain2_2010"]
+    assert left.split == "train" and left.reason.startswith("no transcript in ")
 
 
 @pytest.mark.parametrize("corpus, page", [("timit", "LDC93S1"), ("gigaspeech", "SpeechColab"), ("wenetspeech", "WenetSpeech")])

@@ -27,6 +27,7 @@ def test_phones_that_sound_alike_have_features_that_are_alike():
 
 def test_segments_are_those_that_languages_share():
     assert in_segments(("tʃː", "aɪ", "ss", "ɜː"), "it") == ("t", "ʃ", "a", "ɪ", "s", "ɜ")
+    assert in_segments(("uo3", "ŋ"), "zh") == ("u", "o", "ŋ")  # without the tone
     assert in_segments(("ɭʲ", "y", "4"), "ru-fonipa") == ("lʲ", "ɨ", "4") and in_segments(("y",), "fr") == ("y",)
     assert nearest("ɡʲ", {"k", "ɡ", "a", "5"}) == "ɡ" and nearest("ø", {"ɡ", "e", "s"}) == "e"
     assert nearest("5", {"a"}) == nearest("a", {"5"}) == nearest("a", ()) == ""

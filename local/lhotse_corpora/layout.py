@@ -1,5 +1,6 @@
 """Where the files of each corpus are, as its publisher lays them out. A file that is missing raises UserError, which names it."""
 
+import re
 from pathlib import Path
 from typing import Dict, Tuple
 
@@ -14,6 +15,8 @@ from utils.core.splits import SPLITS
 AIDATATANG_TRANSCRIPTS = Path("transcript") / "aidatatang_200_zh_transcript.txt"
 AMI_ANNOTATIONS = "ami_public_manual_1.6.2"  # 1.6.1 has known errors
 AMI_FILES = {"ihm": "*Headset-?.wav", "ihm-mix": "*Mix-Headset.wav", "sdm": "*Array1-01.wav", "mdm8-bf": "*MDM8.wav"}
+
+VCTK_MICS = ("mic1", "mic2")
 
 
 def librispeech(asked: Asked, part: str) -> Path:
@@ -66,6 +69,8 @@ def mls(asked: Asked) -> Path:
 def fleurs(asked: Asked) -> Tuple[Dict[str, Path], Dict[str, Path]]:
     """The tables of the splits of a language, and the folders with their recordings."""
     code, source = asked.language, asked.source
+    if (source / "train.tsv").is_file() and re.fullmatch("[a-z]{2,3}(_[a-z]+)?_[a-z0-9]+", source.name) and source.name != code:
+        raise UserError(f"{source} is of the language {source.name}, not {code}: set data.language, or name the folder above it")
     for home in (source / "data" / code, source / "fleurs" / code, source / code, source):
         beside = home.parent / "metadata" / code  # as Lhotse's download lays it out
         for tables in (home, beside):
@@ -90,6 +95,8 @@ def _fleurs_audio(asked: Asked, home: Path, split: str) -> Path:
 
 def vctk(asked: Asked) -> Tuple[Path, bool]:
     """The folder of VCTK, and whether it is release 0.92."""
+    if asked.options["mic"] not in VCTK_MICS:
+        raise UserError(f"data.options.mic={asked.options['mic']}: one of {', '.join(VCTK_MICS)}")
     home = folder(folder(asked.source, "VCTK-Corpus-0.92"), "VCTK-Corpus")
     new = (home / "wav48_silence_trimmed").is_dir()
     whole = "the folder VCTK-Corpus-0.92, with txt/ and wav48_silence_trimmed/, or VCTK-Corpus, with txt/ and wav48/"

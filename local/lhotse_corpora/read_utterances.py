@@ -27,7 +27,11 @@ def librispeech(asked: Asked) -> Found:
     """LibriSpeech and Mini LibriSpeech: the parts that the options train, dev and test list."""
     for split, part in by_split(asked.options):
         folder = layout.librispeech(asked, part)
-        transcribed = {row[0]: split for table in files(folder, "*.trans.txt") for row in rows(asked.reads(table), 2)}
+        tables = files(folder, "*.trans.txt")
+        blank = next((table for table in tables if not all(map(str.strip, list(utf8_lines(table))[:-1]))), None)
+        if blank:  # Lhotse's recipe would end with a ValueError
+            raise UserError(f"{blank} has a blank line; delete it, or unpack {part}.tar.gz again")
+        transcribed = {row[0]: split for table in tables for row in rows(asked.reads(table), 2)}
         found = list(spoken(split, prepare_librispeech(folder.parent, dataset_parts=[part])[part]))
         yield from found
         yield from paired(found, transcribed, files(folder, "*.flac"))
@@ -41,7 +45,7 @@ def thchs_30(asked: Asked) -> Found:
     yield from found
     transcribed = {path.name[: -len(".wav.trn")]: "-" for path in map(asked.reads_text, files(folder / "data", "*.wav.trn"))}
     audio = [path for split in SPLITS for path in files(asked.work / "data_thchs30" / split, "*.wav")]
-    yield from paired(found, transcribed, audio)
+    yield from paired(found, transcribed, audio, "no text in its .trn, or no audio file")
 
 
 def aidatatang_200zh(asked: Asked) -> Found:
@@ -59,8 +63,14 @@ def mls(asked: Asked) -> Found:
     folder = layout.mls(asked)
     opus = folder.name.endswith("_opus")
     suffix = "opus" if opus else "flac"
+    speakers = {row[0].strip() for row in rows(asked.reads(folder / "metainfo.txt"), 2, "|")}
     for split in SPLITS:
         table = folder / split / "transcripts.txt"
+        unknown = sorted({row[0].partition("_")[0] for row in rows(table, 2, "\t")} - speakers)
+        if unknown:  # as below
+            raise UserError(
+                f"{folder / 'metainfo.txt'} lacks the speaker {unknown[0]}, whom {table} has; unpack the archive again"
+            )
         audio = {path.stem for path in files(folder / split, f"*.{suffix}")}
         lost = [row[0] for row in rows(asked.reads(table), 2, "\t") if row[0] not in audio]
         if lost:  # Lhotse's recipe would end with a KeyError

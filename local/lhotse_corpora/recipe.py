@@ -132,7 +132,7 @@ def paired(
     stems = {name for name, _ in lost}
     for path in audio:
         if str(path) not in used and path.stem not in stems:
-            yield LeftOut(path.stem, "-", f"no transcript of {path}")
+            yield LeftOut(path.stem, "-", f"no transcript of {path.resolve()}")  # not of a link of `view`
 
 
 def files(folder: Path, pattern: str) -> List[Path]:

@@ -13,6 +13,7 @@ from typing import Dict, List, NamedTuple, Optional, Sequence
 
 import soundfile
 
+from utils.core.errors import UserError
 from utils.corpus.manifests import Utterance, name_digest
 
 UTTERANCES, SECONDS = 100, 600.0  # that a split has at least, where `most` of the corpus is as much
@@ -33,6 +34,12 @@ class Size(NamedTuple):
     def reaches(self, other: "Size") -> bool:
         """Whether it has as many utterances and seconds as another."""
         return self.utterances >= other.utterances and self.seconds >= other.seconds - 1e-6
+
+
+def check_share(most: float) -> None:
+    """Raises UserError for a data.options.held_out that is no share of train."""
+    if not 0 < most < 0.5:
+        raise UserError(f"data.options.held_out={most}: a share of train, more than 0 and less than 0.5")
 
 
 def hold_out(utterances: Sequence[Utterance], splits: Sequence[str], most: float, log: logging.Logger) -> List[Utterance]:

@@ -13,6 +13,7 @@ from utils.core.errors import printable
 from utils.core.files import write_lines
 from utils.core.languages import script
 from utils.languages.numbers import doubts
+from utils.languages.rules import rules
 from utils.languages.scripts import in_its_script
 from utils.text.conventions import Conventions
 from utils.text.normalise import folded, normaliser, normaliser_id
@@ -21,7 +22,6 @@ from utils.text.segmentation import AUTO, CHARACTERS, GIVEN, segmenter, unsegmen
 
 DROPPED = "dropped.tsv"
 SHOWN = 5  # pieces of a kind in the log
-_READ = "%‰°℃℉№−+"  # beside numbers
 
 
 class Said(NamedTuple):
@@ -81,7 +81,7 @@ def _say_dropped(said: Sequence[Said], chosen: Sequence[str], out: Path, log: lo
     for s in said:
         found: Counter = Counter()
         text = apply(s.text, found)
-        found.update(("symbols", c) for c in text if _unsaid(c))
+        found.update(("symbols", c) for c in text if _unsaid(c, s.language))
         for piece in found:
             first.setdefault(piece, s.id)
         counts += found
@@ -137,12 +137,17 @@ def _say_scripts(said: Sequence[Said], texts: Dict[str, str], log: logging.Logge
         )
 
 
-def _unsaid(c: str) -> bool:
-    """Whether a character is a symbol that no rule reads aloud."""
-    if c.isalnum() or c.isspace() or c in _READ:
+def _unsaid(c: str, language: str) -> bool:
+    """Whether a character is a symbol that no rule of the language reads aloud."""
+    if c.isalnum() or c.isspace():
         return False
-    category = unicodedata.category(c)
-    return category in ("Sm", "So", "Co", "Cn") or c in "@#*"
+    known = rules(language)
+    if c in "%‰°℃℉":
+        sign = c if c in "%‰" else "°"
+        return sign not in known.nouns and sign not in known.before
+    if c in "№&":
+        return not (known.number_sign if c == "№" else known.and_)
+    return unicodedata.category(c) in ("Sm", "So", "Co", "Cn") and c != "−" or c in "@#*§†‡¶"
 
 
 def _one_line(text: str) -> str:

@@ -23,11 +23,12 @@ _VOICES = {"en": "en-us", "fr": "fr-fr", "nn": "nb", "no": "nb", "zh": "cmn"}  #
 _NO_DICTIONARY = ("fo", "kaa", "xex")  # voices that the wheel of 1.52 has without their dictionaries
 _LIST = "voices"
 _WRITTEN = {"ru": str.maketrans({"y": "ɨ", "ɭ": "l"})}  # voices that use a letter for another sound than IPA does
+_TONAL = frozenset("hak my shn th vi yue zh".split())  # whose voices write tones as figures, and the third as ɜ
 _LENGTH = str.maketrans("", "", "ːˑ")
 
 
 def phones(words: Sequence[str], language: str) -> Dict[str, Tuple[str, ...]]:
-    """Word -> its phones in IPA, without stress: `tˈiɛɜ ŋ` is `t iɛɜ ŋ`, in which 3 is a tone.
+    """Word -> its phones in IPA, without stress, with figures for tones: `tˈiɛɜ ŋ` of a voice with tones is `t iɛ3 ŋ`.
 
     Words that the language's voice can't say are missing: of another script than Latin and its own, or without a letter or digit.
     So are all words of a language without a voice.
@@ -36,9 +37,9 @@ def phones(words: Sequence[str], language: str) -> Dict[str, Tuple[str, ...]]:
       UserError: espeak-ng is not installed, or does not run.
     """
     words = [word for word in dict.fromkeys(words) if any(map(str.isalnum, word))]
-    named = voice(language)
+    named, tonal = voice(language), family(language) in _TONAL
     spoken = dict(zip(words, transcribed(words, named))) if named and words else {}
-    return {word: found for word, found in ((word, _phones(word, ipa)) for word, ipa in spoken.items()) if found}
+    return {word: found for word, found in ((word, _phones(word, ipa, tonal)) for word, ipa in spoken.items()) if found}
 
 
 def in_segments(phones: Sequence[str], language: str) -> Tuple[str, ...]:
@@ -48,12 +49,14 @@ def in_segments(phones: Sequence[str], language: str) -> Tuple[str, ...]:
     return tuple(part for part, before in zip(parts, ["", *parts]) if part != before) or tuple(phones)
 
 
-def _phones(word: str, ipa: str) -> Tuple[str, ...]:
+def _phones(word: str, ipa: str, tonal: bool) -> Tuple[str, ...]:
     """The phones of a transcription; none where it names a character instead of saying it, for which it changes to English."""
     foreign = "(" in ipa
     if foreign and not any(unicodedata.name(c, "").startswith("LATIN ") for c in word):
         return ()
     symbols = ipa.translate(_NO_PHONES).split()
+    if tonal:
+        symbols = [f"{symbol[:-1]}3" if symbol[1:].endswith("ɜ") else symbol for symbol in symbols]
     return tuple(symbol for symbol in symbols if "(" not in symbol and any(unicodedata.category(c)[0] == "L" for c in symbol))
 
 

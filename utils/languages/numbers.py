@@ -38,6 +38,8 @@ def read_numbers(text: str, language: str, doubts: Optional[List[Doubt]] = None)
         if say.spoken(language):
             text = _Reader(language, doubted).read(text)
         else:
+            if rules(language).lakhs:
+                text = separators(text, language, lambda kind, piece: doubted.append(Doubt(kind, piece)))
             doubted += [Doubt(KEPT, run) for run in re.findall(r"\d+", text)]
             text = re.sub(r"\d+", r" \g<0> ", text)
     if rules(language).before:
@@ -249,8 +251,18 @@ class _Reader:
             words = f"{say.digits(match[1], self.language)} {ending}"
         return f" {words} "
 
+    def _unsure(self, text: str) -> None:
+        """Doubts of what may be an ordinal or has an ending, which no rule knew."""
+        if self.rules.dotted:
+            for match in re.finditer(r"(?<![\w.,])\d{1,3}\.(?= [^\W\d])", text):
+                self._doubt("a dot, perhaps of an ordinal", match[0])
+        if self.rules.spaced:
+            for match in re.finditer(r"(?<![\w.,])\d+(?:[.:’'-]?[^\W\d]+)(?![\d.])", text):
+                self._doubt("ending or unit", match[0])
+
     def _rest(self, text: str) -> str:
         """Versions, numbers below zero, ranges, decimals and whole numbers."""
+        self._unsure(text)
 
         def version(match: "re.Match[str]") -> str:
             return self._words(say.dotted(tuple(match[0].split(".")), self.language))

@@ -41,10 +41,12 @@ class Rules:
     decimal: str = "."  # the sign before decimals; the other of dot and comma stands between thousands
     blank: bool = False  # whether thousands may be parted by a plain blank
     lakhs: bool = False  # whether 12,34,567 is one number
+    dotted: bool = False  # whether 3. may be an ordinal
     spaced: bool = True  # whether words of numbers stand apart
 
     # Numbers as they are read
     digits: Sequence[str] = ()  # names of 0 to 9, where no library has the language's numbers: each digit is read by itself
+    library: str = ""  # cldr: its numbers come before those of num2words
     cardinals: str = ""  # Chinese numerals of 0 to 10, 100, 1000, 10 000 and 100 000 000; empty: by a library
     number_gender: str = ""  # m or f: that of a number alone, where num2words takes a gender
     feminine_forms: Replaced = ()  # of a number that counts a feminine noun, elsewhere
@@ -146,8 +148,10 @@ def _content(path: Path) -> Dict[str, Any]:
 
 
 def _of_cldr(code: str, usual: bool) -> Dict[str, Any]:
-    """The sign before decimals, whether thousands are parted by blanks, and words, which are in a language's usual script."""
+    """How numbers are parted, and whether a dot makes an ordinal; and words, which are in a language's usual script."""
     listed = _cldr()
     words = dict(listed["words"].get(code, {})) if usual else {}
     known = {"and_": words.pop("and", ""), "before": words.pop("before", {}), "nouns": words}
-    return {"decimal": "," if code in listed["comma"].split() else ".", "blank": code in listed["blank"].split(), **known}
+    lists = {key: code in listed.get(key, "").split() for key in ("blank", "lakhs", "dotted")}
+    version = 2 if lists["lakhs"] else 1
+    return {"version": version, "decimal": "," if code in listed["comma"].split() else ".", **lists, **known}

@@ -7,9 +7,10 @@ alone, and CLDR's Lao has Thai words.
 import re
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Callable, List, NamedTuple, Optional, Union
+from typing import Any, Callable, List, NamedTuple, Optional, Sequence, Union
 
 from utils.core.languages import canonical, script
+from utils.languages.rules import rules
 from utils.languages.scripts import in_its_script
 
 Number = Union[int, float, str]  # a str has decimals
@@ -32,13 +33,30 @@ class Unspeakable(ValueError):
 @lru_cache(maxsize=None)
 def speller(language: str) -> Optional[Speller]:
     """What spells the numbers of a language; None where no library has it."""
-    tried = [make(code) for make in (_by_num2words, _by_rbnf) for code in _codes(language)]
-    fitting = [spell for spell in tried if spell and all(_fits(spell, number, language) for number in _SAMPLE)]
+    libraries = (_by_rbnf, _by_num2words) if rules(language).library == "cldr" else (_by_num2words, _by_rbnf)
+    tried = [make(code) for make in libraries for code in _codes(language)]
+    begun = [spell for spell in tried if spell and all(_fits(spell, number, language) for number in _SAMPLE[:-1])]
+    fitting = [spell for spell in begun if _fits(spell, _SAMPLE[-1], language)]
     if not fitting:
         return None
     points = (_around(spell, number, spell(1), spell(2)) for spell in fitting for number in ("1.2", 1.2))
     signs = (_around(spell, -2, "", spell(2)) for spell in fitting)
-    return Speller(fitting[0], next(filter(None, points), ""), next(filter(None, signs), ""))
+    spell = fitting[0] if fitting[0] is begun[0] else _one_of(begun)  # num2words has Amharic up to 999
+    return Speller(spell, next(filter(None, points), ""), next(filter(None, signs), ""))
+
+
+def _one_of(spellers: Sequence[Callable[..., str]]) -> Callable[..., str]:
+    """Spells a number by the first library that can."""
+
+    def spell(number: Number, **form: Any) -> str:
+        for one in spellers[:-1]:
+            try:
+                return one(number, **form)
+            except Unspeakable:
+                pass
+        return spellers[-1](number, **form)
+
+    return spell
 
 
 def _codes(language: str) -> List[str]:

@@ -17,7 +17,9 @@ _JUNCTION = re.compile(f"(?<=[{UNSPACED}])(?=[^\\W\\d_{UNSPACED}])|(?<=[^\\W\\d_
 _BETWEEN = re.compile(f"(?<=[{UNSPACED}]) (?=[{UNSPACED}])")
 _JOINERS = "\u200c\u200d"
 _GERSHAYIM = re.compile('(?<=[\u05d0-\u05ea])["״“”](?=[\u05d0-\u05ea])')
-_POINTS = re.compile("[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u0652\u0670]")  # of vowels: Hebrew, Arabic
+_POINTS = re.compile(  # of vowels: Hebrew, Arabic, and in the Quran
+    "[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7\u064b-\u0652\u0670\u06d6-\u06dc\u06df-\u06e4\u06e7\u06e8\u06ea-\u06ed]"
+)
 _STRESS = re.compile("(?<=[\u0400-\u052f])[\u0300\u0301]")  # what NFC leaves on a Cyrillic letter
 _NO_LETTERS = re.compile(
     "[\u02b9\u02ba\u02c6-\u02d1\u02ec\u02ee\u0640]"
