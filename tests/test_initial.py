@@ -117,3 +117,11 @@ def test_weights_that_do_not_fit_are_refused(prepared, bundle, tmp_path):
     bundle.mkdir()
     with pytest.raises(UserError, match="has no model.safetensors; name an unencrypted bundle"):
         begin(prepared, fresh(prepared), bundle)
+
+
+def test_a_model_that_is_none_is_refused_before_any_stage(run_stages, exp, tmp_path, caplog):
+    (tmp_path / "folder").mkdir()
+    for named in (tmp_path / "folder", __file__):
+        assert run_stages("--corpus", "yesno", "--stop-stage", "train", "--set", f"train.init={named}") == 2
+        assert not list(exp.glob("yesno/data-*")) and "name an unencrypted bundle" in caplog.text
+        caplog.clear()

@@ -23,7 +23,8 @@ _VOICES = {"en": "en-us", "fr": "fr-fr", "nn": "nb", "no": "nb", "zh": "cmn"}  #
 _NO_DICTIONARY = ("fo", "kaa", "xex")  # voices that the wheel of 1.52 has without their dictionaries
 _LIST = "voices"
 _WRITTEN = {"ru": str.maketrans({"y": "ɨ", "ɭ": "l"})}  # voices that use a letter for another sound than IPA does
-_TONAL = frozenset("hak my shn th vi yue zh".split())  # whose voices write tones as figures, and the third as ɜ
+_NAMED = ("my", "th")  # languages whose voices name letters instead of reading words
+_TONAL = frozenset("hak shn vi yue zh".split())  # whose voices write tones as figures, and the third as ɜ
 _LENGTH = str.maketrans("", "", "ːˑ")
 
 
@@ -37,7 +38,8 @@ def phones(words: Sequence[str], language: str) -> Dict[str, Tuple[str, ...]]:
       UserError: espeak-ng is not installed, or does not run.
     """
     words = [word for word in dict.fromkeys(words) if any(map(str.isalnum, word))]
-    named, tonal = voice(language), family(language) in _TONAL
+    code = family(language)
+    named, tonal = "" if code in _NAMED else voice(language), code in _TONAL
     spoken = dict(zip(words, transcribed(words, named))) if named and words else {}
     return {word: found for word, found in ((word, _phones(word, ipa, tonal)) for word, ipa in spoken.items()) if found}
 

@@ -184,9 +184,10 @@ def inflected(number: int, ending: str, language: str) -> str:
     """
     known = rules(language).inflected
     ending = ending.replace("ё", "е")
+    decade = ending == "е" and number >= 20 and number % 10 == 0  # 90-е (годы) are девяностые, 5-е (место) is пятое
     forms = (
         _spelled(number, language, to="ordinal", case=case, plural=plural, gender=gender).replace("ё", "е")
-        for plural in (False, True)
+        for plural in ((True, False) if decade else (False, True))
         for case in known["cases"]
         for gender in known["genders"]
     )

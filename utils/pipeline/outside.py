@@ -54,6 +54,22 @@ def ready_model(config: Config, exp: Path, fingerprints: Mapping[str, str]) -> D
     return _folder(config["ready"]["model"])
 
 
+def begun_from(config: Config, exp: Path, fingerprints: Mapping[str, str]) -> Dict[str, str]:
+    """The model that training begins from. Raises UserError where train.init names none, before any stage has run."""
+    named = config["train"]["init"]
+    if named and Path(named).exists():
+        initial_weights(Path(named))
+    return _files_of(["train.init"], config, exp, fingerprints)
+
+
+def initial_weights(path: Path) -> Path:
+    """The file with the weights of a bundle, or of what steps.distil wrote. Raises UserError where there is none."""
+    file = path / "model.safetensors" if path.is_dir() else path
+    if not file.is_file() or file.suffix != ".safetensors":
+        raise UserError(f"train.init={path} has no model.safetensors; name an unencrypted bundle, or what steps.distil wrote")
+    return file
+
+
 def files_of(*keys: str) -> Outside:
     """Files, or folders of files, that keys name. The function raises UserError for one that does not exist."""
     return partial(_files_of, keys)

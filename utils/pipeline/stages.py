@@ -70,7 +70,7 @@ STAGES: List[Stage] = [
           ("features", "lang", "vectors"), ()),
     Stage(5, "train", "k2 training; checkpoints; curves", 2,
           ("model", "loss", "train", "seed", *PLACES), ("features", "lang", "vectors", "audit"), ("torch", "k2", "lhotse"),
-          outside=outside.files_of("train.init"), unread=UNTRAINED),
+          outside=outside.begun_from, unread=UNTRAINED),
     Stage(6, "decode", "greedy words, k2 lattices, 1-best", 4,
           ("decode",), ("features", "lang", "vectors", "train"), ("torch", "k2"), outside=outside.packs),
     Stage(7, "rescore", "n-best rescored with word vectors and the LM; weights tuned on dev", 16,

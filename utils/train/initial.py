@@ -17,6 +17,7 @@ from utils.lang.lexicon import BLANK, SYMBOL, Lexicon, read_symbols
 from utils.lang.units import in_ipa, language_of
 from utils.languages.phone_features import nearest
 from utils.nn.model import AcousticModel
+from utils.pipeline.outside import initial_weights
 
 ENCODER, UNITS = "encoder.", "subword."  # beginnings of the names of weights
 ALPHABETS = {"word.words.spelling.": "letters.txt", "word.words.pronunciation.": "phones.txt"}  # rows of `letter.weight`, from 1
@@ -69,9 +70,7 @@ def begin_from(model: AcousticModel, path: Path, lexicon: Lexicon, vectors: Path
 
 
 def _stored(path: Path) -> Dict[str, Tensor]:
-    file = path / "model.safetensors" if path.is_dir() else path
-    if not file.is_file():
-        raise UserError(f"train.init={path} has no model.safetensors; name an unencrypted bundle, or what steps.distil wrote")
+    file = initial_weights(path)
     try:
         return load_file(str(file))
     except Exception as error:  # safetensors' errors share no class
