@@ -26,6 +26,7 @@ from utils.core.splits import SPLITS
 from utils.corpus.held_out import check_share, hold_out
 from utils.corpus.manifests import Corpus, LeftOut, Utterance, options
 from utils.corpus.naming import named
+from utils.languages.registry import unknown
 from utils.text.encoding import utf8_lines
 
 OPTIONS = {"locale": "", "held_out": 0.0}  # locale: of several languages as one, joined by +
@@ -106,7 +107,7 @@ def _empty(table: Path) -> bool:
 
 def _check_language(rows: Sequence[Dict[str, str]], folder: Path, language: str) -> None:
     """Raises UserError where the tables say that the clips are of another language. Cantonese is `zh-HK` there, and `yue`."""
-    named = {row.get("locale") or "" for row in rows} - {""}
+    named = {locale for locale in {row.get("locale") or "" for row in rows} if not unknown(locale)}
     known = (family(language), "zh" if family(language) in CHINESE else "")
     other = sorted(locale for locale in named if family(locale) not in known)
     if other:
