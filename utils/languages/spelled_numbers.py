@@ -95,7 +95,7 @@ def _by_rbnf(code: str) -> Optional[Callable[..., str]]:
             raise Unspeakable(f"{number}: {error!r}") from None
         if re.search(r"\d", words):
             raise Unspeakable(f"{number} is beyond the rules of {code}")
-        return words.replace("\u00ad", "").replace("\u200b", " ").replace("’", "'").lower()
+        return words.replace("\u00ad", "").replace("\u200b", " ").replace("’", "'").replace("ʼ", "'").lower()
 
     return spell
 
