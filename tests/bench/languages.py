@@ -153,12 +153,12 @@ def main() -> int:
     options = parser.parse_args()
     path = FOLDER / "languages.jsonl"
     rows = {row["language"]: row for row in (read_jsonl(path) if path.is_file() else [])}
-    failed = []
+    failed, state = [], git_state(ROOT)  # before the records change
     for language in options.languages:
         for folder in (options.work / language, options.work / "exp" / language):
             shutil.rmtree(folder, ignore_errors=True)  # of a run that was stopped
         try:
-            rows[language] = {**run(language, options.work, options.recipe), **git_state(ROOT)}
+            rows[language] = {**run(language, options.work, options.recipe), **state}
         except RuntimeError as error:  # its folders stay
             failed.append(language)
             print(error, flush=True)
