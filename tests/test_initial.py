@@ -119,10 +119,10 @@ def test_weights_that_do_not_fit_are_refused(prepared, bundle, tmp_path):
         begin(prepared, fresh(prepared), bundle)
 
 
-def test_a_model_that_is_none_is_refused_before_any_stage(run_stages, exp, tmp_path, caplog, capsys):
+def test_a_model_that_is_none_is_refused_before_any_stage(run_stages, exp, tmp_path, caplog, capfd):
     (tmp_path / "folder").mkdir()
     for named in (tmp_path / "folder", __file__):
         assert run_stages("--corpus", "yesno", "--stop-stage", "train", "--set", f"train.init={named}") == 2
-        said = caplog.text + capsys.readouterr().err
+        said = caplog.text + capfd.readouterr().err  # the driver runs in this process or in a new one
         assert f"train.init={named} has no model.safetensors" in said and not list(exp.glob("yesno/data-*"))
         caplog.clear()
