@@ -14,6 +14,7 @@ It needs data.source: Mozilla asks for consent before a download.
 import csv
 import hashlib
 import logging
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Dict, List, Sequence
@@ -57,6 +58,9 @@ def prepare(config: SimpleNamespace, downloads: Path, out: Path, nj: int, log: l
     locales = [locale.strip() for locale in options(config, OPTIONS)["locale"].split("+")]
     if len(locales) > 1 and "" in locales:
         raise UserError(f"data.options.locale={'+'.join(locales)}: a language is missing beside the +")
+    most = options(config, OPTIONS)["held_out"]
+    if most:
+        check_share(most)
     several = len(locales) > 1
     parts = [
         _of_locale(config, locale, locale if several else config.language, f"{locale}-" * several, nj, log) for locale in locales
@@ -68,8 +72,6 @@ def _of_locale(config: SimpleNamespace, locale: str, language: str, prefix: str,
     """The utterances of one language; prefix: before the names of its speakers."""
     folder = _folder(Path(config.source), locale, language)
     most = options(config, OPTIONS)["held_out"]
-    if most:
-        check_share(most)
     official = {split: folder / f"{split}.tsv" for split in SPLITS}
     missing: List[str] = []
     utterances: List[Utterance] = []
@@ -82,8 +84,8 @@ def _of_locale(config: SimpleNamespace, locale: str, language: str, prefix: str,
         parts = [("", folder / "validated.tsv")]
     seconds = _seconds(folder / "clip_durations.tsv")
     rows = [(split, row, _clip(folder, row["path"])) for split, table in parts for row in _rows(table)]
+    _check_language([row for _, row, _ in rows], folder, language)  # before all clips are read
     short = _cut_short([clip for _, _, clip in rows if clip.name in seconds and clip.is_file()], seconds, nj)
-    _check_language([row for _, row, _ in rows], folder, language)
     for split, row, clip in rows:
         identity, own = clip.stem, split or ("train" if most else _split(row["client_id"]))
         if not clip.is_file():
@@ -102,7 +104,7 @@ def _of_locale(config: SimpleNamespace, locale: str, language: str, prefix: str,
 
 def _empty(table: Path) -> bool:
     """Whether a table is missing, or has no row below its header, as those of small languages may."""
-    return not table.is_file() or not any(line.strip() for line in list(utf8_lines(table))[1:])
+    return not table.is_file() or not any(map(str.strip, islice(utf8_lines(table), 1, None)))
 
 
 def _check_language(rows: Sequence[Dict[str, str]], folder: Path, language: str) -> None:

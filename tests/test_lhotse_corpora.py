@@ -296,6 +296,8 @@ def test_a_language_of_fleurs_is_not_read_as_another(tree, tmp_path):
     assert read(of("fleurs", folder), tmp_path).utterances
     with pytest.raises(UserError, match="is of the language es_419, not fr_fr: set data.language"):
         read(of("fleurs", folder, language="fr"), tmp_path)
+    other = folder.rename(folder.with_name("my_copy"))  # the name of no language
+    assert read(of("fleurs", other), tmp_path).utterances
 
 
 def test_a_talk_without_a_line_is_listed(tree, tmp_path):

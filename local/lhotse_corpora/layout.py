@@ -1,10 +1,10 @@
 """Where the files of each corpus are, as its publisher lays them out. A file that is missing raises UserError, which names it."""
 
-import re
 from pathlib import Path
 from typing import Dict, Tuple
 
 from lhotse.recipes.ami import PARTITIONS
+from lhotse.recipes.fleurs import DEFAULT_LANGUAGES
 
 from local.lhotse_corpora.recipe import Asked, files, folder, need
 from utils.core.download import unpack
@@ -15,7 +15,6 @@ from utils.core.splits import SPLITS
 AIDATATANG_TRANSCRIPTS = Path("transcript") / "aidatatang_200_zh_transcript.txt"
 AMI_ANNOTATIONS = "ami_public_manual_1.6.2"  # 1.6.1 has known errors
 AMI_FILES = {"ihm": "*Headset-?.wav", "ihm-mix": "*Mix-Headset.wav", "sdm": "*Array1-01.wav", "mdm8-bf": "*MDM8.wav"}
-
 VCTK_MICS = ("mic1", "mic2")
 
 
@@ -69,7 +68,7 @@ def mls(asked: Asked) -> Path:
 def fleurs(asked: Asked) -> Tuple[Dict[str, Path], Dict[str, Path]]:
     """The tables of the splits of a language, and the folders with their recordings."""
     code, source = asked.language, asked.source
-    if (source / "train.tsv").is_file() and re.fullmatch("[a-z]{2,3}(_[a-z]+)?_[a-z0-9]+", source.name) and source.name != code:
+    if (source / "train.tsv").is_file() and source.name in DEFAULT_LANGUAGES and source.name != code:
         raise UserError(f"{source} is of the language {source.name}, not {code}: set data.language, or name the folder above it")
     for home in (source / "data" / code, source / "fleurs" / code, source / code, source):
         beside = home.parent / "metadata" / code  # as Lhotse's download lays it out

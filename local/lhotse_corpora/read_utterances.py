@@ -66,13 +66,14 @@ def mls(asked: Asked) -> Found:
     speakers = {row[0].strip() for row in rows(asked.reads(folder / "metainfo.txt"), 2, "|")}
     for split in SPLITS:
         table = folder / split / "transcripts.txt"
-        unknown = sorted({row[0].partition("_")[0] for row in rows(table, 2, "\t")} - speakers)
+        transcribed = [row[0] for row in rows(asked.reads(table), 2, "\t")]
+        unknown = sorted({name.partition("_")[0] for name in transcribed} - speakers)
         if unknown:  # as below
             raise UserError(
                 f"{folder / 'metainfo.txt'} lacks the speaker {unknown[0]}, whom {table} has; unpack the archive again"
             )
         audio = {path.stem for path in files(folder / split, f"*.{suffix}")}
-        lost = [row[0] for row in rows(asked.reads(table), 2, "\t") if row[0] not in audio]
+        lost = [name for name in transcribed if name not in audio]
         if lost:  # Lhotse's recipe would end with a KeyError
             raise UserError(
                 f"{table} has {len(lost)} transcripts without a .{suffix} file below {folder / split}, the first of {lost[0]}; "
